@@ -1,0 +1,65 @@
+# make run    the demo, from a bare machine to results/report.html
+# make test   the tests
+# make help   everything else
+
+VENV := .venv
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+CORES ?= 2
+PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+SHELL := /bin/bash
+INSTALLED := $(VENV)/installed
+# uv does not read pip's settings; hand it the folders of wheels that pip would use.
+UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
+
+.PHONY: run test test-slow test-slurm course lint lock docs clean help
+
+run: $(INSTALLED)
+	@snakemake --cores $(CORES) --quiet host reason
+	@python workflow/lib/closing_words.py results
+
+test: $(INSTALLED)
+	pytest -n $(CORES) -m "not slow and not slurm"
+
+test-slow: $(INSTALLED)
+	pytest -m "slow and not slurm"
+
+test-slurm: $(INSTALLED)
+	pytest -m slurm tests/slurm
+
+course: $(INSTALLED)
+	snakemake --cores $(CORES) --configfile config/course.yaml
+	@python workflow/lib/closing_words.py results/course
+
+lint: $(INSTALLED)
+	ruff check .
+	ruff format --check .
+	snakefmt --check workflow
+	snakemake --lint
+
+# After an edit of the pins in pyproject.toml.
+lock: $(INSTALLED)
+	{ sed '/^[^#]/,$$d' requirements.lock; \
+	  uv pip compile pyproject.toml --group dev $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+	    --no-annotate --no-header --python-version 3.11 --quiet | sed 's/+cpu$$//'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+# After an edit of the schema.
+docs: $(INSTALLED)
+	python workflow/lib/config_docs.py
+
+clean:
+	rm -rf results .snakemake
+
+help:
+	@sed -n 's/^# //p;/^$$/q' Makefile
+	@echo "also: test-slow test-slurm course lint lock docs clean"
+
+$(INSTALLED): requirements.lock
+	@echo "Installing into $(VENV) (once; a few minutes at most)"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+	  || { echo "error: Python 3.11 or 3.12 is needed, but $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(UV_INSTALL) --python $(VENV)/bin/python -r requirements.lock
+	@touch $@

@@ -1,0 +1,99 @@
+"""Train a simple classifier as a yardstick for the language model.
+
+In:  the training split of a task and, for k-mers, the validation split: TSV with `id`, `seq`, `label`.
+Out: a directory with baseline.json (baseline, task, labels, training sequences; for k-mers what was tried on
+     the validation split and what was chosen) and, for k-mers, model.safetensors; and a summary: the same
+     JSON with the sha256 of the directory's contents.
+
+`majority` predicts the shares of the labels in training for every sequence. `kmer` is a logistic regression
+on k-mer frequencies; k, the strands that are counted (forward, or both as one) and the strength of the
+penalty are those with the lowest loss on the validation split. The test split is not read.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import sklearn
+from safetensors.numpy import save_file
+
+from dnalm.baselines import train_kmer_regression
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.sequences import read_labelled_table, sort_labels
+
+LONGEST_KMER = 8  # 4**8 = 65,536 features
+
+
+def main(
+    baseline: str,
+    task: str,
+    train: Path,
+    validation: Path | None,
+    kmer_lengths: list[int],
+    output: Path,
+    summary: Path,
+) -> None:
+    """Train one baseline and write its directory and summary."""
+    table = read_labelled_table(train)
+    labels = sort_labels(table["label"])
+    if len(labels) < 2:
+        raise InputError(f"{train}: every sequence has the label {labels[0]!r}. Two or more are needed.")
+    description = {"baseline": baseline, "task": task, "labels": labels, "n_train": len(table)}
+    if baseline == "majority":
+        counts = table["label"].value_counts()
+        description["frequencies"] = {label: float(counts[label] / len(table)) for label in labels}
+        tensors = {}
+    else:
+        description, tensors = kmer(description, table, labels, validation, kmer_lengths)
+    with atomic_directory(output) as directory:
+        write_json(directory / "baseline.json", description)
+        if tensors:
+            # safetensors writes the memory of numpy arrays as it lies; scikit-learn's may lie by columns.
+            rows_first = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+            save_file(rows_first, directory / "model.safetensors")
+    write_json(summary, description | {"sha256": sha256_of_directory(output)})
+
+
+def kmer(
+    description: dict, table: pd.DataFrame, labels: list[str], validation: Path | None, lengths: list[int]
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Train the k-mer regression; return its description and its weights."""
+    if validation is None:
+        raise InputError("--baseline kmer needs --validation: k and the penalty are chosen there.")
+    if not all(1 <= k <= LONGEST_KMER for k in lengths):
+        given = " ".join(map(str, lengths))
+        raise InputError(f"--kmer-lengths {given}: give lengths of 1 to {LONGEST_KMER}.")
+    held_out = read_labelled_table(validation)
+    unknown = sorted(set(held_out["label"]) - set(labels))
+    if unknown:
+        raise InputError(f"{validation}: label {unknown[0]!r} does not occur in training.")
+    number = {label: i for i, label in enumerate(labels)}
+    splits = [(t["seq"].tolist(), t["label"].map(number).to_numpy()) for t in (table, held_out)]
+    model, tried = train_kmer_regression(*splits, labels, sorted(set(lengths)))
+    description |= {
+        "n_validation": len(held_out),
+        "chosen": min(tried, key=lambda result: result["loss"]),
+        "tried": tried,
+        "versions": {"scikit-learn": sklearn.__version__},
+    }
+    return description, {"weights": model.weights, "intercepts": model.intercepts}
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--baseline", required=True, choices=["majority", "kmer"], help="which yardstick")
+    arguments.add_argument("--task", required=True, help="name of the task")
+    arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
+    arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")
+    arguments.add_argument(
+        "--kmer-lengths",
+        type=int,
+        nargs="+",
+        default=[3, 4, 5, 6],
+        help="lengths k to choose from (kmer; default 3 4 5 6)",
+    )
+    arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
+    arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
+    run(main, arguments.parse_args())

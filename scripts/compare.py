@@ -1,0 +1,211 @@
+"""Put the predictors of a task side by side, and say which differences are more than chance.
+
+In:  metrics.json and predictions.tsv of every predictor (scripts/evaluate.py), in the same order, all of the
+     same test split.
+Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n, every metric and the loss
+     with `_low` and `_high`, and the differences in accuracy, MCC and AUROC (reference minus this predictor)
+     with their intervals; and a JSON: task, reference, n, bootstrap, predictors (the same rows; each
+     difference is value, low, high, or null for the reference itself) and questions.
+
+A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
+So its interval is usually narrower than those of the two metrics suggest. The questions are: does
+pretraining help (every model against the same model untrained, named NAME-untrained, with the same backbone),
+and does the reference beat the baselines. Each has the difference in accuracy, an answer (`yes`, `no`: the
+whole interval lies on one side of zero; else `cannot tell`) and a sentence.
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.evaluation import UNTRAINED, Predictions, read_predictions
+from dnalm.files import atomic_file, read_json, write_json
+from dnalm.metrics import METRICS, bootstrap_metrics, interval
+
+logger = logging.getLogger("dnalm")
+
+DIFFERENCES = ("accuracy", "mcc", "auroc")
+
+
+@dataclass
+class Predictor:
+    """One evaluated predictor: its metrics.json, and its metrics on the bootstrap samples that all share."""
+
+    report: dict
+    values: dict[str, float]
+    samples: dict[str, np.ndarray]  # float64[n_samples] each
+
+    @property
+    def name(self) -> str:
+        """NAME/BACKBONE, or NAME for a baseline."""
+        return identity(self.report)
+
+
+def identity(report: dict) -> str:
+    """NAME/BACKBONE of a metrics.json, or NAME where there is no backbone."""
+    return f"{report['name']}/{report['backbone']}" if report["backbone"] else report["name"]
+
+
+def main(
+    task: str,
+    metrics: list[Path],
+    predictions: list[Path],
+    reference: str,
+    bootstrap_samples: int,
+    confidence: float,
+    seed: int,
+    output: Path,
+    output_json: Path,
+) -> None:
+    """Compare all predictors of one task and write table and answers."""
+    if len(metrics) != len(predictions):
+        raise InputError("--metrics and --predictions need the same number of files, in the same order.")
+    reports = read_reports(metrics, task)
+    names = [identity(report) for report in reports]
+    if reference not in names:
+        raise InputError(f"--reference {reference}: no such predictor. There are {', '.join(names)}.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"--metrics: two predictors are called {twice}. Evaluate one under another --name.")
+
+    tables = [read_predictions(path) for path in predictions]
+    for table, path in zip(tables, predictions, strict=True):
+        check_same_sequences(tables[0], table, predictions[0], path)
+    predictors = [
+        Predictor(report, *bootstrap_metrics(table.truth, table.probabilities, bootstrap_samples, seed))
+        for report, table in zip(reports, tables, strict=True)
+    ]
+    leader = predictors[names.index(reference)]
+    rows = [predictor_row(leader, predictor, confidence) for predictor in predictors]
+    questions = ask(leader, predictors, confidence)
+    for question in questions:
+        logger.info("%s: %s", task, question["words"])
+    result = {
+        "task": task,
+        "reference": reference,
+        "n": reports[0]["n"],
+        "bootstrap": {"samples": bootstrap_samples, "confidence": confidence, "seed": seed},
+        "predictors": rows,
+        "questions": questions,
+    }
+    write_table(output, task, rows)
+    write_json(output_json, result)
+
+
+def read_reports(paths: list[Path], task: str) -> list[dict]:
+    """Read every metrics.json. Raises InputError if one is something else or of another task."""
+    reports = []
+    for path in paths:
+        report = read_json(path)
+        wanted = {"task", "name", "kind", "backbone", "n", "metrics", "loss"}
+        if not isinstance(report, dict) or not wanted <= set(report):
+            raise InputError(f"{path}: not a metrics file by scripts/evaluate.py.")
+        if report["task"] != task:
+            raise InputError(f"{path}: metrics of task {report['task']!r}, not of {task!r}.")
+        reports.append(report)
+    return reports
+
+
+def check_same_sequences(first: Predictions, other: Predictions, first_path: Path, path: Path) -> None:
+    """Raise InputError unless both hold the same ids, labels and classes in the same order."""
+    if first.ids != other.ids or first.labels != other.labels or not np.array_equal(first.truth, other.truth):
+        raise InputError(
+            f"{path}: not the same test sequences, labels and order as {first_path}. Evaluate both on one "
+            "test table."
+        )
+
+
+def difference(one: Predictor, other: Predictor, metric: str, confidence: float) -> dict[str, float | None]:
+    """Paired difference `one` minus `other`: value, low, high."""
+    return interval(
+        one.values[metric] - other.values[metric], one.samples[metric] - other.samples[metric], confidence
+    )
+
+
+def predictor_row(leader: Predictor, predictor: Predictor, confidence: float) -> dict:
+    """One row of the comparison."""
+    report = predictor.report
+    row = {"predictor": predictor.name} | {key: report[key] for key in ("name", "kind", "backbone", "n")}
+    row |= {"metrics": report["metrics"], "loss": report["loss"]}
+    for metric in DIFFERENCES:
+        same = predictor is leader
+        row[f"{metric}_difference"] = None if same else difference(leader, predictor, metric, confidence)
+    return row
+
+
+def ask(leader: Predictor, predictors: list[Predictor], confidence: float) -> list[dict]:
+    """The questions that people have, with answers in words."""
+    questions = []
+    for model in predictors:
+        for other in predictors:
+            same_model = other.report["name"] == model.report["name"] + UNTRAINED
+            same_backbone = other.report["backbone"] == model.report["backbone"]
+            if model.report["kind"] == "model" and same_model and same_backbone:
+                questions.append(answer("does pretraining help", model, other, confidence))
+    for other in predictors:
+        if other.report["kind"] == "baseline" and other is not leader:
+            questions.append(answer("does the model beat the baseline", leader, other, confidence))
+    return questions
+
+
+def answer(question: str, one: Predictor, other: Predictor, confidence: float) -> dict:
+    """Compare the accuracy of `one` with that of `other`; say what can be said."""
+    found = difference(one, other, "accuracy", confidence)
+    numbers = (
+        f"accuracy {one.values['accuracy']:.3f} against {other.values['accuracy']:.3f}, difference "
+        f"{found['value']:+.3f}, {100 * confidence:g}% interval {found['low']:+.3f} to {found['high']:+.3f}"
+    )
+    if found["low"] > 0:
+        verdict, words = "yes", f"{one.name} is better than {other.name}"
+    elif found["high"] < 0:
+        verdict, words = "no", f"{one.name} is worse than {other.name}"
+    else:
+        verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart on this test split"
+    return {
+        "question": question,
+        "predictor": one.name,
+        "compared_with": other.name,
+        "accuracy_difference": found,
+        "answer": verdict,
+        "words": f"{words} ({numbers}).",
+    }
+
+
+def write_table(path: Path, task: str, rows: list[dict]) -> None:
+    """Write the rows as TSV; what is not defined stays empty."""
+    columns = ["predictor", "name", "kind", "backbone", "n"]
+    values = [*METRICS, "loss", *(f"{metric}_difference" for metric in DIFFERENCES)]
+    header = ["task", *columns, *(name + end for name in values for end in ("", "_low", "_high"))]
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(header) + "\n")
+        for row in rows:
+            cells = [task, *("" if row[column] is None else str(row[column]) for column in columns)]
+            for name in values:
+                found = row["metrics"].get(name) or row.get(name) or {}
+                numbers = [found.get(bound) for bound in ("value", "low", "high")]
+                cells += ["" if number is None else f"{number:.6g}" for number in numbers]
+            file.write("\t".join(cells) + "\n")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--task", required=True, help="name of the task")
+    arguments.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of each")
+    arguments.add_argument(
+        "--predictions", type=Path, nargs="+", required=True, help="predictions.tsv of each, in this order"
+    )
+    arguments.add_argument(
+        "--reference", required=True, help="NAME/BACKBONE of the predictor that the others are compared with"
+    )
+    arguments.add_argument(
+        "--bootstrap-samples", type=int, default=1000, help="samples behind each interval (default 1000)"
+    )
+    arguments.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
+    arguments.add_argument("--seed", type=int, default=42, help="seed of the bootstrap (default 42)")
+    arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
+    arguments.add_argument("--output-json", type=Path, required=True, help="JSON to write")
+    run(main, arguments.parse_args())

@@ -1,0 +1,398 @@
+"""Charts as small SVG pictures: no library, no script, no font file, readable on a phone.
+
+Every function returns one `<svg>` element as text. The drawing is about as wide as a phone, so that its
+text keeps a readable size there, and is set beside others on a wide screen. Colours are CSS variables
+with a fallback: a page may redefine them for dark mode, and `standalone` makes a file of its own.
+Series differ by colour and by dash or shape, so that they can be told apart in grey print too.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH = 400
+MAX_POINTS = 400
+
+# Okabe and Ito's palette (safe for colour-blind readers), darkened where text or thin lines need contrast.
+STYLE = """
+.chart { display: block; width: 100%; height: auto; font-family: inherit; }
+.chart text { fill: var(--ink, #1c2430); font-size: 12px; }
+.chart .quiet { fill: var(--quiet, #56606d); }
+.chart .small { font-size: 11px; }
+.chart .strong { font-weight: 650; }
+.chart .end { text-anchor: end; }
+.chart .middle { text-anchor: middle; }
+.chart .grid { stroke: var(--rule, #dfe3e8); stroke-width: 1; }
+.chart .axis { stroke: var(--quiet, #56606d); stroke-width: 1; }
+.chart .floor { stroke: var(--quiet, #56606d); stroke-width: 1.2; stroke-dasharray: 2 3; }
+.chart .band { fill: var(--band, #f3f5f8); }
+.chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.chart .whisker { stroke-width: 2.5; stroke-linecap: round; }
+.chart .c0 { --c: var(--c0, #0b6e8f); }
+.chart .c1 { --c: var(--c1, #c2571a); }
+.chart .c2 { --c: var(--c2, #6a4c93); }
+.chart .c3 { --c: var(--c3, #4d7c2a); }
+.chart .c4 { --c: var(--c4, #a3396b); }
+.chart .c5 { --c: var(--c5, #6b7480); }
+.chart .stroke { stroke: var(--c); }
+.chart .fill { fill: var(--c); }
+.chart .wash { fill: var(--c); fill-opacity: .16; }
+.chart .hollow { fill: var(--paper, #fff); stroke: var(--c); stroke-width: 2.2; }
+"""
+DASHES = ["", "7 4", "2 4", "10 3 2 3", "4 2", "1 3"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a line chart: `x` and `y` of equal length, in the units of the axes."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: int = 0
+    dash: int = 0
+    markers: bool = False
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One row of an interval chart: an estimate between `low` and `high`, and how it is drawn."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    colour: int = 0
+    shape: str = "dot"  # dot, ring, square or diamond
+    strong: bool = False
+
+
+def interval_chart(rows: Sequence[Estimate], title: str, axis: str, limits: tuple[float, float]) -> str:
+    """One row per estimate: name and number above, a dot with its interval below, on a common axis.
+
+    `limits` are the smallest and largest possible value (an accuracy: 0 and 1); the axis covers what is
+    needed of them. It need not begin at zero, since positions are compared here, not lengths.
+    """
+    left, right, row_height, top = 8, WIDTH - 8, 42, 6
+    lowest, highest = min(row.low for row in rows), max(row.high for row in rows)
+    margin = max(0.08 * (highest - lowest), 0.005 * abs(highest), 1e-6)
+    begin, end = max(limits[0], lowest - margin), min(limits[1], highest + margin)
+    ticks = nice_ticks(begin, end, 6)
+
+    def place(value: float) -> float:
+        return left + (value - begin) / (end - begin) * (right - left)
+
+    bottom = top + row_height * len(rows)
+    parts = []
+    for index in range(0, len(rows), 2):
+        y = top + index * row_height
+        parts.append(f'<rect class="band" x="0" y="{y}" width="{WIDTH}" height="{row_height}" rx="4"/>')
+    for index, row in enumerate(rows):
+        y = top + index * row_height
+        # The grid stays below the text.
+        parts += [_line("grid", place(tick), y + 21, place(tick), y + row_height) for tick in ticks]
+        weight = " strong" if row.strong else ""
+        numbers = f"{row.value:.3f}"
+        if row.high > row.low:
+            numbers += f"  ({row.low:.3f} to {row.high:.3f})"
+        parts.append(
+            f'<g class="c{row.colour}"><title>{escape(row.name)}: {numbers}</title>'
+            + _text(row.name, left, y + 16, weight.strip())
+            + _text(numbers, right, y + 16, "end" + weight)
+            + f'<line class="whisker stroke" x1="{place(row.low):.1f}" y1="{y + 30}" '
+            f'x2="{place(row.high):.1f}" y2="{y + 30}"/>'
+            + _marker(row.shape, place(row.value), y + 30)
+            + "</g>"
+        )
+    parts.append(_line("axis", left, bottom, right, bottom))
+    for tick in ticks:
+        anchor = "end" if place(tick) > right - 12 else "middle" if place(tick) > left + 12 else ""
+        parts.append(_text(number(tick), place(tick), bottom + 15, f"small quiet {anchor}".strip()))
+    parts.append(_text(axis, WIDTH / 2, bottom + 31, "small quiet middle"))
+    described = "; ".join(f"{row.name} {row.value:.3f}, {row.low:.3f} to {row.high:.3f}" for row in rows)
+    return _svg(bottom + 38, title, f"{axis}. {described}.", parts)
+
+
+def line_chart(
+    series: Sequence[Series],
+    title: str,
+    x_axis: str,
+    y_axis: str,
+    floors: Sequence[tuple[str, float]] = (),
+    x_limits: tuple[float, float] | None = None,
+    y_limits: tuple[float, float] | None = None,
+    square: bool = False,
+    diagonal: bool = False,
+) -> str:
+    """Lines over a common x axis, and `floors`: dotted horizontal lines with a name, for comparison.
+
+    `square` makes the plot nearly square, `diagonal` draws a dotted line from corner to corner. Points
+    that are not finite are left out. More than 400 points of a line are thinned evenly.
+    """
+    series = [_finite(one) for one in series]
+    series = [one for one in series if len(one.x)]
+    floors = [(name, value) for name, value in floors if math.isfinite(value)]
+    xs = [x for one in series for x in one.x]
+    ys = [y for one in series for y in one.y] + [value for _, value in floors]
+    x_ticks = nice_ticks(*(x_limits or (min(xs), max(xs))), 5)
+    y_ticks = nice_ticks(*(y_limits or (min(ys), max(ys))), 5, outward=True)
+    x_low, x_high = x_limits or (min(xs), max(xs))
+    if x_low == x_high:
+        x_low, x_high = x_low - 1, x_high + 1
+    y_low, y_high = y_ticks[0], y_ticks[-1]
+
+    legend, top = _legend(series, 22)
+    left, right = 14 + 7 * max(len(number(tick)) for tick in y_ticks), WIDTH - 18
+    height = 0.8 * (right - left) if square else 190
+    bottom = top + height
+
+    def x_place(value: float) -> float:
+        return left + (value - x_low) / (x_high - x_low) * (right - left)
+
+    def y_place(value: float) -> float:
+        return bottom - (value - y_low) / (y_high - y_low) * height
+
+    parts = [_text(y_axis, 2, 13, "small quiet"), *legend]
+    for tick in y_ticks:
+        parts.append(_line("grid", left, y_place(tick), right, y_place(tick)))
+        parts.append(_text(number(tick), left - 6, y_place(tick) + 4, "small quiet end"))
+    for tick in x_ticks:
+        if x_low <= tick <= x_high:
+            parts.append(_line("axis", x_place(tick), bottom, x_place(tick), bottom + 4))
+            parts.append(_text(number(tick), x_place(tick), bottom + 17, "small quiet middle"))
+    parts.append(_line("axis", left, bottom, right, bottom))
+    parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
+    if diagonal:
+        parts.append(_line("floor", left, bottom, right, top))
+    # Names of the floors stand at the right end, pushed apart where the lines lie close together.
+    previous = None
+    for name, value in sorted(floors, key=lambda floor: -floor[1]):
+        y = y_place(value)
+        label_y = y - 4 if previous is None else max(y - 4, previous + 13)
+        previous = label_y
+        parts.append(_line("floor", left, y, right, y))
+        parts.append(_text(f"{name} {value:.2f}", right - 2, label_y, "small quiet end"))
+    for one in series:
+        points = " ".join(f"{x_place(x):.1f},{y_place(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
+        dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
+        parts.append(f'<g class="c{one.colour}"><polyline class="line stroke" points="{points}"{dash}/>')
+        if one.markers or len(one.x) == 1:
+            for x, y in zip(one.x, one.y, strict=True):
+                parts.append(
+                    f'<circle class="fill" cx="{x_place(x):.1f}" cy="{y_place(y):.1f}" r="3">'
+                    f"<title>{escape(one.name)}: {number(x)}, {y:.4g}</title></circle>"
+                )
+        parts.append("</g>")
+    described = "; ".join(
+        f"{one.name} goes from {one.y[0]:.4g} at {number(one.x[0])} to {one.y[-1]:.4g} at {number(one.x[-1])}"
+        for one in series
+    )
+    named = "".join(f" {name} is {value:.4g}." for name, value in floors)
+    return _svg(bottom + 40, title, f"{y_axis} against {x_axis}: {described}.{named}", parts)
+
+
+def histogram(
+    counts: Sequence[tuple[str, dict[int, int]]], title: str, x_axis: str, bins: int = 36, divide_by: int = 1
+) -> str:
+    """Distributions of whole numbers, each as the share of its own total, so that sizes do not matter.
+
+    `counts` holds, per distribution, its name and how often each value occurs. Neighbouring values are
+    put together until at most `bins` bars are left. The axis shows the values divided by `divide_by`.
+    """
+    counts = [(name, {v: c for v, c in of.items() if c > 0}) for name, of in counts]
+    counts = [(name, of) for name, of in counts if of]
+    low = min(min(of) for _, of in counts)
+    high = max(max(of) for _, of in counts)
+    width = max(1, math.ceil((high - low + 1) / bins))
+    first = low // width * width
+    n_bins = (high - first) // width + 1
+    shares = []
+    for _, of in counts:
+        binned = [0.0] * n_bins
+        total = sum(of.values())
+        for value, count in of.items():
+            binned[(value - first) // width] += count / total
+        shares.append(binned)
+
+    top_share = max(max(binned) for binned in shares)
+    y_ticks = nice_ticks(0, 100 * top_share, 4, outward=True)
+    x_low, x_high = first - 0.5, first + n_bins * width - 0.5
+    x_ticks = [tick * divide_by for tick in nice_ticks(first / divide_by, x_high / divide_by, 6)]
+    x_ticks = [tick for tick in x_ticks if divide_by > 1 or tick == round(tick)]
+    legend_series = [Series(name, (), (), colour=i, dash=i) for i, (name, _) in enumerate(counts)]
+    legend, top = _legend(legend_series, 22)
+    left, right, height = 16 + 7 * max(len(number(t)) for t in y_ticks) + 8, WIDTH - 12, 150
+    bottom = top + height
+
+    def x_place(value: float) -> float:
+        return left + (value - x_low) / (x_high - x_low) * (right - left)
+
+    def y_place(percent: float) -> float:
+        return bottom - percent / y_ticks[-1] * height
+
+    parts = [_text("share", 2, 13, "small quiet"), *legend]
+    for tick in y_ticks:
+        parts.append(_line("grid", left, y_place(tick), right, y_place(tick)))
+        parts.append(_text(f"{number(tick)}%", left - 6, y_place(tick) + 4, "small quiet end"))
+    for index, binned in enumerate(shares):
+        outline = (
+            f"M{x_place(x_low):.1f},{bottom}"
+            + "".join(
+                f"V{y_place(100 * share):.1f}H{x_place(first + (i + 1) * width - 0.5):.1f}"
+                for i, share in enumerate(binned)
+            )
+            + f"V{bottom}"
+        )
+        dash = f' stroke-dasharray="{DASHES[index]}"' if index else ""
+        parts.append(
+            f'<g class="c{index}"><path class="wash" d="{outline}Z"/>'
+            f'<path class="line stroke" style="stroke-width:1.5" d="{outline}"{dash}/></g>'
+        )
+    parts.append(_line("axis", left, bottom, right, bottom))
+    for tick in x_ticks:
+        parts.append(_line("axis", x_place(tick), bottom, x_place(tick), bottom + 4))
+        parts.append(_text(number(tick / divide_by), x_place(tick), bottom + 17, "small quiet middle"))
+    parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
+    described = "; ".join(
+        f"{name or x_axis}: {min(of) / divide_by:,g} to {max(of) / divide_by:,g}, median "
+        f"{weighted_median(of) / divide_by:,g}"
+        for name, of in counts
+    )
+    return _svg(bottom + 40, title, f"Distribution of {x_axis}. {described}.", parts)
+
+
+def bar_chart(groups: Sequence[tuple[str, Sequence[tuple[str, float]]]], title: str) -> str:
+    """Horizontal bars from zero, in named groups; the number stands at the end of its bar."""
+    longest = max(len(name) for _, bars in groups for name, _ in bars)
+    left = min(16 + 7 * longest, WIDTH // 3)
+    largest = max((value for _, bars in groups for _, value in bars), default=0) or 1
+    right = WIDTH - 12 - 7 * len(f"{largest:,.0f}")
+    y, parts = 4, []
+    for group, bars in groups:
+        parts.append(_text(group, 2, y + 13, "strong"))
+        y += 20
+        for index, (name, value) in enumerate(bars):
+            width = max(value / largest * (right - left), 1)
+            parts.append(
+                _text(_shorten(name, left), left - 8, y + 13, "small quiet end")
+                + f'<g class="c{index % 6}"><rect class="fill" x="{left}" y="{y + 3}" '
+                f'width="{width:.1f}" height="13" rx="2"/></g>'
+                + _text(f"{value:,.0f}", left + width + 6, y + 13, "small")
+            )
+            y += 19
+        y += 8
+    described = "; ".join(
+        f"{group}: " + ", ".join(f"{name} {value:,.0f}" for name, value in bars) for group, bars in groups
+    )
+    return _svg(y, title, described + ".", parts)
+
+
+def standalone(svg: str) -> str:
+    """A chart as an SVG file of its own, on white paper."""
+    head, rest = svg.split(">", 1)
+    width, height = head.split('viewBox="0 0 ')[1].split('"')[0].split()
+    style = STYLE + ".chart { font-family: Helvetica, Arial, sans-serif; width: auto; }"
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n{head} width="{width}" height="{height}" '
+        f'xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
+        f'<rect width="100%" height="100%" fill="#fff"/>{rest}\n'
+    )
+
+
+def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> list[float]:
+    """Round numbers (1, 2, 2.5 or 5 times a power of ten) between `low` and `high`, or just around them."""
+    if high < low:
+        low, high = high, low
+    if high - low < 1e-12:
+        low, high = low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5)
+    rough = (high - low) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    if outward:
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    else:
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]
+
+
+def number(value: float) -> str:
+    """A number as an axis shows it: `0.25`, `1,200`, `1.5M`."""
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:g}M"
+    if value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:g}"
+
+
+def weighted_median(counts: dict[int, int]) -> int:
+    """The lower median of values that occur `counts` times."""
+    half, seen = (sum(counts.values()) + 1) // 2, 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if seen >= half:
+            return value
+    raise ValueError("no counts")
+
+
+def _finite(one: Series) -> Series:
+    points = [
+        (x, y)
+        for x, y in zip(one.x, one.y, strict=True)
+        if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)
+    ]
+    if len(points) > MAX_POINTS:
+        last = len(points) - 1
+        points = [points[round(i * last / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
+    return Series(one.name, [x for x, _ in points], [y for _, y in points], one.colour, one.dash, one.markers)
+
+
+def _legend(series: Sequence[Series], top: float) -> tuple[list[str], float]:
+    """Legend entries that flow over as many rows as they need, and where the plot may begin."""
+    if len(series) < 2 and not (series and series[0].name):
+        return [], top
+    parts, x, y = [], 2.0, top + 8
+    for one in series:
+        width = 34 + 6.6 * len(one.name) + 14
+        if x > 2 and x + width > WIDTH:
+            x, y = 2.0, y + 18
+        dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
+        parts.append(
+            f'<g class="c{one.colour}"><line class="line stroke" x1="{x:.0f}" y1="{y:.0f}" '
+            f'x2="{x + 24:.0f}" y2="{y:.0f}"{dash}/></g>' + _text(one.name, x + 30, y + 4, "small")
+        )
+        x += width
+    return parts, y + 16
+
+
+def _marker(shape: str, x: float, y: float) -> str:
+    if shape == "ring":
+        return f'<circle class="hollow" cx="{x:.1f}" cy="{y}" r="5"/>'
+    if shape == "square":
+        return f'<rect class="fill" x="{x - 5:.1f}" y="{y - 5}" width="10" height="10" rx="1"/>'
+    if shape == "diamond":
+        return f'<path class="fill" d="M{x:.1f},{y - 7}l7,7l-7,7l-7,-7Z"/>'
+    return f'<circle class="fill" cx="{x:.1f}" cy="{y}" r="6"/>'
+
+
+def _text(text: str, x: float, y: float, classes: str = "") -> str:
+    named = f' class="{classes}"' if classes else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}"{named}>{escape(text)}</text>'
+
+
+def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def _shorten(text: str, pixels: float) -> str:
+    letters = max(int((pixels - 12) / 6.2), 3)
+    return text if len(text) <= letters else text[: letters - 1] + "…"
+
+
+def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> str:
+    # aria-label instead of <title>: browsers would show a title of the whole picture as a tooltip over
+    # every point of it.
+    return (
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
+        f'aria-label="{escape(f"{title}. {description}", quote=True)}">{"".join(parts)}</svg>'
+    )

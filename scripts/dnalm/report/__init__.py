@@ -1,0 +1,1 @@
+"""What the report says and shows: one module per chapter, arranged for the template beside them."""

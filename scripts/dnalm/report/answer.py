@@ -1,0 +1,238 @@
+"""The first screen: how good, compared with what, trained on what, leaked or not."""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from dnalm.charts import Estimate, interval_chart
+from dnalm.report import words
+from dnalm.report.language_model import loss_chart
+from dnalm.report.looks import looks
+from dnalm.report.parts import table, with_interval
+from dnalm.report.run import Evaluation, Run, difference_to
+
+
+def answer(run: Run, task: str) -> dict[str, Any]:
+    """The first screen of a task: how good, compared with what, trained on what, leaked or not."""
+    evaluations, headline = run.of_task(task), run.headline(task)
+    metrics = headline.metrics
+    labels = metrics["labels"]
+    meanings = run.simulation["task"]["labels"] if run.simulation else {}
+    named = words.listing(
+        [f"{label} ({meanings[label]})" if label in meanings else label for label in labels]
+    )
+    return {
+        "id": f"task-{task}",
+        "title": f"Task: {task}",
+        "what": f"Tell {words.count(len(labels), 'class', 'classes')} of DNA sequences apart: {named}.",
+        "number": f"{metrics['metrics']['accuracy']['value']:.3f}",
+        "number_name": f"Test accuracy of {headline.name}",
+        "number_text": f" ({words.accuracy_text(metrics, run.confidence)})",
+        "verdicts": task_verdicts(run, task),
+        "chart": accuracy_chart(run, task),
+        "chart_note": f"Dot: accuracy on the {words.count(metrics['n'], 'test sequence')}. Line: "
+        f"{run.confidence:.0%} bootstrap interval over test sequences.",
+        "facts": task_facts(run, task),
+        "evaluations": evaluations,
+    }
+
+
+def accuracy_chart(run: Run, task: str) -> str:
+    """Test accuracy of every predictor of a task, with intervals."""
+    rows = []
+    for evaluation in run.of_task(task):
+        accuracy, look = evaluation.metrics["metrics"]["accuracy"], looks(run, task, evaluation)
+        rows.append(
+            Estimate(
+                evaluation.name,
+                accuracy["value"],
+                accuracy["low"],
+                accuracy["high"],
+                look.colour,
+                look.shape,
+                strong=evaluation is run.headline(task),
+            )
+        )
+    return interval_chart(rows, f"Test accuracy, task {task}", "test accuracy", (0, 1))
+
+
+def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
+    """Did pretraining help, is a language model needed, did anything leak?"""
+    checks = run.checks.get(task)
+    evaluations, headline = run.of_task(task), run.headline(task)
+    verdicts = []
+    if headline.metrics["kind"] == "model":
+        verdicts += _pretraining(run, task)
+        verdicts.append(_simple_baseline(run, task))
+    verdicts.append(words.leak_verdict(checks, run.simulation["task"] if run.simulation else None))
+    if len(evaluations) == 1:
+        verdicts.append(
+            {
+                "status": "warn",
+                "head": "Nothing to compare with.",
+                "text": "No other predictor was evaluated.",
+            }
+        )
+    return verdicts
+
+
+def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
+    """Did pretraining help the leading model? One answer per way of fine-tuning, the leading way first."""
+    lead = run.headline(task).metrics
+    found = {}
+    for question in run.comparisons.get(task, {}).get("questions", []):
+        name, _, backbone = question["predictor"].rpartition("/")
+        if question["question"] == "does pretraining help" and name == lead["name"]:
+            found[backbone] = {**question["accuracy_difference"], "confidence": run.confidence}
+    leading_first = sorted(found.items(), key=lambda item: item[0] != lead["backbone"])
+    return words.pretraining_verdicts(dict(leading_first))
+
+
+def _simple_baseline(run: Run, task: str) -> dict[str, str]:
+    baselines = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
+    if not baselines:
+        return words.baseline_verdict(None, None)
+    best = max(baselines, key=lambda e: e.metrics["metrics"]["accuracy"]["value"])
+    name = "always naming the majority class" if best.metrics["name"] == "majority" else _described(best)
+    return words.baseline_verdict(difference_to(run, task, best), name)
+
+
+def _described(evaluation: Evaluation) -> str:
+    return "logistic regression on k-mers" if evaluation.metrics["name"] == "kmer" else evaluation.name
+
+
+def task_facts(run: Run, task: str) -> list[dict[str, str]]:
+    """Trained on what, fine-tuned on what, tested on what, and how sure one can be."""
+    lead, checks = run.headline(task).metrics, run.checks.get(task)
+    facts = []
+    if lead["kind"] == "model":
+        facts.append({"term": "Pretrained on", "text": pretraining_sentence(run, lead["name"])})
+    if checks:
+        counts = {split: sum(labels.values()) for split, labels in checks["label_counts"].items()}
+        taught = {
+            "frozen": "Only the classification head learned from these; the backbone stayed as pretrained.",
+            "full": "Every weight of the model learned from these.",
+        }.get(lead.get("backbone") or "", "")
+        facts.append(
+            {
+                "term": "Fine-tuned on",
+                "text": f"{words.count(counts['train'], 'labelled sequence')}, and {counts['validation']:,} "
+                f"more to choose the best epoch. {taught}",
+            }
+        )
+        lengths = checks["lengths"]["test"]
+        length = (
+            f"{lengths['min']} bp"
+            if lengths["min"] == lengths["max"]
+            else f"{lengths['min']} to {lengths['max']} bp"
+        )
+        by_label = words.listing(
+            [f"{n:,} of class {label}" for label, n in checks["label_counts"]["test"].items()]
+        )
+        facts.append(
+            {
+                "term": "Tested on",
+                "text": f"{words.count(counts['test'], 'sequence')} of {length} ({by_label}), used for "
+                "nothing but the check for leaks and this test.",
+            }
+        )
+    sure = certainty_sentence(lead)
+    if run.simulation:
+        best = run.simulation["task"]["accuracy_of_informed_reader"]
+        sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
+    facts.append({"term": "How sure", "text": sure})
+    return facts
+
+
+def pretraining_sentence(run: Run, model: str) -> str:
+    """On which DNA, for how long, with which task a model was pretrained."""
+    training = next((t for t in run.trainings if t.summary.get("model") == model), None)
+    parts = []
+    if run.windows:
+        genomes = [f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.windows]
+        shown = genomes if len(genomes) <= 4 else [*genomes[:3], f"{len(genomes) - 3} more"]
+        total = sum(stats["windows"]["train"] for stats in run.windows)
+        length = run.windows[0]["settings"]["length"]
+        noun = "genome" if len(genomes) == 1 else "genomes"
+        parts.append(
+            f"the {noun} {words.listing(shown)}, cut into {total:,} training windows of {length:,} bp"
+        )
+    if training:
+        summary = training.summary
+        epochs = training.log[-1]["epoch"] if training.log else None
+        passes = f" ({epochs:.3g} passes over them)" if epochs else ""
+        start = (
+            "trained on from a checkpoint" if "checkpoint" in summary["settings"] else "trained from scratch"
+        )
+        parts.append(
+            f"a model of {words.rounded(summary['parameters']['total'])} parameters was {start} for "
+            f"{words.count(summary['steps'], 'step')} of "
+            f"{words.count(summary['settings']['training']['batch_size'], 'line')}{passes}"
+        )
+    if not parts:
+        return "Not recorded."
+    sentence = "; ".join(parts) + "."
+    return sentence[0].upper() + sentence[1:]
+
+
+def certainty_sentence(metrics: dict[str, Any]) -> str:
+    """What the interval covers and what it does not."""
+    accuracy = metrics["metrics"]["accuracy"]
+    half = (accuracy["high"] - accuracy["low"]) / 2
+    return (
+        f"With {metrics['n']:,} test sequences the accuracy is known to about ±{half:.3f}. The interval "
+        "covers the choice of test sequences, not the seed of training."
+    )
+
+
+def language_model_answer(run: Run) -> dict[str, Any]:
+    """The first screen of a run without tasks: how well the model predicts hidden DNA."""
+    lead = run.language_models[0].metrics
+    loss = lead["metrics"]["loss"]
+    chart = loss_chart(lead)
+    return {
+        "id": "language-model-answer",
+        "title": f"Language model: {lead['model']}",
+        "what": "Predict hidden tokens of held-out DNA. No classification task is configured.",
+        "number": f"{lead['metrics']['perplexity']['value']:,.4g}",
+        "number_name": "Held-out perplexity",
+        "number_text": f" (loss {words.estimate(loss)} nats per hidden token)",
+        "verdicts": [words.floor_verdict(lead)],
+        "chart": chart,
+        "chart_note": "Mean loss per hidden token; lower is better. Line: interval over held-out lines.",
+        "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],
+    }
+
+
+def overview(run: Run) -> dict[str, Any] | None:
+    """All tasks at one glance, where there are several."""
+    if len(run.tasks) < 2:
+        return None
+    rows = []
+    for task in run.tasks:
+        lead = run.headline(task)
+        others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
+        best = max(others, key=lambda e: e.metrics["metrics"]["accuracy"]["value"], default=None)
+        untrained = next((e for e in run.of_task(task) if e.metrics["kind"] == "untrained"), None)
+        leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""
+        rows.append(
+            [
+                Markup('<a href="#task-{}">{}</a>').format(task, task),
+                lead.name,
+                with_interval(lead.metrics["metrics"]["accuracy"]),
+                with_interval(untrained.metrics["metrics"]["accuracy"]) if untrained else "",
+                with_interval(best.metrics["metrics"]["accuracy"]) if best else "",
+                f"{lead.metrics['n']:,}",
+                leaks,
+            ]
+        )
+    columns = [
+        "Task",
+        "Leading model",
+        "Test accuracy",
+        "Untrained",
+        "Best baseline",
+        "Test sequences",
+        "Leaks found",
+    ]
+    return table("All tasks", columns, rows, numeric=[2, 3, 4, 5, 6])

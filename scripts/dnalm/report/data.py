@@ -1,0 +1,215 @@
+"""Chapter on the data: genomes, tokens, tokenizers, and the checks of the tasks."""
+
+from collections import defaultdict
+from itertools import groupby
+from typing import Any
+
+from dnalm.charts import histogram
+from dnalm.report import words
+from dnalm.report.parts import figure, heading, table
+from dnalm.report.run import Run
+
+
+def data_section(run: Run) -> dict[str, Any]:
+    """Genomes, tokens, tokenizers and the checks of the tasks."""
+    parts: list[dict[str, Any]] = []
+    if run.windows:
+        parts += genome_parts(run)
+    if run.tokens:
+        parts += token_parts(run)
+    for description in run.tokenizers:
+        parts += tokenizer_parts(description)
+    for task, checks in run.checks.items():
+        parts += check_parts(task, checks)
+    return {"id": "data", "title": "Genomes, tokens and labelled sequences", "parts": parts}
+
+
+def genome_parts(run: Run) -> list[dict[str, Any]]:
+    """What was kept of every genome and what was dropped, and why."""
+    rows = []
+    for stats in run.windows:
+        dropped = stats["dropped"]
+        rows.append(
+            [
+                stats["genome"],
+                words.bases(stats["bases"]),
+                f"{stats['sequences']:,}",
+                f"{stats['gc_share']:.1%}",
+                f"{stats['soft_masked_share']:.1%}",
+                f"{stats['windows']['train']:,}",
+                f"{stats['windows']['validation']:,}",
+                f"{dropped['incomplete']:,}",
+                f"{dropped['non_acgt']:,}",
+                f"{dropped['soft_masked']:,}",
+                f"{dropped['split_border']:,}",
+            ]
+        )
+    settings = run.windows[0]["settings"]
+    columns = ["Genome", "Bases", "Sequences", "GC", "Soft-masked", "Training windows", "Held-out windows"]
+    columns += ["Dropped: incomplete", "Dropped: N", "Dropped: repeats", "Dropped: split border"]
+    limit = settings["max_non_acgt"]
+    foreign = f"more than {words.count(limit, 'base')}" if limit else "any base"
+    held_out = (
+        "Whole sequences are held out by name."
+        if settings["validation_sequences"]
+        else f"Blocks of {words.bases(settings['validation_block'])} are held out, evenly spaced over the "
+        "genome, so that training and held-out lines are not neighbours."
+    )
+    return [
+        table(
+            f"Genomes, cut into windows of {settings['length']:,} bp every {settings['stride']:,} bp",
+            columns,
+            rows,
+            note=f"Incomplete: the rest at the end of a sequence. N: {foreign} other than A, C, G, T. Split "
+            f"border: partly training, partly held out. {held_out}",
+        )
+    ]
+
+
+def token_parts(run: Run) -> list[dict[str, Any]]:
+    """How many tokens the lines became, and how long lines are in tokens."""
+    rows = []
+    for summary in run.tokens:
+        per_line = summary["tokens_per_line"]
+        rows.append(
+            [
+                summary["genome"],
+                summary["split"],
+                summary["tokenizer"],
+                f"{summary['lines']:,}",
+                f"{summary['tokens']:,}",
+                f"{summary['bases_per_token']:.2f}" if summary["bases_per_token"] else "",
+                f"{per_line['shortest']} to {per_line['longest']}, median {per_line['median']}",
+                f"{summary['unknown_tokens']:,}",
+                f"{summary['vocabulary_used']:,} of {summary['vocabulary_size']:,}",
+            ]
+        )
+    columns = ["Genome", "Split", "Tokenizer", "Lines", "Tokens", "Bases per token", "Tokens per line"]
+    columns += ["Unknown tokens", "Vocabulary used"]
+    figures = []
+    for tokenizer in dict.fromkeys(summary["tokenizer"] for summary in run.tokens):
+        counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
+        for summary in run.tokens:
+            if summary["tokenizer"] == tokenizer:
+                for length, lines in summary["tokens_per_line"]["histogram"]:
+                    counts[summary["split"]][length] += lines
+        svg = histogram(
+            [(split, dict(of)) for split, of in counts.items()],
+            f"Tokens per line, {tokenizer}",
+            "tokens per line",
+        )
+        caption = "Lines of equal length in bp differ in tokens; [CLS] and [SEP] count. " + cut_sentence(
+            run, tokenizer, dict(counts["train"])
+        )
+        figures.append(figure(f"Tokens per line: {tokenizer}", svg, caption, f"{tokenizer}.tokens_per_line"))
+    return [
+        table("Token cache", columns, rows, numeric=[3, 4, 5, 7, 8]),
+        {"kind": "figures", "rows": figures},
+    ]
+
+
+def cut_sentence(run: Run, tokenizer: str, lines_by_length: dict[int, int]) -> str:
+    """Which share of the training lines is longer than what each model of this tokenizer reads."""
+    total, sentences = sum(lines_by_length.values()), []
+    for name, model in run.settings.get("models", {}).items():
+        if model["tokenizer"] == tokenizer and total:
+            limit = model["max_tokens"]
+            cut = sum(lines for length, lines in lines_by_length.items() if length > limit) / total
+            if not cut:
+                sentences.append(f"Model {name} reads {limit:,} tokens; no training line is longer.")
+                continue
+            tokens = sum(length * lines for length, lines in lines_by_length.items())
+            lost = sum(max(0, length - limit) * lines for length, lines in lines_by_length.items())
+            sentences.append(
+                f"Model {name} reads {limit:,} tokens: {cut:.1%} of the training lines are longer and cut, "
+                f"so {lost / tokens:.1%} of all tokens are never read."
+            )
+    return " ".join(sentences)
+
+
+def tokenizer_parts(description: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a tokenizer makes of a few test words, with and without its adjustment to DNA."""
+    rows = [
+        [
+            probe["text"],
+            in_short(probe["tokens"]),
+            " ".join(str(number) for number in probe["ids"]),
+            in_short(probe["tokens_without_adjustment"]),
+        ]
+        for probe in description["probes"]
+    ]
+    origin = "learnt here" if description.get("source") == "trained" else f"from {description.get('source')}"
+    return [
+        table(
+            f"Tokenizer {description['tokenizer']} ({origin}): {description['vocabulary_size']:,} tokens, "
+            f"the longest of {description['longest_token_bp']} bp",
+            ["Text", "Tokens", "Token ids", "Tokens without the adjustment to DNA"],
+            rows,
+            numeric=[],
+            sequence=[0, 1, 2, 3],
+            note=f"N policy {description['n_policy']}: {description['n_policy_meaning']}. Lower case counts "
+            "as upper case.",
+        )
+    ]
+
+
+def in_short(tokens: list[str]) -> str:
+    """Tokens with blanks between them; many equal neighbours are counted."""
+    runs = [(token, len(list(group))) for token, group in groupby(tokens)]
+    return " ".join(f"{token} × {n}" if n > 3 else " ".join([token] * n) for token, n in runs)
+
+
+def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the check of a task found and did."""
+    rows = []
+    for split, counts in checks["rows"].items():
+
+        def dropped_or_left(what: str, counts: dict[str, int] = counts) -> str:
+            left = counts.get(what, 0)
+            return f"{left:,} left in" if left else f"{counts.get(f'dropped_{what}', 0):,}"
+
+        rows.append(
+            [
+                split,
+                f"{counts['read']:,}",
+                dropped_or_left("duplicates"),
+                dropped_or_left("conflicting_labels"),
+                f"{counts.get('dropped_in_test', 0):,}",
+                f"{counts.get('moved_to_validation', 0):,}",
+                f"{counts['kept']:,}",
+            ]
+        )
+    columns = ["Table", "Rows read", "Duplicates dropped", "Conflicting labels dropped", "Leaked, dropped"]
+    columns += ["Moved to validation", "Kept"]
+    parts: list[dict[str, Any]] = [heading(f"Checks of task {task}")]
+    if checks["warnings"]:
+        parts.append(
+            {
+                "kind": "verdicts",
+                "rows": [
+                    {"status": "warn", "head": "", "text": warning[:1].upper() + warning[1:]}
+                    for warning in checks["warnings"]
+                ],
+            }
+        )
+    parts.append(
+        table(
+            "What became of the labelled sequences",
+            columns,
+            rows,
+            note="A sequence and its reverse complement count as the same molecule. Nothing is ever dropped "
+            "from the test table.",
+        )
+    )
+    leaks = checks["leakage"]["test"]["first"]
+    if leaks:
+        parts.append(
+            table(
+                f"Leaked test sequences (the first {len(leaks)} of {checks['leakage']['test']['count']:,})",
+                ["Test sequence", "Same molecule in training", "Strand"],
+                [[leak["id"], leak["training_id"], leak["strand"]] for leak in leaks],
+                numeric=[],
+                fold="Which test sequences leaked",
+            )
+        )
+    return parts

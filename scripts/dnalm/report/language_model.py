@@ -1,0 +1,236 @@
+"""Chapter on the language model: learning curves, held-out DNA, examples, parameters."""
+
+import math
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from dnalm.charts import Estimate, Series, histogram, interval_chart, line_chart
+from dnalm.report import words
+from dnalm.report.parts import figure, heading, share_bar, table, text, with_interval
+from dnalm.report.run import LanguageModel, Run
+
+EXTREME_LINES = 5
+MARKERS_UP_TO = 40
+
+
+def language_model_section(run: Run) -> dict[str, Any]:
+    """Learning curves, held-out metrics beside the floors, examples, parameters."""
+    parts: list[dict[str, Any]] = []
+    figures = learning_curves(run)
+    figures += [
+        figure(
+            f"Held-out loss: {model.metrics['model']}",
+            loss_chart(model.metrics),
+            "Mean loss on the same hidden tokens of held-out DNA, in nats; lower is better. “Counting” "
+            "predictors know token frequencies only.",
+            f"{model.metrics['model']}.held_out_loss",
+        )
+        for model in run.language_models
+    ]
+    if figures:
+        parts.append({"kind": "figures", "rows": figures})
+    else:
+        parts.append(text("No training log is at hand."))
+    for model in run.language_models:
+        parts += language_model_parts(model)
+    parts += parameter_tables(run)
+    return {
+        "id": "language-model",
+        "title": "Language model",
+        "intro": "The model learned by guessing hidden tokens of DNA from the tokens around them. The loss "
+        "is the surprise, in nats, at the true token; it is measured on held-out stretches of the genomes.",
+        "parts": parts,
+    }
+
+
+def learning_curves(run: Run) -> list[dict[str, str]]:
+    """Loss and masked accuracy on held-out lines during pretraining, and the training loss."""
+    figures = []
+    for training in run.trainings:
+        name = training.summary["model"]
+        evaluations = [r for r in training.log if r["event"] == "evaluation"]
+        steps = [r for r in training.log if r["event"] == "train"]
+        if not evaluations:
+            continue
+        x = [r["step"] for r in evaluations]
+        markers = len(x) <= MARKERS_UP_TO
+        series = [Series("held-out loss", x, [r["loss"] for r in evaluations], 0, 0, markers)]
+        if steps:
+            trained = Series("training loss", [r["step"] for r in steps], [r["loss"] for r in steps], 1, 1)
+            series.insert(0, trained)
+        judged = next((m.metrics for m in run.language_models if m.metrics["model"] == name), None)
+        # These two do not look at the context, so they hold for any share of hidden tokens.
+        floors = (
+            [(words.FLOORS[f], judged["floors"][f]["loss"]["value"]) for f in ("uniform", "unigram")]
+            if judged
+            else []
+        )
+        svg = line_chart(series, f"Learning curve of {name}", "training step", "loss (nats)", floors)
+        first, last = evaluations[0], evaluations[-1]
+        caption = f"Held-out loss {first['loss']:.3f} before training and {last['loss']:.3f} at the end."
+        figures.append(figure(f"Learning curve: {name}", svg, caption, f"{name}.learning_curve"))
+        accuracy = [
+            (r["step"], r["masked_accuracy"]) for r in evaluations if r.get("masked_accuracy") is not None
+        ]
+        if accuracy:
+            curve = Series("", [a for a, _ in accuracy], [b for _, b in accuracy], 0, 0, markers)
+            svg = line_chart(
+                [curve], f"Masked accuracy of {name}", "training step", "share of hidden tokens right"
+            )
+            caption = f"Hidden tokens of held-out lines guessed exactly: {accuracy[-1][1]:.1%} at the end."
+            figures.append(figure(f"Masked accuracy: {name}", svg, caption, f"{name}.masked_accuracy"))
+    return figures
+
+
+def loss_chart(metrics: dict[str, Any]) -> str:
+    """Held-out loss of the model and of what needs no model, with intervals."""
+    loss = metrics["metrics"]["loss"]
+    rows = [
+        Estimate(f"{metrics['model']} pretrained", loss["value"], loss["low"], loss["high"], 0, "dot", True)
+    ]
+    for name, floor in sorted(metrics["floors"].items(), key=lambda item: item[1]["loss"]["value"]):
+        of_floor = floor["loss"]
+        rows.append(
+            Estimate(words.FLOORS[name], of_floor["value"], of_floor["low"], of_floor["high"], 1, "square")
+        )
+    return interval_chart(
+        rows, f"Held-out loss of {metrics['model']}", "loss (nats per hidden token)", (0, math.inf)
+    )
+
+
+def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
+    """Numbers, fill-mask examples and the hardest lines of one model."""
+    metrics = model.metrics
+    parts: list[dict[str, Any]] = [heading(f"Held-out DNA: {metrics['model']}")]
+    names = {
+        "loss": "Loss (nats)",
+        "bits_per_base": "Bits per base",
+        "perplexity": "Perplexity",
+        "masked_accuracy": "Hidden tokens right",
+        "top5_accuracy": "Right within the first five",
+    }
+    sources = {f"{metrics['model']} pretrained": metrics["metrics"]}
+    sources |= {words.FLOORS[name]: floor for name, floor in metrics["floors"].items()}
+    rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
+    parts.append({"kind": "verdicts", "rows": [words.floor_verdict(metrics)]})
+    parts.append(
+        table(
+            f"Predicting {metrics['hidden_tokens']:,} hidden tokens of {metrics['lines']:,} held-out lines",
+            ["Predictor", *names.values()],
+            rows,
+            strong=[0],
+            note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, the same for "
+            "all. Bits per base can be compared between vocabularies; guessing single bases costs two bits.",
+        )
+    )
+    if model.fill_mask is not None and len(model.fill_mask):
+        parts.append(fill_mask_table(model.fill_mask, metrics["model"]))
+    if model.sequence_loss is not None and len(model.sequence_loss):
+        parts += sequence_loss_parts(model.sequence_loss, metrics["model"])
+    return parts
+
+
+def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
+    """Held-out DNA with one hidden token, and what the model puts there."""
+    rows = []
+    for example in examples.to_dict("records"):
+        guesses = []
+        for place in range(1, 6):
+            token, probability = example[f"predicted_{place}"], float(example[f"probability_{place}"])
+            shown = Markup("<b>{}</b>").format(token) if token == example["token"] else token
+            guesses.append(Markup("{} {:.0%}").format(shown, probability))
+        context = Markup("…{}<b>{}</b>{}…").format(example["left"], example["token"], example["right"])
+        rows.append(
+            [
+                context,
+                f"{example['rank']:,}",
+                f"{float(example['probability']):.1%}",
+                Markup(", ").join(guesses),
+            ]
+        )
+    return table(
+        f"Fill in the gap: {model}",
+        [
+            "Held-out DNA, the hidden token underlined",
+            "Rank of the truth",
+            "Its probability",
+            "First five guesses",
+        ],
+        rows,
+        numeric=[1, 2],
+        sequence=[0, 3],
+        note="Rank 1: the model's first guess is right. The examples are drawn evenly, not chosen.",
+    )
+
+
+def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]]:
+    """How the loss differs between held-out lines, and the lines that are hardest and easiest to predict."""
+    hundredths = (losses["loss"] * 100).round().astype(int).value_counts().to_dict()
+    svg = histogram(
+        [("", hundredths)], f"Loss per line, {model}", "loss per line (nats)", bins=40, divide_by=100
+    )
+    ordered = losses.sort_values(["loss", "source", "line"], ascending=[False, True, True])
+    chosen = [("hardest", row) for row in ordered.head(EXTREME_LINES).to_dict("records")]
+    chosen += [("easiest", row) for row in ordered.tail(EXTREME_LINES).iloc[::-1].to_dict("records")]
+    rows = [
+        [
+            kind,
+            row["source"],
+            f"{row['line']:,}",
+            row["tokens"],
+            row["masked"],
+            f"{row['loss']:.3f}",
+            f"{row['perplexity']:,.1f}",
+        ]
+        for kind, row in chosen
+    ]
+    return [
+        {
+            "kind": "figures",
+            "rows": [
+                figure(
+                    f"Loss per held-out line: {model}",
+                    svg,
+                    "Left: lines that are easy to predict, often repeats. Right: hard ones.",
+                    f"{model}.loss_per_line",
+                )
+            ],
+        },
+        table(
+            f"Hardest and easiest held-out lines of {model}",
+            ["", "Cache", "Line", "Tokens", "Hidden", "Loss (nats)", "Perplexity"],
+            rows,
+            numeric=[2, 3, 4, 5, 6],
+            fold="The hardest and the easiest held-out lines",
+        ),
+    ]
+
+
+def parameter_tables(run: Run) -> list[dict[str, Any]]:
+    """Parameters by part of every pretrained model."""
+    parts: list[dict[str, Any]] = []
+    for training in run.trainings:
+        parameters = training.summary["parameters"]
+        total = parameters["total"]
+        rows = [
+            [
+                name[:1].upper() + name[1:],
+                f"{part['total']:,}",
+                f"{part['total'] / total:.1%}",
+                share_bar(part["total"] / total),
+            ]
+            for name, part in parameters["parts"].items()
+        ]
+        rows.append(["All", f"{total:,}", "100%", share_bar(1)])
+        parts.append(
+            table(
+                f"Parameters of {training.summary['model']} by part",
+                ["Part", "Parameters", "Share", ""],
+                rows,
+                numeric=[1, 2],
+                strong=[len(rows) - 1],
+            )
+        )
+    return parts

@@ -1,0 +1,98 @@
+"""Chapter on how to repeat the run: versions, configuration, and the words used."""
+
+import json
+from typing import Any
+
+from dnalm.report.parts import heading, table
+from dnalm.report.run import Run
+
+GLOSSARY = [
+    (
+        "Accuracy",
+        "Share of test sequences whose class is predicted correctly. Look at it beside the majority class.",
+    ),
+    (
+        "Balanced accuracy",
+        "Mean of the shares found of each class; guessing gives 1 divided by the number of classes.",
+    ),
+    (
+        "Precision, recall, F1",
+        "Of the sequences called positive, the share that is (precision). Of the positives, the "
+        "share that is found (recall). F1 is their harmonic mean.",
+    ),
+    (
+        "MCC",
+        "Matthews correlation of truth and prediction: 1 perfect, 0 no better than chance, −1 always wrong.",
+    ),
+    (
+        "AUROC, AUPRC",
+        "Areas under the ROC and the precision-recall curve: how well the probabilities rank positives "
+        "above the others, whatever the threshold. Guessing gives 0.5 and the share of positives.",
+    ),
+    (
+        "Bootstrap interval",
+        "The test sequences are drawn again with replacement many times; the interval holds the "
+        "middle of the results. It covers the luck of the test set, not that of training.",
+    ),
+    (
+        "Loss, perplexity",
+        "Loss: mean of −ln(probability given to the truth), in nats. Perplexity: exp(loss), the "
+        "number of equally likely tokens the model hesitates between.",
+    ),
+    (
+        "Frozen, full",
+        "Frozen: only the head on top learns from labels. Full: the whole pretrained model does.",
+    ),
+    (
+        "Untrained",
+        "The same model with its random initial weights, taught and tested in the same way. What it lacks "
+        "against the pretrained one is what pretraining brought.",
+    ),
+    ("Leak", "A test sequence that is also in training, on either strand: recalling is not predicting."),
+    ("Soft-masked", "Bases in lower case: repeats, by RepeatMasker and the like."),
+]
+
+
+def methods_section(run: Run) -> dict[str, Any]:
+    """Versions, the resolved configuration and the words used."""
+    parts: list[dict[str, Any]] = []
+    versions = dict(run.versions)
+    for training in [*run.trainings, *run.finetunings]:
+        versions.update(training.summary.get("versions", {}))
+    for evaluation in run.evaluations:
+        versions.update(evaluation.metrics.get("versions", {}))
+    if versions:
+        rows = [[name, version] for name, version in sorted(versions.items(), key=lambda v: v[0].lower())]
+        parts.append(table("Software", ["Package", "Version"], rows, numeric=[]))
+    if run.settings:
+        parts.append(
+            {
+                "kind": "code",
+                "text": as_yaml(run.settings),
+                "fold": "The complete configuration, defaults included",
+            }
+        )
+    parts.append(heading("Words used here"))
+    parts.append({"kind": "words", "rows": [{"term": term, "text": meaning} for term, meaning in GLOSSARY]})
+    return {"id": "methods", "title": "Configuration, versions, words", "parts": parts}
+
+
+def as_yaml(value: Any, indent: int = 0) -> str:
+    """Settings as people write them in a config file. Only what JSON can hold."""
+    pad = "  " * indent
+    if isinstance(value, dict) and value:
+        lines = []
+        for key, item in value.items():
+            if isinstance(item, dict | list) and item:
+                lines.append(f"{pad}{key}:\n{as_yaml(item, indent + 1)}")
+            else:
+                lines.append(f"{pad}{key}: {json.dumps(item, ensure_ascii=False)}")
+        return "\n".join(lines)
+    if isinstance(value, list) and value:
+        return "\n".join(
+            f"{pad}-\n{as_yaml(item, indent + 1)}"
+            if isinstance(item, dict) and item
+            else f"{pad}- {json.dumps(item, ensure_ascii=False)}"
+            for item in value
+        )
+    return f"{pad}{json.dumps(value, ensure_ascii=False)}"

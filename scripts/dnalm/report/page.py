@@ -1,0 +1,62 @@
+"""The page: the first screen and the chapters, drawn by the template beside this file."""
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from dnalm import charts
+from dnalm.report.answer import accuracy_chart, answer, language_model_answer, overview
+from dnalm.report.classification import classification_section
+from dnalm.report.data import data_section
+from dnalm.report.language_model import language_model_section
+from dnalm.report.methods import methods_section
+from dnalm.report.resources import resources_section
+from dnalm.report.run import Run
+
+# Beside this file, so that it counts as code of the report.
+TEMPLATE = "report.html.j2"
+
+
+def chapters_of(run: Run) -> list[dict[str, Any]]:
+    """Everything below the first screen."""
+    return [
+        classification_section(run),
+        language_model_section(run),
+        data_section(run),
+        resources_section(run),
+        methods_section(run),
+    ]
+
+
+def figure_files(run: Run, chapters: list[dict[str, Any]]) -> dict[str, str]:
+    """Every figure as an SVG file: `<task or model>.<what it shows>.svg` and its content."""
+    svgs = {f"{task}.accuracy": accuracy_chart(run, task) for task in run.tasks}
+    for chapter in chapters:
+        for part in chapter["parts"]:
+            if part["kind"] == "figures":
+                svgs |= {figure["file"]: figure["svg"] for figure in part["rows"]}
+    return {f"{name}.svg": charts.standalone(svg) for name, svg in svgs.items()}
+
+
+def render(run: Run, chapters: list[dict[str, Any]]) -> str:
+    """The HTML page. Everything that comes from a file is escaped by the template engine."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    answers = [answer(run, task) for task in run.tasks]
+    if not answers and run.language_models:
+        answers = [language_model_answer(run)]
+    page = {
+        "title": run.title,
+        "simulated": run.simulated,
+        "overview": overview(run),
+        "answers": answers,
+        "sections": chapters,
+        "chart_style": charts.STYLE,
+    }
+    return environment.get_template(TEMPLATE).render(r=page)

@@ -1,0 +1,60 @@
+"""The pieces that chapters are put together from; the template draws each kind.
+
+Kinds of parts are `heading`, `text`, `verdicts`, `figures`, `table`, `confusion`, `code` and `words`.
+"""
+
+from typing import Any
+
+from markupsafe import Markup
+
+from dnalm.report.words import number
+
+
+def table(
+    caption: str,
+    columns: list[str],
+    rows: list[list[Any]],
+    numeric: list[int] | None = None,
+    sequence: list[int] | None = None,
+    strong: list[int] | None = None,
+    note: str = "",
+    fold: str = "",
+) -> dict[str, Any]:
+    """A table. `numeric`, `sequence`: columns set right and in fixed width; `strong`: rows set bold."""
+    return {
+        "kind": "table",
+        "caption": caption,
+        "columns": columns,
+        "rows": [{"cells": row, "strong": i in (strong or [])} for i, row in enumerate(rows)],
+        "numeric": list(range(1, len(columns))) if numeric is None else numeric,
+        "sequence": sequence or [],
+        "note": note,
+        "fold": fold,
+    }
+
+
+def figure(title: str, svg: str, caption: str, file: str) -> dict[str, str]:
+    """A figure of the page; `file` is its name as a file of its own."""
+    return {"title": title, "svg": svg, "caption": caption, "file": file}
+
+
+def text(sentence: str) -> dict[str, str]:
+    return {"kind": "text", "text": sentence}
+
+
+def heading(name: str) -> dict[str, str]:
+    return {"kind": "heading", "text": name}
+
+
+def share_bar(share: float) -> Markup:
+    return Markup('<span class="share" style="--w:{:.4f}" title="{:.1%}"></span>').format(share, share)
+
+
+def with_interval(value: dict[str, float | None] | None) -> Any:
+    """A metric as a table cell: the value, its interval in small print below."""
+    if not value or value.get("value") is None:
+        return ""
+    shown = [number(value[key]) for key in ("value", "low", "high") if value.get(key) is not None]
+    if len(set(shown)) == 1:
+        return shown[0]
+    return Markup('{}<span class="interval">{} to {}</span>').format(*shown)

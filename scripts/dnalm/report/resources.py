@@ -1,0 +1,122 @@
+"""Chapter on run time and memory, and what to ask a scheduler for next time."""
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from dnalm.progress import duration
+from dnalm.report import words
+from dnalm.report.parts import table, text
+from dnalm.report.run import Benchmark, Run
+
+
+def resources_section(run: Run) -> dict[str, Any]:
+    """Run times, memory, and what to ask a scheduler for next time."""
+    parts: list[dict[str, Any]] = []
+    if run.benchmarks:
+        parts += benchmark_parts(run)
+    else:
+        parts.append(text("No benchmark files are at hand."))
+    if run.telemetry:
+        parts.append(telemetry_table(run))
+    return {"id": "resources", "title": "Run time and memory", "parts": parts}
+
+
+def benchmark_parts(run: Run) -> list[dict[str, Any]]:
+    """One row per rule, and the resources that would fit it, as lines for a profile."""
+    by_rule: dict[str, list[Benchmark]] = defaultdict(list)
+    for benchmark in run.benchmarks:
+        by_rule[benchmark.rule].append(with_telemetry(benchmark, run))
+    rows, snippet = [], ["set-resources:"]
+    for rule, of_rule in by_rule.items():
+        longest = max(b.seconds for b in of_rule)
+        peak = max((b.peak_mb for b in of_rule if b.peak_mb is not None), default=None)
+        cores = [b.cpu_seconds / b.seconds for b in of_rule if b.cpu_seconds is not None and b.seconds > 0]
+        memory = words.suggested_memory_mb(peak) if peak is not None else None
+        runtime = words.suggested_runtime_min(longest)
+        rows.append(
+            [
+                rule,
+                len(of_rule),
+                seconds(longest),
+                seconds(sum(b.seconds for b in of_rule)),
+                f"{peak:,.0f} MB" if peak is not None else "",
+                f"{max(cores):.1f}" if cores else "",
+                f"{memory:,} MB" if memory else "",
+                f"{runtime} min",
+            ]
+        )
+        snippet.append(f"  {rule}:")
+        if memory:
+            snippet.append(f"    mem_mb: {memory}")
+        snippet.append(f"    runtime: {runtime}")
+    columns = ["Rule", "Jobs", "Longest", "Together", "Peak memory", "Cores kept busy"]
+    columns += ["Ask for memory", "Ask for time"]
+    return [
+        table(
+            "What the rules needed, and what to ask for on a machine like this one",
+            columns,
+            rows,
+            note=f"All jobs together: {duration(sum(b.seconds for b in run.benchmarks))}. Snakemake looks at "
+            "a job's memory at growing intervals and can miss short peaks; so twice the largest value is "
+            "suggested, and twice the longest time. Larger inputs need more.",
+        ),
+        {"kind": "code", "text": "\n".join(snippet), "fold": "The same as lines for slurm/config.yaml"},
+    ]
+
+
+def with_telemetry(benchmark: Benchmark, run: Run) -> Benchmark:
+    """Pretraining knows its own peak of memory, and its time over all jobs that worked on it."""
+    own = next((t for t in run.telemetry if t.get("model") == benchmark.job), None)
+    if benchmark.rule != "pretrain" or own is None:
+        return benchmark
+    return replace(
+        benchmark,
+        seconds=max(benchmark.seconds, own["seconds"]),
+        peak_mb=max(benchmark.peak_mb or 0, own["peak_memory_mb"]),
+    )
+
+
+def seconds(value: float) -> str:
+    """A run time; below ten seconds with one decimal."""
+    return f"{value:.1f} s" if value < 9.95 else duration(value)
+
+
+def telemetry_table(run: Run) -> dict[str, Any]:
+    """Speed, padding, memory, checkpoints and interruptions of pretraining: one column per model."""
+
+    def megabytes(value: float | None) -> str:
+        return "" if value is None else f"{value:,.0f} MB"
+
+    def interruptions(record: dict[str, Any]) -> str:
+        kinds = [f"{times:,} × {reason}" for reason, times in record["interruptions"].items()]
+        return words.listing(kinds) or "none"
+
+    def shown(record: dict[str, Any]) -> list[str]:
+        speed, use = record["tokens_per_second"], record["gpu_use"]
+        return [
+            record["device"],
+            f"{speed:,.0f}" if speed else "",
+            f"{record['padding_share']:.2%}",
+            seconds(record["training_seconds"]),
+            seconds(record["evaluation_seconds"]),
+            f"{record['checkpoints']:,} in {seconds(record['checkpoint_seconds'])}",
+            megabytes(record["checkpoint_bytes"] and record["checkpoint_bytes"] / 2**20),
+            megabytes(record["peak_memory_mb"]),
+            megabytes(record["peak_gpu_memory_mb"]),
+            f"{use:.0%}" if use is not None else "",
+            f"{record['processes_started']:,}",
+            interruptions(record),
+            f"{record['steps_repeated']:,}",
+        ]
+
+    names = ["Device", "Tokens per second", "Padding", "Time in training steps", "Time in evaluations"]
+    names += ["Checkpoints", "Size of a checkpoint", "Peak memory, host", "Peak memory, GPU", "GPU use"]
+    names += ["Started", "Interruptions", "Steps made twice"]
+    columns = [shown(record) for record in run.telemetry]
+    return table(
+        "Pretraining as it ran",
+        ["", *[record.get("model", "model") for record in run.telemetry]],
+        [[name, *cells] for name, *cells in zip(names, *columns, strict=True)],
+        note="An interrupted training continues from its last checkpoint as if it had never stopped.",
+    )

@@ -1,0 +1,106 @@
+"""What a report is made of: everything that was read of a run."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dnalm.report import words
+
+
+@dataclass
+class Evaluation:
+    """One predictor on one task: its metrics, where its predictions are, and its curves."""
+
+    metrics: dict[str, Any]
+    predictions: Path | None = None
+    curves: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return words.predictor_name(self.metrics)
+
+
+@dataclass
+class Training:
+    """A pretraining or fine-tuning run: its summary and the records of its log."""
+
+    summary: dict[str, Any]
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class LanguageModel:
+    """What was measured on held-out DNA."""
+
+    metrics: dict[str, Any]
+    fill_mask: pd.DataFrame | None = None
+    sequence_loss: pd.DataFrame | None = None
+
+
+@dataclass
+class Benchmark:
+    """One run of one rule, as Snakemake measured it. `rule` and `job` are taken from the file's name."""
+
+    rule: str
+    job: str
+    seconds: float
+    peak_mb: float | None
+    cpu_seconds: float | None
+
+
+@dataclass
+class Run:
+    """Everything that was read."""
+
+    title: str
+    simulated: bool
+    simulation: dict[str, Any] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    tokens: list[dict[str, Any]] = field(default_factory=list)
+    tokenizers: list[dict[str, Any]] = field(default_factory=list)
+    trainings: list[Training] = field(default_factory=list)
+    telemetry: list[dict[str, Any]] = field(default_factory=list)
+    language_models: list[LanguageModel] = field(default_factory=list)
+    checks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    finetunings: list[Training] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    benchmarks: list[Benchmark] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Tasks in the order of the evaluations."""
+        return list(dict.fromkeys(e.metrics["task"] for e in self.evaluations))
+
+    @property
+    def confidence(self) -> float:
+        """Coverage of the intervals of the classification metrics, as their files say."""
+        return self.evaluations[0].metrics["bootstrap"]["confidence"]
+
+    def of_task(self, task: str) -> list[Evaluation]:
+        """Evaluations of a task: models, then untrained ones, then baselines, the majority class last."""
+        of_task = [e for e in self.evaluations if e.metrics["task"] == task]
+        return sorted(
+            of_task, key=lambda e: (words.KIND_ORDER[e.metrics["kind"]], e.metrics["name"] == "majority")
+        )
+
+    def headline(self, task: str) -> Evaluation:
+        """The predictor that leads: the first model in the order of the configuration, never the best one.
+
+        Choosing it by its test accuracy would make that accuracy too good.
+        """
+        return self.of_task(task)[0]
+
+
+def difference_to(run: Run, task: str, other: Evaluation) -> dict[str, Any] | None:
+    """Paired difference in accuracy, leading model minus `other`, with its interval."""
+    comparison = run.comparisons.get(task, {})
+    for row in comparison.get("predictors", []):
+        if all(row.get(key) == other.metrics.get(key) for key in ("name", "kind", "backbone")):
+            found = row.get("accuracy_difference")
+            return found and {**found, "confidence": run.confidence}
+    return None

@@ -1,0 +1,235 @@
+"""The sentences of the report: what the numbers of a run mean, and how far they can be believed.
+
+Pure functions from numbers to plain text. A sentence never claims more than an interval allows: "helps"
+only where the whole interval of the difference lies above zero, "cannot tell" where it includes zero.
+"""
+
+import math
+from typing import Any
+
+# What the workflow appends to the name of a model for its twin without pretraining.
+UNTRAINED = "-untrained"
+KIND_ORDER = {"model": 0, "untrained": 1, "baseline": 2}
+FLOORS = {
+    "uniform": "guessing at random",
+    "unigram": "counting tokens",
+    "bigram": "counting pairs of tokens",
+}
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "mcc": "MCC",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "f1_weighted": "F1 weighted",
+    "precision_weighted": "precision weighted",
+    "recall_weighted": "recall weighted",
+}
+
+
+def predictor_name(metrics: dict[str, Any]) -> str:
+    """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""
+    name, kind, backbone = metrics["name"], metrics["kind"], metrics.get("backbone")
+    how = {"frozen": ", frozen", "full": ", fine-tuned in full"}.get(backbone or "", "")
+    if kind == "untrained":
+        return f"{name.removesuffix(UNTRAINED)} untrained{how}"
+    if kind == "baseline":
+        return {"majority": "majority class", "kmer": "k-mer regression"}.get(name, name)
+    return f"{name} pretrained{how}"
+
+
+def number(value: float) -> str:
+    """A measured number with three decimals, fewer where it is large: `0.873`, `−0.020`, `150.1`."""
+    digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
+    return f"{value:,.{digits}f}".replace("-", "−")
+
+
+def estimate(value: dict[str, float]) -> str:
+    """`0.873 (0.841 to 0.903)`, from a value with the bounds of its interval."""
+    return "{} ({} to {})".format(*(number(value[key]) for key in ("value", "low", "high")))
+
+
+def signed(value: float) -> str:
+    """A difference with its sign: `+0.051`, `−0.020`."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def count(number: float, singular: str, plural: str | None = None) -> str:
+    """`1 sequence`, `1,234 sequences`."""
+    return f"{number:,.0f} {singular if number == 1 else plural or singular + 's'}"
+
+
+def rounded(number: float) -> str:
+    """About how many, in words: `688,640`, `43.9 million`."""
+    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
+
+
+def listing(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def bases(number: float) -> str:
+    """A length of DNA: `950 bp`, `12.1 kb`, `3.10 Gb`."""
+    for unit, size in (("Gb", 1e9), ("Mb", 1e6), ("kb", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:,.0f} bp"
+
+
+def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
+    """What stands behind the large accuracy: its interval and how many sequences it is made of."""
+    accuracy, n = metrics["metrics"]["accuracy"], metrics["n"]
+    right = round(accuracy["value"] * n)
+    return (
+        f"{confidence:.0%} interval {accuracy['low']:.3f} to {accuracy['high']:.3f}: "
+        f"{right:,} of {count(n, 'test sequence')} classified correctly"
+    )
+
+
+def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
+    """Did pretraining help? From the paired differences in accuracy, pretrained minus untrained.
+
+    `differences` are keyed by `frozen` or `full`, the way in which both were fine-tuned. Ways with the same
+    answer share a sentence.
+    """
+    if not differences:
+        return [
+            _verdict(
+                "unsure",
+                "Whether pretraining helped was not measured.",
+                "The same model without pretraining was not evaluated on this task.",
+            )
+        ]
+    heads = {
+        "good": "Pretraining helped.",
+        "bad": "Pretraining hurt.",
+        "unsure": "No effect of pretraining could be shown.",
+    }
+    by_status: dict[str, list[str]] = {}
+    for backbone, difference in differences.items():
+        how = {"frozen": "with a frozen backbone", "full": "fine-tuned in full"}[backbone]
+        by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
+    return [
+        _verdict(status, heads[status], f"Accuracy against the same model untrained: {listing(texts)}.")
+        for status, texts in by_status.items()
+    ]
+
+
+def baseline_verdict(difference: dict[str, float] | None, baseline: str | None) -> dict[str, str]:
+    """Is the model better than the strongest baseline that needs no language model?"""
+    if difference is None:
+        return _verdict(
+            "unsure",
+            "No simple baseline stands beside the model.",
+            "Without one, nobody can tell whether this task needs a language model.",
+        )
+    status = _status(difference)
+    heads = {
+        "good": "The model beats the best simple baseline.",
+        "bad": "A simple baseline is better than the model.",
+        "unsure": "The model and the best simple baseline cannot be told apart.",
+    }
+    return _verdict(status, heads[status], f"Accuracy against {baseline}: {_points(difference)}.")
+
+
+def leak_verdict(
+    checks: dict[str, Any] | None, simulated_task: dict[str, Any] | None = None
+) -> dict[str, str]:
+    """Did test sequences occur in training, and what was done about it?
+
+    `simulated_task` is what the simulator says about the task it made, the leaks it planted included.
+    """
+    if checks is None:
+        return _verdict("unsure", "Leaks were not checked.", "The checks of this task are missing.")
+    leakage = checks["leakage"]
+    test, dropped = leakage["test"], leakage["dropped_from_training"]
+    n = count(test["sequences"], "test sequence")
+    overlap = leakage.get("partial_overlap", {})
+    half = overlap.get("test_sequences_sharing_half", 0) - (0 if dropped else test["count"])
+    planted = sum(map(len, simulated_task["leaked"].values())) if simulated_task else 0
+    on_purpose = f" The simulator had planted {planted:,}." if planted else ""
+    partly = (
+        f" {half:,} share at least half of their {overlap['word_bp']}-bp words with training sequences "
+        "(overlapping windows or repeats)."
+        if half > 0
+        else ""
+    )
+    if not test["count"]:
+        return _verdict(
+            "warn" if half > 0 else "good",
+            "No test sequence leaked." if half <= 0 else "No test sequence leaked whole, but some in part.",
+            f"None of the {n} occurs in training, on either strand." + partly,
+        )
+    found = (
+        f"{test['count']:,} of {n} also stood in the training file ({test['exact']:,} on the same strand, "
+        f"{test['reverse_complement']:,} as reverse complement)"
+    )
+    if dropped:
+        return _verdict(
+            "warn" if half > 0 else "good",
+            "Leaks were found and removed.",
+            f"{found}; they were dropped from training before it began." + on_purpose + partly,
+        )
+    return _verdict(
+        "bad",
+        "The test set leaked into training.",
+        f"{found}; they were kept, as configured, so the accuracy is too good to be true." + partly,
+    )
+
+
+def floor_verdict(language_model: dict[str, Any]) -> dict[str, str]:
+    """Does the language model predict hidden tokens better than the best way of counting tokens does?"""
+    floors = language_model["floors"]
+    best = min(floors, key=lambda name: floors[name]["loss"]["value"])
+    advantage = language_model["advantage"][best]
+    text = (
+        f"Its loss on hidden tokens is {language_model['metrics']['loss']['value']:.3f} nats; "
+        f"{FLOORS[best]} reaches {floors[best]['loss']['value']:.3f}. Lower is better; the difference is "
+        f"{estimate(advantage)}."
+    )
+    if advantage["low"] > 0:
+        return _verdict("good", "It predicts hidden DNA better than counting tokens does.", text)
+    if advantage["high"] < 0:
+        return _verdict("bad", "Counting tokens predicts hidden DNA better than the model.", text)
+    return _verdict("unsure", "Model and token counts cannot be told apart.", text)
+
+
+def rounded_up(value: float, step: float) -> int:
+    """`value` rounded up to a multiple of `step`."""
+    return int(math.ceil(value / step - 1e-9) * step)
+
+
+def suggested_memory_mb(peak_mb: float) -> int:
+    """Memory to ask for: twice the measured peak, in steps of 500 MB, at least 2000 MB."""
+    return max(2000, rounded_up(2 * peak_mb, 500))
+
+
+def suggested_runtime_min(seconds: float) -> int:
+    """Run time to ask for, in minutes: twice the longest run, at least 10, rounded as people write it."""
+    minutes = max(10.0, 2 * seconds / 60)
+    return rounded_up(minutes, 5 if minutes <= 60 else 30)
+
+
+def _status(difference: dict[str, float]) -> str:
+    if difference["low"] > 0:
+        return "good"
+    return "bad" if difference["high"] < 0 else "unsure"
+
+
+def _points(difference: dict[str, float]) -> str:
+    """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference between 0 and 1."""
+    value, low, high = (_signed(100 * difference[key]) for key in ("value", "low", "high"))
+    return f"{value} percentage points ({difference['confidence']:.0%} interval {low} to {high})"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
+def _verdict(status: str, head: str, text: str) -> dict[str, str]:
+    return {"status": status, "head": head, "text": text}

@@ -1,0 +1,120 @@
+"""Embed labelled sequences: one vector per sequence from a frozen language model.
+
+Reads a model directory (scripts/pretrain.py) and one or several tables with the columns seq and label
+(and id). Writes one `.npz` file per table, rows in the table's order:
+
+  id, label         text[n]
+  cls, mean, max    float32[n, hidden]: the state of [CLS]; the mean and the maximum over all tokens of the
+                    sequence, [CLS] and [SEP] included (the mean that Transformers' classifier takes)
+  tokens            int32[n]: tokens the model read, [CLS] and [SEP] included
+  about             JSON text: model, task, split, digest of the weights, how many sequences were cut
+
+`numpy.load("F.npz")["mean"]` opens it, without pickle. All tables share one loading of the model.
+"""
+
+import importlib.metadata
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.devices import choose_device, choose_precision
+from dnalm.embedding import embed_tokens, load_backbone, model_digest, read_model_config, write_embeddings
+from dnalm.errors import InputError
+from dnalm.sequences import read_labelled_table
+from dnalm.tokens import encode, load_tokenizer, truncate
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    model: Path,
+    sequences: list[Path],
+    split: list[str],
+    output: list[Path],
+    name: str,
+    task: str,
+    max_tokens: int | None,
+    batch_tokens: int | None,
+    precision: str,
+    gpus: int,
+    allow_cpu: bool,
+) -> None:
+    """Embed every table in `sequences`; the n-th becomes the n-th `output`."""
+    if not len(sequences) == len(split) == len(output):
+        raise InputError("--sequences, --split and --output need the same number of values.")
+    if batch_tokens is not None and batch_tokens < 1:
+        raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
+    # Everything that can be wrong with the input shows before the slow imports.
+    tables = [read_labelled_table(path) for path in sequences]
+    config = read_model_config(model)
+    device = choose_device(gpus, allow_cpu=allow_cpu)
+    precision = choose_precision(precision, device)
+    tokenizer = load_tokenizer(model)
+    backbone = load_backbone(model, device)
+    digest = model_digest(model)
+    for path, part, table, target in zip(sequences, split, tables, output, strict=True):
+        whole = encode(tokenizer, table["seq"].tolist())
+        tokens = [truncate(ids, max_tokens) for ids in whole]
+        truncated = sum(len(a) > len(b) for a, b in zip(whole, tokens, strict=True))
+        if truncated:
+            logger.info("%s: %d of %d sequences cut to %d tokens", path, truncated, len(tokens), max_tokens)
+        vectors = embed_tokens(
+            backbone,
+            tokens,
+            pad_id=config["pad_token_id"],
+            batch_tokens=batch_tokens,
+            bf16=precision == "bf16",
+        )
+        lengths = np.array([len(ids) for ids in tokens], np.int32)
+        about = {
+            "model": name,
+            "task": task,
+            "split": part,
+            "sequences": len(tokens),
+            "max_tokens": max_tokens,
+            "truncated": truncated,
+            "model_sha256": digest,
+            "precision": precision,
+            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+        }
+        write_embeddings(target, table["id"], table["label"], vectors | {"tokens": lengths}, about)
+        logger.info("%s: %d sequences embedded, %d dimensions", target, len(tokens), config["hidden_size"])
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
+    arguments.add_argument(
+        "--sequences", type=Path, nargs="+", required=True, help="tables with seq and label"
+    )
+    arguments.add_argument("--split", nargs="+", required=True, help="name of each table's split, e.g. train")
+    arguments.add_argument(
+        "--output", type=Path, nargs="+", required=True, help=".npz file to write for each table"
+    )
+    arguments.add_argument("--name", required=True, help="name of the model, written into the files")
+    arguments.add_argument("--task", required=True, help="name of the task, written into the files")
+    arguments.add_argument(
+        "--max-tokens", type=int, help="cut sequences to this many tokens (default: no limit)"
+    )
+    arguments.add_argument(
+        "--batch-tokens",
+        type=int,
+        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
+    )
+    arguments.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
+    )
+    arguments.add_argument(
+        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
+    )
+    arguments.add_argument(
+        "--allow-cpu",
+        action="store_true",
+        help="compute on the CPU where a GPU was granted but cannot be seen",
+    )
+    run(main, arguments.parse_args())

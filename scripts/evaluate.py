@@ -1,0 +1,171 @@
+"""Judge a classifier or a baseline on the test split of a task.
+
+In:  a classifier directory (scripts/finetune.py) or a baseline directory (scripts/baseline.py), and the test
+     split: a table with the columns seq and label (and id).
+Out: metrics.json     task, name, kind, backbone, labels (in class order), positive_label (null with more than
+                      two classes), n, label_counts, bootstrap (samples, confidence, seed), metrics (each:
+                      value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
+                      class, columns: predicted class), versions
+     predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
+     curves.json      task, name, kind, backbone, positive_label, positive_share, and the points of the
+                      curves: roc (fpr, tpr) and pr (recall, precision)
+
+Intervals are percentiles of bootstrap samples of the test sequences. With two classes precision, recall, F1,
+AUROC, AUPRC and the curves are those of the positive class, the last label; with more they are means over the
+classes. A metric that is not defined (AUROC of one class) is null.
+"""
+
+import importlib.metadata
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.evaluation import Predictions, class_numbers, nine_digits, write_predictions
+from dnalm.files import write_json
+from dnalm.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
+from dnalm.sequences import read_labelled_table
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    predictor: Path,
+    kind: str,
+    name: str,
+    backbone: str | None,
+    task: str,
+    test: Path,
+    bootstrap_samples: int,
+    confidence: float,
+    seed: int,
+    batch_tokens: int,
+    gpus: int,
+    allow_cpu: bool,
+    metrics: Path,
+    predictions: Path,
+    curves: Path,
+) -> None:
+    """Predict the test sequences once, and write metrics, predictions and curves."""
+    check_bootstrap(bootstrap_samples, confidence)
+    table = read_labelled_table(test)
+    sequences = table["seq"].tolist()
+    probabilities, labels, versions = predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu)
+    probabilities = nine_digits(probabilities)
+    truth = class_numbers(table["label"], labels, test)
+
+    about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
+    report = about | judge(truth, probabilities, labels, bootstrap_samples, confidence, seed)
+    report["versions"] = versions
+    write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
+    write_json(curves, about | curve_report(truth, probabilities, labels))
+    write_json(metrics, report)
+    accuracy = report["metrics"]["accuracy"]
+    logger.info(
+        "%s, %s: test accuracy %.3f (%.0f%% interval %.3f to %.3f) on %s sequences",
+        *(task, f"{name}/{backbone}" if backbone else name, accuracy["value"], 100 * confidence),
+        *(accuracy["low"], accuracy["high"], f"{len(table):,}"),
+    )
+
+
+def check_bootstrap(samples: int, confidence: float) -> None:
+    """Raise InputError unless there is at least one bootstrap sample and 0 < confidence < 1."""
+    if samples < 1:
+        raise InputError(f"--bootstrap-samples {samples}: at least 1 is needed.")
+    if not 0 < confidence < 1:
+        raise InputError(f"--confidence {confidence}: give a number between 0 and 1, such as 0.95.")
+
+
+def predict(
+    predictor: Path, kind: str, sequences: list[str], batch_tokens: int, gpus: int, allow_cpu: bool
+) -> tuple[np.ndarray, list[str], dict[str, str]]:
+    """Probabilities float64[n, n_classes], class names, and the versions of the packages that computed them.
+
+    Models compute in fp32 here, on GPUs too, so that predictors differ by their weights only.
+    """
+    if not predictor.is_dir():
+        raise InputError(f"{predictor}: no such directory.")
+    # Imported here: baselines need no torch, models no baselines.
+    if kind == "baseline":
+        from dnalm.baselines import load_baseline
+
+        baseline = load_baseline(predictor)
+        return baseline.predict_probabilities(sequences), baseline.labels, _versions("numpy")
+    from dnalm.classifier import predict_probabilities
+    from dnalm.devices import choose_device
+
+    device = choose_device(gpus, allow_cpu=allow_cpu)
+    probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
+    return probabilities, labels, _versions("numpy", "torch", "transformers")
+
+
+def _versions(*packages: str) -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def judge(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    labels: list[str],
+    samples: int,
+    confidence: float,
+    seed: int,
+) -> dict:
+    """The part of metrics.json that follows from the predictions."""
+    values, bootstrapped = bootstrap_metrics(truth, probabilities, samples, seed)
+    intervals = {name: interval(values[name], bootstrapped[name], confidence) for name in values}
+    matrix = confusion_matrices(truth, probabilities.argmax(axis=1), len(labels), np.ones((1, len(truth))))[0]
+    return {
+        "labels": labels,
+        "positive_label": labels[-1] if len(labels) == 2 else None,
+        "n": len(truth),
+        "label_counts": {label: int((truth == number).sum()) for number, label in enumerate(labels)},
+        "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
+        "metrics": {name: intervals[name] for name in METRICS},
+        "loss": intervals["loss"],
+        "confusion_matrix": matrix.astype(int).tolist(),
+    }
+
+
+def curve_report(truth: np.ndarray, probabilities: np.ndarray, labels: list[str]) -> dict:
+    """The part of curves.json that follows from the predictions."""
+    binary = len(labels) == 2
+    return {
+        "positive_label": labels[-1] if binary else None,
+        # The precision of guessing: what a precision-recall curve has to be compared with.
+        "positive_share": float((truth == 1).mean()) if binary else 1 / len(labels),
+        **curves(truth, probabilities),
+    }
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--predictor", type=Path, required=True, help="classifier or baseline directory")
+    arguments.add_argument(
+        "--kind",
+        required=True,
+        choices=["model", "untrained", "baseline"],
+        help="a classifier on a pretrained backbone, one on an untrained backbone, or a baseline",
+    )
+    arguments.add_argument("--name", required=True, help="name of the language model or baseline")
+    arguments.add_argument("--backbone", choices=["frozen", "full"], help="how the classifier was fine-tuned")
+    arguments.add_argument("--task", required=True, help="name of the task")
+    arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
+    arguments.add_argument(
+        "--bootstrap-samples", type=int, default=1000, help="samples behind each interval (default 1000)"
+    )
+    arguments.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
+    arguments.add_argument("--seed", type=int, default=42, help="seed of the bootstrap (default 42)")
+    arguments.add_argument(
+        "--batch-tokens", type=int, default=16384, help="tokens in one forward pass of a model (16384)"
+    )
+    arguments.add_argument("--gpus", type=int, default=0, help="GPUs that this job was given (default 0)")
+    arguments.add_argument(
+        "--allow-cpu", action="store_true", help="compute on the CPU where a granted GPU cannot be seen"
+    )
+    arguments.add_argument("--metrics", type=Path, required=True, help="JSON of metrics to write")
+    arguments.add_argument("--predictions", type=Path, required=True, help="TSV of predictions to write")
+    arguments.add_argument("--curves", type=Path, required=True, help="JSON of curves to write")
+    run(main, arguments.parse_args())

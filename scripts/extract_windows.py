@@ -1,0 +1,430 @@
+"""Cut a genome into windows of equal length: FASTA in, lines of bases out, apart for training and validation.
+
+In:  a FASTA file, plain, gzip or bgzip (told apart by content). LF or CRLF, any line width, lower case
+     (soft-masked repeats), N runs, IUPAC codes, empty records, any number of contigs.
+Out: --train and --validation, text with one upper-case window of exactly --length bases per line, in the
+     order of the genome; --stats, JSON with counts of everything kept and dropped.
+
+Windows begin at 0, stride, 2*stride, ... of each sequence. A window counts once, for the first that holds:
+  incomplete    it reaches beyond the end of its sequence. Dropped, not padded: every line has one length,
+                and at most (length - 1) bases per sequence are lost where the stride is not above the length.
+  non_acgt      more than --max-non-acgt bases are N or another IUPAC code. Dropped.
+  soft_masked   more than this share of its bases is lower case. Dropped.
+  split_border  it lies partly in training, partly in validation. Dropped, so that the splits share no base.
+  train, validation  kept.
+
+Validation never is drawn line by line: neighbouring windows share repeats and genes (and bases, where the
+stride is below the length), and a model could recite what it has seen. Either whole sequences are held
+out by name, or, without names, blocks of consecutive bases: the sequences are laid end to end, cut into
+blocks of --validation-block bases, and block b is held out if b mod p = p // 2, p = round(1 / fraction).
+
+Memory is a few megabytes whatever the length of a chromosome.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.fasta import COMPOSITION, Piece, Record, stream_fasta
+from dnalm.files import atomic_file, write_json
+from dnalm.progress import Progress
+
+logger = logging.getLogger("dnalm")
+
+KEPT = ("train", "validation")
+DROPPED = ("incomplete", "non_acgt", "soft_masked", "split_border")
+
+# A draft assembly may have a million contigs; the report shows the first ones.
+SEQUENCES_LISTED = 1000
+
+_IS_ACGT = np.zeros(256, bool)
+_IS_ACGT[list(b"ACGTacgt")] = True
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which bases are held out for validation: whole sequences by name, or blocks of the whole genome."""
+
+    sequences: frozenset[str] = frozenset()
+    block_bp: int = 100_000
+    period: int | None = None
+
+    @property
+    def by_name(self) -> bool:
+        return bool(self.sequences)
+
+    def of_sequence(self, name: str) -> str | None:
+        """The split of a whole sequence; None if its blocks decide."""
+        if self.by_name:
+            return "validation" if name in self.sequences else "train"
+        return "train" if self.period is None else None
+
+    def is_validation(self, positions: np.ndarray) -> np.ndarray:
+        """Is the block held out? bool[n] for int64[n], counted from the start of the first sequence."""
+        return (positions // self.block_bp) % self.period == self.period // 2
+
+
+@dataclass
+class SequenceCounts:
+    """What became of one sequence."""
+
+    name: str
+    bases: int = 0
+    windows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEPT + DROPPED, 0))
+
+
+class LineWriter:
+    """Writes windows as lines and keeps count and SHA-256 of what it wrote."""
+
+    def __init__(self, file: BinaryIO):
+        self.file = file
+        self.digest = hashlib.sha256()
+        self.lines = 0
+
+    def write(self, windows: np.ndarray) -> None:
+        """windows: uint8[n, length], letters of any case; written in upper case."""
+        n, length = windows.shape
+        lines = np.empty((n, length + 1), np.uint8)
+        # Clearing bit 0x20 turns every ASCII letter into upper case.
+        np.bitwise_and(windows, 0xDF, out=lines[:, :length])
+        lines[:, length] = ord("\n")
+        self.file.write(lines)
+        self.digest.update(lines)
+        self.lines += n
+
+
+class WindowCutter:
+    """Cuts a stream of pieces into windows and hands each to its split. Holds one piece and one window."""
+
+    def __init__(
+        self,
+        *,
+        length: int,
+        stride: int,
+        max_non_acgt: int,
+        max_soft_masked: float,
+        split: Split,
+        writers: dict[str, LineWriter],
+    ):
+        self.length, self.stride = length, stride
+        self.max_non_acgt = max_non_acgt
+        # In bases. The tiny addend keeps a limit of 0.29 at 29 of 100 bases, whatever floats make of it.
+        self.max_soft_masked = int(max_soft_masked * length + 1e-9)
+        self.split, self.writers = split, writers
+        self.composition = np.zeros(len(COMPOSITION), np.int64)
+        self.totals = SequenceCounts("")
+        self.sequences = self.empty_sequences = 0
+        self.listed: list[SequenceCounts] = []
+        self.unseen_names = set(split.sequences)
+        self.names_for_hints: list[str] = []
+        self.record: Record | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Take the next piece of the stream."""
+        if piece.record is not self.record:
+            self.finish()
+            self._begin(piece.record)
+        self.composition += piece.composition
+        self.counts.bases += piece.bases.size
+        bases = piece.bases
+        self.has_non_acgt |= bool(piece.composition[:4].sum() < bases.size)
+        if self.skip:
+            # A stride above the length leaves bases between windows.
+            skipped = min(self.skip, bases.size)
+            self.skip -= skipped
+            bases = bases[skipped:]
+        self.buffer = np.concatenate([self.buffer, bases]) if self.buffer.size else bases
+        if self.buffer.size < self.length:
+            return
+        n = (self.buffer.size - self.length) // self.stride + 1
+        self._sort_out(n)
+        used = n * self.stride
+        self.skip = max(0, used - self.buffer.size)
+        self.buffer = self.buffer[used:]
+        self.buffer_start += used
+        if self.has_non_acgt:
+            self.has_non_acgt = not _IS_ACGT[self.buffer].all()
+
+    def finish(self) -> None:
+        """End the current sequence: count the windows that reach beyond it, add up."""
+        if self.record is None:
+            return
+        counts = self.counts
+        starts = -(-counts.bases // self.stride)
+        counts.windows["incomplete"] = starts - sum(counts.windows.values())
+        self.sequences += 1
+        self.empty_sequences += counts.bases == 0
+        self.totals.bases += counts.bases
+        for name, number in counts.windows.items():
+            self.totals.windows[name] += number
+        if len(self.listed) < SEQUENCES_LISTED:
+            self.listed.append(counts)
+        self.record = None
+
+    def _begin(self, record: Record) -> None:
+        self.record = record
+        self.counts = SequenceCounts(record.name)
+        self.buffer = np.empty(0, np.uint8)
+        self.buffer_start = 0
+        self.skip = 0
+        self.has_non_acgt = False
+        self.whole_sequence_in = self.split.of_sequence(record.name)
+        self.unseen_names.discard(record.name)
+        if self.unseen_names:
+            self.names_for_hints.append(record.name)
+
+    def _sort_out(self, n: int) -> None:
+        """Judge the first `n` windows of the buffer and write those that are kept."""
+        if self.stride == self.length:
+            windows = self.buffer[: n * self.length].reshape(n, self.length)
+        else:
+            windows = np.lib.stride_tricks.sliding_window_view(self.buffer, self.length)[:: self.stride][:n]
+        undecided = np.ones(n, bool)
+
+        def drop(reason: str, condition: np.ndarray) -> None:
+            nonlocal undecided
+            self.counts.windows[reason] += int(np.count_nonzero(undecided & condition))
+            undecided &= ~condition
+
+        if self.has_non_acgt:
+            drop("non_acgt", self._sums(~_IS_ACGT[self.buffer], n) > self.max_non_acgt)
+        if self.max_soft_masked < self.length:
+            drop("soft_masked", self._sums(self.buffer >= ord("a"), n) > self.max_soft_masked)
+        if self.whole_sequence_in is not None:
+            self._keep(self.whole_sequence_in, windows, undecided)
+            return
+        # The sequences finished so far stand before this one on the genome's coordinate.
+        starts = self.totals.bases + self.buffer_start + np.arange(n, dtype=np.int64) * self.stride
+        # A window is not longer than a block: its ends say whether all of it is on one side.
+        first = self.split.is_validation(starts)
+        last = self.split.is_validation(starts + self.length - 1)
+        drop("split_border", first != last)
+        self._keep("train", windows, undecided & ~first)
+        self._keep("validation", windows, undecided & first)
+
+    def _keep(self, name: str, windows: np.ndarray, condition: np.ndarray) -> None:
+        number = int(np.count_nonzero(condition))
+        if number:
+            self.writers[name].write(windows if number == len(windows) else windows[condition])
+            self.counts.windows[name] += number
+
+    def _sums(self, marked: np.ndarray, n: int) -> np.ndarray:
+        """int64[n]: how many bases of each of the first `n` windows are marked, from bool[bases]."""
+        before = np.concatenate([[0], np.cumsum(marked, dtype=np.int64)])
+        starts = np.arange(n) * self.stride
+        return before[starts + self.length] - before[starts]
+
+
+def make_split(
+    *, length: int, validation_sequences: list[str], validation_fraction: float, validation_block: int
+) -> Split:
+    """Check the settings of the validation split. Raises InputError naming the setting."""
+    if validation_sequences:
+        return Split(sequences=frozenset(validation_sequences))
+    # Above one half, blocks at every p-th place cannot come near the fraction asked for.
+    if not 0 <= validation_fraction <= 0.5:
+        raise InputError(
+            f"validation fraction {validation_fraction}: give a number from 0 (none) to 0.5, e.g. 0.05."
+        )
+    if validation_fraction == 0:
+        return Split()
+    if validation_block < length:
+        raise InputError(
+            f"validation block of {validation_block} bp is shorter than a window of {length} bp, "
+            "so that no window fits. Give at least ten window lengths."
+        )
+    return Split(block_bp=validation_block, period=round(1 / validation_fraction))
+
+
+def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
+    """One line that names the validation sequence the genome lacks, and the name that was perhaps meant."""
+    name = sorted(unknown)[0]
+    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
+    # "chr1" and "1" are the two customs, UCSC's and Ensembl's.
+    other_custom = name[3:] if name.lower().startswith("chr") else f"chr{name}"
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    candidates = [name.lower(), other_custom.lower(), *near]
+    meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
+    hint = f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."
+    return f"{fasta}: no sequence is named {name}, which is to be held out for validation. {hint}"
+
+
+def check_not_empty(fasta: Path, cutter: WindowCutter, validation_block: int) -> None:
+    """Raise InputError if a split that was asked for got no window, with the likeliest remedy."""
+    windows, bases = cutter.totals.windows, cutter.totals.bases
+    if bases == 0:
+        raise InputError(f"{fasta}: {cutter.sequences} sequences, all empty. Give a FASTA file with bases.")
+    if not any(windows[name] for name in (*KEPT, "split_border")):
+        reason = max(("incomplete", "non_acgt", "soft_masked"), key=windows.get)
+        remedy = {
+            "incomplete": f"Every sequence is shorter than {cutter.length} bp; choose a shorter window",
+            "non_acgt": "Raise the limit on non-ACGT bases, or use another assembly",
+            "soft_masked": "Raise the limit on the soft-masked share",
+        }[reason]
+        raise InputError(f"{fasta}: no window is left of {bases} bases. {remedy}.")
+    split = cutter.split
+    if not windows["train"]:
+        blocks = "Give a smaller validation block or a smaller fraction"
+        remedy = "Hold out fewer sequences" if split.by_name else blocks
+        raise InputError(f"{fasta}: no window is left for training. {remedy}.")
+    if not windows["validation"] and (split.by_name or split.period is not None):
+        if split.by_name:
+            remedy = "The held-out sequences have no usable window; hold out others"
+        else:
+            smaller = bases // (2 * split.period) // cutter.length * cutter.length
+            remedy = f"The genome of {bases} bases is small for validation blocks of {validation_block} bp; "
+            if smaller >= cutter.length:
+                remedy += f"try {smaller} bp"
+            else:
+                remedy += "give a larger fraction, or hold out sequences by name"
+        raise InputError(f"{fasta}: no window is left for validation. {remedy}.")
+
+
+def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
+    """The content of the --stats file."""
+    windows = cutter.totals.windows
+    composition = {name: int(number) for name, number in zip(COMPOSITION, cutter.composition, strict=True)}
+    soft_masked = composition.pop("soft_masked")
+    bases = cutter.totals.bases
+    acgt = sum(composition[base] for base in "ACGT")
+    return {
+        "genome": genome,
+        "sequences": cutter.sequences,
+        "empty_sequences": cutter.empty_sequences,
+        "bases": bases,
+        "windows": {name: windows[name] for name in KEPT},
+        "dropped": {name: windows[name] for name in DROPPED},
+        "composition": composition,
+        "gc_share": (composition["G"] + composition["C"]) / acgt if acgt else 0.0,
+        "soft_masked_bases": soft_masked,
+        "soft_masked_share": soft_masked / bases if bases else 0.0,
+        "sha256": {name: cutter.writers[name].digest.hexdigest() for name in KEPT},
+        "settings": settings,
+        "sequences_not_listed": cutter.sequences - len(cutter.listed),
+        "by_sequence": [{"name": s.name, "bases": s.bases, **s.windows} for s in cutter.listed],
+    }
+
+
+def main(
+    *,
+    fasta: Path,
+    genome: str,
+    length: int,
+    stride: int,
+    max_non_acgt: int,
+    max_soft_masked: float,
+    validation_sequences: list[str],
+    validation_fraction: float,
+    validation_block: int,
+    train: Path,
+    validation: Path,
+    stats: Path,
+) -> None:
+    """Cut `fasta` into windows. See the top of this file for what comes out."""
+    if length < 1 or stride < 1:
+        raise InputError(f"window length {length} and stride {stride}: both must be at least 1 bp.")
+    if max_non_acgt < 0:
+        raise InputError(f"limit of {max_non_acgt} non-ACGT bases per window: give 0 or more.")
+    if not 0 <= max_soft_masked <= 1:
+        raise InputError(f"limit {max_soft_masked} on the soft-masked share: give a number from 0 to 1.")
+    split = make_split(
+        length=length,
+        validation_sequences=validation_sequences,
+        validation_fraction=validation_fraction,
+        validation_block=validation_block,
+    )
+    size = os.path.getsize(fasta) if fasta.is_file() else None
+    progress = Progress(f"{genome}: reading", total=size, unit="bytes")
+    with contextlib.ExitStack() as stack:
+        # The temporary files get their final names when the stack closes without an error.
+        files = {
+            name: stack.enter_context(open(stack.enter_context(atomic_file(path)), "wb"))
+            for name, path in (("train", train), ("validation", validation))
+        }
+        cutter = WindowCutter(
+            length=length,
+            stride=stride,
+            max_non_acgt=max_non_acgt,
+            max_soft_masked=max_soft_masked,
+            split=split,
+            writers={name: LineWriter(file) for name, file in files.items()},
+        )
+        for piece in stream_fasta(fasta, on_read=progress.update):
+            cutter.add(piece)
+        cutter.finish()
+        if cutter.unseen_names:
+            raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))
+        check_not_empty(fasta, cutter, validation_block)
+    settings = {
+        "length": length,
+        "stride": stride,
+        "max_non_acgt": max_non_acgt,
+        "max_soft_masked": max_soft_masked,
+        "validation_sequences": sorted(split.sequences),
+        "validation_fraction": None if split.by_name else validation_fraction,
+        "validation_block": None if split.by_name else validation_block,
+    }
+    write_json(stats, statistics(cutter, genome=genome, settings=settings))
+    windows = cutter.totals.windows
+    logger.info(
+        "%s: %s sequences, %s bases: %s windows for training, %s for validation, dropped %s",
+        genome,
+        f"{cutter.sequences:,}",
+        f"{cutter.totals.bases:,}",
+        f"{windows['train']:,}",
+        f"{windows['validation']:,}",
+        ", ".join(f"{windows[name]:,} {name}" for name in DROPPED),
+    )
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--fasta", type=Path, required=True, help="genome, FASTA, plain, gzip or bgzip")
+    add("--genome", required=True, help="name of the genome, kept in the statistics")
+    add("--length", type=int, default=1000, help="window length in bp (default %(default)s)")
+    add("--stride", type=int, default=1000, help="distance between window starts in bp (default %(default)s)")
+    add(
+        "--max-non-acgt",
+        type=int,
+        default=0,
+        help="drop windows with more N or other IUPAC codes than this (default %(default)s)",
+    )
+    add(
+        "--max-soft-masked",
+        type=float,
+        default=1.0,
+        help="drop windows with a larger share of lower-case bases than this (default %(default)s: none)",
+    )
+    add(
+        "--validation-sequences",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="sequences held out for validation; without names, blocks are held out",
+    )
+    add(
+        "--validation-fraction",
+        type=float,
+        default=0.05,
+        help="share of the genome held out in blocks, 0 for none (default %(default)s)",
+    )
+    add(
+        "--validation-block",
+        type=int,
+        default=100_000,
+        help="length of a held-out block in bp (default %(default)s)",
+    )
+    add("--train", type=Path, required=True, help="output: windows for training, one per line")
+    add("--validation", type=Path, required=True, help="output: windows for validation, one per line")
+    add("--stats", type=Path, required=True, help="output: counts, JSON")
+    run(main, arguments.parse_args())

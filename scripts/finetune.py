@@ -1,0 +1,368 @@
+"""Train a classifier of DNA sequences on top of a language model.
+
+Reads a model directory (scripts/pretrain.py) and tables of training and validation sequences (columns id,
+seq, label; scripts/prepare_task.py). The test split is not read.
+
+Two ways:
+  --backbone frozen   the language model stays as it is; its head and a new linear layer learn, from the
+                      vectors in --train-embeddings and --validation-embeddings (scripts/embed.py). The
+                      result is that of training through the frozen model, several times faster.
+  --backbone full     everything learns, from the sequences.
+
+Writes a directory that Transformers loads without this repository
+(`AutoModelForSequenceClassification.from_pretrained(DIR)`, `pipeline("text-classification", DIR)`):
+
+  config.json, model.safetensors, tokenizer files
+  finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss (nats), accuracy,
+                             learning_rate; epoch 0 is before training
+  finetuning_summary.json    labels, settings, parameters by part of the model, the epoch that was kept
+
+Of all epochs the one with the lowest validation loss is kept. With --checkpoints, full training that was
+killed goes on where it was saved and ends with the same bytes (on a CPU); exit code 75 says that it left in
+time before the end of its job and wants to be started again.
+"""
+
+import importlib.metadata
+import json
+import logging
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnalm.checkpoints import sha256_of_code
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
+from dnalm.sequences import read_labelled_table, sort_labels
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    model: Path,
+    train_sequences: Path,
+    validation_sequences: Path,
+    train_embeddings: Path | None,
+    validation_embeddings: Path | None,
+    backbone: str,
+    pooling: str,
+    max_tokens: int | None,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    weight_decay: float,
+    warmup_fraction: float,
+    max_gradient_norm: float,
+    seed: int,
+    precision: str,
+    gpus: int,
+    allow_cpu: bool,
+    checkpoints: Path | None,
+    checkpoint_every_minutes: float,
+    stop_before_minutes: float,
+    name: str,
+    task: str,
+    output: Path,
+    summary_file: Path | None,
+) -> None:
+    """Train the classifier and write its directory."""
+    train_table = read_labelled_table(train_sequences)
+    validation_table = read_labelled_table(validation_sequences)
+    labels = check_labels(train_sequences, train_table, validation_sequences, validation_table)
+    if backbone == "frozen" and not (train_embeddings and validation_embeddings):
+        raise InputError(
+            "--backbone frozen needs --train-embeddings and --validation-embeddings. "
+            "Make them with scripts/embed.py."
+        )
+    if backbone == "full" and (train_embeddings or validation_embeddings):
+        raise InputError("--backbone full trains from the sequences. Leave the embeddings out.")
+    if backbone == "frozen" and checkpoints:
+        raise InputError(
+            "--checkpoints is for --backbone full; a head alone trains in seconds. Leave it out."
+        )
+
+    # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
+    from dnalm import classifier, finetuning
+
+    settings = finetuning.Settings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        weight_decay=weight_decay,
+        warmup_fraction=warmup_fraction,
+        max_gradient_norm=max_gradient_norm,
+        seed=seed,
+    )
+    finetuning.check_settings(settings)
+    config = classifier.read_model_config(model)
+    weights = classifier.initial_weights(model, len(labels), seed)
+    if backbone == "frozen":
+        precision = "fp32"
+        module = classifier.head_with(config, weights)
+        training, validation = (
+            read_vectors(path, table, labels, pooling, model, max_tokens)
+            for path, table in ((train_embeddings, train_table), (validation_embeddings, validation_table))
+        )
+    else:
+        from dnalm.devices import choose_device, choose_precision
+
+        device = choose_device(gpus, allow_cpu=allow_cpu)
+        precision = choose_precision(precision, device)
+        module = classifier.full_model(model, weights, len(labels), pooling, device)
+        training, validation = (
+            encode_table(table, labels, model, config, max_tokens, device, precision)
+            for table in (train_table, validation_table)
+        )
+    parameters = classifier.count_parameters(weights, trainable=set(module.state_dict()))
+    logger.info(
+        "%s, %s: %s trainable parameters, %s training sequences, %d classes",
+        name,
+        task,
+        f"{parameters['trainable']:,}",
+        f"{len(train_table):,}",
+        len(labels),
+    )
+    keeper = None
+    if checkpoints:
+        # Everything that the result depends on, so that a checkpoint of another training is never picked up.
+        fingerprinted = {
+            "kind": "finetune",
+            "model": sha256_of_directory(model),
+            "train": sha256_of_file(train_sequences),
+            "validation": sha256_of_file(validation_sequences),
+            "pooling": pooling,
+            "max_tokens": max_tokens,
+            "settings": asdict(settings),
+            "precision": precision,
+            "versions": versions(),
+            "code": sha256_of_code(
+                ["dnalm.finetuning", "dnalm.classifier", "dnalm.tokens", "dnalm.embedding"]
+            ),
+        }
+        keeper = finetuning.Keeper(
+            checkpoints,
+            fingerprinted,
+            every_minutes=checkpoint_every_minutes,
+            stop_before_minutes=stop_before_minutes,
+        )
+    with keeper or nullcontext():
+        result = finetuning.train(module, training, validation, settings, keeper)
+        kept = next(r for r in result.log if r["event"] == "evaluation" and r["epoch"] == result.best_epoch)
+        logger.info(
+            "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
+            kept["epoch"],
+            epochs,
+            kept["loss"],
+            kept["accuracy"],
+        )
+        summary = {
+            "model": name,
+            "task": task,
+            "backbone": backbone,
+            "pooling": pooling,
+            "labels": labels,
+            "max_tokens": max_tokens,
+            "sequences": {"train": len(train_table), "validation": len(validation_table)},
+            "label_counts": {
+                "train": count_labels(train_table, labels),
+                "validation": count_labels(validation_table, labels),
+            },
+            # Says how to cut longer sequences when the classifier is put to use (scripts/predict.py).
+            "median_length": int(np.median(train_table["seq"].str.len())),
+            "parameters": parameters,
+            "parameters_total": parameters["total"],
+            "parameters_trainable": parameters["trainable"],
+            "settings": asdict(settings),
+            "steps": result.step,
+            "kept": {
+                "rule": "lowest validation loss",
+                **{key: kept[key] for key in ("epoch", "loss", "accuracy")},
+            },
+            "precision": precision,
+            "versions": versions(),
+        }
+        with atomic_directory(output) as directory:
+            weights |= result.best_weights
+            classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens)
+            lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]
+            (directory / "finetuning_log.jsonl").write_text("".join(lines))
+            write_json(directory / "finetuning_summary.json", summary)
+        if summary_file:
+            # The digest makes this small file stand for the directory: it changes when the classifier does.
+            write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
+        if keeper:
+            keeper.discard()
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide about the numbers."""
+    return {package: importlib.metadata.version(package) for package in ("torch", "transformers", "numpy")}
+
+
+def check_labels(
+    train_path: Path, train_table: pd.DataFrame, validation_path: Path, validation_table: pd.DataFrame
+) -> list[str]:
+    """The labels in the order of their class numbers. Raises InputError if they cannot be learned."""
+    labels = sort_labels(train_table["label"])
+    if len(labels) < 2:
+        raise InputError(f"{train_path}: every label is {labels[0]}. At least two are needed.")
+    unknown = sorted(set(validation_table["label"]) - set(labels))
+    if unknown:
+        raise InputError(f"{validation_path}: label {unknown[0]} is not in {train_path}. Mend the tables.")
+    return labels
+
+
+def count_labels(table: pd.DataFrame, labels: list[str]) -> dict[str, int]:
+    """Sequences per label, also for labels without any."""
+    counts = Counter(table["label"])
+    return {label: counts[label] for label in labels}
+
+
+def class_numbers(table: pd.DataFrame, labels: list[str]) -> np.ndarray:
+    """int64[n]: the place of each row's label in `labels`."""
+    numbers = {label: number for number, label in enumerate(labels)}
+    return np.array([numbers[label] for label in table["label"]], np.int64)
+
+
+def read_vectors(
+    path: Path, table: pd.DataFrame, labels: list[str], pooling: str, model: Path, max_tokens: int | None
+) -> Any:
+    """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
+    import torch
+
+    from dnalm.classifier import Vectors
+    from dnalm.embedding import model_digest, read_embeddings
+
+    ids, embedded_labels, vectors, about = read_embeddings(path, pooling)
+    remedy = "Embed the sequences again with scripts/embed.py."
+    if ids != table["id"].tolist() or embedded_labels != table["label"].tolist():
+        raise InputError(f"{path}: these are the embeddings of other sequences. {remedy}")
+    if about["model_sha256"] != model_digest(model):
+        raise InputError(f"{path}: these embeddings are from another model than {model}. {remedy}")
+    if about["max_tokens"] != max_tokens:
+        raise InputError(
+            f"{path}: embedded with --max-tokens {about['max_tokens']}, here it is {max_tokens}. {remedy}"
+        )
+    return Vectors(torch.from_numpy(vectors), torch.from_numpy(class_numbers(table, labels)))
+
+
+def encode_table(
+    table: pd.DataFrame,
+    labels: list[str],
+    model: Path,
+    config: dict[str, Any],
+    max_tokens: int | None,
+    device: Any,
+    precision: str,
+) -> Any:
+    """Sequences as training examples for the whole model."""
+    import torch
+
+    from dnalm.classifier import Tokens
+    from dnalm.tokens import encode, load_tokenizer
+
+    tokens = encode(load_tokenizer(model), table["seq"].tolist(), max_tokens)
+    numbers = torch.from_numpy(class_numbers(table, labels))
+    return Tokens(tokens, numbers, config["pad_token_id"], device, precision == "bf16")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
+    arguments.add_argument("--train-sequences", type=Path, required=True, help="TSV of the training split")
+    arguments.add_argument(
+        "--validation-sequences", type=Path, required=True, help="TSV of the validation split"
+    )
+    arguments.add_argument(
+        "--train-embeddings", type=Path, help="their embeddings (.npz); frozen backbone only"
+    )
+    arguments.add_argument(
+        "--validation-embeddings", type=Path, help="their embeddings (.npz); frozen backbone only"
+    )
+    arguments.add_argument(
+        "--backbone",
+        choices=("frozen", "full"),
+        default="frozen",
+        help="what learns (default frozen: only the head)",
+    )
+    arguments.add_argument(
+        "--pooling",
+        choices=("cls", "mean"),
+        default="cls",
+        help="the vector of a sequence: the state of [CLS] or the mean over its tokens (default cls)",
+    )
+    arguments.add_argument(
+        "--max-tokens", type=int, help="cut sequences to this many tokens (default: no limit)"
+    )
+    arguments.add_argument(
+        "--epochs", type=int, default=5, help="passes over the training sequences (default 5)"
+    )
+    arguments.add_argument(
+        "--learning-rate", type=float, default=1e-3, help="highest learning rate (default 1e-3)"
+    )
+    arguments.add_argument("--batch-size", type=int, default=2048, help="sequences per step (default 2048)")
+    arguments.add_argument(
+        "--weight-decay", type=float, default=0.0, help="weight decay of AdamW (default 0)"
+    )
+    arguments.add_argument(
+        "--warmup-fraction",
+        type=float,
+        default=0.0,
+        help="share of the steps in which the learning rate rises; then it falls linearly (default 0)",
+    )
+    arguments.add_argument(
+        "--max-gradient-norm",
+        type=float,
+        default=1.0,
+        help="longer gradients are shortened to this (default 1)",
+    )
+    arguments.add_argument(
+        "--seed", type=int, default=42, help="seed of start, batches and dropout (default 42)"
+    )
+    arguments.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="arithmetic of --backbone full; auto: bf16 on GPUs that have it, else fp32 (default auto). "
+        "A head alone learns in fp32 on the CPU",
+    )
+    arguments.add_argument(
+        "--checkpoints",
+        type=Path,
+        help="where --backbone full saves its state, to go on from after an interruption (default: nowhere)",
+    )
+    arguments.add_argument(
+        "--checkpoint-every-minutes",
+        type=float,
+        default=10.0,
+        help="minutes between two checkpoints (default 10)",
+    )
+    arguments.add_argument(
+        "--stop-before-minutes",
+        type=float,
+        default=5.0,
+        help="save and leave so many minutes before the Slurm job ends (default 5); with --checkpoints",
+    )
+    arguments.add_argument("--name", required=True, help="name of the language model, for the summary")
+    arguments.add_argument("--task", required=True, help="name of the task, for the summary")
+    arguments.add_argument("--output", type=Path, required=True, help="classifier directory to write")
+    arguments.add_argument(
+        "--summary",
+        dest="summary_file",
+        type=Path,
+        help="also write the summary here, with the SHA-256 of the directory (default: nowhere)",
+    )
+    arguments.add_argument(
+        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
+    )
+    arguments.add_argument(
+        "--allow-cpu",
+        action="store_true",
+        help="compute on the CPU where a GPU was granted but cannot be seen",
+    )
+    run(main, arguments.parse_args())

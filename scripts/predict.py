@@ -1,0 +1,400 @@
+"""Predict the classes of new sequences with a trained classifier (scripts/finetune.py).
+
+The input may be, told apart by content, plain or gzip:
+
+  FASTA    records longer than --window are scanned by windows of that length, every --stride bases; the last
+           window ends where the record ends. Memory does not grow with the length of a record.
+  BED      regions of --genome (FASTA); a `-` in column 6 reads the other strand. Regions longer than
+           --window are scanned like records. Memory holds the bases of the regions.
+  table    TSV or CSV with the column seq (and id); every row is read whole.
+
+Writes a TSV with one row per window or sequence, in the order of the input:
+
+  sequence, start, end    FASTA record, chromosome or row; 0-based, end not included
+  id                      name of the record, region or row
+  predicted               the most probable class
+  probability_<label>     of every class
+
+and with --bedgraph the probability of one class (by default the last) along FASTA records or
+chromosomes: the mean over the windows that cover a base. The rows of a table give an empty track.
+
+With --both-strands the probabilities are the mean of a sequence and its reverse complement, two truly
+different readings, since tokens of one strand are not those of the other.
+"""
+
+import argparse
+import difflib
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.fasta import read_blocks, stream_fasta
+from dnalm.files import atomic_file, read_json
+from dnalm.progress import Progress
+from dnalm.sequences import read_sequence_table, reverse_complement
+
+logger = logging.getLogger("dnalm")
+
+# Sequences that are tokenized and sorted by length together.
+SEQUENCES_PER_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of DNA to classify: where it lies (0-based, end not included), whose it is, its bases."""
+
+    sequence: str
+    start: int
+    end: int
+    id: str
+    bases: str
+
+
+@dataclass(frozen=True)
+class Region:
+    """A line of a BED file. `line` is counted from 1."""
+
+    chromosome: str
+    start: int
+    end: int
+    name: str
+    strand: str
+    line: int
+
+
+def main(
+    classifier: Path,
+    input: Path,
+    genome: Path | None,
+    window: int | None,
+    stride: int | None,
+    max_unknown_fraction: float,
+    both_strands: bool,
+    batch_tokens: int | None,
+    bedgraph_label: str | None,
+    precision: str,
+    gpus: int,
+    allow_cpu: bool,
+    output: Path,
+    bedgraph: Path | None,
+) -> None:
+    """Classify everything in `input` and write the table and, if wished, the track."""
+    kind = kind_of_input(input)
+    if kind == "bed" and genome is None:
+        raise InputError(f"{input}: a BED file needs --genome, the FASTA file its regions lie in.")
+    if kind != "bed" and genome is not None:
+        raise InputError(f"{input}: --genome goes with a BED file, but this is a {kind} file. Leave it out.")
+    if kind == "table" and bedgraph is not None:
+        logger.info("%s: the rows of a table have no place in a genome; %s stays empty", input, bedgraph)
+    if bedgraph_label is not None and bedgraph is None:
+        raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
+    if batch_tokens is not None and batch_tokens < 1:
+        raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
+    windows = read_windows(input, kind, genome, classifier, window, stride, max_unknown_fraction)
+
+    # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
+    from dnalm.classifier import Classifier
+    from dnalm.devices import choose_device, choose_precision
+
+    device = choose_device(gpus, allow_cpu=allow_cpu)
+    model = Classifier(classifier, device, choose_precision(precision, device) == "bf16")
+    positive = bedgraph_label if bedgraph_label is not None else model.labels[-1]
+    if positive not in model.labels:
+        raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
+
+    progress = Progress("predicting", total=None, unit="sequences")
+    done = 0
+    covered: dict[str, list[tuple[int, int, float]]] = {}
+    with ExitStack() as files:
+        rows = files.enter_context(open(files.enter_context(atomic_file(output)), "w", newline="\n"))
+        track = bedgraph and files.enter_context(
+            open(files.enter_context(atomic_file(bedgraph)), "w", newline="\n")
+        )
+        header = ["sequence", "start", "end", "id", "predicted"]
+        rows.write("\t".join(header + [f"probability_{label}" for label in model.labels]) + "\n")
+        while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
+            probabilities = model.probabilities([w.bases for w in chunk], batch_tokens)
+            if both_strands:
+                other = model.probabilities([reverse_complement(w.bases) for w in chunk], batch_tokens)
+                probabilities = (probabilities + other) / 2
+            for w, row in zip(chunk, probabilities, strict=True):
+                cells = [w.sequence, str(w.start), str(w.end), w.id, model.labels[int(row.argmax())]]
+                rows.write("\t".join(cells + [f"{value:.6f}" for value in row]) + "\n")
+            if track and kind != "table":
+                column = probabilities[:, model.labels.index(positive)]
+                for w, value in zip(chunk, column, strict=True):
+                    covered.setdefault(w.sequence, []).append((w.start, w.end, float(value)))
+                # FASTA records come one after the other: all but the last one are complete.
+                for name in [] if kind == "bed" else list(covered)[:-1]:
+                    write_track(track, name, covered.pop(name))
+            done += len(chunk)
+            progress.update(done)
+        for name, values in covered.items():
+            write_track(track, name, values)
+    logger.info("%s: %s sequences classified", output, f"{done:,}")
+    if model.truncated:
+        logger.warning(
+            "%s of %s readings had more than the %d tokens that the classifier reads; the rest was ignored.",
+            f"{model.truncated:,}",
+            f"{done * (1 + both_strands):,}",
+            model.max_tokens,
+        )
+
+
+# ----------------------------------------------------------------------------- input
+
+
+def kind_of_input(path: Path) -> str:
+    """`fasta`, `bed` or `table`, by the first lines of the file."""
+    head = b""
+    for block in read_blocks(path):
+        head = block
+        break
+    lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    if lines and lines[0].startswith(">"):
+        return "fasta"
+    lines = [line for line in lines if not line.startswith(("#", "track", "browser"))]
+    fields = lines[0].split("\t") if lines else []
+    return "bed" if len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() else "table"
+
+
+def read_windows(
+    path: Path,
+    kind: str,
+    genome: Path | None,
+    classifier: Path,
+    window: int | None,
+    stride: int | None,
+    max_unknown_fraction: float,
+) -> Iterator[Window]:
+    """Everything to classify, in the order of the input."""
+    if kind == "table":
+        if window is not None or stride is not None:
+            logger.info("%s: the rows of a table are read whole; windows and stride do not apply", path)
+        table = read_sequence_table(path)
+        rows = zip(table["id"], table["seq"], strict=True)
+        return (Window(id, 0, len(sequence), id, sequence) for id, sequence in rows)
+    window = usual_length(classifier) if window is None else window
+    stride = max(1, window // 2) if stride is None else stride
+    if window < 1 or stride < 1:
+        raise InputError(f"--window is {window} and --stride {stride}; both must be at least 1.")
+    if kind == "fasta":
+        return fasta_windows(path, window, stride, max_unknown_fraction)
+    assert genome is not None
+    regions = read_bed(path)
+    return region_windows(regions, read_regions(regions, path, genome), window, stride, max_unknown_fraction)
+
+
+def usual_length(classifier: Path) -> int:
+    """The median length in bp of the sequences that the classifier learned from."""
+    path = classifier / "finetuning_summary.json"
+    if not path.is_file():
+        raise InputError(
+            f"{classifier}: no finetuning_summary.json, which says how long windows are. Give --window."
+        )
+    return read_json(path)["median_length"]
+
+
+def fasta_windows(path: Path, window: int, stride: int, max_unknown_fraction: float) -> Iterator[Window]:
+    """The windows of every record, in file order, with memory for one window and one block of the file."""
+    pieces = ((piece.record.name, piece.bases.tobytes()) for piece in stream_fasta(path))
+    for name, parts in groupby(pieces, key=lambda piece: piece[0]):
+        yield from cut(name, 0, name, (part for _, part in parts), window, stride, max_unknown_fraction)
+
+
+def cut(
+    sequence: str,
+    offset: int,
+    id: str,
+    parts: Iterable[bytes],
+    window: int,
+    stride: int,
+    max_unknown_fraction: float,
+) -> Iterator[Window]:
+    """Cut one sequence, which comes in parts, into windows; a short one stays whole.
+
+    `offset` is added to positions. Windows of a long sequence in which more than `max_unknown_fraction` of
+    the bases are not A, C, G or T (gaps in an assembly) are left out. A sequence without bases gives none.
+    """
+    buffer = bytearray()
+    position = start = 0  # of the first base in the buffer; of the next window
+
+    def take(begin: int) -> Iterator[Window]:
+        bases = bytes(buffer[begin - position : begin - position + window]).upper()
+        unknown = len(bases) - sum(map(bases.count, b"ACGT"))
+        if len(buffer) < window or unknown <= max_unknown_fraction * len(bases):
+            yield Window(sequence, offset + begin, offset + begin + len(bases), id, bases.decode("ascii"))
+
+    for part in parts:
+        buffer += part
+        while start + window <= position + len(buffer):
+            yield from take(start)
+            start += stride
+        # The last `window` bases stay: the last window ends with the sequence.
+        drop = min(start, position + len(buffer) - window) - position
+        if drop > 0:
+            del buffer[:drop]
+            position += drop
+    length = position + len(buffer)
+    if 0 < length < window:
+        yield from take(0)
+    elif length and start - stride + window < length:
+        yield from take(length - window)
+
+
+def read_bed(path: Path) -> list[Region]:
+    """The regions of a BED file. Raises InputError naming the line."""
+    text = b"".join(read_blocks(path)).decode("utf-8-sig", "replace")
+    regions = []
+    for line, row in enumerate(text.splitlines(), start=1):
+        if not row.strip() or row.startswith(("#", "track", "browser")):
+            continue
+        fields = row.split("\t")
+        if len(fields) < 3 or not fields[1].isdecimal() or not fields[2].isdecimal():
+            raise InputError(f"{path} line {line}: chromosome, start and end, parted by tabs, were expected.")
+        chromosome, start, end = fields[0], int(fields[1]), int(fields[2])
+        if start >= end:
+            raise InputError(f"{path} line {line}: the region ends at {end}, before it begins at {start}.")
+        name = fields[3] if len(fields) > 3 and fields[3] else f"{chromosome}:{start}-{end}"
+        regions.append(Region(chromosome, start, end, name, fields[5] if len(fields) > 5 else "+", line))
+    if not regions:
+        raise InputError(f"{path}: no regions in this BED file.")
+    return regions
+
+
+def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
+    """The bases of each region, forward strand, in the order of the regions; one pass over the genome."""
+    found = [bytearray() for _ in regions]
+    # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
+    waiting: dict[str, list[int]] = {}
+    for index in sorted(range(len(regions)), key=lambda i: -regions[i].start):
+        waiting.setdefault(regions[index].chromosome, []).append(index)
+    begun: list[int] = []
+    lengths: dict[str, int] = {}
+    for piece in stream_fasta(genome):
+        name, start, end = piece.record.name, piece.start, piece.start + len(piece.bases)
+        lengths[name] = end
+        if start == 0:
+            begun = []
+        later = waiting.get(name, [])
+        while later and regions[later[-1]].start < end:
+            begun.append(later.pop())
+        for index in begun:
+            region = regions[index]
+            found[index] += piece.bases[max(0, region.start - start) : region.end - start].tobytes()
+        begun = [index for index in begun if regions[index].end > end]
+    for region, bases in zip(regions, found, strict=True):
+        if region.chromosome not in lengths:
+            near = difflib.get_close_matches(region.chromosome, lengths, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"Its first sequence is {next(iter(lengths))}."
+            raise InputError(f"{bed} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
+        if len(bases) < region.end - region.start:
+            raise InputError(
+                f"{bed} line {region.line}: the region ends at {region.end}, but {region.chromosome} has "
+                f"{lengths[region.chromosome]} bases. Use the genome that the regions belong to."
+            )
+    return [bytes(bases) for bases in found]
+
+
+def region_windows(
+    regions: list[Region], bases: list[bytes], window: int, stride: int, max_unknown_fraction: float
+) -> Iterator[Window]:
+    """The windows of every region, in the order of the regions."""
+    for region, forward in zip(regions, bases, strict=True):
+        for w in cut(
+            region.chromosome, region.start, region.name, [forward], window, stride, max_unknown_fraction
+        ):
+            reverse = region.strand == "-"
+            yield Window(w.sequence, w.start, w.end, w.id, reverse_complement(w.bases)) if reverse else w
+
+
+# ----------------------------------------------------------------------------- track
+
+
+def mean_by_position(
+    starts: np.ndarray, ends: np.ndarray, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Disjoint segments and the mean value of the windows that cover each.
+
+    `starts`, `ends`: int64[n] windows, which may overlap; `values`: float64[n]. Returns starts, ends and
+    means of the covered segments, in order of position.
+    """
+    borders = np.unique(np.concatenate([starts, ends]))
+    first, last = np.searchsorted(borders, starts), np.searchsorted(borders, ends)
+    cover, total = np.zeros(len(borders), np.int64), np.zeros(len(borders))
+    for change, weight in ((first, 1), (last, -1)):
+        np.add.at(cover, change, weight)
+        np.add.at(total, change, weight * values)
+    cover, total = np.cumsum(cover), np.cumsum(total)
+    covered = np.flatnonzero(cover[:-1])
+    return borders[covered], borders[covered + 1], total[covered] / cover[covered]
+
+
+def write_track(file, name: str, windows: list[tuple[int, int, float]]) -> None:
+    """Write one sequence as bedGraph lines."""
+    starts, ends, values = (np.array(column) for column in zip(*windows, strict=True))
+    for start, end, value in zip(*mean_by_position(starts, ends, values), strict=True):
+        # Cumulative sums leave 1e-16 where 0 or 1 was meant.
+        file.write(f"{name}\t{start}\t{end}\t{min(1.0, max(0.0, value)):.4f}\n")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument(
+        "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py"
+    )
+    arguments.add_argument("--input", type=Path, required=True, help="FASTA, BED or table of sequences")
+    arguments.add_argument("--genome", type=Path, help="FASTA file in which the regions of a BED file lie")
+    arguments.add_argument(
+        "--window",
+        type=int,
+        help="longer FASTA records and regions are scanned by windows of this many bp (default: the median "
+        "length of the sequences that the classifier learned from)",
+    )
+    arguments.add_argument(
+        "--stride", type=int, help="bp from one window to the next (default: half a window)"
+    )
+    arguments.add_argument(
+        "--max-unknown-fraction",
+        type=float,
+        default=0.5,
+        help="leave out windows in which a larger share is not A, C, G or T (default 0.5)",
+    )
+    arguments.add_argument(
+        "--both-strands",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="average over a sequence and its reverse complement (default: yes)",
+    )
+    arguments.add_argument(
+        "--batch-tokens",
+        type=int,
+        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
+    )
+    arguments.add_argument(
+        "--bedgraph-label", help="class whose probability the track shows (default: the last)"
+    )
+    arguments.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
+    )
+    arguments.add_argument(
+        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
+    )
+    arguments.add_argument(
+        "--allow-cpu",
+        action="store_true",
+        help="compute on the CPU where a GPU was granted but cannot be seen",
+    )
+    arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
+    arguments.add_argument("--bedgraph", type=Path, help="bedGraph file to write; for FASTA and BED input")
+    run(main, arguments.parse_args())

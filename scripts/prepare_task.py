@@ -1,0 +1,326 @@
+"""Check the labelled sequences of a classification task and write its splits.
+
+In:  TSV or CSV tables (plain or gzip) with the columns `seq` and `label`, optionally `id`: one for training,
+     one for testing, optionally one for validation.
+Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
+
+     task, labels (in class order), settings, inputs (file name and sha256 of each),
+     rows:       per input: rows read, rows dropped by reason, rows kept,
+     leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
+                 the first 20 as pairs of ids, whether they were dropped from training; the same for the
+                 validation sequences; and how many test sequences overlap training sequences in part,
+     label_counts, lengths (bp) and soft_masked (share of lower-case bases by label) per split,
+     warnings:   sentences for people.
+
+What happens to the rows:
+  1. A sequence and its reverse complement count as the same molecule.
+  2. Molecules that carry several labels in training are dropped from it, repeated ones are kept once.
+     The same for validation. The test split is never changed.
+  3. Training and validation sequences that are also in the test split are dropped, and training sequences
+     that are in a given validation table (--no-drop-leaked keeps both kinds and only counts them).
+  4. Without a validation table, a share of the training sequences is taken, by content, of every label.
+"""
+
+import argparse
+import logging
+from pathlib import Path
+
+import pandas as pd
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import sha256_of_file, write_json
+from dnalm.sequences import read_rows, sort_labels, write_labelled_table
+from dnalm.tasks import (
+    OVERLAP_BP,
+    Leakage,
+    add_molecules,
+    choose_validation,
+    drop_duplicates,
+    find_leakage,
+    length_distribution,
+    overlap_shares,
+    soft_masked_shares,
+)
+
+logger = logging.getLogger("dnalm")
+
+# Lower case differing by more than this between labels tells them apart.
+CASE_DIFFERENCE = 0.05
+LISTED_LEAKS = 20
+
+
+def main(
+    task: str,
+    train: Path,
+    test: Path,
+    validation: Path | None,
+    validation_fraction: float,
+    seed: int,
+    drop_leaked: bool,
+    output_train: Path,
+    output_validation: Path,
+    output_test: Path,
+    checks: Path,
+) -> None:
+    """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
+    if validation is None and not 0 < validation_fraction < 1:
+        raise InputError(
+            f"validation fraction {validation_fraction}: it must lie between 0 and 1, since task {task} "
+            "has no validation table."
+        )
+    inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
+    tables = {name: add_molecules(read_rows(path, id_prefix=f"{name}_")) for name, path in inputs.items()}
+    labels = check_labels(tables, inputs)
+
+    splits, rows, leakage = make_splits(tables, validation_fraction, seed, drop_leaked)
+    check_splits(splits, labels, task)
+    test_overlap = overlap_shares(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
+    report = {
+        "task": task,
+        "labels": labels,
+        "settings": {
+            "validation_fraction": None if validation else validation_fraction,
+            "seed": seed,
+            "drop_leaked": drop_leaked,
+        },
+        "inputs": {
+            name: {"file": path.name, "sha256": sha256_of_file(path)} for name, path in inputs.items()
+        },
+        "rows": rows,
+        "leakage": {
+            **{name: describe_leakage(found, len(tables[name])) for name, found in leakage.items()},
+            "dropped_from_training": drop_leaked,
+            "partial_overlap": {
+                "word_bp": OVERLAP_BP,
+                "test_sequences_sharing_any": int((test_overlap > 0).sum()),
+                "test_sequences_sharing_half": int((test_overlap >= 0.5).sum()),
+            },
+        },
+        "label_counts": {
+            name: {label: int((split["label"] == label).sum()) for label in labels}
+            for name, split in splits.items()
+        },
+        "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
+        "soft_masked": {
+            name: {label: round(share, 6) for label, share in sorted(soft_masked_shares(split).items())}
+            for name, split in splits.items()
+        },
+    }
+    report["warnings"] = warnings_for_people(report)
+    for warning in report["warnings"]:
+        logger.warning("%s: %s", task, warning)
+    for name, output in (
+        ("train", output_train),
+        ("validation", output_validation),
+        ("test", output_test),
+    ):
+        write_labelled_table(output, splits[name].assign(seq=splits[name]["forward"]))
+    write_json(checks, report)
+    sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
+    logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
+
+
+def check_labels(tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> list[str]:
+    """The labels of the task in class order. Raises InputError if the tables do not agree on them."""
+    labels = sort_labels(tables["train"]["label"])
+    if len(labels) < 2:
+        raise InputError(
+            f"{inputs['train']}: every sequence has the label {labels[0]!r}. Give sequences of two or more "
+            "labels."
+        )
+    for name in ("test", "validation"):
+        if name not in tables:
+            continue
+        table = tables[name]
+        unknown = table[~table["label"].isin(labels)]
+        if len(unknown):
+            row = unknown.iloc[0]
+            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+            raise InputError(
+                f"{inputs[name]} line {row['line']}: label {row['label']!r} does not occur in training "
+                f"({known}). Correct the label or add training sequences for it."
+            )
+        if table["label"].nunique() < 2:
+            raise InputError(
+                f"{inputs[name]}: every sequence has the label {table['label'].iloc[0]!r}; nothing could be "
+                "measured on it. Give sequences of two or more labels."
+            )
+    return labels
+
+
+def make_splits(
+    tables: dict[str, pd.DataFrame], validation_fraction: float, seed: int, drop_leaked: bool
+) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
+    """Clean the tables and cut them into train, validation and test.
+
+    Returns the splits, for every table the counts of rows read, dropped by reason and kept, and the leakage
+    of the test and (if given) the validation table, counted on the tables as they came.
+    """
+    train, test = tables["train"], tables["test"]
+    leakage = {"test": find_leakage(train, test)}
+    in_test = set(test["molecule"])
+    counts: dict[str, dict] = {}
+
+    kept = {}
+    for name in ("train", "validation"):
+        if name not in tables:
+            continue
+        cleaned = drop_duplicates(tables[name])
+        leaked = cleaned.rows["molecule"].isin(in_test)
+        kept[name] = cleaned.rows[~leaked] if drop_leaked else cleaned.rows
+        counts[name] = {
+            "read": len(tables[name]),
+            "dropped_conflicting_labels": cleaned.conflicting,
+            "dropped_duplicates": cleaned.duplicates,
+            "of_which_reverse_complement": cleaned.of_which_reverse_complement,
+            "dropped_in_test": int(leaked.sum()) if drop_leaked else 0,
+        }
+    if "validation" in tables:
+        leakage["validation"] = find_leakage(train, tables["validation"])
+        leaked = kept["train"]["molecule"].isin(set(tables["validation"]["molecule"]))
+        counts["train"]["dropped_in_validation"] = int(leaked.sum()) if drop_leaked else 0
+        if drop_leaked:
+            kept["train"] = kept["train"][~leaked]
+    else:
+        chosen = choose_validation(kept["train"], validation_fraction, seed)
+        counts["train"]["moved_to_validation"] = int(chosen.sum())
+        kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
+    for name in counts:
+        counts[name]["kept"] = len(kept[name])
+    # Nothing is dropped from the test table; its duplicates make the interval look narrower than it is.
+    repeated = drop_duplicates(test)
+    counts["test"] = {
+        "read": len(test),
+        "conflicting_labels": repeated.conflicting,
+        "duplicates": repeated.duplicates,
+        "of_which_reverse_complement": repeated.of_which_reverse_complement,
+        "kept": len(test),
+    }
+    return {"train": kept["train"], "validation": kept["validation"], "test": test}, counts, leakage
+
+
+def check_splits(splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
+    """Raise InputError if cleaning left a split without sequences of some label it needs."""
+    for name, needed in (("train", labels), ("validation", labels[:0])):
+        present = set(splits[name]["label"])
+        missing = [label for label in needed if label not in present]
+        if missing or not present:
+            what = f"no {name} sequence of label {missing[0]!r}" if missing else f"no {name} sequence"
+            raise InputError(
+                f"task {task}: after dropping duplicates, conflicting labels and leaked sequences {what} is "
+                "left. Give more sequences or, if the leak is meant to be, switch dropping off."
+            )
+
+
+def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
+    """The leakage of one table as numbers and the first pairs of ids."""
+    pairs = [
+        {"id": held_out, "training_id": training, "strand": strand}
+        for strand, found in (("same", leakage.exact), ("opposite", leakage.reverse_complement))
+        for held_out, training in found
+    ]
+    return {
+        "sequences": n_held_out,
+        "exact": len(leakage.exact),
+        "reverse_complement": len(leakage.reverse_complement),
+        "count": leakage.count,
+        "share": round(leakage.count / n_held_out, 6),
+        "first": pairs[:LISTED_LEAKS],
+    }
+
+
+def warnings_for_people(report: dict) -> list[str]:
+    """Sentences about everything in the checks that should make a reader careful."""
+    rows, leakage, labels = report["rows"], report["leakage"], report["labels"]
+    dropped = leakage["dropped_from_training"]
+    warnings = []
+    for name in ("test", "validation"):
+        if name in leakage and leakage[name]["count"]:
+            found = leakage[name]
+            action = (
+                "they were dropped from training"
+                if dropped
+                else "they were KEPT in training, so results are too good"
+            )
+            warnings.append(
+                f"{found['count']:,} of {found['sequences']:,} {name} sequences also occur in training "
+                f"({found['exact']:,} on the same strand, {found['reverse_complement']:,} as reverse "
+                f"complement); {action}."
+            )
+    overlap = leakage["partial_overlap"]
+    # Leaked sequences that were kept overlap fully and are reported above.
+    half = overlap["test_sequences_sharing_half"] - (0 if dropped else leakage["test"]["count"])
+    if half > 0:
+        warnings.append(
+            f"{half:,} of {rows['test']['kept']:,} test sequences share at least half of their "
+            f"{OVERLAP_BP}-bp words with the training sequences (overlapping windows or repeats)."
+        )
+    for name in ("train", "validation"):
+        found = rows.get(name, {})
+        if found.get("dropped_conflicting_labels"):
+            warnings.append(
+                f"{_rows(found['dropped_conflicting_labels'])} of the {name} table dropped because the same "
+                "sequence carries different labels."
+            )
+        if found.get("dropped_duplicates"):
+            warnings.append(
+                f"{_rows(found['dropped_duplicates'])} of the {name} table dropped as duplicates "
+                f"({found['of_which_reverse_complement']:,} as reverse complement)."
+            )
+    if rows["test"]["duplicates"] or rows["test"]["conflicting_labels"]:
+        warnings.append(
+            f"in the test table {rows['test']['duplicates']:,} rows repeat a sequence and "
+            f"{rows['test']['conflicting_labels']:,} belong to a sequence with different labels; it was left "
+            "as it is."
+        )
+    for name, shares in report["soft_masked"].items():
+        if max(shares.values()) - min(shares.values()) > CASE_DIFFERENCE:
+            words = ", ".join(f"{share:.0%} of label {label}" for label, share in shares.items())
+            warnings.append(
+                f"lower case tells the labels apart in the {name} table ({words} is lower case); all "
+                "sequences were made upper case."
+            )
+            break
+    counts = report["label_counts"]
+    for name in ("validation", "test"):
+        missing = [label for label in labels if not counts[name][label]]
+        if missing:
+            warnings.append(f"no {name} sequence has the label {', '.join(missing)}.")
+    rarest = min(counts["train"].values()) / sum(counts["train"].values())
+    if rarest < 0.1 / len(labels):
+        warnings.append(
+            f"the labels are unbalanced (the rarest has {rarest:.1%} of the training sequences); look at "
+            "balanced accuracy, MCC and AUPRC rather than accuracy."
+        )
+    return warnings
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--task", required=True, help="name of the task")
+    arguments.add_argument("--train", type=Path, required=True, help="table of training sequences")
+    arguments.add_argument("--test", type=Path, required=True, help="table of test sequences")
+    arguments.add_argument("--validation", type=Path, help="table of validation sequences, if there is one")
+    arguments.add_argument(
+        "--validation-fraction",
+        type=float,
+        default=0.1,
+        help="share of the training sequences taken for validation where there is no table (default 0.1)",
+    )
+    arguments.add_argument("--seed", type=int, default=42, help="seed of that choice (default 42)")
+    arguments.add_argument(
+        "--drop-leaked",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="drop training sequences that also occur in the test or validation table (default: yes)",
+    )
+    arguments.add_argument("--output-train", type=Path, required=True, help="TSV of the training split")
+    arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")
+    arguments.add_argument("--output-test", type=Path, required=True, help="TSV of the test split")
+    arguments.add_argument("--checks", type=Path, required=True, help="JSON of everything counted")
+    run(main, arguments.parse_args())

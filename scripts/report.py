@@ -1,0 +1,265 @@
+"""Write the report of a run: one HTML file that opens offline, on a phone too, and is kept with the results.
+
+In:  the small JSON, JSONL and TSV files that the other steps have written (see the flags). Every one may be
+     missing: the report then says so, or leaves the chapter out. Files that belong together (log and summary
+     of a training; metrics, predictions and curves of a predictor) are given in the same order.
+Out: --output, the report. First the answer for every task: test accuracy with its interval, the baselines
+     beside it, what was trained on what, and whether test sequences leaked into training. Then learning
+     curves, all metrics, confusion matrices, the worst predictions, data, run times, versions, settings.
+     --figures (optional), a directory with every figure as an SVG file, for talks and for
+     `snakemake --report`.
+     --summary (optional), TSV with one row per task and predictor: accuracy with its interval.
+
+The page holds no script and asks for no file of the network. Its text and figures follow from its inputs
+alone; run times come from Snakemake's benchmark files.
+"""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import atomic_directory, atomic_file, read_json
+from dnalm.report import page
+from dnalm.report.run import Benchmark, Evaluation, LanguageModel, Run, Training
+
+
+def main(
+    title: str,
+    simulated: bool,
+    simulation: Path | None,
+    settings: Path | None,
+    windows_stats: list[Path],
+    tokens: list[Path],
+    tokenizers: list[Path],
+    training_summaries: list[Path],
+    training_logs: list[Path],
+    telemetry: list[Path],
+    language_models: list[Path],
+    fill_mask: list[Path],
+    sequence_loss: list[Path],
+    checks: list[Path],
+    finetuning_summaries: list[Path],
+    finetuning_logs: list[Path],
+    metrics: list[Path],
+    predictions: list[Path],
+    curves: list[Path],
+    comparisons: list[Path],
+    benchmarks: list[Path],
+    versions: list[str],
+    output: Path,
+    figures: Path | None,
+    summary: Path | None,
+) -> None:
+    """Read everything, arrange it, write the page. Raises InputError naming the file that cannot be read."""
+    this_run = Run(
+        title=title,
+        simulated=simulated or simulation is not None,
+        simulation=read_json(simulation) if simulation else None,
+        settings=read_json(settings) if settings else {},
+        windows=[read_json(path) for path in windows_stats],
+        tokens=[read_json(path) for path in tokens],
+        tokenizers=[read_json(path / "dna_tokenizer.json" if path.is_dir() else path) for path in tokenizers],
+        trainings=read_trainings(training_summaries, training_logs, "--training-logs"),
+        telemetry=[read_json(path) for path in telemetry],
+        language_models=read_language_models(language_models, fill_mask, sequence_loss),
+        checks={found["task"]: found for found in map(read_json, checks)},
+        finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
+        evaluations=read_evaluations(metrics, predictions, curves),
+        comparisons={found["task"]: found for found in map(read_json, comparisons)},
+        benchmarks=read_benchmarks(benchmarks),
+        versions=dict(read_version(version) for version in versions),
+    )
+    chapters = page.chapters_of(this_run)
+    text = page.render(this_run, chapters)
+    if figures:
+        with atomic_directory(figures) as directory:
+            for name, picture in page.figure_files(this_run, chapters).items():
+                (directory / name).write_text(picture, encoding="utf-8")
+    if summary:
+        write_summary(this_run, summary)
+    with atomic_file(output) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_summary(this_run: Run, path: Path) -> None:
+    """One row per task and predictor, in the order of the report. Narrow: it stands on a landing page."""
+    with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow(["task", "predictor", "n", "accuracy", "low", "high"])
+        for task in this_run.tasks:
+            for evaluation in this_run.of_task(task):
+                accuracy = evaluation.metrics["metrics"]["accuracy"]
+                numbers = [f"{accuracy[key]:.4f}" for key in ("value", "low", "high")]
+                writer.writerow([task, evaluation.name, evaluation.metrics["n"], *numbers])
+
+
+# ----------------------------------------------------------------------------- reading
+
+
+def read_trainings(summaries: list[Path], logs: list[Path], flag: str) -> list[Training]:
+    """Summaries with their logs, which stand in the same order; no log at all is fine."""
+    return [
+        Training(read_json(summary), read_jsonl(log) if log else [])
+        for summary, log in zip(summaries, _beside(summaries, logs, flag), strict=True)
+    ]
+
+
+def read_language_models(
+    metrics: list[Path], fill_mask: list[Path], sequence_loss: list[Path]
+) -> list[LanguageModel]:
+    """Held-out metrics with their tables."""
+    return [
+        LanguageModel(read_json(path), read_table(examples), read_table(losses))
+        for path, examples, losses in zip(
+            metrics,
+            _beside(metrics, fill_mask, "--fill-mask"),
+            _beside(metrics, sequence_loss, "--sequence-loss"),
+            strict=True,
+        )
+    ]
+
+
+def read_evaluations(metrics: list[Path], predictions: list[Path], curves: list[Path]) -> list[Evaluation]:
+    """Metrics with the place of their predictions (read later, if they lead) and their curves."""
+    return [
+        Evaluation(read_json(path), table, read_json(curve) if curve else None)
+        for path, table, curve in zip(
+            metrics,
+            _beside(metrics, predictions, "--predictions"),
+            _beside(metrics, curves, "--curves"),
+            strict=True,
+        )
+    ]
+
+
+def _beside(leading: list[Path], others: list[Path], flag: str) -> list[Path | None]:
+    """`others` if there is one per `leading` file, None for each if there are none."""
+    if not others:
+        return [None] * len(leading)
+    if len(others) != len(leading):
+        raise InputError(
+            f"{flag} has {len(others)} files for {len(leading)} leading ones. Give one each, in order."
+        )
+    return list(others)
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """One JSON object per line."""
+    records = []
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise InputError(
+                f"{path} line {number}: not valid JSON ({error.msg}). Make the file again."
+            ) from None
+    return records
+
+
+def read_table(path: Path | None) -> pd.DataFrame | None:
+    """A TSV with a header; text stays text (an `NA` is no missing value here)."""
+    if path is None:
+        return None
+    try:
+        return pd.read_csv(path, sep="\t", keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a table ({error}). Make the file again.") from None
+
+
+def read_benchmarks(paths: list[Path]) -> list[Benchmark]:
+    """Benchmark files of Snakemake: the files given, and all `<rule>/<job>.tsv` in the directories given.
+
+    The time of this report's own last making says nothing about this one and is left out.
+    """
+    found = []
+    for path in paths:
+        if path.is_dir():
+            found += [read_benchmark(file, file.relative_to(path)) for file in sorted(path.rglob("*.tsv"))]
+        else:
+            folders = path.parts
+            begin = folders.index("benchmarks") + 1 if "benchmarks" in folders[:-1] else -1
+            found.append(read_benchmark(path, Path(*folders[begin:])))
+    return [benchmark for benchmark in found if benchmark.rule != "report"]
+
+
+def read_benchmark(path: Path, name: Path) -> Benchmark:
+    """One benchmark file, called `<rule>/<job>.tsv` or `<rule>.tsv` below the folder of all of them.
+
+    Repeated measurements count as one job with the longest time and the largest memory.
+    """
+    rows = list(csv.DictReader(_read_text(path).splitlines(), delimiter="\t"))
+    if not rows or "s" not in rows[0]:
+        raise InputError(f"{path}: not a benchmark file of Snakemake (no column 's').")
+
+    def largest(column: str) -> float | None:
+        values = [_number(row.get(column)) for row in rows]
+        return max((value for value in values if value is not None), default=None)
+
+    rule, *rest = name.with_suffix("").parts
+    return Benchmark(rule, "/".join(rest), largest("s") or 0.0, largest("max_rss"), largest("cpu_time"))
+
+
+def read_version(text: str) -> tuple[str, str]:
+    """`NAME=VERSION` as a pair."""
+    name, separator, version = text.partition("=")
+    if not separator or not name or not version:
+        raise InputError(f"--versions {text!r}: give NAME=VERSION, such as torch=2.13.0.")
+    return name, version
+
+
+def _number(text: str | None) -> float | None:
+    """A number of a benchmark file; Snakemake writes NA or - for what it could not measure."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file.") from None
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add("--title", default="DNA language model", help="title of the report")
+    add("--simulated", action="store_true", help="say that genome and labels were made by a simulator")
+    add("--simulation", type=Path, help="what the simulator made, JSON; implies --simulated")
+    add("--settings", type=Path, help="the complete configuration, JSON")
+    several: dict[str, Any] = {"type": Path, "nargs": "*", "default": [], "metavar": "FILE"}
+    add("--windows-stats", **several, help="counts of extract_windows, JSON, one per genome")
+    add("--tokens", **several, help="summaries of tokenize_windows, JSON")
+    add("--tokenizers", **several, help="dna_tokenizer.json of each tokenizer, or the tokenizer directories")
+    add("--training-summaries", **several, help="training_summary.json of each pretrained model")
+    add("--training-logs", **several, help="training_log.jsonl of each, in the same order")
+    add("--telemetry", **several, help="telemetry of pretraining, JSON, one per model")
+    add("--language-models", **several, help="metrics of evaluate_language_model, JSON, one per model")
+    add("--fill-mask", **several, help="its fill-mask examples, TSV, in the same order")
+    add("--sequence-loss", **several, help="its losses per line, TSV, in the same order")
+    add("--checks", **several, help="checks of prepare_task, JSON, one per task")
+    add("--finetuning-summaries", **several, help="finetuning_summary.json of each classifier")
+    add("--finetuning-logs", **several, help="finetuning_log.jsonl of each, in the same order")
+    add("--metrics", **several, help="metrics of evaluate, JSON; the first model of a task leads the report")
+    add("--predictions", **several, help="its predictions, TSV, in the same order")
+    add("--curves", **several, help="its curves, JSON, in the same order")
+    add("--comparisons", **several, help="comparisons of predictors, JSON, one per task")
+    add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")
+    add("--versions", nargs="*", default=[], metavar="NAME=VERSION", help="versions of further software")
+    add("--output", type=Path, required=True, help="the report, HTML")
+    add("--figures", type=Path, help="directory for every figure as an SVG file")
+    add("--summary", type=Path, help="TSV with one row per task and predictor")
+    run(main, arguments.parse_args())

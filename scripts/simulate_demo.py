@@ -1,0 +1,412 @@
+"""Make the demo's inputs: a small genome and a labelled set of enhancers and other sequences, from a seed.
+
+Everything here is simulated. It shows how the workflow runs, and one true thing: that pretraining helps
+where labels are scarce and unlabelled sequence is plentiful. It says nothing about real enhancers.
+
+Why pretraining should help on such data
+  - A regulatory region is a cluster of short motifs. There are two lexicons of motifs: enhancers are written
+    in the first, all other regions in the second. Both occur all over the genome, unlabelled.
+  - The motifs are many (30 per lexicon, on either strand, so 120 words) and the labelled sequences few, each
+    with about ten motifs. An untrained network sees which words stand in a sequence, but must learn from
+    the labels alone what each of them means.
+  - In the genome, motifs of one lexicon keep company: a region of some thousand base pairs uses one lexicon.
+    To fill in a masked token, a language model has to find out from the rest of the window which lexicon
+    it reads. So it learns, without any label, which words belong together; the labels only have to name
+    the two groups.
+  - No shortcut tells the classes apart: every motif of the second lexicon is an anagram of one of the first, and
+    both classes have the same number of motifs on the same background, so base composition, motif density
+    and length say nothing. k-mers do: they are a strong baseline here, as they are in real data.
+  - It is not perfectly solvable: one motif in ten comes from the other lexicon.
+What makes it easier than a real genome: regions are dense (a motif every 20 bp), motifs have no
+degenerate positions, and GC-rich motifs stand out of an AT-rich background (25% GC, between the malaria
+parasite's 19% and yeast's 38%), which lets BPE find them as words.
+
+Out come
+  --genome       FASTA, gzip: contigs with runs of N (at contig ends and as gaps) and soft-masked repeats
+  --train        TSV with id, seq, label (1 enhancer, 0 other)
+  --test         the same; none of its sequences stands in the genome
+  --description  JSON: settings, motifs, counts, the leaked test sequences, and the accuracy of a reader who
+                 knows the motifs
+Some test sequences are leaked into the training file on purpose, half as they are and half as reverse
+complement, so that the check for leaks has something to find.
+"""
+
+import gzip
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import atomic_file, write_json
+
+# Bases are uint8 0..3 in the order of LETTERS until they are written: the complement of b is 3 - b.
+LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
+BACKGROUND_GC = 0.2
+MOTIF_GC = 0.7
+MOTIF_SPACING_BP = 16
+# Regions are longer than a window, so that most windows read one lexicon only.
+REGION_MEAN_BP = 4000
+INTERGENIC_MEAN_BP = 200
+REPEAT_FAMILIES = 4
+REPEAT_LENGTH_BP = 400
+REPEAT_DIVERGENCE = 0.1
+# Chance that a gap between two regions holds a copy of a repeat; makes about 8% of the genome soft-masked.
+REPEAT_SHARE = 0.9
+# About one assembly gap per this many bases.
+GAP_SPACING_BP = 150_000
+FASTA_WIDTH = 60
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """How regions are written. `lexicons`: uint8[2, n_motifs, motif_length], 0 other, 1 enhancer."""
+
+    lexicons: np.ndarray
+    wrong_motif_share: float
+
+
+def reverse_complement(bases: np.ndarray) -> np.ndarray:
+    """Reverse complement of uint8 bases 0..3."""
+    return (3 - bases)[::-1]
+
+
+def letters(bases: np.ndarray) -> str:
+    """Bases 0..3 as upper-case text."""
+    return LETTERS[bases].tobytes().decode("ascii")
+
+
+def draw_bases(generator: np.random.Generator, length: int, gc: float) -> np.ndarray:
+    """uint8[length] independent bases with an expected GC share of `gc`."""
+    at = (1 - gc) / 2
+    return generator.choice(4, size=length, p=[at, gc / 2, gc / 2, at]).astype(np.uint8)
+
+
+def make_lexicons(generator: np.random.Generator, motifs: int, length: int) -> np.ndarray:
+    """Two lexicons of motifs, uint8[2, motifs, length]; motif i of one is an anagram of motif i of the other.
+
+    All motifs and their reverse complements differ from each other in two bases or more.
+    Raises InputError where so many different motifs of that length are not found.
+    """
+    taken: list[np.ndarray] = []
+    lexicons: list[list[np.ndarray]] = [[], []]
+
+    def is_new(word: np.ndarray) -> bool:
+        known = np.array([*taken, reverse_complement(word)])
+        return bool(((known != word).sum(axis=1) >= 2).all())
+
+    for _ in range(200 * motifs):
+        if len(lexicons[0]) == motifs:
+            break
+        word = draw_bases(generator, length, MOTIF_GC)
+        anagram = generator.permutation(word)
+        # At least three different letters: no motif looks like a homopolymer or a microsatellite.
+        if len(set(word.tolist())) < 3 or not is_new(word):
+            continue
+        taken += [word, reverse_complement(word)]
+        if not is_new(anagram):
+            del taken[-2:]
+            continue
+        taken += [anagram, reverse_complement(anagram)]
+        lexicons[1].append(word)
+        lexicons[0].append(anagram)
+    if len(lexicons[0]) < motifs:
+        raise InputError(
+            f"--motifs {motifs}: only {len(lexicons[0])} clearly different motifs of {length} bp were found. "
+            "Ask for fewer or longer motifs."
+        )
+    return np.array(lexicons, dtype=np.uint8)
+
+
+def write_region(generator: np.random.Generator, length: int, lexicon: int, grammar: Grammar) -> np.ndarray:
+    """uint8[length]: background with motifs that do not overlap, on either strand, mostly from `lexicon`."""
+    bases = draw_bases(generator, length, BACKGROUND_GC)
+    width = grammar.lexicons.shape[2]
+    # At most 80% of a region is motif, so that short regions keep room for background.
+    number = min(generator.poisson(length / MOTIF_SPACING_BP), int(0.8 * length) // width)
+    starts = np.sort(generator.integers(0, length - number * width + 1, number)) + np.arange(number) * width
+    from_lexicon = np.where(generator.random(number) < grammar.wrong_motif_share, 1 - lexicon, lexicon)
+    motif = generator.integers(0, grammar.lexicons.shape[1], number)
+    reverse = generator.random(number) < 0.5
+    for start, source, index, is_reverse in zip(starts, from_lexicon, motif, reverse, strict=True):
+        word = grammar.lexicons[source, index]
+        bases[start : start + width] = reverse_complement(word) if is_reverse else word
+    return bases
+
+
+def write_contig(
+    generator: np.random.Generator, length: int, grammar: Grammar, repeats: np.ndarray, counts: dict[str, int]
+) -> str:
+    """One contig of about `length` bases as text: N runs, lower-case repeats, regions; adds to `counts`."""
+    # Both ends are unknown, as telomeres are.
+    parts = ["N" * int(generator.integers(200, 2000))]
+    written = 0
+    next_gap = GAP_SPACING_BP * generator.exponential()
+    while written < length:
+        part = letters(draw_bases(generator, int(generator.geometric(1 / INTERGENIC_MEAN_BP)), BACKGROUND_GC))
+        if generator.random() < REPEAT_SHARE:
+            # Copies are cut at the 5' end and mutated, as those of LINEs and SINEs are.
+            copy = repeats[generator.integers(REPEAT_FAMILIES)][generator.integers(0, REPEAT_LENGTH_BP // 2) :]
+            mutated = generator.random(copy.size) < REPEAT_DIVERGENCE
+            copy = np.where(mutated, generator.integers(0, 4, copy.size), copy)
+            if generator.random() < 0.5:
+                copy = reverse_complement(copy)
+            part += letters(copy).lower()
+            counts["repeats"] += 1
+        lexicon = int(generator.integers(2))
+        region_length = max(100, int(generator.geometric(1 / REGION_MEAN_BP)))
+        part += letters(write_region(generator, region_length, lexicon, grammar))
+        counts["enhancer_regions" if lexicon else "other_regions"] += 1
+        if written + len(part) > next_gap and written + len(part) < length:
+            part += "N" * int(generator.integers(50, 1000))
+            counts["gaps"] += 1
+            next_gap += GAP_SPACING_BP * (0.5 + generator.exponential())
+        parts.append(part)
+        written += len(part)
+    parts.append("N" * int(generator.integers(200, 2000)))
+    return "".join(parts)
+
+
+def contig_lengths(genome_length: int, contigs: int) -> list[int]:
+    """Lengths in bp that fall from the first contig to the last, as the chromosomes of a genome do."""
+    weights = np.linspace(1.0, 0.25, contigs)
+    return [math.ceil(genome_length * weight / weights.sum()) for weight in weights]
+
+
+def write_genome(
+    generator: np.random.Generator, genome_length: int, contigs: int, grammar: Grammar
+) -> tuple[dict[str, str], dict[str, int]]:
+    """The genome, name -> text, and how many regions, repeats and gaps it has."""
+    repeats = draw_bases(generator, REPEAT_FAMILIES * REPEAT_LENGTH_BP, 0.4).reshape(REPEAT_FAMILIES, -1)
+    counts = {"enhancer_regions": 0, "other_regions": 0, "repeats": 0, "gaps": 0}
+    genome = {
+        f"chr{number}": write_contig(generator, length, grammar, repeats, counts)
+        for number, length in enumerate(contig_lengths(genome_length, contigs), start=1)
+    }
+    return genome, counts
+
+
+def write_sequences(
+    generator: np.random.Generator, number: int, length: int, grammar: Grammar
+) -> tuple[list[str], list[int]]:
+    """`number` different sequences of `length` bp with labels 0 and 1 in random order, half of each."""
+    labels = generator.permutation(np.arange(number) % 2).tolist()
+    return [letters(write_region(generator, length, label, grammar)) for label in labels], labels
+
+
+def count_motifs(sequence: str, grammar: Grammar) -> tuple[int, int]:
+    """How many motifs of the other and of the enhancer lexicon stand in the sequence, on either strand."""
+    width = grammar.lexicons.shape[2]
+    lexicon_of = {
+        letters(form): lexicon
+        for lexicon in (0, 1)
+        for word in grammar.lexicons[lexicon]
+        for form in (word, reverse_complement(word))
+    }
+    counts = [0, 0]
+    for start in range(len(sequence) - width + 1):
+        lexicon = lexicon_of.get(sequence[start : start + width])
+        if lexicon is not None:
+            counts[lexicon] += 1
+    return counts[0], counts[1]
+
+
+def accuracy_of_informed_reader(sequences: list[str], labels: list[int], grammar: Grammar) -> float:
+    """Accuracy of choosing the lexicon with more motifs, ties counted half: about the best possible."""
+    right = 0.0
+    for sequence, label in zip(sequences, labels, strict=True):
+        other, enhancer = count_motifs(sequence, grammar)
+        right += 0.5 if other == enhancer else float((enhancer > other) == bool(label))
+    return right / len(sequences)
+
+
+def leak(
+    generator: np.random.Generator, sequences: list[str], labels: list[int], number: int
+) -> tuple[list[tuple[int, str, int, str]]]:
+    """Choose `number` test sequences to leak: (row, sequence to add to training, label, kind).
+
+    The first half is copied, the second half is copied as reverse complement.
+    """
+    rows = generator.choice(len(sequences), size=number, replace=False).tolist()
+    pairs = str.maketrans("ACGT", "TGCA")
+    return [
+        (row, sequences[row], labels[row], "exact")
+        if rank < (number + 1) // 2
+        else (row, sequences[row].translate(pairs)[::-1], labels[row], "reverse_complement")
+        for rank, row in enumerate(rows)
+    ]
+
+
+def write_fasta(path: Path, genome: dict[str, str]) -> None:
+    """Gzipped FASTA without time stamp or name in its header: the same genome gives the same bytes."""
+    with atomic_file(path) as temporary, open(temporary, "wb") as raw:
+        with (
+            gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=6, mtime=0) as packed,
+            io.TextIOWrapper(packed, encoding="ascii", newline="\n") as file,
+        ):
+            for name, sequence in genome.items():
+                file.write(f">{name} simulated\n")
+                for start in range(0, len(sequence), FASTA_WIDTH):
+                    file.write(sequence[start : start + FASTA_WIDTH] + "\n")
+
+
+def write_table(path: Path, rows: list[tuple[str, str, int]]) -> None:
+    """TSV with the columns id, seq, label."""
+    with atomic_file(path) as temporary:
+        lines = ["id\tseq\tlabel", *(f"{name}\t{sequence}\t{label}" for name, sequence, label in rows)]
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def check_sizes(
+    genome_length: int,
+    contigs: int,
+    train_sequences: int,
+    test_sequences: int,
+    leaked_sequences: int,
+    sequence_length: int,
+    motifs: int,
+    motif_length: int,
+    wrong_motif_share: float,
+) -> None:
+    """Raise InputError for a size that cannot be simulated."""
+    at_least = {
+        "--genome-length": (genome_length, 1000),
+        "--contigs": (contigs, 1),
+        "--train-sequences": (train_sequences, 2),
+        "--test-sequences": (test_sequences, 2),
+        "--leaked-sequences": (leaked_sequences, 0),
+        "--sequence-length": (sequence_length, 50),
+        "--motifs": (motifs, 1),
+        "--motif-length": (motif_length, 4),
+    }
+    for flag, (value, minimum) in at_least.items():
+        if value < minimum:
+            raise InputError(f"{flag} {value}: too small. Give {minimum} or more.")
+    if leaked_sequences > test_sequences:
+        raise InputError(
+            f"--leaked-sequences {leaked_sequences}: the test set has only {test_sequences} sequences. "
+            "Give a smaller number."
+        )
+    if not 0 <= wrong_motif_share < 0.5:
+        raise InputError(
+            f"--wrong-motif-share {wrong_motif_share}: at 0.5 the classes are the same. Give 0 to below 0.5."
+        )
+
+
+def main(
+    *,
+    seed: int,
+    genome: Path,
+    train: Path,
+    test: Path,
+    description: Path,
+    genome_length: int = 4_000_000,
+    contigs: int = 8,
+    train_sequences: int = 200,
+    test_sequences: int = 1000,
+    leaked_sequences: int = 12,
+    sequence_length: int = 200,
+    motifs: int = 40,
+    motif_length: int = 8,
+    wrong_motif_share: float = 0.1,
+) -> None:
+    """Simulate genome and task from `seed` and write the four files."""
+    settings = {
+        "genome_length": genome_length,
+        "contigs": contigs,
+        "train_sequences": train_sequences,
+        "test_sequences": test_sequences,
+        "leaked_sequences": leaked_sequences,
+        "sequence_length": sequence_length,
+        "motifs": motifs,
+        "motif_length": motif_length,
+        "wrong_motif_share": wrong_motif_share,
+    }
+    check_sizes(**settings)
+    if seed < 0:
+        raise InputError(f"--seed {seed}: a seed is 0 or more.")
+    # One stream per part: another genome length changes neither the motifs nor the task.
+    for_motifs, for_genome, for_train, for_test, for_leaks = (
+        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(5)
+    )
+    grammar = Grammar(make_lexicons(for_motifs, motifs, motif_length), wrong_motif_share)
+    contig_text, counts = write_genome(for_genome, genome_length, contigs, grammar)
+    test_texts, test_labels = write_sequences(for_test, test_sequences, sequence_length, grammar)
+    train_texts, train_labels = write_sequences(for_train, train_sequences, sequence_length, grammar)
+    leaked = leak(for_leaks, test_texts, test_labels, leaked_sequences)
+
+    train_rows = [*zip(train_texts, train_labels, strict=True), *((text, label) for _, text, label, _ in leaked)]
+    order = for_leaks.permutation(len(train_rows))
+    write_fasta(genome, contig_text)
+    write_table(train, [(f"train_{n:04d}", *train_rows[row]) for n, row in enumerate(order, start=1)])
+    write_table(
+        test,
+        [
+            (f"test_{n:04d}", text, label)
+            for n, (text, label) in enumerate(zip(test_texts, test_labels, strict=True), start=1)
+        ],
+    )
+    bases = sum(map(len, contig_text.values()))
+    write_json(
+        description,
+        {
+            "simulated": True,
+            "seed": seed,
+            "settings": settings,
+            "genome": {
+                "sequences": {name: len(text) for name, text in contig_text.items()},
+                "bases": bases,
+                "n_bases": sum(text.count("N") for text in contig_text.values()),
+                "soft_masked_bases": sum(
+                    text.count(letter) for text in contig_text.values() for letter in "acgt"
+                ),
+                **counts,
+            },
+            "task": {
+                "labels": {"0": "written with the other motifs", "1": "enhancer"},
+                "train_rows": len(train_rows),
+                "test_rows": len(test_texts),
+                "leaked": {
+                    kind: sorted(f"test_{row + 1:04d}" for row, _, _, its_kind in leaked if its_kind == kind)
+                    for kind in ("exact", "reverse_complement")
+                },
+                "accuracy_of_informed_reader": accuracy_of_informed_reader(test_texts, test_labels, grammar),
+            },
+            "motifs": {
+                "enhancer": [letters(word) for word in grammar.lexicons[1]],
+                "other": [letters(word) for word in grammar.lexicons[0]],
+            },
+        },
+    )
+
+
+if __name__ == "__main__":
+    p = parser(__doc__)
+    p.add_argument("--seed", type=int, required=True, help="the same seed gives the same files, byte by byte")
+    p.add_argument("--genome", type=Path, required=True, help="genome to write (FASTA, gzip)")
+    p.add_argument("--train", type=Path, required=True, help="labelled training sequences to write (TSV)")
+    p.add_argument("--test", type=Path, required=True, help="labelled test sequences to write (TSV)")
+    p.add_argument("--description", type=Path, required=True, help="what was simulated (JSON)")
+    p.add_argument("--genome-length", type=int, default=4_000_000, help="bases in all contigs (default %(default)s)")
+    p.add_argument("--contigs", type=int, default=8, help="sequences of the genome (default %(default)s)")
+    p.add_argument("--train-sequences", type=int, default=200, help="labelled for training (default %(default)s)")
+    p.add_argument("--test-sequences", type=int, default=1000, help="labelled for testing (default %(default)s)")
+    p.add_argument(
+        "--leaked-sequences",
+        type=int,
+        default=12,
+        help="test sequences to add to the training file, half of them as reverse complement (default %(default)s)",
+    )
+    p.add_argument("--sequence-length", type=int, default=200, help="labelled sequences, bp (default %(default)s)")
+    p.add_argument("--motifs", type=int, default=40, help="motifs per lexicon (default %(default)s)")
+    p.add_argument("--motif-length", type=int, default=8, help="bp (default %(default)s)")
+    p.add_argument(
+        "--wrong-motif-share",
+        type=float,
+        default=0.1,
+        help="share of a region's motifs that come from the other lexicon (default %(default)s)",
+    )
+    run(main, p.parse_args())

@@ -1,0 +1,75 @@
+"""Write the network that pretraining would start from, without training it: a baseline.
+
+In:   --tokenizer                       tokenizer directory
+      --architecture or --checkpoint    a JSON file with the size of a network, or a model directory whose
+                                        size is taken; its weights are not
+Out:  --output                          model directory: config.json, model.safetensors, the tokenizer's
+                                        files, training_summary.json
+
+With the architecture, tokenizer and seed of scripts/pretrain.py the weights equal those before its first
+step.
+"""
+
+import logging
+from pathlib import Path
+
+from dnalm.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.commandline import parser, run
+from dnalm.errors import InputError
+from dnalm.files import atomic_directory, write_directory_summary, write_json
+from dnalm.tokens import load_tokenizer
+from pretrain import copy_tokenizer, quieten, versions
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    *,
+    tokenizer: Path,
+    architecture: Path | None,
+    checkpoint: Path | None,
+    model: str,
+    seed: int,
+    output: Path,
+    summary: Path | None,
+) -> None:
+    """Draw the weights and write the model directory."""
+    quieten()
+    if (architecture is None) == (checkpoint is None):
+        raise InputError("give either --architecture or --checkpoint.")
+    vocabulary = load_tokenizer(tokenizer)
+    if architecture is not None:
+        config = model_config(read_architecture(architecture), vocabulary)
+    else:
+        config = load_model(checkpoint, vocabulary).config
+    network = new_model(config, seed)
+    description = {
+        "model": model,
+        "parameters": count_parameters(network),
+        "steps": 0,
+        "settings": {"seed": seed},
+        "versions": versions(),
+    }
+    with atomic_directory(output) as directory:
+        network.save_pretrained(directory)
+        copy_tokenizer(tokenizer, directory)
+        write_json(directory / "training_summary.json", description)
+    if summary is not None:
+        write_directory_summary(summary, output, "training_summary.json")
+    logger.info("untrained model of %s parameters: %s", f"{description['parameters']['total']:,}", output)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
+    arguments.add_argument("--architecture", type=Path, help="JSON file with the size of the network")
+    arguments.add_argument("--checkpoint", type=Path, help="model directory whose size is taken, instead")
+    arguments.add_argument("--model", default="untrained", help="name of the model, for summaries")
+    arguments.add_argument(
+        "--seed", type=int, default=42, help="seed of the weights (pretraining's --training-seed)"
+    )
+    arguments.add_argument("--output", type=Path, required=True, help="model directory to write")
+    arguments.add_argument(
+        "--summary", type=Path, help="JSON file: training_summary.json and the SHA-256 of the model directory"
+    )
+    run(main, arguments.parse_args())

@@ -1,0 +1,248 @@
+"""The report in a real browser: nothing fetched, no error, fit for a phone, the answer on the first screen.
+
+Chromium is driven through its DevTools pipe, so that no further package is needed.
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "tests" / "fixtures"))
+
+import report_inputs  # noqa: E402  the fixtures' folder is put on the path above
+
+CHROMIUM = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+DESKTOP, PHONE = (1280, 800), (390, 844)
+WAIT_SECONDS = 60
+
+
+class Browser:
+    """One page of a headless Chromium, spoken to by JSON messages that end with a zero byte."""
+
+    def __init__(self, profile: Path):
+        to_browser, self.out = os.pipe()
+        self.into, from_browser = os.pipe()
+        # The browser reads from descriptor 3 and writes to 4.
+        command = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        command += ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
+        command += ["--disable-sync", "--disable-quic", "--hide-scrollbars", f"--user-data-dir={profile}"]
+        shell = f'exec "$@" 3<&{to_browser} 4>&{from_browser}'
+        self.process = subprocess.Popen(
+            ["bash", "-c", shell, "bash", *command, "about:blank"],
+            pass_fds=(to_browser, from_browser),
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self.number, self.buffer, self.session = 0, b"", None
+        self.events: list[dict[str, Any]] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Network", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command, wait for its answer; events that come before are kept."""
+        self.number += 1
+        message: dict[str, Any] = {"id": self.number, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.receive()
+            if answer.get("id") == self.number:
+                assert "error" not in answer, answer
+                return answer["result"]
+            self.events.append(answer)
+
+    def receive(self) -> dict[str, Any]:
+        end = time.monotonic() + WAIT_SECONDS
+        while b"\0" not in self.buffer:
+            ready, _, _ = select.select([self.into], [], [], max(0, end - time.monotonic()))
+            assert ready, "the browser does not answer"
+            block = os.read(self.into, 1 << 20)
+            assert block, "the browser has ended"
+            self.buffer += block
+        message, self.buffer = self.buffer.split(b"\0", 1)
+        return json.loads(message)
+
+    def open(self, page: Path, size: tuple[int, int], dark: bool = False, print_media: bool = False) -> None:
+        width, height = size
+        phone = width < 500
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=2 if phone else 1,
+            mobile=phone,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", media="print" if print_media else "", features=[scheme])
+        self.events.clear()
+        self.call("Page.navigate", url=page.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self.receive())
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression in the page."""
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def visible_text(self, selector: str) -> str:
+        """Text of the elements that lie, at least in part, on the first screen."""
+        return self.evaluate(
+            f"""[...document.querySelectorAll({json.dumps(selector)})].filter(e => {{
+                const b = e.getBoundingClientRect();
+                return b.width > 0 && b.bottom > 0 && b.bottom <= innerHeight && b.right <= innerWidth + 1;
+            }}).map(e => e.textContent).join(' | ')"""
+        )
+
+    def close(self) -> None:
+        for descriptor in (self.out, self.into):
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    arguments = report_inputs.as_arguments(report_inputs.make_inputs(folder / "in"))
+    output = folder / "report.html"
+    script = REPOSITORY / "scripts" / "report.py"
+    subprocess.run(
+        [sys.executable, str(script), *arguments, "--simulated", "--output", str(output)], check=True
+    )
+    return output
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_nothing_is_fetched_and_nothing_complains(browser, report, size):
+    browser.open(report, size)
+    requests = [
+        e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"
+    ]
+    assert requests[0] == report.as_uri()
+    assert all(url.startswith("data:") for url in requests[1:]), requests
+    complaints = [
+        e
+        for e in browser.events
+        if e["method"] in ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled")
+    ]
+    assert complaints == []
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_the_first_screen_has_accuracy_interval_and_baselines(browser, report, size):
+    browser.open(report, size)
+    shown = browser.visible_text("h1, h2, p, svg text")
+    number = browser.evaluate("document.querySelector('.big').textContent")
+    assert re.fullmatch(r"0\.\d{3}", number) and number in shown
+    assert "Task: enhancers" in shown and "95% interval" in shown and "Simulated demo." in shown
+    for name in ("demo untrained, frozen", "k-mer regression", "majority class"):
+        assert name in shown
+
+
+def test_the_first_screen_of_a_desktop_says_what_was_trained_and_what_leaked(browser, report):
+    browser.open(report, DESKTOP)
+    shown = browser.visible_text("li, dd")
+    assert "also stood in the training file" in shown
+    assert "cut into" in shown and "labelled sequences" in shown
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_no_page_is_wider_than_its_screen(browser, report, width):
+    browser.open(report, (width, 844))
+    # Wide tables scroll inside of their own frame.
+    too_wide = browser.evaluate(
+        "[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre, svg') && "
+        "e.getBoundingClientRect().right > WIDTH + 1).map(e => e.outerHTML.slice(0, 80))".replace(
+            "WIDTH", str(width)
+        )
+    )
+    assert too_wide == []
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_text_of_charts_is_readable_on_a_phone(browser, report):
+    browser.open(report, PHONE)
+    smallest = browser.evaluate(
+        "Math.min(...[...document.querySelectorAll('svg.chart')].map(s => s.getBoundingClientRect().width "
+        "/ s.viewBox.baseVal.width * 11))"
+    )
+    assert smallest >= 9.5
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_stands_out_from_its_background(browser, report, dark):
+    """Contrast of at least 4.5 (WCAG AA) for the colours that text is set in."""
+    browser.open(report, DESKTOP, dark=dark)
+    contrasts = browser.evaluate(
+        """(() => {
+        const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(v => {
+            v /= 255; return v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const ground = e => { while (e) { const c = getComputedStyle(e).backgroundColor;
+            if (c.startsWith('rgb(')) return c; e = e.parentElement; } return 'rgb(255, 255, 255)'; };
+        const found = {};
+        const texts = 'h1, h2, p, a, dd, li span, th, td, summary, code, figcaption, svg text';
+        for (const e of document.querySelectorAll(texts)) {
+            if (!e.textContent.trim() || e.closest('.confusion')) continue;
+            const style = getComputedStyle(e);
+            const ink = e.namespaceURI.includes('svg') ? style.fill : style.color;
+            const a = light(ink), b = light(ground(e));
+            found[e.tagName + ' ' + ink] = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        }
+        return found; })()"""
+    )
+    assert contrasts and min(contrasts.values()) >= 4.5, contrasts
+
+
+def test_every_picture_and_table_can_be_told_without_seeing_it(browser, report):
+    browser.open(report, DESKTOP)
+    assert browser.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
+    assert browser.evaluate("[...document.querySelectorAll('table')].every(t => t.caption)")
+    assert browser.evaluate("document.documentElement.lang") == "en"
+    skipped = browser.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"
+        ".reduce((worst, level, i, all) => Math.max(worst, i ? level - all[i - 1] : 0), 0)"
+    )
+    assert skipped <= 1
+
+
+def test_folded_chapters_open(browser, report):
+    browser.open(report, DESKTOP)
+    count = browser.evaluate("document.querySelectorAll('details').length")
+    assert count >= 3
+    browser.evaluate("document.querySelectorAll('details > summary').forEach(s => s.click())")
+    assert browser.evaluate("document.querySelectorAll('details[open]').length") == count

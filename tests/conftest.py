@@ -1,0 +1,28 @@
+"""Makes the scripts' library and the workflow's library importable, and finds the real data."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+for folder in ("scripts", "workflow/lib", "tests/support"):
+    sys.path.insert(0, str(REPOSITORY / folder))
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real genomes and tasks beside the repository; the test is skipped where it is absent."""
+    data = REPOSITORY.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip(f"real data is not here: {data}")
+    return data

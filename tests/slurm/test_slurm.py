@@ -1,0 +1,356 @@
+"""`snakemake --profile slurm` on a real Slurm: what jobs ask for and get, and that nothing is ever lost.
+
+The short configuration runs twice in copies of the repository: once undisturbed and without Slurm, once on a
+cluster where everything happens that happens on clusters. In the end both have made the same files.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_jobs import REPOSITORY, edited_profile
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mini_slurm import MiniSlurm, cgroups_can_be_made, missing_programs
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        bool(missing_programs()), reason=f"Slurm is not installed here: no {', '.join(missing_programs())}"
+    ),
+]
+
+COPIED = ("config", "envs", "resources", "scripts", "slurm", "tests", "workflow")
+CONFIGURATION = "tests/short/config.yaml"
+RESULTS = Path("results/short")
+MODEL = "short"
+# Long enough to be disturbed again and again, seconds on an idle machine.
+STEPS = 1200
+# A loaded machine may need many times the usual time; nothing here waits so long on a healthy one.
+PATIENCE = 400
+# Made with a clock in hand: never the same twice.
+WITH_A_CLOCK = ("logs", "benchmarks", "telemetry", "checkpoints", "report.html")
+
+
+def copy_repository(folder: Path) -> Path:
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / CONFIGURATION
+    config = yaml.safe_load(path.read_text())
+    config["models"][MODEL]["training"] |= {
+        "steps": STEPS,
+        "batch_size": 32,
+        "evaluate_every": 300,
+        "checkpoint_every_steps": 10,
+    }
+    # Half of the jobs, and no kind of job less.
+    config["baselines"]["untrained"] = False
+    path.write_text(yaml.safe_dump(config))
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything below the results of a run, by name, that must be the same in every run."""
+    root = folder / RESULTS
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[0] not in WITH_A_CLOCK
+    }
+
+
+def wait_until(is_true: Callable[[], object], what: str, main: subprocess.Popen | None = None):
+    """The first true answer of `is_true()`. `main`, if given, must stay alive meanwhile."""
+    end = time.monotonic() + PATIENCE
+    while not (answer := is_true()):
+        assert time.monotonic() < end, f"waited {PATIENCE} s in vain for {what}"
+        assert main is None or main.poll() is None, f"snakemake ended before {what}"
+        time.sleep(0.2)
+    return answer
+
+
+# ---- The undisturbed run -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    folder = copy_repository(tmp_path_factory.mktemp("undisturbed"))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", CONFIGURATION]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return folder
+
+
+# ---- The cluster ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    cluster = MiniSlurm(tmp_path_factory.mktemp("slurm") / "cluster")
+    cluster.start()
+    yield cluster
+    cluster.stop()
+
+
+def processes_of(job_id: str) -> list[int]:
+    """Process ids of a job's own programs, without Slurm's."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (process / "environ").read_bytes().split(b"\0")
+            if f"SLURM_JOB_ID={job_id}".encode() in environment:
+                name = (process / "comm").read_text().strip()
+                if not name.startswith(("slurm", "srun")):
+                    found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+# ---- The disturbed run ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Story:
+    """The disturbed run, told from outside."""
+
+    folder: Path
+    cluster: MiniSlurm
+    output: str = ""
+    # Jobs as scontrol described them at the moment of each event.
+    events: dict[str, dict[str, str]] = field(default_factory=dict)
+    last_step: int = 0
+
+    def start(self, **settings) -> subprocess.Popen:
+        """Type `snakemake --profile slurm` after editing the profile as its comments say."""
+        profile = edited_profile((REPOSITORY / "slurm" / "config.yaml").read_text())
+        # No accounting, no conda, and one way to ask for GPUs after the other.
+        del profile["default-resources"]["slurm_account"]
+        del profile["software-deployment-method"]
+        del profile["config"]
+        # Look more often than a real cluster would like.
+        profile |= {"slurm-init-seconds-before-status-checks": 4, "latency-wait": 10} | settings
+        (self.folder / "slurm" / "config.yaml").write_text(yaml.safe_dump(profile))
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", "--profile", "slurm", "--configfile", CONFIGURATION],
+            cwd=self.folder,
+            env=self.cluster.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "snakemake.out").open("a"),
+            start_new_session=True,
+        )
+
+    def said(self) -> str:
+        return (self.folder / "snakemake.out").read_text()
+
+    def jobs_of(self, rule: str) -> list[dict[str, str]]:
+        wanted = re.compile(rf"rule_{rule}(_wildcards_|$)")
+        return [job for job in self.cluster.jobs() if wanted.match(job.get("Comment", ""))]
+
+    def running(self, rule: str) -> dict[str, str] | None:
+        return next((job for job in self.jobs_of(rule) if job["JobState"] == "RUNNING"), None)
+
+    def newest_step(self) -> int:
+        """Step of the newest complete checkpoint of pretraining."""
+        found = (self.folder / RESULTS / "checkpoints").glob("*/*/step-*/manifest.json")
+        return max((int(path.parent.name.removeprefix("step-")) for path in found), default=0)
+
+    def progress(self, main: subprocess.Popen) -> dict[str, str]:
+        """Wait until the running job has written a checkpoint that none before it had; return the job."""
+
+        def advanced():
+            return self.newest_step() > self.last_step and self.running("pretrain")
+
+        job = wait_until(advanced, f"progress beyond step {self.last_step}", main)
+        self.last_step = self.newest_step()
+        assert self.last_step < STEPS, "training ended before it was disturbed: raise STEPS"
+        return job
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory, undisturbed, cluster) -> Story:
+    story = Story(copy_repository(tmp_path_factory.mktemp("disturbed")), cluster)
+    ask = cluster.ask
+    main = story.start()
+    try:
+        # A job hangs and runs into its time limit, a whole minute in Slurm. All else goes on meanwhile.
+        job = wait_until(lambda: story.running("prepare_task"), "prepare_task to run", main)
+        ask("scontrol", "update", f"JobId={job['JobId']}", "TimeLimit=1")
+        wait_until(lambda: processes_of(job["JobId"]), "its processes", main)
+        for process in processes_of(job["JobId"]):
+            os.kill(process, signal.SIGSTOP)
+        story.events["hung"] = job
+
+        job = story.events["cancelled"] = story.progress(main)
+        ask("scancel", job["JobId"])
+
+        job = story.events["requeued"] = story.progress(main)
+        ask("scontrol", "requeue", job["JobId"])
+
+        job = story.events["node down"] = story.progress(main)
+        ask("scontrol", "update", f"NodeName={job['NodeList']}", "State=DOWN", "Reason=test")
+        wait_until(
+            lambda: cluster.job(job["JobId"])["JobState"] != "RUNNING", "the job to leave the node", main
+        )
+
+        story.events["scheduler away"] = story.progress(main)
+        ask("scontrol", "update", f"NodeName={job['NodeList']}", "State=RESUME")
+        cluster.stop_controller()
+        time.sleep(12)
+        cluster.start_controller()
+
+        story.events["killed"] = story.progress(main)
+        os.kill(main.pid, signal.SIGKILL)
+        main.wait()
+        # The lock of the killed process is the one thing that a person must remove.
+        refused = story.start()
+        assert refused.wait(timeout=PATIENCE) != 0
+        unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", CONFIGURATION]
+        subprocess.run(unlock, cwd=story.folder, check=True, capture_output=True, timeout=PATIENCE)
+
+        main = story.start(config={"resources": {"gres": "gpu"}})
+        story.status = main.wait(timeout=3 * PATIENCE)
+    finally:
+        if main.poll() is None:
+            main.kill()
+            main.wait()
+        story.output = story.said()
+    assert story.status == 0, story.output[-5000:]
+    return story
+
+
+def test_the_workflow_ends_well_and_makes_the_same_files(story, undisturbed):
+    expected, found = files(undisturbed), files(story.folder)
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+    assert (story.folder / RESULTS / "report.html").stat().st_size > 10_000
+
+
+def test_every_rule_got_what_it_asked_for(story):
+    """CPUs, memory, time and GPUs of finished jobs, by rule."""
+    with_gpu = {"pretrain", "embed", "evaluate", "evaluate_language_model"}
+    seen = set()
+    for job in story.cluster.jobs():
+        if job["JobState"] != "COMPLETED":
+            continue
+        rule = re.match(r"rule_(\w+?)(_wildcards_|$)", job["Comment"]).group(1)
+        seen.add(rule)
+        gpu = rule in with_gpu
+        assert job["Partition"] == ("gpu" if gpu else "cpu"), rule
+        assert job.get("JOB_GRES", "").strip() == ("gpu:h100:1" if gpu else ""), rule
+        assert job["NumNodes"] == "1"
+        assert job["NumCPUs"] == ("2" if rule in ("tokenize_windows", "evaluate_language_model") else "1"), (
+            rule
+        )
+        assert re.fullmatch(r"\d+[MG]?", job["MinMemoryNode"]), rule
+        assert job["TimeLimit"] != "01:00:00", f"{rule} has the partition's default time limit"
+    assert seen >= with_gpu | {
+        "simulate_demo",
+        "extract_windows",
+        "train_tokenizer",
+        "tokenize_windows",
+        "prepare_task",
+        "finetune",
+        "baseline",
+        "evaluate_baseline",
+        "compare",
+        "report",
+    }
+
+
+def test_gpus_can_be_asked_for_in_both_ways(story):
+    asked = {job.get("TresPerJob", job.get("TresPerNode", "")) for job in story.jobs_of("pretrain")}
+    assert "gres:gpu:1" in asked
+    later = [job for rule in ("embed", "evaluate_language_model") for job in story.jobs_of(rule)]
+    assert {job.get("TresPerNode") for job in later} == {"gres:gpu:1"}
+    assert not any("TresPerJob" in job for job in later)
+
+
+def test_jobs_say_which_run_and_rule_they_belong_to(story):
+    for job in story.cluster.jobs():
+        assert job["JobName"].startswith("dna-modernbert_")
+        assert job["Comment"].startswith("rule_")
+        assert job["Requeue"] == "1"
+
+
+def test_a_job_over_its_time_limit_runs_again_with_more_time(story):
+    hung, again = story.jobs_of("prepare_task")
+    assert hung["JobId"] == story.events["hung"]["JobId"]
+    assert hung["JobState"] == "TIMEOUT"
+    assert again["JobState"] == "COMPLETED"
+    assert again["TimeLimit"] == "00:40:00"
+
+
+def test_a_cancelled_job_runs_again_with_more_memory(story):
+    first, second, *_ = story.jobs_of("pretrain")
+    assert first["JobId"] == story.events["cancelled"]["JobId"]
+    assert first["JobState"] == "CANCELLED"
+    assert _megabytes(second["MinMemoryNode"]) == 2 * _megabytes(first["MinMemoryNode"])
+
+
+def test_slurm_starts_a_requeued_job_and_one_whose_node_failed_again_by_itself(story):
+    job = story.cluster.job(story.events["requeued"]["JobId"])
+    assert job["JobId"] == story.events["node down"]["JobId"]
+    assert int(job["Restarts"]) >= 2
+
+
+def test_a_second_run_waits_for_the_job_that_the_killed_one_left_behind(story):
+    assert "could not be locked" in story.output or "cannot be locked" in story.output
+    left, second = story.jobs_of("pretrain")[-2:]
+    assert left["JobId"] == story.events["killed"]["JobId"]
+    assert left["JobState"] == second["JobState"] == "COMPLETED"
+
+
+def test_training_went_on_from_checkpoints_and_did_not_start_over(story):
+    import json
+
+    telemetry = json.loads((story.folder / RESULTS / "telemetry" / "pretrain" / f"{MODEL}.json").read_text())
+    sessions = telemetry["sessions"]
+    assert telemetry["processes_started"] >= 4
+    assert sessions[0]["first_step"] == 0
+    assert all(session["first_step"] > 0 for session in sessions[1:])
+
+
+def test_training_leaves_before_its_time_limit(undisturbed, cluster, tmp_path):
+    """The time left is asked from Slurm; on production clusters no signal announces the end."""
+    results = undisturbed / RESULTS
+    command = (
+        f"exec {sys.executable} {undisturbed}/scripts/pretrain.py --gpus 1 --allow-cpu --max-tokens 64"
+        f" --tokens {results}/tokens/{MODEL}/simulated.train"
+        f" --validation-tokens {results}/tokens/{MODEL}/simulated.validation"
+        f" --tokenizer {results}/tokenizers/{MODEL}"
+        f" --architecture {undisturbed}/tests/short/architecture.json"
+        f" --training-steps 100000 --checkpoints {tmp_path}/checkpoints --output {tmp_path}/model"
+    )
+    output = tmp_path / "out"
+    job_id = cluster.ask(
+        "sbatch", "--parsable", "-p", "gpu", "--gpus=1", "-t", "1", "-o", str(output), "--wrap", command
+    )
+    wait_until(
+        lambda: cluster.job(job_id)["JobState"] not in ("PENDING", "RUNNING", "COMPLETING"),
+        "the job to leave",
+    )
+    job = cluster.job(job_id)
+    assert (job["JobState"], job["ExitCode"]) == ("FAILED", "75:0"), output.read_text()
+    assert not (tmp_path / "model").exists()
+    assert list((tmp_path / "checkpoints").glob("*/step-*/manifest.json"))
+
+
+@pytest.mark.skipif(not cgroups_can_be_made(), reason="no cgroup v1 freezer that can be written")
+def test_processes_are_tracked_as_on_production_clusters(cluster):
+    assert "proctrack/cgroup" in cluster.ask("scontrol", "show", "config")
+
+
+def _megabytes(text: str) -> int:
+    """`12500M` or `12G`; Slurm writes G where the number is whole (1 G = 1024 M)."""
+    number, unit = float(text.rstrip("MG")), text[-1]
+    return round(number * 1024) if unit == "G" else round(number)

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+import torch
+
+from dnalm.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.errors import InputError
+
+
+class Vocabulary4096:
+    pad_token_id, cls_token_id, sep_token_id = 3, 1, 2
+
+    def __len__(self):
+        return 4096
+
+
+def test_course_architecture_is_the_published_one(repository):
+    settings = read_architecture(repository / "resources/architectures/course.json")
+    config = model_config(settings, Vocabulary4096())
+    assert (config.pad_token_id, config.cls_token_id, config.bos_token_id) == (3, 1, 1)
+    assert (config.sep_token_id, config.eos_token_id) == (2, 2)
+    with torch.device("meta"):
+        from transformers import ModernBertForMaskedLM, ModernBertForSequenceClassification
+
+        parameters = count_parameters(ModernBertForMaskedLM(config))
+        config.num_labels = 2
+        classifier = ModernBertForSequenceClassification(config)
+    assert parameters["total"] == parameters["trainable"] == 43_861_504
+    assert sum(part["total"] for part in parameters["parts"].values()) == 43_861_504
+    classifier.model.requires_grad_(False)
+    assert count_parameters(classifier)["trainable"] == 592_130
+    assert "other" not in parameters["parts"]
+
+
+def test_every_architecture_file_is_valid(repository):
+    files = sorted((repository / "resources/architectures").glob("*.json"))
+    assert files
+    for file in files:
+        model_config(read_architecture(file), Vocabulary4096())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hiden_size": 64}, "Did you mean hidden_size"),
+        ({"vocab_size": 4096}, "taken from the tokenizer"),
+        ({"hidden_size": 100, "num_attention_heads": 3}, "cannot be shared by 3"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
+        ({"model_type": "bert"}, "only 'modernbert'"),
+        ([], "an object"),
+    ],
+)
+def test_mistakes_are_named(tmp_path, settings, message):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(settings))
+    with pytest.raises(InputError, match=message) as error:
+        read_architecture(file)
+    assert str(file) in str(error.value)
+
+
+def test_new_model_depends_on_the_seed_only():
+    config = model_config(
+        {"num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2},
+        Vocabulary4096(),
+    )
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one = new_model(config, 7).state_dict()
+    # The caller's random numbers are left alone.
+    assert torch.equal(torch.rand(3), expected)
+    two, other = new_model(config, 7).state_dict(), new_model(config, 8).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["head.dense.weight"], other["head.dense.weight"])
+
+
+def test_load_model_refuses_what_does_not_fit(tmp_path, tiny_model):
+    from dnalm.tokens import load_tokenizer
+
+    tokenizer = load_tokenizer(tiny_model)
+    load_model(tiny_model, tokenizer)
+    with pytest.raises(InputError, match="vocab_size is 17, the tokenizer's is 4096"):
+        load_model(tiny_model, Vocabulary4096())
+    (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
+    with pytest.raises(InputError, match=r"no model\.safetensors"):
+        load_model(tmp_path, tokenizer)

@@ -1,0 +1,125 @@
+"""The yardsticks: k-mer features against plain counting, and what training writes and reads back."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import baseline
+from dnalm.baselines import KmerRegression, Majority, kmer_features, load_baseline
+from dnalm.errors import InputError
+from dnalm.files import sha256_of_directory
+from dnalm.sequences import canonical, read_labelled_table, reverse_complement
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text("ACGTN", min_size=1, max_size=20), min_size=1, max_size=6), st.integers(1, 4))
+def test_features_against_plain_counting(sequences, k):
+    forward = kmer_features(sequences, k, "forward", batch=2).toarray()
+    both = kmer_features(sequences, k, "both").toarray()
+    for row, sequence in enumerate(sequences):
+        words = [sequence[i : i + k] for i in range(len(sequence) - k + 1)]
+        words = [word for word in words if "N" not in word]
+        for found, counts in (
+            (forward[row], Counter(words)),
+            (both[row], Counter(canonical(word) for word in words)),
+        ):
+            expected = sorted(np.sqrt(n / len(words)) for n in counts.values())
+            assert np.allclose(sorted(found[found > 0]), expected)
+        code = {
+            word: sum("ACGT".index(base) * 4**i for i, base in enumerate(reversed(word))) for word in words
+        }
+        assert all(forward[row, place] > 0 for place in code.values())
+    turned = kmer_features([reverse_complement(s) for s in sequences], k, "both").toarray()
+    assert np.allclose(turned, both)
+
+
+def write_task(folder: Path, labels: list[str], n: int, seed: int) -> dict[str, Path]:
+    """Three splits of 60-bp sequences, each label with its own planted word."""
+    generator = np.random.default_rng(seed)
+    words = ["GATTACA", "CCGGAAT", "TTTGGGC"]
+    paths = {}
+    for split in ("train", "validation", "test"):
+        lines = ["seq\tlabel"]
+        for i in range(n):
+            bases = generator.choice(list("ACGT"), 60)
+            label = i % len(labels)
+            for start in generator.choice(8, 3, replace=False) * 7:
+                bases[start : start + 7] = list(words[label])
+            lines.append("".join(bases) + "\t" + labels[label])
+        paths[split] = folder / f"{split}.tsv"
+        paths[split].write_text("\n".join(lines) + "\n")
+    return paths
+
+
+def train(kind: str, paths: dict[str, Path], output: Path, lengths=(3, 4)) -> dict:
+    baseline.main(
+        baseline=kind,
+        task="toy",
+        train=paths["train"],
+        validation=paths["validation"],
+        kmer_lengths=list(lengths),
+        output=output,
+        summary=output.with_suffix(".json"),
+    )
+    return json.loads(output.with_suffix(".json").read_text())
+
+
+@pytest.mark.parametrize("labels", [["0", "1"], ["a", "b", "c"]], ids=["two classes", "three classes"])
+def test_kmers_learn_planted_words(tmp_path, labels):
+    paths = write_task(tmp_path, labels, 120, seed=1)
+    summary = train("kmer", paths, tmp_path / "kmer")
+    predictor = load_baseline(tmp_path / "kmer")
+    assert isinstance(predictor, KmerRegression) and predictor.labels == labels
+    test = read_labelled_table(paths["test"])
+    probabilities = predictor.predict_probabilities(test["seq"].tolist())
+    assert probabilities.shape == (120, len(labels)) and np.allclose(probabilities.sum(axis=1), 1)
+    predicted = np.array(labels)[probabilities.argmax(axis=1)]
+    assert (predicted == test["label"]).mean() > 0.9
+    # The best of everything that was tried was chosen, and what was saved is that model.
+    assert summary["chosen"] == min(summary["tried"], key=lambda result: result["loss"])
+    held_out = read_labelled_table(paths["validation"])
+    again = predictor.predict_probabilities(held_out["seq"].tolist())
+    truth = [labels.index(label) for label in held_out["label"]]
+    assert -np.log(again[range(120), truth]).mean() == pytest.approx(summary["chosen"]["loss"], abs=1e-5)
+
+
+def test_same_input_same_bytes(tmp_path):
+    paths = write_task(tmp_path, ["0", "1"], 60, seed=2)
+    train("kmer", paths, tmp_path / "one")
+    train("kmer", paths, tmp_path / "two")
+    assert sha256_of_directory(tmp_path / "one") == sha256_of_directory(tmp_path / "two")
+    assert {p.name for p in (tmp_path / "one").iterdir()} == {"baseline.json", "model.safetensors"}
+
+
+def test_majority_predicts_the_shares(tmp_path):
+    table = tmp_path / "train.tsv"
+    table.write_text("seq\tlabel\nAA\t1\nAC\t1\nAG\t0\nAT\t1\n")
+    train("majority", {"train": table, "validation": table}, tmp_path / "majority")
+    predictor = load_baseline(tmp_path / "majority")
+    assert isinstance(predictor, Majority)
+    assert predictor.predict_probabilities(["A", "C"]).tolist() == [[0.25, 0.75]] * 2
+
+
+def test_errors(tmp_path, repository):
+    paths = write_task(tmp_path, ["0", "1"], 6, seed=3)
+    with pytest.raises(InputError, match="--kmer-lengths 3 12: give lengths of 1 to 8"):
+        train("kmer", paths, tmp_path / "out", lengths=(3, 12))
+    with pytest.raises(InputError, match=r"baseline\.json: no such file"):
+        load_baseline(tmp_path)
+    script = [sys.executable, str(repository / "scripts" / "baseline.py"), "--baseline=kmer", "--task=toy"]
+    flags = [
+        f"--train={paths['train']}",
+        f"--output={tmp_path / 'out'}",
+        f"--summary={tmp_path / 'out.json'}",
+    ]
+    result = subprocess.run(script + flags, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: --baseline kmer needs --validation: k and the penalty are chosen there.\n"
+    assert not list(tmp_path.glob("*out*"))

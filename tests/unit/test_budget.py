@@ -1,0 +1,74 @@
+import os
+import signal
+
+import pytest
+
+from dnalm.budget import StopSignals, TimeBudget, parse_time_left, slurm_seconds_left
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1-02:03:04\n", 93784),
+        ("2:00:00", 7200),
+        ("05:10", 310),
+        ("10", 10),
+        ("0:00", 0),
+        ("UNLIMITED", None),
+        ("NOT_SET", None),
+        ("INVALID", None),
+        ("", None),
+    ],
+)
+def test_times_of_squeue(text, seconds):
+    assert parse_time_left(text) == seconds
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_training_stops_before_the_end():
+    clock = Clock()
+    budget = TimeBudget(10, clock=clock, ask=lambda: 7200 - clock.now)
+    clock.now = 6500
+    assert not budget.is_over(60)
+    assert budget.is_over(150)
+    clock.now = 6601
+    assert budget.is_over()
+
+
+def test_a_short_job_still_gets_something_done():
+    clock = Clock()
+    budget = TimeBudget(10, clock=clock, ask=lambda: 60 - clock.now)
+    clock.now = 40
+    assert not budget.is_over()
+    clock.now = 46
+    assert budget.is_over()
+
+
+def test_a_changed_limit_is_noticed_and_silence_is_no_change():
+    clock, answers = Clock(), [3600.0, 7200.0, None]
+    budget = TimeBudget(10, clock=clock, ask=lambda: answers.pop(0))
+    clock.now = 3500
+    assert not budget.is_over()
+    clock.now = 4000
+    assert not budget.is_over()
+    assert answers == []
+
+
+def test_without_slurm_time_never_ends(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert slurm_seconds_left() is None
+    assert not TimeBudget(10).is_over(1e9)
+
+
+def test_signals_become_a_wish():
+    with StopSignals() as signals:
+        assert signals.received is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == "SIGTERM"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -1,0 +1,139 @@
+"""Charts: valid pictures with true positions, whatever the numbers."""
+
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnalm.charts import (
+    MAX_POINTS,
+    WIDTH,
+    Estimate,
+    Series,
+    bar_chart,
+    histogram,
+    interval_chart,
+    line_chart,
+    nice_ticks,
+    number,
+    standalone,
+    weighted_median,
+)
+
+finite = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+def numbers_of(svg: str) -> list[float]:
+    """All coordinates of a picture; raises if it is not well-formed XML."""
+    found = []
+    for element in ElementTree.fromstring(svg).iter():
+        for name in ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height"):
+            if name in element.attrib:
+                found.append(float(element.attrib[name]))
+        for name in ("points", "d"):
+            found += [float(n) for n in re.findall(r"-?\d+\.?\d*", element.attrib.get(name, ""))]
+    return found
+
+
+@given(finite, finite, st.integers(2, 10))
+def test_ticks_are_round_ascending_and_lie_inside_or_around(low, high, about):
+    low, high = min(low, high), max(low, high)
+    if high - low < 1e-6:
+        return
+    inside, around = nice_ticks(low, high, about), nice_ticks(low, high, about, outward=True)
+    margin = 1e-6 * (abs(low) + abs(high))
+    assert all(low - margin <= tick <= high + margin for tick in inside)
+    assert around[0] <= low + margin and around[-1] >= high - margin
+    assert around == sorted(set(around))
+    assert len(around) <= about + 2
+
+
+def test_ticks_of_a_single_value():
+    assert nice_ticks(3.0, 3.0, 5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.2), st.floats(0, 0.2)), min_size=1, max_size=8))
+def test_an_interval_chart_keeps_its_dots_on_the_axis_and_in_order(estimates):
+    rows = [Estimate(f"p{i}", v, max(0, v - a), min(1, v + b)) for i, (v, a, b) in enumerate(estimates)]
+    svg = interval_chart(rows, "title", "accuracy", (0, 1))
+    numbers_of(svg)
+    dots = [float(x) for x in re.findall(r'<circle class="fill" cx="([\d.]+)"', svg)]
+    ends = [
+        float(x)
+        for pair in re.findall(r'class="whisker stroke" x1="(.+?)" .+? x2="(.+?)"', svg)
+        for x in pair
+    ]
+    assert len(dots) == len(rows) and len(ends) == 2 * len(rows)
+    assert all(0 <= x <= WIDTH for x in dots + ends)
+    for row, dot in zip(rows, dots, strict=True):
+        for other, other_dot in zip(rows, dots, strict=True):
+            if row.value < other.value:
+                assert dot <= other_dot + 0.11
+
+
+def test_an_interval_chart_says_its_numbers_to_those_who_cannot_see_it():
+    svg = interval_chart([Estimate("demo", 0.873, 0.841, 0.903)], "Test accuracy", "accuracy", (0, 1))
+    label = ElementTree.fromstring(svg).attrib["aria-label"]
+    assert "demo 0.873, 0.841 to 0.903" in label
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(finite, st.floats(allow_nan=True, allow_infinity=True)), min_size=1, max_size=30))
+def test_a_line_chart_leaves_out_what_is_not_finite(points):
+    x, y = [a for a, _ in points], [b if math.isfinite(b) and abs(b) < 1e6 else math.nan for _, b in points]
+    if all(math.isnan(value) for value in y):
+        return
+    svg = line_chart([Series("one", x, y, markers=True)], "title", "step", "loss", floors=[("floor", 1.0)])
+    assert all(math.isfinite(n) for n in numbers_of(svg))
+
+
+def test_a_long_line_is_thinned_and_keeps_its_ends():
+    n = 10_000
+    svg = line_chart([Series("long", range(n), [i / n for i in range(n)])], "title", "x", "y")
+    points = re.search(r'points="([^"]+)"', svg)[1].split()
+    assert len(points) == MAX_POINTS
+    assert "from 0 at 0 to 0.9999 at 9,999" in svg
+
+
+def test_series_differ_by_dash_not_only_by_colour():
+    svg = line_chart([Series("a", [0, 1], [0, 1], 0, 0), Series("b", [0, 1], [1, 0], 1, 1)], "t", "x", "y")
+    assert svg.count("stroke-dasharray") == 2  # the line and its place in the legend
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.integers(1, 3000), st.integers(0, 50), min_size=1))
+def test_a_histogram_is_drawn_for_any_counts(counts):
+    if not any(counts.values()):
+        return
+    svg = histogram([("train", counts)], "Lengths", "tokens")
+    assert all(math.isfinite(n) for n in numbers_of(svg))
+    present = [value for value, count in counts.items() if count]
+    assert f"{min(present):,g} to {max(present):,g}" in svg
+
+
+def test_names_are_escaped():
+    svg = bar_chart([("<b>group", [("a & b", 3), ('"quoted"', 5)])], "<title>")
+    text = "".join(ElementTree.fromstring(svg).itertext())
+    assert "<b>group" in text and "a & b" in text
+
+
+def test_a_chart_can_stand_alone():
+    picture = standalone(bar_chart([("train", [("0", 3)])], "Labels"))
+    root = ElementTree.fromstring(picture)
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert float(root.attrib["width"]) == WIDTH
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.25, "0.25"), (1200, "1,200"), (0.0, "0"), (1_500_000, "1.5M"), (1e-5, "1e-05")]
+)
+def test_numbers_on_axes(value, text):
+    assert number(value) == text
+
+
+def test_weighted_median():
+    assert weighted_median({1: 1, 5: 3, 9: 1}) == 5

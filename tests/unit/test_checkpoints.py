@@ -1,0 +1,116 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.checkpoints import CheckpointStore, damage, fingerprint, sha256_of_code
+
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
+MOMENTS = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = CheckpointStore(tmp_path, {"seed": 1, "training": {"steps": 9}})
+    store.prepare()
+    return store
+
+
+def save(store, step, moments=MOMENTS):
+    state = {"step": step, "tokens": 10 * step, "losses": [0.1 + step]}
+    return store.save(state, [{"step": step, "loss": 1 / 3}], WEIGHTS, moments)
+
+
+def test_what_was_saved_comes_back(store):
+    assert store.newest() is None
+    size = save(store, 3)
+    found = store.newest()
+    assert (found.step, found.finished, found.state["losses"]) == (3, False, [3.1])
+    assert torch.equal(found.weights()["a"], WEIGHTS["a"])
+    assert found.moments().keys() == MOMENTS.keys()
+    assert torch.equal(found.moments()["step/a"], MOMENTS["step/a"])
+    assert found.log() == [{"step": 3, "loss": 1 / 3}]
+    assert size == sum(f.stat().st_size for f in found.path.iterdir() if f.name != "manifest.json")
+
+
+def test_two_are_kept_and_only_weights_at_the_end(store):
+    for step in (1, 2, 3):
+        save(store, step)
+    assert sorted(p.name for p in store.directory.glob("step-*")) == ["step-00000002", "step-00000003"]
+    save(store, 4, moments=None)
+    assert store.newest().finished
+    assert [p.name for p in store.directory.glob("step-*")] == ["step-00000004"]
+    assert not (store.newest().path / "optimizer.safetensors").exists()
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: flip_a_bit(path / "model.safetensors"),
+        lambda path: flip_a_bit(path / "optimizer.safetensors"),
+        lambda path: (path / "state.json").write_text("{}"),
+        lambda path: (path / "training_log.jsonl").unlink(),
+        lambda path: (path / "manifest.json").unlink(),
+        lambda path: (path / "manifest.json").write_text('{"files": '),
+        lambda path: np.memmap(path / "model.safetensors", mode="r+", shape=(8,)).fill(0),
+    ],
+)
+def test_the_previous_checkpoint_replaces_a_damaged_one(store, harm):
+    save(store, 1)
+    save(store, 2)
+    harm(store.directory / "step-00000002")
+    assert damage(store.directory / "step-00000002")
+    assert store.newest().step == 1
+    assert not (store.directory / "step-00000002").exists()
+    harm(store.directory / "step-00000001")
+    assert store.newest() is None
+
+
+def test_remains_of_a_killed_save_are_removed_and_never_read(store):
+    save(store, 1)
+    leftover = store.directory / ".step-00000002.123.part"
+    leftover.mkdir()
+    (leftover / "model.safetensors").write_bytes(b"half")
+    assert store.newest().step == 1
+    store.prepare()
+    assert not leftover.exists()
+
+
+def test_a_fingerprint_is_of_the_content():
+    assert fingerprint({"a": 1, "b": 2.0}) == fingerprint({"b": 2.0, "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+
+
+def test_other_trainings_are_not_touched_and_their_difference_is_named(store, tmp_path):
+    save(store, 5)
+    other = CheckpointStore(tmp_path, {"seed": 1, "training": {"steps": 10}})
+    other.prepare()
+    assert other.newest() is None
+    assert other.differences() == [f"{store.fingerprint[:12]} (other training.steps)"]
+
+
+def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest(text):
+        (tmp_path / "some_code.py").write_text(text)
+        return sha256_of_code(["some_code"])
+
+    plain = digest("def f(x):\n    return x + 1\n")
+    assert plain == digest('"""Module."""\ndef f(x):\n    """Adds."""\n    # one\n    return (x + 1)\n')
+    assert plain != digest("def f(x):\n    return x + 2\n")
+
+
+def test_nothing_is_pickled(store):
+    save(store, 1)
+    for file in store.newest().path.iterdir():
+        assert file.suffix in {".json", ".jsonl", ".safetensors"}
+        if file.suffix == ".json":
+            json.loads(file.read_text())

@@ -1,0 +1,419 @@
+"""Classifiers: a frozen backbone learns as through the model, and the result needs only Transformers."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embed
+import finetune
+from dnalm import classifier, finetuning
+from dnalm.classifier import Tokens, Vectors
+from dnalm.errors import InputError, Interrupted
+from dnalm.files import sha256_of_directory
+
+
+def write_table(path: Path, number: int, classes: int = 2, seed: int = 0) -> Path:
+    """Sequences whose share of G and C depends on the class: learnable, not trivially."""
+    generator = random.Random(seed)
+    rows = []
+    for i in range(number):
+        label = i % classes
+        weights = [1, 1 + label, 1 + label, 1]
+        sequence = "".join(generator.choices("ACGT", weights, k=generator.randint(20, 60)))
+        rows.append(f"s{i}\t{sequence}\tclass{label}\n")
+    path.write_text("id\tseq\tlabel\n" + "".join(rows))
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tiny_model, tmp_path_factory) -> dict[str, Path]:
+    """Tables and embeddings of a task with two classes."""
+    folder = tmp_path_factory.mktemp("data")
+    train, validation = (
+        write_table(folder / "train.tsv", 60),
+        write_table(folder / "validation.tsv", 24, seed=1),
+    )
+    embed.main(
+        model=tiny_model,
+        sequences=[train, validation],
+        split=["train", "validation"],
+        output=[folder / "train.npz", folder / "validation.npz"],
+        name="tiny",
+        task="gc",
+        max_tokens=30,
+        batch_tokens=400,
+        precision="fp32",
+        gpus=0,
+        allow_cpu=False,
+    )
+    return {
+        "train_sequences": train,
+        "validation_sequences": validation,
+        "train_embeddings": folder / "train.npz",
+        "validation_embeddings": folder / "validation.npz",
+    }
+
+
+def run_finetune(model: Path, files: dict[str, Path], output: Path, **changes: object) -> Path:
+    settings = {
+        "model": model,
+        **files,
+        "backbone": "frozen",
+        "pooling": "mean",
+        "max_tokens": 30,
+        "epochs": 3,
+        "learning_rate": 3e-3,
+        "batch_size": 16,
+        "weight_decay": 0.01,
+        "warmup_fraction": 0.2,
+        "max_gradient_norm": 1.0,
+        "seed": 7,
+        "precision": "auto",
+        "gpus": 0,
+        "allow_cpu": False,
+        "checkpoints": None,
+        "checkpoint_every_minutes": 10.0,
+        "stop_before_minutes": 5.0,
+        "name": "tiny",
+        "task": "gc",
+        "output": output,
+        "summary_file": None,
+    }
+    finetune.main(**(settings | changes))
+    return output
+
+
+def read_log(directory: Path) -> list[dict]:
+    return [json.loads(line) for line in (directory / "finetuning_log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_frozen_is_training_through_the_backbone(tiny_model, data, tmp_path, pooling):
+    """The plain way: Transformers' model, frozen backbone, padded batches, its schedule and optimizer."""
+    from transformers import (
+        AutoModelForSequenceClassification,
+        PreTrainedTokenizerFast,
+        get_linear_schedule_with_warmup,
+    )
+
+    ours = run_finetune(tiny_model, data, tmp_path / "ours", pooling=pooling)
+
+    table = finetune.read_labelled_table(data["train_sequences"])
+    labels = torch.tensor([int(label == "class1") for label in table["label"]])
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(tiny_model)
+    inputs = tokenizer(
+        table["seq"].tolist(), padding=True, truncation=True, max_length=30, return_tensors="pt"
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(
+        tiny_model, num_labels=2, classifier_pooling=pooling
+    )
+    start = classifier.initial_weights(tiny_model, 2, seed=7)
+    model.load_state_dict(start)
+    model.model.requires_grad_(False)
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.01}, {"params": vectors}], 3e-3, weight_decay=0
+    )
+    schedule = get_linear_schedule_with_warmup(optimizer, num_warmup_steps=3, num_training_steps=12)
+    epochs = []
+    for epoch in (1, 2, 3):
+        losses = []
+        for batch in Vectors(torch.zeros(60, 1), labels).batches(16, seed=7, epoch=epoch):
+            optimizer.zero_grad()
+            loss = model(
+                inputs["input_ids"][batch], inputs["attention_mask"][batch], labels=labels[batch]
+            ).loss
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(matrices + vectors, 1.0)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        epochs.append(np.mean(losses))
+
+    found = [record["loss"] for record in read_log(ours) if record["event"] == "train"]
+    np.testing.assert_allclose(found, epochs, atol=1e-5)
+    kept = json.loads((ours / "finetuning_summary.json").read_text())["kept"]["epoch"]
+    assert kept == 3, "the weights below are compared after the last epoch"
+    weights = AutoModelForSequenceClassification.from_pretrained(ours).state_dict()
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(weights[name], value, atol=1e-4, rtol=0)
+        assert torch.equal(weights[name], start[name]) == name.startswith("model.")
+
+
+@pytest.mark.parametrize("backbone", ["frozen", "full"])
+def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone):
+    """AutoModel and pipeline load it; names and numbers agree with predict_probabilities."""
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    files = data if backbone == "frozen" else data | {"train_embeddings": None, "validation_embeddings": None}
+    directory = run_finetune(tiny_model, files, tmp_path / "classifier", backbone=backbone)
+    model, report = AutoModelForSequenceClassification.from_pretrained(directory, output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"] and not report["mismatched_keys"]
+    assert type(model).__name__ == "ModernBertForSequenceClassification"
+    assert model.config.num_labels == 2 and model.config.classifier_pooling == "mean"
+    assert model.config.id2label == {0: "class0", 1: "class1"}
+
+    # One is longer than max_tokens: truncation=True must cut where training cut.
+    sequences = ["ACGTACGTAC", "gcgcgcttgcaggcgcgc", "ACTG" * 40, "A"]
+    probabilities, labels = classifier.predict_probabilities(directory, sequences, batch_tokens=64)
+    assert labels == ["class0", "class1"]
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+    answers = pipeline("text-classification", str(directory))(sequences, top_k=None, truncation=True)
+    for row, answer in zip(probabilities, answers, strict=True):
+        scores = {entry["label"]: entry["score"] for entry in answer}
+        np.testing.assert_allclose([scores[label] for label in labels], row, atol=1e-5)
+
+    # Everything readable by colleagues, whatever the library made of the permissions.
+    modes = {file.name: file.stat().st_mode & 0o777 for file in directory.iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
+@pytest.mark.parametrize("backbone", ["frozen", "full"])
+def test_same_input_gives_the_same_bytes(tiny_model, data, tmp_path, backbone):
+    files = data if backbone == "frozen" else data | {"train_embeddings": None, "validation_embeddings": None}
+    first = run_finetune(tiny_model, files, tmp_path / "a", backbone=backbone, epochs=2)
+    torch.manual_seed(99)  # other random numbers drawn before do not matter
+    second = run_finetune(tiny_model, files, tmp_path / "b", backbone=backbone, epochs=2)
+    assert sha256_of_directory(first) == sha256_of_directory(second)
+    summary = tmp_path / "c.json"
+    other = run_finetune(
+        tiny_model, files, tmp_path / "c", backbone=backbone, epochs=2, seed=8, summary_file=summary
+    )
+    assert json.loads(summary.read_text())["sha256"] == sha256_of_directory(other)
+    assert (other / "model.safetensors").read_bytes() != (first / "model.safetensors").read_bytes()
+
+
+def test_frozen_and_full_start_from_the_same_classifier(tiny_model, data, tmp_path):
+    frozen = run_finetune(tiny_model, data, tmp_path / "frozen", epochs=1)
+    files = data | {"train_embeddings": None, "validation_embeddings": None}
+    full = run_finetune(tiny_model, files, tmp_path / "full", backbone="full", epochs=1)
+    before = [read_log(directory)[0] for directory in (frozen, full)]
+    assert before[0]["loss"] == pytest.approx(before[1]["loss"], abs=1e-6)
+    summaries = [
+        json.loads((directory / "finetuning_summary.json").read_text()) for directory in (frozen, full)
+    ]
+    head = 32 * 32 + 32 + 32 * 2 + 2
+    assert summaries[0]["parameters"]["trainable"] == head
+    assert summaries[0]["parameters"]["total"] == summaries[1]["parameters"]["trainable"]
+
+
+def test_full_learns_several_classes(tiny_model, tmp_path):
+    files = {
+        "train_sequences": write_table(tmp_path / "train.tsv", 120, classes=3),
+        "validation_sequences": write_table(tmp_path / "validation.tsv", 60, classes=3, seed=1),
+        "train_embeddings": None,
+        "validation_embeddings": None,
+    }
+    directory = run_finetune(tiny_model, files, tmp_path / "three", backbone="full", epochs=6)
+    evaluations = [record for record in read_log(directory) if record["event"] == "evaluation"]
+    summary = json.loads((directory / "finetuning_summary.json").read_text())
+    assert summary["labels"] == ["class0", "class1", "class2"]
+    assert summary["kept"]["loss"] == min(record["loss"] for record in evaluations[1:])
+    assert summary["kept"]["loss"] < evaluations[0]["loss"]
+    # The saved weights are those of the epoch that was kept.
+    table = finetune.read_labelled_table(files["validation_sequences"])
+    probabilities, labels = classifier.predict_probabilities(directory, table["seq"].tolist())
+    numbers = [labels.index(label) for label in table["label"]]
+    loss = -np.log(probabilities[np.arange(60), numbers]).mean()
+    assert loss == pytest.approx(summary["kept"]["loss"], abs=1e-5)
+    assert (probabilities.argmax(axis=1) == numbers).mean() == pytest.approx(summary["kept"]["accuracy"])
+
+
+def test_splitting_a_batch_changes_no_gradient(tiny_model):
+    """A batch that goes through the model in parts gives the loss and the step of the whole batch."""
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    generator = np.random.default_rng(0)
+    tokens = [generator.integers(5, 9, size=n).astype(np.uint16) for n in (5, 40, 12, 33, 7)]
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    after = []
+    for batch_tokens in (10, 10_000):
+        model = classifier.full_model(tiny_model, weights, 2, "mean", "cpu")
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
+        loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, finetuning.Settings())
+        after.append((loss, model.model.layers[0].mlp.Wo.weight.detach().clone()))
+    assert after[0][0] == pytest.approx(after[1][0], abs=1e-6)
+    torch.testing.assert_close(after[0][1], after[1][1], atol=1e-6, rtol=1e-4)
+
+
+@given(
+    lengths=st.lists(st.integers(2, 60), min_size=1, max_size=200),
+    batch_size=st.integers(1, 50),
+    epoch=st.integers(1, 5),
+)
+def test_an_epoch_holds_every_sequence_once(lengths, batch_size, epoch):
+    tokens = [np.zeros(n, np.uint16) for n in lengths]
+    labels = torch.zeros(len(lengths), dtype=torch.int64)
+    for examples in (Tokens(tokens, labels, pad_id=3), Vectors(torch.zeros(len(lengths), 1), labels)):
+        batches = examples.batches(batch_size, seed=3, epoch=epoch)
+        assert sorted(np.concatenate(batches)) == list(range(len(lengths)))
+        assert len(batches) == -(-len(lengths) // batch_size)
+        again = examples.batches(batch_size, seed=3, epoch=epoch)
+        assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+def test_the_published_head_has_592130_parameters():
+    """768 dimensions, 2 classes: the frozen classifier of the teaching run."""
+    assert sum(p.numel() for p in classifier.Head({"hidden_size": 768}, 2).parameters()) == 592_130
+
+
+class TestInterruptions:
+    """Full fine-tuning goes on where it was saved and ends as if nothing had happened."""
+
+    @pytest.fixture
+    def files(self, data) -> dict:
+        return data | {"train_embeddings": None, "validation_embeddings": None}
+
+    @pytest.fixture
+    def stop_after(self, monkeypatch):
+        """Lets training raise Interrupted (nothing saved by the signal) or get SIGTERM after a step."""
+        original = finetuning.train_batch
+
+        def arrange(step: int, how: str) -> None:
+            done = 0
+
+            def train_batch(*arguments):
+                nonlocal done
+                if done == step and how == "die":
+                    raise KeyboardInterrupt
+                done += 1
+                if done == step and how == "SIGTERM":
+                    os.kill(os.getpid(), signal.SIGTERM)
+                return original(*arguments)
+
+            monkeypatch.setattr(finetuning, "train_batch", train_batch)
+
+        yield arrange
+
+    # 60 sequences in batches of 16: 4 steps in each of 3 epochs.
+    @pytest.mark.parametrize("step", [1, 3, 4, 5, 8, 11])
+    def test_death_at_any_step(self, tiny_model, files, tmp_path, monkeypatch, stop_after, step):
+        undisturbed = run_finetune(tiny_model, files, tmp_path / "a", backbone="full")
+        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 0, "backbone": "full"}
+        stop_after(step, "die")
+        with pytest.raises(KeyboardInterrupt):
+            run_finetune(tiny_model, files, tmp_path / "b", **keep)
+        assert not (tmp_path / "b").exists()
+        monkeypatch.undo()
+        resumed = run_finetune(tiny_model, files, tmp_path / "b", **keep)
+        assert sha256_of_directory(undisturbed) == sha256_of_directory(resumed)
+        assert not list((tmp_path / "checkpoints").iterdir()), "nothing is left when the result is safe"
+
+    def test_sigterm_saves_and_asks_to_start_again(
+        self, tiny_model, files, tmp_path, monkeypatch, stop_after
+    ):
+        keep = {"checkpoints": tmp_path / "checkpoints", "backbone": "full"}
+        stop_after(6, "SIGTERM")
+        with pytest.raises(Interrupted, match="SIGTERM; saved after step 6"):
+            run_finetune(tiny_model, files, tmp_path / "b", **keep)
+        steps = []
+        train_batch = finetuning.train_batch
+        monkeypatch.setattr(finetuning, "train_batch", lambda *a: (steps.append(1), train_batch(*a))[1])
+        run_finetune(tiny_model, files, tmp_path / "b", **keep)
+        assert len(steps) == 6, "six of twelve steps were done before"
+
+    def test_checkpoints_of_other_settings_are_not_taken(
+        self, tiny_model, files, tmp_path, monkeypatch, stop_after
+    ):
+        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 0, "backbone": "full"}
+        stop_after(5, "die")
+        with pytest.raises(KeyboardInterrupt):
+            run_finetune(tiny_model, files, tmp_path / "b", **keep)
+        monkeypatch.undo()
+        changed = run_finetune(tiny_model, files, tmp_path / "b", **keep, seed=8)
+        undisturbed = run_finetune(tiny_model, files, tmp_path / "a", backbone="full", seed=8)
+        assert sha256_of_directory(undisturbed) == sha256_of_directory(changed)
+
+    def test_time_limit_of_the_job(self, tiny_model, files, tmp_path, monkeypatch):
+        """A job of 30 minutes; every look at the clock takes 3."""
+        seconds = [0.0]
+
+        def clock() -> float:
+            seconds[0] += 180
+            return seconds[0]
+
+        monkeypatch.setattr("dnalm.budget.slurm_seconds_left", lambda: 1800 - seconds[0])
+        monkeypatch.setitem(finetuning.Keeper.__init__.__kwdefaults__, "clock", clock)
+        with pytest.raises(Interrupted, match="the job's time is nearly over; saved after step"):
+            run_finetune(
+                tiny_model,
+                files,
+                tmp_path / "b",
+                backbone="full",
+                checkpoints=tmp_path / "checkpoints",
+                checkpoint_every_minutes=1000,
+            )
+
+
+class TestErrors:
+    def test_embeddings_of_another_model(self, tiny_model, data, tmp_path):
+        other = tmp_path / "other"
+        other.mkdir()
+        for file in tiny_model.iterdir():
+            (other / file.name).write_bytes(file.read_bytes())
+        from safetensors.torch import load_file, save_file
+
+        weights = load_file(other / "model.safetensors")
+        weights["head.norm.weight"] += 1
+        save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(InputError, match="from another model"):
+            run_finetune(other, data, tmp_path / "x")
+
+    def test_embeddings_of_other_sequences(self, tiny_model, data, tmp_path):
+        swapped = data | {"train_embeddings": data["validation_embeddings"]}
+        with pytest.raises(InputError, match="embeddings of other sequences"):
+            run_finetune(tiny_model, swapped, tmp_path / "x")
+
+    def test_embeddings_cut_at_another_length(self, tiny_model, data, tmp_path):
+        with pytest.raises(InputError, match="embedded with --max-tokens 30, here it is 50"):
+            run_finetune(tiny_model, data, tmp_path / "x", max_tokens=50)
+
+    def test_label_that_training_lacks(self, tiny_model, data, tmp_path):
+        three = write_table(tmp_path / "three.tsv", 9, classes=3)
+        with pytest.raises(InputError, match=r"three\.tsv: label class2 is not in .*train\.tsv"):
+            run_finetune(tiny_model, data | {"validation_sequences": three}, tmp_path / "x")
+
+    @pytest.mark.parametrize(
+        "change", [{"epochs": 0}, {"learning_rate": float("nan")}, {"warmup_fraction": 5}]
+    )
+    def test_impossible_settings(self, tiny_model, data, tmp_path, change):
+        name = next(iter(change)).replace("_", "-")
+        with pytest.raises(InputError, match=f"--{name} is"):
+            run_finetune(tiny_model, data, tmp_path / "x", **change)
+
+    def test_diverging_training_says_so(self, tiny_model, data, tmp_path):
+        files = data | {"train_embeddings": None, "validation_embeddings": None}
+        with pytest.raises(InputError, match="Lower the learning rate"):
+            run_finetune(
+                tiny_model, files, tmp_path / "x", backbone="full", learning_rate=1e30, warmup_fraction=0
+            )
+
+    def test_one_line_and_nothing_left(self, repository, tiny_model, tmp_path):
+        table = write_table(tmp_path / "one.tsv", 5, classes=1)
+        command = [
+            sys.executable,
+            repository / "scripts/finetune.py",
+            "--model",
+            tiny_model,
+            "--backbone",
+            "full",
+        ]
+        command += ["--train-sequences", table, "--validation-sequences", table]
+        command += ["--name", "tiny", "--task", "x", "--output", tmp_path / "out"]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 1
+        assert result.stderr.splitlines() == [
+            f"error: {table}: every label is class0. At least two are needed."
+        ]
+        assert [path.name for path in tmp_path.iterdir()] == ["one.tsv"]

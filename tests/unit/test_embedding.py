@@ -1,0 +1,118 @@
+"""Embeddings: the right vectors, in the right rows, in a file that opens everywhere."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import embed
+from dnalm.embedding import embed_tokens, length_batches, load_backbone, read_embeddings
+from dnalm.errors import InputError
+from dnalm.tokens import encode, load_tokenizer
+
+
+def random_sequences(number: int, seed: int = 1) -> list[str]:
+    """Sequences of 1 to 90 bp, so that lengths differ and some exceed the local window."""
+    generator = random.Random(seed)
+    return ["".join(generator.choices("ACGT", k=generator.randint(1, 90))) for _ in range(number)]
+
+
+def write_table(path: Path, sequences: list[str]) -> Path:
+    rows = [f"s{i}\t{sequence}\t{i % 2}\n" for i, sequence in enumerate(sequences)]
+    path.write_text("id\tseq\tlabel\n" + "".join(rows))
+    return path
+
+
+def run_embed(model: Path, table: Path, output: Path, **changes: object) -> None:
+    settings = {
+        "model": model,
+        "sequences": [table],
+        "split": ["train"],
+        "output": [output],
+        "name": "tiny",
+        "task": "enhancers",
+        "max_tokens": None,
+        "batch_tokens": 128,
+        "precision": "auto",
+        "gpus": 0,
+        "allow_cpu": False,
+    }
+    embed.main(**(settings | changes))
+
+
+@given(lengths=st.lists(st.integers(2, 300), max_size=60), batch_tokens=st.integers(1, 1000))
+def test_batches_hold_every_sequence_once_and_few_tokens(lengths, batch_tokens):
+    batches = list(length_batches(np.array(lengths, np.int64), batch_tokens))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        longest = max(lengths[i] for i in batch)
+        assert len(batch) == 1 or len(batch) * longest <= batch_tokens
+
+
+def test_vectors_are_those_of_each_sequence_alone(tiny_model):
+    """Batching, padding and sorting change nothing: every row equals a pass of that sequence by itself."""
+    tokens = encode(load_tokenizer(tiny_model), random_sequences(25))
+    model = load_backbone(tiny_model)
+    found = embed_tokens(model, tokens, pad_id=3, batch_tokens=200)
+    for row, ids in enumerate(tokens):
+        with torch.inference_mode():
+            states = model(input_ids=torch.tensor(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
+        np.testing.assert_allclose(found["cls"][row], states[0], atol=2e-5)
+        np.testing.assert_allclose(found["mean"][row], states.mean(axis=0), atol=2e-5)
+        np.testing.assert_allclose(found["max"][row], states.max(axis=0), atol=2e-5)
+
+
+def test_file_opens_without_pickle_and_keeps_rows(tiny_model, tmp_path):
+    sequences = random_sequences(12)
+    table = write_table(tmp_path / "train.tsv", sequences)
+    run_embed(tiny_model, table, tmp_path / "train.npz", max_tokens=20)
+    with np.load(tmp_path / "train.npz", allow_pickle=False) as data:
+        assert data["id"].tolist() == [f"s{i}" for i in range(12)]
+        assert data["label"].tolist() == [str(i % 2) for i in range(12)]
+        assert data["mean"].shape == (12, 32) and data["mean"].dtype == np.float32
+        assert data["tokens"].max() == 20
+        about = json.loads(str(data["about"]))
+    assert about["model"] == "tiny" and about["split"] == "train" and about["truncated"] > 0
+    tokens = encode(load_tokenizer(tiny_model), sequences, 20)
+    expected = embed_tokens(load_backbone(tiny_model), tokens, pad_id=3, batch_tokens=128)
+    np.testing.assert_array_equal(read_embeddings(tmp_path / "train.npz", "max")[2], expected["max"])
+
+
+def test_same_input_gives_the_same_bytes(tiny_model, tmp_path):
+    table = write_table(tmp_path / "t.tsv", random_sequences(9))
+    for name in ("a", "b"):
+        run_embed(tiny_model, table, tmp_path / f"{name}.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_missing_weights_are_no_random_weights(tiny_model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in tiny_model.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    weights = load_file(broken / "model.safetensors")
+    del weights["model.layers.1.mlp.Wo.weight"]
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"1 weights are missing, among them layers\.1\.mlp\.Wo\.weight"):
+        load_backbone(broken)
+
+
+def test_wrong_input_ends_in_one_line_and_leaves_nothing(repository, tiny_model, tmp_path):
+    table = write_table(tmp_path / "t.tsv", ["ACGT", "ACGU"])
+    command = [sys.executable, repository / "scripts/embed.py", "--model", tiny_model, "--sequences", table]
+    command += ["--split", "train", "--output", tmp_path / "t.npz", "--name", "tiny", "--task", "x"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"error: {table} line 3: 'U' at position 4 of the sequence is no DNA letter. Write T instead of U."
+    ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["t.tsv"]

@@ -1,0 +1,229 @@
+"""Evaluation and comparison: what the files say, that they agree, and what stops them."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import compare
+import evaluate
+from dnalm.errors import InputError
+from dnalm.evaluation import read_predictions
+from dnalm.files import write_json
+
+RNG = np.random.default_rng
+
+
+def write_majority(folder: Path, labels: list[str]) -> Path:
+    folder.mkdir(exist_ok=True)
+    shares = {label: (i + 1) / sum(range(len(labels) + 1)) for i, label in enumerate(labels)}
+    write_json(folder / "baseline.json", {"baseline": "majority", "labels": labels, "frequencies": shares})
+    return folder
+
+
+def write_test(path: Path, labels: list[str], n: int = 40) -> Path:
+    rows = [f"s{i}\t{'ACGT'[i % 4] * 5}\t{labels[i % len(labels)]}" for i in range(n)]
+    path.write_text("id\tseq\tlabel\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def run_evaluation(
+    folder: Path, name: str, test: Path, predictor: Path, kind="baseline", backbone=None
+) -> Path:
+    """Evaluate into folder/name; return that folder."""
+    out = folder / name / (backbone or "")
+    evaluate.main(
+        predictor=predictor,
+        kind=kind,
+        name=name,
+        backbone=backbone,
+        task="toy",
+        test=test,
+        bootstrap_samples=200,
+        confidence=0.95,
+        seed=1,
+        batch_tokens=1000,
+        gpus=0,
+        allow_cpu=False,
+        metrics=out / "metrics.json",
+        predictions=out / "predictions.tsv",
+        curves=out / "curves.json",
+    )
+    return out
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Let `evaluate` take probabilities from a table instead of a model: name of the predictor -> array."""
+    tables = {}
+
+    def predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu):
+        return tables[predictor.name], ["0", "1"], {}
+
+    monkeypatch.setattr(evaluate, "predict", predict)
+    return tables
+
+
+def right_with_probability(share: float, n: int, seed: int) -> np.ndarray:
+    """Probabilities for labels 0, 1, 0, 1 … that are right for about `share` of the sequences."""
+    generator = RNG(seed)
+    truth = np.arange(n) % 2
+    right = generator.random(n) < share
+    certainty = generator.uniform(0.5, 1, n)
+    of_one = np.where(right == (truth == 1), certainty, 1 - certainty)
+    return np.stack([1 - of_one, of_one], axis=1)
+
+
+@pytest.mark.parametrize("labels", [["0", "1"], ["2", "10", "x"]], ids=["two classes", "three classes"])
+def test_files_of_an_evaluation(tmp_path, labels):
+    test = write_test(tmp_path / "test.tsv", labels)
+    out = run_evaluation(tmp_path, "majority", test, write_majority(tmp_path / "base", labels))
+    report = json.loads((out / "metrics.json").read_text())
+    assert (report["task"], report["name"], report["kind"], report["backbone"]) == (
+        *("toy", "majority", "baseline"),
+        None,
+    )
+    assert report["labels"] == labels and report["n"] == 40
+    assert report["positive_label"] == ("1" if len(labels) == 2 else None)
+    assert np.sum(report["confusion_matrix"]) == 40
+    assert [sum(row) for row in report["confusion_matrix"]] == list(report["label_counts"].values())
+    for found in (*report["metrics"].values(), report["loss"]):
+        assert found["low"] <= found["value"] <= found["high"]
+    assert report["metrics"]["auroc"]["value"] == 0.5
+
+    table = pd.read_csv(out / "predictions.tsv", sep="\t", dtype={"label": str, "predicted": str})
+    assert table["id"].tolist() == [f"s{i}" for i in range(40)]
+    assert table["correct"].mean() == report["metrics"]["accuracy"]["value"]
+    assert table["loss"].mean() == pytest.approx(report["loss"]["value"])
+    assert list(table.columns[4:-2]) == [f"probability_{label}" for label in labels]
+    curves = json.loads((out / "curves.json").read_text())
+    assert curves["roc"]["fpr"][0] == 0 and curves["pr"]["recall"][-1] == 1
+
+
+def test_nothing_depends_on_the_run(tmp_path):
+    test, predictor = (
+        write_test(tmp_path / "test.tsv", ["0", "1"]),
+        write_majority(tmp_path / "b", ["0", "1"]),
+    )
+    first = run_evaluation(tmp_path / "one", "b", test, predictor)
+    second = run_evaluation(tmp_path / "two", "b", test, predictor)
+    for file in first.iterdir():
+        assert file.read_bytes() == (second / file.name).read_bytes()
+
+
+def test_unknown_label_and_missing_predictor(tmp_path):
+    test = write_test(tmp_path / "test.tsv", ["0", "3"])
+    predictor = write_majority(tmp_path / "b", ["0", "1"])
+    with pytest.raises(
+        InputError, match=r"test.tsv: label '3' is unknown; the predictor was trained on '0', '1'"
+    ):
+        run_evaluation(tmp_path, "b", test, predictor)
+    with pytest.raises(InputError, match="nowhere: no such directory"):
+        run_evaluation(tmp_path, "b", test, tmp_path / "nowhere")
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def run_comparison(folder: Path, outs: list[Path], reference: str) -> dict:
+    compare.main(
+        task="toy",
+        metrics=[out / "metrics.json" for out in outs],
+        predictions=[out / "predictions.tsv" for out in outs],
+        reference=reference,
+        bootstrap_samples=200,
+        confidence=0.95,
+        seed=1,
+        output=folder / "comparison.tsv",
+        output_json=folder / "comparison.json",
+    )
+    return json.loads((folder / "comparison.json").read_text())
+
+
+def test_comparison_answers_only_what_it_can(tmp_path, pretended):
+    n = 400
+    test = write_test(tmp_path / "test.tsv", ["0", "1"], n)
+    good = right_with_probability(0.9, n, 1)
+    pretended |= {"demo": good, "demo-untrained": right_with_probability(0.7, n, 2)}
+    almost = good.copy()
+    almost[:3] = almost[:3, ::-1]
+    pretended |= {"kmer": almost, "majority": np.tile([0.51, 0.49], (n, 1))}
+    outs = [
+        run_evaluation(tmp_path, "demo", test, Path("demo"), "model", "frozen"),
+        run_evaluation(tmp_path, "demo-untrained", test, Path("demo-untrained"), "untrained", "frozen"),
+        run_evaluation(tmp_path, "kmer", test, Path("kmer")),
+        run_evaluation(tmp_path, "majority", test, Path("majority")),
+    ]
+    found = run_comparison(tmp_path, outs, "demo/frozen")
+    answers = {(q["predictor"], q["compared_with"]): q["answer"] for q in found["questions"]}
+    assert answers == {
+        ("demo/frozen", "demo-untrained/frozen"): "yes",
+        ("demo/frozen", "kmer"): "cannot tell",
+        ("demo/frozen", "majority"): "yes",
+    }
+    # Values and differences agree with the metrics; a paired difference of 3 sequences is well determined.
+    rows = {row["predictor"]: row for row in found["predictors"]}
+    assert rows["demo/frozen"]["accuracy_difference"] is None
+    paired = rows["kmer"]["accuracy_difference"]
+    accuracies = [rows[name]["metrics"]["accuracy"] for name in ("demo/frozen", "kmer")]
+    assert paired["value"] == pytest.approx(accuracies[0]["value"] - accuracies[1]["value"])
+    assert paired["high"] - paired["low"] < 0.03 < accuracies[0]["high"] - accuracies[0]["low"]
+
+    with open(tmp_path / "comparison.tsv") as file:
+        table = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["predictor"] for row in table] == [
+        *("demo/frozen", "demo-untrained/frozen"),
+        *("kmer", "majority"),
+    ]
+    assert float(table[0]["accuracy"]) == accuracies[0]["value"]
+    assert table[0]["accuracy_difference"] == "" and float(table[2]["mcc_difference_low"]) < 0.03
+
+    # The other way round the answer is no.
+    swapped = [(out / "metrics.json").read_text() for out in outs[:2]]
+    for out, text, name in zip(outs[:2], reversed(swapped), ("demo", "demo-untrained"), strict=True):
+        kind = "model" if name == "demo" else "untrained"
+        (out / "metrics.json").write_text(json.dumps(json.loads(text) | {"name": name, "kind": kind}))
+    tables = [(out / "predictions.tsv").read_bytes() for out in outs[:2]]
+    for out, content in zip(outs[:2], reversed(tables), strict=True):
+        (out / "predictions.tsv").write_bytes(content)
+    assert run_comparison(tmp_path, outs, "demo/frozen")["questions"][0]["answer"] == "no"
+
+
+def test_predictions_are_read_back_exactly(tmp_path, pretended):
+    test = write_test(tmp_path / "test.tsv", ["0", "1"])
+    pretended["m"] = right_with_probability(0.8, 40, 5)
+    out = run_evaluation(tmp_path, "m", test, Path("m"), "model", "full")
+    found = read_predictions(out / "predictions.tsv")
+    report = json.loads((out / "metrics.json").read_text())
+    again = evaluate.judge(found.truth, found.probabilities, found.labels, 200, 0.95, 1)
+    assert again["metrics"] == report["metrics"] and again["loss"] == report["loss"]
+
+
+def test_comparison_refuses_other_sequences(tmp_path, pretended):
+    pretended |= {"a": right_with_probability(0.8, 40, 1), "b": right_with_probability(0.8, 30, 1)}
+    first = run_evaluation(tmp_path, "a", write_test(tmp_path / "one.tsv", ["0", "1"], 40), Path("a"))
+    second = run_evaluation(tmp_path, "b", write_test(tmp_path / "two.tsv", ["0", "1"], 30), Path("b"))
+    with pytest.raises(InputError, match="not the same test sequences"):
+        run_comparison(tmp_path, [first, second], "a")
+    with pytest.raises(InputError, match=r"--reference c: no such predictor\. There are a, b"):
+        run_comparison(tmp_path, [first, second], "c")
+    with pytest.raises(InputError, match="two predictors are called a"):
+        run_comparison(tmp_path, [first, first], "a")
+
+
+def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
+    test = write_test(tmp_path / "test.tsv", ["0", "1"])
+    predictor = write_majority(tmp_path / "b", ["0", "1"])
+    outputs = [f"--{name}={tmp_path / name}" for name in ("metrics", "predictions", "curves")]
+    script = [sys.executable, str(repository / "scripts" / "evaluate.py"), "--task=toy", "--name=b"]
+    flags = ["--kind=baseline", f"--predictor={predictor}", f"--test={test}", *outputs]
+    result = subprocess.run([*script, *flags, "--confidence=95"], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr == "error: --confidence 95.0: give a number between 0 and 1, such as 0.95.\n"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "test.tsv"]
+    done = subprocess.run([*script, *flags], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stderr.startswith("toy, b: test accuracy 0.500 (95% interval 0.")

@@ -1,0 +1,221 @@
+"""Reading FASTA: the same records as Biopython, whatever the layout, and clear words about all else."""
+
+import gzip
+import io
+import tracemalloc
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from Bio import SeqIO, bgzf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnalm import fasta
+from dnalm.errors import InputError
+
+letters = st.text(alphabet="ACGTacgtNnRYSWKMBDHVryswkmbdhv", max_size=60)
+
+
+@st.composite
+def fasta_texts(draw) -> bytes:
+    """FASTA as found in the wild: any width, LF or CRLF, blank lines, last line with or without its end."""
+    sequences = draw(st.lists(letters, min_size=1, max_size=5))
+    line_end = draw(st.sampled_from(["\n", "\r\n"]))
+    width = draw(st.integers(1, 70))
+    text = ""
+    for number, sequence in enumerate(sequences):
+        text += f">s{number} something > else{line_end}"
+        for start in range(0, len(sequence), width):
+            text += sequence[start : start + width] + line_end
+        text += draw(st.sampled_from(["", "", line_end]))
+    if draw(st.booleans()):
+        text = text.removesuffix(line_end)
+    return text.encode()
+
+
+def compress(text: bytes, container: str) -> bytes:
+    if container == "gzip":
+        return gzip.compress(text)
+    if container == "two gzip members":
+        return gzip.compress(text[: len(text) // 2]) + gzip.compress(text[len(text) // 2 :])
+    if container == "bgzip":
+        return bgzip(text)
+    return text
+
+
+def bgzip(text: bytes) -> bytes:
+    buffer = io.BytesIO()
+    buffer.close = lambda: None
+    with bgzf.BgzfWriter(fileobj=buffer) as writer:
+        writer.write(text)
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    # The name says nothing about the content: formats are told apart by content.
+    return tmp_path_factory.mktemp("fasta") / "genome.fa"
+
+
+def read_records(path: Path) -> list[tuple[str, str]]:
+    """(name, sequence) of every record, joined from its pieces."""
+    sequences: dict[str, str] = {}
+    for piece in fasta.stream_fasta(path):
+        sequences[piece.record.name] = sequences.get(piece.record.name, "") + piece.bases.tobytes().decode()
+    return list(sequences.items())
+
+
+containers = st.sampled_from(["plain", "gzip", "two gzip members", "bgzip"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=fasta_texts(), container=containers, block_bytes=st.sampled_from([1, 2, 3, 7, 64, 1 << 18]))
+def test_same_records_as_biopython(path, text, container, block_bytes):
+    path.write_bytes(compress(text, container))
+    with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes):
+        found = read_records(path)
+    expected = [(r.id, str(r.seq)) for r in SeqIO.parse(io.StringIO(text.decode(), newline=None), "fasta")]
+    assert found == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=fasta_texts(), block_bytes=st.sampled_from([1, 5, 64, 1 << 18]))
+def test_pieces_are_consecutive_and_counted(path, text, block_bytes):
+    path.write_bytes(text)
+    with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes):
+        pieces = list(fasta.stream_fasta(path))
+    position: dict[str, int] = {}
+    for piece in pieces:
+        assert piece.start == position.get(piece.record.name, 0)
+        assert piece.bases.size or len([p for p in pieces if p.record is piece.record]) == 1
+        position[piece.record.name] = piece.start + piece.bases.size
+        letters = piece.bases.tobytes().decode()
+        counts = dict(zip(fasta.COMPOSITION, piece.composition, strict=True))
+        for base in "ACGTN":
+            assert counts[base] == letters.upper().count(base)
+        assert counts["other"] == sum(letter not in "ACGTN" for letter in letters.upper())
+        assert counts["soft_masked"] == sum(letter.islower() for letter in letters)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=fasta_texts(), container=st.sampled_from(["gzip", "bgzip"]), data=st.data())
+def test_truncated_compressed_file_is_noticed(path, text, container, data):
+    whole = compress(text, container)
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    with pytest.raises(InputError, match="genome"):
+        list(fasta.stream_fasta(path))
+
+
+def test_truncation_at_a_bgzip_block_border_is_noticed(path):
+    whole = bgzip(b">a\n" + b"ACGT" * 50_000)
+    second_block = whole.index(b"\x1f\x8b\x08\x04", 10)
+    path.write_bytes(whole[:second_block])
+    assert gzip.decompress(path.read_bytes())  # gzip alone does not notice
+    with pytest.raises(InputError, match="truncated"):
+        list(fasta.stream_fasta(path))
+
+
+def test_damaged_gzip_is_noticed(path):
+    # Wherever a byte is wrong; also where the damage shows first as a letter that is no nucleotide.
+    bases = np.random.default_rng(0).choice(list(b"ACGTacgt"), 10_000).astype(np.uint8).tobytes()
+    whole = gzip.compress(b">a\n" + bases)
+    for place in range(100, len(whole), 97):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        with (
+            mock.patch.object(fasta, "BLOCK_BYTES", 512),
+            pytest.raises(InputError, match=r"damaged|truncated"),
+        ):
+            list(fasta.stream_fasta(path))
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_every_line_width_gives_the_same_bases(path, line_end):
+    # Around the fast path by strides: full lines only, a short last line, one line more or less.
+    bases = np.random.default_rng(1).choice(list(b"ACGTacgtN"), 1000).astype(np.uint8).tobytes()
+    for width in (1, 2, 7, 60, 100, 499, 500, 501, 1000, 2000):
+        lines = [bases[i : i + width] for i in range(0, len(bases), width)]
+        path.write_bytes(b">a\n" + line_end.join(lines) + line_end + b">b\n" + line_end.join(lines))
+        assert [sequence.encode() for _, sequence in read_records(path)] == [bases, bases]
+
+
+def test_uneven_lines_whose_last_columns_look_even(path):
+    # Line feeds stand where a stride of 3 expects them, and also elsewhere.
+    path.write_bytes(b">a\nAC\nAC\nA\n\nAC\n\n\nGT\n")
+    assert read_records(path) == [("a", "ACACAACGT")]
+
+
+def test_blanks_and_marks_of_text_editors_are_ignored(path):
+    path.write_bytes(b"\xef\xbb\xbf\n>a b\nAC GT \nAC\t\n\n\n")
+    assert read_records(path) == [("a", "ACGTAC")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "no FASTA record"),
+        (gzip.compress(b""), "no FASTA record"),
+        (b"ACGT\n>a\nACGT\n", r"line 1: 'ACGT' stands before the first '>'"),
+        (b"\n\nACGT\n", "line 3: 'ACGT' stands before"),
+        (b"@read\nACGT\n+\nIIII\n", "FASTQ"),
+        (b"<!DOCTYPE html>\n", "web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
+        (b">a\nACGU\n", r"line 2 \(record a\): 'U' is no nucleotide. RNA"),
+        (b">a\nACGT\n>b\nACGT\nACGT\nMKLV\n", r"line 6 \(record b\): 'L' is no nucleotide. Protein"),
+        (b">a\r\nACGT\r\nAC-GT\r\n", r"line 3 \(record a\): '-'"),
+        (b">a\nACXX\n", "Write N"),
+        (b">a\nAC\x00GT\n", "byte 0x00"),
+        (b">a\nAC>GT\n", "'>'"),
+        (b">a\nACGT\n>a\nACGT\n", "line 3: a second record is named a"),
+        (b">a one\nACGT\n>a two\n", "line 3: a second record is named a"),
+        (b">\nACGT\n", "line 1: a record without a name"),
+        (b">a\rACGT\r>b\rACGT\r", "old Mac"),
+        (b">" + b"a" * (2 << 20) + b"\nACGT", "header does not end"),
+        (b"BZh91AY", "bzip2"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"\xfd7zXZ\x00", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x43\x27\x41\x1a", "2bit"),
+        (">a\nACGT\n".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_what_is_not_fasta_is_named(path, content, words):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        list(fasta.stream_fasta(path))
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 7, 64, 1 << 18])
+def test_line_of_a_wrong_letter_is_right_across_blocks(path, block_bytes):
+    path.write_bytes(b">a\n" + b"ACGT\n" * 100 + b">b\n\nACGT\nACGU\n")
+    with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes), pytest.raises(InputError, match="line 105 "):
+        list(fasta.stream_fasta(path))
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        list(fasta.stream_fasta(tmp_path / "none.fa"))
+    with pytest.raises(InputError, match="directory"):
+        list(fasta.stream_fasta(tmp_path))
+
+
+@pytest.mark.parametrize("container", ["plain", "gzip"])
+@pytest.mark.parametrize("width", [60, 20_000_000])
+def test_memory_does_not_grow_with_the_sequence(path, container, width):
+    with gzip.open(path, "wb", 1) if container == "gzip" else open(path, "wb") as file:
+        file.write(b">a\n")
+        line = b"A" * min(width, 1_000_000) + (b"\n" if width == 60 else b"")
+        for _ in range(20_000_000 // min(width, 1_000_000) if width > 60 else 50_000):
+            file.write(line)
+    tracemalloc.start()
+    total = sum(piece.bases.size for piece in fasta.stream_fasta(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == (20_000_000 if width > 60 else 3_000_000)
+    assert peak < 4_000_000

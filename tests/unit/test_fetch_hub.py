@@ -1,0 +1,171 @@
+"""The Hub: only harmless files come, all of them or none, from the cache where there is no network."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import fetch_hub
+from dnalm.errors import InputError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+REPOSITORIES = {
+    "lab/model": {
+        "config.json": b"{}",
+        "model.safetensors": b"weights",
+        "pytorch_model.bin": b"pickle",
+        "modeling_evil.py": b"code",
+        "tokenizer.json": b'{"model": {}}',
+        "tokenizer_config.json": b"{}",
+        "README.md": b"read me",
+        "onnx/model.safetensors": b"elsewhere",
+    },
+    "lab/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
+    "lab/sharded": {
+        "config.json": b"{}",
+        "model.safetensors.index.json": json.dumps(
+            {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+        ).encode(),
+        "model-1.safetensors": b"one",
+    },
+}
+
+
+class Hub:
+    """The part of the Hub's web interface that a download uses."""
+
+    def __init__(self):
+        self.downloaded: list[str] = []
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                self.answer(with_body=False)
+
+            def do_GET(self):
+                self.answer(with_body=True)
+
+            def answer(self, with_body: bool) -> None:
+                status, body, headers = hub.find(self.path, with_body)
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if with_body:
+                    self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def find(self, path: str, with_body: bool) -> tuple[int, bytes, dict[str, str]]:
+        is_json = {"Content-Type": "application/json"}
+        if match := re.match(r"/api/models/(lab/\w+)(/revision/|/tree/|$)(\w*)", path):
+            files = REPOSITORIES.get(match[1])
+            if files is None:
+                return 404, b"", {"X-Error-Code": "RepoNotFound"}
+            if match[3] not in ("", "main", COMMIT):
+                return 404, b"", {"X-Error-Code": "RevisionNotFound"}
+            if match[2] == "/tree/":
+                tree = [
+                    {"type": "file", "path": p, "size": len(c), "oid": "0" * 40} for p, c in files.items()
+                ]
+                return 200, json.dumps(tree).encode(), is_json
+            siblings = [{"rfilename": name} for name in files]
+            about = {"id": match[1], "sha": COMMIT, "siblings": siblings, "private": False}
+            return 200, json.dumps(about).encode(), is_json
+        if match := re.match(rf"/(lab/\w+)/resolve/{COMMIT}/(.*)", path):
+            content = REPOSITORIES[match[1]][match[2]]
+            if with_body:
+                self.downloaded.append(match[2])
+            return 200, content, {"ETag": f'"{match[2].replace("/", "_")}"', "X-Repo-Commit": COMMIT}
+        return 404, b"", {}
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    yield hub
+    hub.http.shutdown()
+    hub.http.server_close()
+
+
+@pytest.fixture
+def fetch_from(hub, repository, tmp_path):
+    """Run the script against the hub on this machine, with a cache of this test."""
+
+    def fetch(repo: str, kind: str, *options: str, offline: bool = False) -> subprocess.CompletedProcess:
+        hub.downloaded.clear()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": hub.url, "no_proxy": "127.0.0.1"}
+        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        if offline:
+            environment["HF_HUB_OFFLINE"] = "1"
+        command = [sys.executable, repository / "scripts/fetch_hub.py", "--repo", repo, "--kind", kind]
+        command += ["--output", tmp_path / "out" / kind, *options]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    return fetch
+
+
+def test_checkpoint_without_pickle_and_code_also_offline(fetch_from, hub, tmp_path):
+    finished = fetch_from("lab/model", "checkpoint")
+    assert finished.returncode == 0, finished.stderr
+    output = tmp_path / "out" / "checkpoint"
+    names = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted(hub.downloaded) == names
+    assert sorted(path.name for path in output.iterdir()) == sorted([*names, "hub_source.json"])
+    assert not any(path.is_symlink() for path in output.iterdir())
+    assert (output / "model.safetensors").read_bytes() == b"weights"
+    assert json.loads((output / "hub_source.json").read_text())["commit"] == COMMIT
+
+    assert fetch_from("lab/model", "checkpoint", offline=True).returncode == 0
+    assert hub.downloaded == []
+    finished = fetch_from("lab/sharded", "checkpoint", offline=True)
+    assert finished.returncode == 1
+    assert "local cache does not hold it" in finished.stderr
+
+
+def test_tokenizer_of_a_commit(fetch_from, hub):
+    finished = fetch_from("lab/model", "tokenizer", "--revision", COMMIT)
+    assert finished.returncode == 0, finished.stderr
+    assert sorted(hub.downloaded) == ["tokenizer.json", "tokenizer_config.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lab/pickled", "checkpoint"], "no model.safetensors. Weights are read as safetensors only"),
+        (["lab/sharded", "checkpoint"], "no model-2.safetensors"),
+        (["lab/none", "tokenizer"], "no such repository"),
+        (["lab/model", "tokenizer", "--revision", "v9"], "no revision v9"),
+    ],
+)
+def test_what_cannot_be_had_is_explained_in_one_line(fetch_from, tmp_path, arguments, words):
+    finished = fetch_from(*arguments)
+    assert finished.returncode == 1
+    assert words in finished.stderr
+    assert finished.stderr.count("\n") == 1
+    assert not (tmp_path / "out" / arguments[1]).exists()
+
+
+def test_invalid_name():
+    with pytest.raises(InputError, match="owner/name"):
+        fetch_hub.download("a/b/c", None, ["config.json"])
+
+
+def test_folder_without_what_is_needed(tmp_path: Path):
+    with pytest.raises(InputError, match=r"no tokenizer\.json"):
+        fetch_hub.check(tmp_path, "lab/model", "tokenizer")
+    with pytest.raises(InputError, match=r"no config\.json"):
+        fetch_hub.check(tmp_path, "lab/model", "checkpoint")

@@ -1,0 +1,235 @@
+"""Judging a language model: questions, answers, floors, scores, and the two scripts."""
+
+import csv
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import evaluate_language_model
+import train_tokenizer
+from dnalm import language_model, tokens
+from dnalm.architecture import load_model, model_config, new_model
+from dnalm.errors import InputError
+from dnalm.files import sha256_of_file
+from dnalm.language_model import Answers, Floors, MaskedLine, Scores
+
+ROOT = Path(__file__).parents[2]
+ARCHITECTURE = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A directory with a small untrained `model` and the token caches `train` and `validation`."""
+    place = tmp_path_factory.mktemp("language_model")
+    letters = np.random.default_rng(0)
+    lines = ["".join(letters.choice(list("ACGT"), size=letters.integers(70, 120))) for _ in range(60)]
+    (place / "w.txt").write_text("\n".join(lines) + "\n")
+    train_tokenizer.main(
+        windows=[place / "w.txt"],
+        vocabulary_size=40,
+        sample_lines=60,
+        min_frequency=2,
+        seed=1,
+        n_policy="unk",
+        output=place / "model",
+        summary=place / "tokenizer.summary.json",
+    )
+    tokenizer = tokens.load_tokenizer(place / "model")
+    new_model(model_config(ARCHITECTURE, tokenizer), seed=0).save_pretrained(place / "model")
+    ids = tokens.encode(tokenizer, lines)
+    for name, part in (("train", ids[:40]), ("validation", ids[40:])):
+        (place / name).mkdir()
+        tokens.write_tokens(place / name, [part], len(tokenizer))
+    return place
+
+
+@pytest.fixture(scope="module")
+def tokenizer(place):
+    return tokens.load_tokenizer(place / "model")
+
+
+@pytest.fixture(scope="module")
+def questions(place, tokenizer) -> list[MaskedLine]:
+    lines = tokens.load_tokens(place / "validation")
+    return language_model.hide_tokens(lines, range(len(lines)), tokenizer, 30, 0.3, 42)
+
+
+def evaluate(place: Path, output: Path, **changes) -> dict:
+    options = {
+        "model": place / "model",
+        "tokens": [place / "validation"],
+        "training_tokens": [place / "train"],
+        "name": "toy",
+        "max_tokens": 30,
+        "masking_probability": 0.3,
+        "max_lines": 15,
+        "examples": 4,
+        "bootstrap_samples": 200,
+        "confidence": 0.95,
+        "seed": 42,
+        "gpus": 0,
+        "allow_cpu": False,
+        "metrics": output / "metrics.json",
+        "sequence_loss": output / "sequence_loss.tsv",
+        "fill_mask": output / "fill_mask.tsv",
+    }
+    evaluate_language_model.main(**{**options, **changes})
+    return json.loads((output / "metrics.json").read_text())
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def test_choose_lines():
+    assert language_model.choose_lines(3, 10).tolist() == [0, 1, 2]
+    assert language_model.choose_lines(101, 3).tolist() == [0, 50, 100]
+
+
+def test_every_hidden_token_is_masked_and_nothing_else_changes(questions, tokenizer):
+    for line in questions:
+        assert len(line.ids) <= 30
+        changed = np.flatnonzero(line.ids != line.input_ids)
+        assert changed.tolist() == line.positions.tolist()
+        assert set(line.input_ids[changed]) == {tokenizer.mask_token_id}
+        assert not set(line.targets) & set(tokenizer.all_special_ids)
+
+
+def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions):
+    model = load_model(place / "model", tokenizer).eval()
+    answers = language_model.model_answers(model, questions, tokenizer.pad_token_id, torch.device("cpu"))
+    loss, rank = [], []
+    for line in questions:
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(line.input_ids)[None]).logits[0, line.positions]
+        targets = torch.from_numpy(line.targets)
+        loss.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none").numpy())
+        rank.append((logits > logits.gather(1, targets[:, None])).sum(1).numpy())
+    np.testing.assert_allclose(answers.loss, np.concatenate(loss), atol=1e-5)
+    assert (answers.rank != np.concatenate(rank)).mean() < 0.02  # near ties may swap
+
+
+def test_floors_equal_plain_counting(place, tokenizer, questions):
+    lines = tokens.load_tokens(place / "train")
+    size, special = len(tokenizer), set(tokenizer.all_special_ids)
+    floors = Floors(lines, sorted(special), size)
+    singles, pairs = np.zeros(size), np.zeros((size, size))
+    for ids in lines:
+        for left, token in itertools.pairwise(ids):
+            if int(token) not in special:
+                singles[token] += 1
+                pairs[left, token] += 1
+    unigram = np.array([0.0 if token in special else singles[token] + 1 for token in range(size)])
+    unigram /= unigram.sum()
+    np.testing.assert_allclose(floors.unigram, unigram)
+    strength = floors.prior_strength
+    for left in range(size):
+        expected = (pairs[left] + strength * unigram) / (pairs[left].sum() + strength)
+        np.testing.assert_allclose(floors.after(left), expected)
+    answers = floors.answers(questions, tokenizer.mask_token_id)
+    found = iter(answers["bigram"].loss)
+    for line in questions:
+        for position in line.positions:
+            hidden = line.input_ids[position - 1] == tokenizer.mask_token_id
+            probabilities = unigram if hidden else floors.after(int(line.ids[position - 1]))
+            assert next(found) == pytest.approx(-math.log(probabilities[line.ids[position]]))
+    assert set(answers["uniform"].loss) == {math.log(size - 5)}
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.5]), min_size=2, max_size=12))
+def test_ranks_are_a_permutation_in_descending_order(values):
+    probabilities = np.array(values)
+    ranks = language_model.ranks(probabilities, np.arange(len(values)))
+    assert sorted(ranks) == list(range(len(values)))
+    assert (np.diff(probabilities[np.argsort(ranks)]) <= 0).all()
+
+
+def test_scores_are_means_over_hidden_tokens(tokenizer):
+    lines = [
+        MaskedLine(0, np.array([1, 5, 6, 2]), np.array([1, 4, 6, 2]), np.array([1])),
+        MaskedLine(1, np.array([1, 5, 6, 7, 2]), np.array([1, 4, 4, 4, 2]), np.array([1, 2, 3])),
+    ]
+    scores = Scores(lines, np.array([0, 0, 0, 0, 0, 1, 2, 3]), 50, 0.95, seed=1)
+    answers = Answers(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 4, 5]))
+    found = scores.of(answers)
+    assert found["loss"]["value"] == 2.5
+    assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), abs=1e-6)
+    assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, abs=1e-6)
+    assert found["masked_accuracy"]["value"] == 0.5 and found["top5_accuracy"]["value"] == 0.75
+    # Two lines: every resample is one of the lines alone, or both.
+    assert (found["loss"]["low"], found["loss"]["high"]) == (1.0, 3.0)
+    worse = Answers(answers.loss + 0.5, answers.rank)
+    assert scores.advantage(answers, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_script_end_to_end(place, tmp_path, tokenizer):
+    (tmp_path / "a").mkdir()
+    found = evaluate(place, tmp_path / "a")
+    assert found["lines"] == 15 and found["lines_available"] == 20 and found["model"] == "toy"
+    # An untrained model knows nothing: about as good as drawing tokens.
+    assert abs(found["metrics"]["loss"]["value"] - math.log(40)) < 0.3
+    assert found["floors"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
+    for measures in (found["metrics"], *found["floors"].values()):
+        for measure in measures.values():
+            assert measure["low"] <= measure["value"] <= measure["high"]
+
+    losses = read_table(tmp_path / "a" / "sequence_loss.tsv")
+    assert len(losses) == 15 and {row["source"] for row in losses} == {"validation"}
+    total = sum(int(row["masked"]) * float(row["loss"]) for row in losses)
+    assert total / found["hidden_tokens"] == pytest.approx(found["metrics"]["loss"]["value"], abs=1e-5)
+
+    validation = tokens.load_tokens(place / "validation")
+    examples = read_table(tmp_path / "a" / "fill_mask.tsv")
+    assert len(examples) == 4
+    for row in examples:
+        ids = tokens.truncate(validation.line(int(row["line"]) - 1), 30)
+        sequence = tokenizer.decode(ids, skip_special_tokens=True)
+        start = int(row["position_bp"]) - 1
+        assert sequence[start:].startswith(row["token"] + row["right"])
+        assert sequence[:start].endswith(row["left"])
+        top = [row[f"predicted_{place}"] for place in range(1, 6)]
+        assert (row["token"] in top) == (int(row["rank"]) <= 5)
+
+    evaluate(place, tmp_path / "b")
+    for name in ("metrics.json", "sequence_loss.tsv", "fill_mask.tsv"):
+        assert sha256_of_file(tmp_path / "a" / name) == sha256_of_file(tmp_path / "b" / name)
+
+
+def test_caches_of_another_tokenizer_are_refused(place, tmp_path):
+    (tmp_path / "other").mkdir()
+    tokens.write_tokens(tmp_path / "other", [[np.array([1, 70, 2])]], vocabulary_size=71)
+    with pytest.raises(InputError, match="ids beyond the model's 40 tokens"):
+        evaluate(place, tmp_path, tokens=[tmp_path / "other"])
+    assert not (tmp_path / "metrics.json").exists()
+
+
+def test_fill_mask_script(place):
+    command = [sys.executable, str(ROOT / "scripts" / "fill_mask.py"), "--model", str(place / "model")]
+    result = subprocess.run(
+        [*command, "--top", "2", "--sequence", "ACGT[MASK]acgt", "A[MASK]C[MASK]"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert rows[0] == ["sequence", "mask", "rank", "token", "probability"]
+    assert [row[:3] for row in rows[1:]] == [
+        [*place, rank] for place in (["1", "1"], ["2", "1"], ["2", "2"]) for rank in ("1", "2")
+    ]
+
+
+def test_fill_mask_without_a_mask_is_one_line(place, capsys):
+    import fill_mask
+
+    with pytest.raises(InputError, match=r"sequence 1: no \[MASK\] in it"):
+        fill_mask.main(model=place / "model", sequence=["ACGT"], top=5)

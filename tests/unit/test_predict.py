@@ -1,0 +1,233 @@
+"""Prediction: every window where it says it is, from every kind of file."""
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import predict
+from dnalm.errors import InputError
+from dnalm.sequences import reverse_complement
+
+
+@pytest.fixture(scope="module")
+def classifier_directory(tiny_model, tmp_path_factory) -> Path:
+    """An untrained classifier: its probabilities differ from sequence to sequence, which is enough here."""
+    from dnalm import classifier
+
+    directory = tmp_path_factory.mktemp("classifier") / "tiny"
+    directory.mkdir()
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    classifier.save_classifier(directory, tiny_model, weights, ["no", "yes"], "mean", max_tokens=60)
+    (directory / "finetuning_summary.json").write_text(json.dumps({"median_length": 40}))
+    return directory
+
+
+def random_dna(length: int, seed: int) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[str, str]]:
+    """Run the script's main and read its table."""
+    output = path.parent / "predictions.tsv"
+    settings = {
+        "classifier": classifier,
+        "input": path,
+        "genome": None,
+        "window": None,
+        "stride": None,
+        "max_unknown_fraction": 0.5,
+        "both_strands": False,
+        "batch_tokens": 1000,
+        "bedgraph_label": None,
+        "precision": "auto",
+        "gpus": 0,
+        "allow_cpu": False,
+        "output": output,
+        "bedgraph": None,
+    }
+    predict.main(**(settings | changes))
+    header, *rows = (line.split("\t") for line in output.read_text().splitlines())
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def expected(classifier: Path, sequences: list[str]) -> np.ndarray:
+    from dnalm.classifier import predict_probabilities
+
+    return predict_probabilities(classifier, sequences)[0][:, 1]
+
+
+# ----------------------------------------------------------------------------- cutting
+
+
+@given(
+    length=st.integers(0, 200),
+    window=st.integers(1, 60),
+    stride=st.integers(1, 80),
+    part=st.integers(1, 70),
+    offset=st.integers(0, 5),
+)
+def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset):
+    """However the sequence is dealt out, the windows are slices of it at multiples of the stride."""
+    dna = random_dna(length, seed=length).lower()
+    parts = [dna[i : i + part].encode() for i in range(0, length, part)]
+    found = list(predict.cut("chr1", offset, "x", iter(parts), window, stride, 1.0))
+    starts = list(range(0, length - window + 1, stride)) or ([0] if length else [])
+    if length > window and starts[-1] + window < length:
+        starts.append(length - window)
+    assert [w.start - offset for w in found] == starts
+    for w in found:
+        assert w.bases == dna[w.start - offset : w.end - offset].upper()
+        assert len(w.bases) == min(window, length)
+
+
+def test_gaps_are_left_out_but_short_sequences_are_not():
+    dna = b"ACGT" * 5 + b"N" * 60 + b"ACGT" * 5
+    starts = [w.start for w in predict.cut("chr1", 0, "x", [dna], 20, 10, 0.5)]
+    assert starts == [0, 10, 70, 80]
+    assert [w.bases for w in predict.cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5)] == ["NNNNN"]
+
+
+@given(
+    windows=st.lists(
+        st.tuples(st.integers(0, 60), st.integers(1, 20), st.floats(0, 1, allow_nan=False)),
+        min_size=1,
+        max_size=15,
+    )
+)
+def test_track_is_the_mean_of_the_windows_over_each_base(windows):
+    sums, counts = np.zeros(90), np.zeros(90)
+    for start, length, value in windows:
+        sums[start : start + length] += value
+        counts[start : start + length] += 1
+    columns = [np.array(column) for column in zip(*((s, s + n, v) for s, n, v in windows), strict=True)]
+    seen = np.zeros(90)
+    for start, end, mean in zip(*predict.mean_by_position(*columns), strict=True):
+        seen[start:end] += 1
+        np.testing.assert_allclose(sums[start:end] / counts[start:end], mean, atol=1e-9)
+    np.testing.assert_array_equal(seen, counts > 0)
+
+
+# ----------------------------------------------------------------------------- kinds of input
+
+
+def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory, tmp_path):
+    long, short = random_dna(95, 1), random_dna(30, 2)
+    path = tmp_path / "x.fa.gz"
+    path.write_bytes(
+        gzip.compress(f">chr1 some words\n{long[:50]}\n{long[50:]}\n>e\n>s\n{short.lower()}\n".encode())
+    )
+    rows = run_predict(classifier_directory, path, bedgraph=tmp_path / "x.bedgraph")
+    places = [(row["sequence"], int(row["start"]), int(row["end"])) for row in rows]
+    # The classifier learned from 40 bp: that is the window, half of it the stride.
+    assert places == [("chr1", 0, 40), ("chr1", 20, 60), ("chr1", 40, 80), ("chr1", 55, 95), ("s", 0, 30)]
+    values = expected(classifier_directory, [long[:40], long[20:60], long[40:80], long[55:], short])
+    np.testing.assert_allclose([float(row["probability_yes"]) for row in rows], values, atol=1e-6)
+    assert [row["predicted"] for row in rows] == ["yes" if value > 0.5 else "no" for value in values]
+    track = [line.split("\t") for line in (tmp_path / "x.bedgraph").read_text().splitlines()]
+    assert [tuple(line[:3]) for line in track] == [
+        ("chr1", "0", "20"),
+        ("chr1", "20", "40"),
+        ("chr1", "40", "55"),
+        ("chr1", "55", "60"),
+        ("chr1", "60", "80"),
+        ("chr1", "80", "95"),
+        ("s", "0", "30"),
+    ]
+    assert float(track[3][3]) == pytest.approx(values[1:4].mean(), abs=1e-4)
+
+
+def test_bed_regions_come_from_the_genome_in_the_order_of_the_file(
+    classifier_directory, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("dnalm.fasta.BLOCK_BYTES", 64)
+    chromosomes = {"chr1": random_dna(300, 1), "chr2": random_dna(250, 2), "chr3": random_dna(80, 3)}
+    genome = tmp_path / "genome.fa"
+    genome.write_text("".join(f">{name}\n{dna}\n" for name, dna in chromosomes.items()))
+    regions = [("chr2", 10, 45, "a", "+"), ("chr1", 100, 140, "b", "-"), ("chr1", 0, 30, "c", "+")]
+    regions += [("chr1", 110, 200, "d", "+"), ("chr2", 10, 45, "e", "-")]
+    bed = tmp_path / "x.bed"
+    bed.write_text("track name=x\n" + "".join(f"{c}\t{s}\t{e}\t{n}\t0\t{d}\n" for c, s, e, n, d in regions))
+    rows = run_predict(classifier_directory, bed, genome=genome, bedgraph=tmp_path / "x.bedgraph")
+    assert [row["id"] for row in rows] == ["a", "b", "c", "d", "d", "d", "d", "e"]
+    assert [row["start"] for row in rows if row["id"] == "d"] == ["110", "130", "150", "160"]
+    dna = [chromosomes[row["sequence"]][int(row["start"]) : int(row["end"])] for row in rows]
+    dna[1], dna[7] = reverse_complement(dna[1]), reverse_complement(dna[7])
+    np.testing.assert_allclose(
+        [float(row["probability_yes"]) for row in rows], expected(classifier_directory, dna), atol=1e-6
+    )
+    track = [line.split("\t") for line in (tmp_path / "x.bedgraph").read_text().splitlines()]
+    ends: dict[str, int] = {}
+    for name, start, end, _ in track:
+        assert int(start) >= ends.get(name, 0), "the segments of a track may not overlap"
+        ends[name] = int(end)
+
+
+def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path):
+    dna = [random_dna(40, seed) for seed in range(5)]
+    path = tmp_path / "x.tsv"
+    path.write_text("sequence\n" + "".join(f"{sequence}\n" for sequence in dna))
+    rows = run_predict(classifier_directory, path, both_strands=True, window=20, bedgraph=tmp_path / "track")
+    assert (tmp_path / "track").read_text() == "", "rows of a table lie nowhere"
+    forward = expected(classifier_directory, dna)
+    reverse = expected(classifier_directory, [reverse_complement(sequence) for sequence in dna])
+    assert not np.allclose(forward, reverse, atol=1e-4)
+    found = [float(row["probability_yes"]) for row in rows]
+    np.testing.assert_allclose(found, (forward + reverse) / 2, atol=1e-6)
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+
+
+# ----------------------------------------------------------------------------- errors
+
+
+def write_genome(folder: Path) -> Path:
+    (folder / "g.fa").write_text(">chr10\nACGTACGT\n")
+    return folder / "g.fa"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("chr1\t0\t5", r"x\.bed line 1: chr1 is not in .*g\.fa\. Did you mean chr10\?"),
+        ("chr10\t0\t50", r"x\.bed line 1: the region ends at 50, but chr10 has 8 bases"),
+        ("chr10\t5\t5", r"x\.bed line 1: the region ends at 5, before"),
+        ("chr10\t0\t5\nchr10 3 4", r"x\.bed line 2: chromosome, start and end"),
+    ],
+)
+def test_regions_that_cannot_be(classifier_directory, tmp_path, line, message):
+    (tmp_path / "x.bed").write_text(line + "\n")
+    with pytest.raises(InputError, match=message):
+        run_predict(classifier_directory, tmp_path / "x.bed", genome=write_genome(tmp_path))
+
+
+def test_requests_that_do_not_fit_together(classifier_directory, tmp_path):
+    genome = write_genome(tmp_path)
+    (tmp_path / "x.bed").write_text("chr10\t0\t5\n")
+    (tmp_path / "x.tsv").write_text("seq\nACGT\n")
+    with pytest.raises(InputError, match="needs --genome"):
+        run_predict(classifier_directory, tmp_path / "x.bed")
+    with pytest.raises(InputError, match="--genome goes with a BED file, but this is a fasta file"):
+        run_predict(classifier_directory, genome, genome=genome)
+    with pytest.raises(InputError, match="--bedgraph-label says which class"):
+        run_predict(classifier_directory, tmp_path / "x.tsv", bedgraph_label="yes")
+    with pytest.raises(InputError, match="the classifier knows no, yes"):
+        run_predict(classifier_directory, genome, bedgraph=tmp_path / "t", bedgraph_label="maybe")
+
+
+def test_damage_in_the_middle_leaves_nothing(repository, classifier_directory, tmp_path):
+    """The error shows after rows were written: neither file may appear."""
+    path = tmp_path / "x.fa"
+    path.write_text(">a\n" + random_dna(100, 1) + "\n>b\nACGU\n")
+    command = [sys.executable, repository / "scripts/predict.py", "--classifier", classifier_directory]
+    command += ["--input", path, "--output", tmp_path / "x.tsv", "--bedgraph", tmp_path / "x.bedgraph"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {path} line 4 (record b): 'U' is no nucleotide")
+    assert len(result.stderr.splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["x.fa"]

@@ -1,0 +1,273 @@
+"""Laws of the task splits: nothing in two splits, nothing twice, nothing lost without being counted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import prepare_task
+from dnalm.errors import InputError
+from dnalm.sequences import canonical, read_labelled_table, reverse_complement
+from dnalm.tasks import OVERLAP_BP, length_distribution, overlap_shares
+
+SPLITS = ("train", "validation", "test")
+
+
+@st.composite
+def tables(draw) -> list[tuple[str, str]]:
+    """Few and short sequences: duplicates, reverse complements, palindromes and conflicts are frequent."""
+    size = draw(st.integers(6, 40))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
+    rows = []
+    for _ in range(size):
+        seq = "".join(generator.choice(list("ACGTacgt"), generator.integers(2, 5)))
+        # The label follows from the molecule, but for some mistakes.
+        label = sum(canonical(seq).encode()) // 7 % 2
+        rows.append((seq, str(label if generator.random() < 0.9 else 1 - label)))
+    return rows
+
+
+def write(path: Path, rows) -> Path:
+    path.write_text("seq\tlabel\n" + "".join(f"{seq}\t{label}\n" for seq, label in rows))
+    return path
+
+
+def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict, dict]:
+    """Run the script's main; return the splits as lists of (seq, label), and the checks."""
+    outputs = {f"output_{name}": folder / f"out.{name}.tsv" for name in SPLITS}
+    prepare_task.main(
+        task="toy",
+        train=write(folder / "train.tsv", train),
+        test=write(folder / "test.tsv", test),
+        validation=write(folder / "validation.tsv", validation) if validation else None,
+        validation_fraction=options.get("fraction", 0.3),
+        seed=options.get("seed", 42),
+        drop_leaked=options.get("drop_leaked", True),
+        checks=folder / "checks.json",
+        **outputs,
+    )
+    splits = {
+        name: list(read_labelled_table(path)[["seq", "label"]].itertuples(index=False, name=None))
+        for name, path in zip(SPLITS, outputs.values(), strict=True)
+    }
+    return splits, json.loads((folder / "checks.json").read_text())
+
+
+def molecules(rows) -> set[str]:
+    return {canonical(seq) for seq, _ in rows}
+
+
+@settings(max_examples=150, deadline=None)
+@given(train=tables(), test=tables(), validation=st.none() | tables(), seed=st.integers(0, 3))
+def test_laws_of_the_splits(tmp_path_factory, train, test, validation, seed):
+    folder = tmp_path_factory.mktemp("task")
+    try:
+        splits, checks = prepare(folder, train, test, validation, seed=seed)
+    except InputError:
+        # Too little is left of these tables; nothing may be left of the outputs either.
+        assert not list(folder.glob("out.*")) and not (folder / "checks.json").exists()
+        return
+    # The test split is the test table, in upper case.
+    assert splits["test"] == [(seq.upper(), label) for seq, label in test]
+    # No molecule stands in two splits, or twice in a split that is trained on, or carries two labels.
+    kinds = {name: molecules(rows) for name, rows in splits.items()}
+    assert not kinds["train"] & kinds["test"]
+    assert not kinds["validation"] & kinds["test"]
+    assert not kinds["train"] & kinds["validation"]
+    given_labels = {}
+    for seq, label in train:
+        given_labels.setdefault(canonical(seq), set()).add(label)
+    for name in ("train", "validation"):
+        assert len(kinds[name]) == len(splits[name])
+    assert all(len(given_labels[molecule]) == 1 for molecule in kinds["train"])
+    # Every row that was read is accounted for.
+    for name, counts in checks["rows"].items():
+        if name == "test":
+            continue
+        gone = sum(n for key, n in counts.items() if key.startswith(("dropped_", "moved_")))
+        assert counts["read"] == counts["kept"] + gone
+        assert counts["kept"] == len(splits[name])
+    # Leaks are those of the tables as they came.
+    strands = {seq.upper() for seq, _ in train}
+    leaked = [seq for seq, _ in test if canonical(seq) in molecules(train)]
+    assert checks["leakage"]["test"]["count"] == len(leaked)
+    assert checks["leakage"]["test"]["exact"] == sum(seq.upper() in strands for seq in leaked)
+
+
+@settings(max_examples=50, deadline=None)
+@given(train=tables(), seed=st.integers(0, 3), turning=st.integers(0, 2**32))
+def test_the_choice_depends_on_content_only(tmp_path_factory, train, seed, turning):
+    """Other order of rows, other strands, other case: the same molecules for validation."""
+    folder = tmp_path_factory.mktemp("task")
+    test = [("AAAAAA", "0"), ("CCCCCC", "1")]
+    try:
+        splits, _ = prepare(folder, train, test, seed=seed)
+    except InputError:
+        return
+    generator = np.random.default_rng(turning)
+    views = (str, str.lower, reverse_complement)
+    turned = [
+        (views[generator.integers(3)](train[i][0]), train[i][1]) for i in generator.permutation(len(train))
+    ]
+    again, _ = prepare(folder, turned, test, seed=seed)
+    for name in SPLITS:
+        assert molecules(again[name]) == molecules(splits[name])
+
+
+def random_rows(n: int, seed: int, length: int = 40) -> list[tuple[str, str]]:
+    generator = np.random.default_rng(seed)
+    return [("".join(generator.choice(list("ACGT"), length)), str(i % 3 // 2)) for i in range(n)]
+
+
+def test_validation_is_stratified(tmp_path):
+    splits, checks = prepare(tmp_path, random_rows(300, 1), random_rows(60, 2), fraction=0.2)
+    assert checks["label_counts"] == {
+        "train": {"0": 160, "1": 80},
+        "validation": {"0": 40, "1": 20},
+        "test": {"0": 40, "1": 20},
+    }
+    other, _ = prepare(tmp_path, random_rows(300, 1), random_rows(60, 2), fraction=0.2, seed=7)
+    assert molecules(other["validation"]) != molecules(splits["validation"])
+
+
+def test_planted_leaks_are_found_dropped_and_told(tmp_path):
+    train, test = random_rows(100, 1), random_rows(40, 2)
+    test[3] = train[10]
+    test[5] = (reverse_complement(train[20][0]).lower(), "1")
+    splits, checks = prepare(tmp_path, train, test)
+    assert checks["leakage"]["test"]["first"] == [
+        {"id": "test_4", "training_id": "train_11", "strand": "same"},
+        {"id": "test_6", "training_id": "train_21", "strand": "opposite"},
+    ]
+    assert checks["rows"]["train"]["dropped_in_test"] == 2
+    assert len(splits["train"]) + len(splits["validation"]) == 98
+    assert checks["leakage"]["partial_overlap"]["test_sequences_sharing_half"] == 0
+    assert any("2 of 40 test sequences also occur in training" in line for line in checks["warnings"])
+
+    kept, checks = prepare(tmp_path, train, test, drop_leaked=False)
+    assert len(kept["train"]) + len(kept["validation"]) == 100
+    assert checks["leakage"]["test"]["count"] == 2
+    assert any("KEPT" in line for line in checks["warnings"])
+
+
+def test_shifted_windows_are_reported(tmp_path):
+    """A test window that is shifted by ten base pairs against a training window, on the other strand."""
+    locus = random_rows(1, 3, length=110)[0][0]
+    train = [*random_rows(50, 1, length=100), (locus[:100], "1")]
+    test = [*random_rows(20, 2, length=100), (reverse_complement(locus[10:]), "1")]
+    _, checks = prepare(tmp_path, train, test, fraction=0.02)
+    assert checks["leakage"]["test"]["count"] == 0
+    assert checks["leakage"]["partial_overlap"] == {
+        "word_bp": 32,
+        "test_sequences_sharing_any": 1,
+        "test_sequences_sharing_half": 1,
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_overlap_shares_against_the_plain_way(data):
+    locus = st.text("ACGTN", min_size=0, max_size=30).map(lambda s: (s + "ACGGTCATTG") * 4)
+    cut = st.tuples(locus, st.integers(0, 50)).map(lambda pair: pair[0][pair[1] :] + "A")
+    training, held_out = data.draw(st.lists(cut, max_size=4)), data.draw(st.lists(cut, max_size=4))
+
+    def words(sequence):
+        found = [sequence[i : i + OVERLAP_BP] for i in range(len(sequence) - OVERLAP_BP + 1)]
+        return [canonical(word) for word in found if not set(word) - set("ACGT")]
+
+    known = {word for sequence in training for word in words(sequence)}
+    expected = [np.mean([w in known for w in words(s)]) if words(s) else 0 for s in held_out]
+    if held_out:
+        assert np.allclose(overlap_shares(training, held_out, batch=2), expected)
+
+
+def test_lower_case_that_leaks_the_label_is_reported(tmp_path):
+    train = [(seq.lower() if label == "0" else seq, label) for seq, label in random_rows(90, 1)]
+    splits, checks = prepare(tmp_path, train, random_rows(30, 2))
+    assert checks["soft_masked"]["train"] == {"0": 1.0, "1": 0.0}
+    assert any("lower case tells the labels apart" in line for line in checks["warnings"])
+    assert all(seq.isupper() for seq, _ in splits["train"])
+
+
+def test_length_distribution_counts_everything():
+    lengths = [5, 5, 6, 40, 300]
+    import pandas as pd
+
+    found = length_distribution(pd.Series(["A" * n for n in lengths]))
+    assert (found["min"], found["median"], found["max"]) == (5, 6.0, 300)
+    assert sum(found["counts"]) == 5 and len(found["edges"]) == len(found["counts"]) + 1 <= 22
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "message"),
+    [
+        (
+            [("AC", "0"), ("GG", "0")],
+            [("AC", "0"), ("GG", "1")],
+            r"train.tsv: every sequence has the label '0'",
+        ),
+        (
+            [("AC", "0"), ("GG", "1")],
+            [("AC", "0"), ("GA", "2")],
+            r"test.tsv line 3: label '2' does not occur",
+        ),
+        (
+            [("AC", "0"), ("GG", "1")],
+            [("AC", "0"), ("GA", "0")],
+            r"test.tsv: every sequence has the label '0'",
+        ),
+        ([("AC", "0"), ("GG", "1")], [("AC", "0"), ("GG", "1")], r"task toy: after dropping"),
+        ([("AC", "0"), ("GT", "1")], [("AA", "0"), ("GG", "1")], r"task toy: after dropping"),
+    ],
+    ids=["one label", "unknown label", "one label to test", "all leaked", "all conflicting"],
+)
+def test_tasks_that_cannot_be_used(tmp_path, train, test, message):
+    with pytest.raises(InputError, match=message):
+        prepare(tmp_path, train, test)
+
+
+def run_script(repository: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    outputs = [f"--output-{name}={folder / f'out.{name}.tsv'}" for name in SPLITS]
+    script = [sys.executable, str(repository / "scripts" / "prepare_task.py"), "--task=toy", *outputs]
+    command = [*script, f"--checks={folder / 'checks.json'}", *flags]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
+    train = write(tmp_path / "train.tsv", [("ACGT", "0"), ("AXGT", "1")])
+    result = run_script(repository, tmp_path, f"--train={train}", f"--test={train}")
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"error: {train} line 3: 'X' at position 2 of the sequence is no DNA letter. "
+        "Only A C G T and IUPAC codes such as N."
+    ]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["train.tsv"]
+
+
+def test_real_tasks(real_data, tmp_path):
+    """Two public tasks, with what is known about their duplicates and leaks."""
+    known = {"tf_4": ("dropped_duplicates", 3789), "prom_300_tata": ("dropped_in_test", 3)}
+    for task, (key, least) in known.items():
+        folder = real_data / "tasks" / task
+        prepare_task.main(
+            task=task,
+            train=folder / "train.tsv",
+            test=folder / "test.tsv",
+            validation=folder / "dev.tsv",
+            validation_fraction=0.1,
+            seed=1,
+            drop_leaked=True,
+            checks=tmp_path / "checks.json",
+            **{f"output_{name}": tmp_path / f"{name}.tsv" for name in SPLITS},
+        )
+        checks = json.loads((tmp_path / "checks.json").read_text())
+        assert checks["rows"]["train"][key] >= least
+        assert checks["label_counts"]["test"] == {
+            label: int(n)
+            for label, n in read_labelled_table(folder / "test.tsv")["label"].value_counts().items()
+        }

@@ -1,0 +1,292 @@
+"""The report: the answer first, true to its inputs, complete in one file, honest about what is missing."""
+
+import html
+import json
+import logging
+import re
+import runpy
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = REPOSITORY / "scripts" / "report.py"
+sys.path.insert(0, str(REPOSITORY / "tests" / "fixtures"))
+
+import report_inputs  # noqa: E402  the fixtures' folder is put on the path above
+
+
+@pytest.fixture(scope="session")
+def flags(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    return report_inputs.make_inputs(tmp_path_factory.mktemp("report"))
+
+
+def make(flags: dict[str, list[str]], output: Path, *more: str) -> subprocess.CompletedProcess:
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        *report_inputs.as_arguments(flags),
+        "--output",
+        str(output),
+        *more,
+    ]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def page(flags: dict[str, list[str]], output: Path, *more: str) -> str:
+    """The report, made in this process: a new one would import pandas each time."""
+    logger = logging.getLogger("dnalm")
+    before = (logger.handlers[:], logger.level, logger.propagate)
+    command = [str(SCRIPT), *report_inputs.as_arguments(flags), "--output", str(output), *more]
+    try:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+            patch.setattr(sys, "argv", command)
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+    finally:
+        logger.handlers[:], logger.level, logger.propagate = before
+    assert end.value.code == 0
+    return output.read_text()
+
+
+@pytest.fixture(scope="session")
+def whole(flags, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("page")
+    more = ["--simulated", "--figures", str(folder / "figures"), "--summary", str(folder / "summary.tsv")]
+    return page(flags, folder / "report.html", *more)
+
+
+def text_of(page: str) -> str:
+    """What a reader sees, blanks made single."""
+    body = re.sub(r"<(style|svg).*?</\1>", " ", page, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+class Structure(HTMLParser):
+    """Checks that tags are balanced, and collects ids, links and sources."""
+
+    VOID = frozenset({"meta", "link", "br", "img", "hr", "input"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.headings: list[int] = []
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        if "id" in found:
+            self.ids.append(found["id"])
+        self.links += [found[name] for name in ("href", "src", "data", "action", "srcset") if name in found]
+        if re.fullmatch(r"h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open.pop() == tag, f"</{tag}> closes nothing"
+
+
+def test_the_answer_comes_first_with_interval_baselines_and_leaks(flags, whole):
+    metrics = json.loads(Path(flags["--metrics"][0]).read_text())
+    accuracy = metrics["metrics"]["accuracy"]
+    first = text_of(whole).split("Classification in detail")[0]
+    assert f"{accuracy['value']:.3f}" in first
+    assert f"95% interval {accuracy['low']:.3f} to {accuracy['high']:.3f}" in first
+    right = sum(metrics["confusion_matrix"][i][i] for i in range(2))
+    assert f"{right} of {metrics['n']} test sequences classified correctly" in first
+    assert "2 of 200 test sequences also stood in the training file" in first
+    assert "made-up" in first and "Simulated demo." in first
+    chart = re.search(r'aria-label="Test accuracy[^"]+"', whole)[0]
+    for name in ("demo pretrained, frozen", "demo untrained, frozen", "k-mer regression", "majority class"):
+        assert name in chart
+
+
+def test_the_leading_model_is_the_first_one_not_the_best_one(flags, whole):
+    """In these inputs full fine-tuning is better; the configuration names the frozen backbone first."""
+    values = [
+        json.loads(Path(path).read_text())["metrics"]["accuracy"]["value"] for path in flags["--metrics"]
+    ]
+    assert values[1] > values[0]
+    assert "Test accuracy of demo pretrained, frozen" in text_of(whole)
+
+
+def test_the_page_is_complete_and_asks_for_nothing(whole):
+    structure = Structure()
+    structure.feed(whole)
+    assert structure.open == []
+    assert len(structure.ids) == len(set(structure.ids))
+    assert all(link == "data:," or link[1:] in structure.ids for link in structure.links), structure.links
+    assert "<script" not in whole and "@import" not in whole
+    assert not re.search(r"url\((?!data:)", whole)
+    assert "default-src 'none'" in whole
+    assert structure.headings[0] == 1 and structure.headings.count(1) == 1
+    steps = [b - a for a, b in zip(structure.headings, structure.headings[1:], strict=False)]
+    assert max(steps) <= 1
+
+
+def test_nothing_is_undefined_or_infinite(whole):
+    text = text_of(whole)
+    for word in ("None", "nan", "NaN", "Undefined", "{{", "}}"):
+        assert not re.search(
+            rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z])", text.split("Words used here")[0]
+        ) or (word == "None" and "None of the" in text), word
+
+
+def test_every_chapter_of_the_issue_is_there(whole):
+    text = text_of(whole)
+    for what in (
+        "All metrics on the test split",
+        "Confusion matrices",
+        "Worst predictions of demo pretrained, frozen",
+        "Learning curve: demo",
+        "Fill in the gap: demo",
+        "Parameters of demo by part",
+        "Tokens per line: bpe",
+        "Checks of task enhancers",
+        "Which test sequences leaked",
+        "What the rules needed",
+        "Pretraining as it ran",
+        "The complete configuration",
+        "transformers",
+    ):
+        assert what in text, what
+
+
+def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):
+    import pandas as pd
+
+    table = pd.read_csv(flags["--predictions"][0], sep="\t", dtype={"id": str}).sort_values(
+        "loss", ascending=False
+    )
+    after = text_of(whole).split("Worst predictions of")[1]
+    places = [after.index(f"{name} ") for name in table["id"].head(5)]
+    assert places == sorted(places)
+    assert table["seq"].iloc[0] in after
+
+
+def test_figures_and_summary_are_written_beside(flags, tmp_path):
+    page(
+        flags,
+        tmp_path / "r.html",
+        "--figures",
+        str(tmp_path / "figures"),
+        "--summary",
+        str(tmp_path / "s.tsv"),
+    )
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert {"enhancers.accuracy.svg", "enhancers.roc.svg", "demo.learning_curve.svg"} <= names
+    rows = [line.split("\t") for line in (tmp_path / "s.tsv").read_text().splitlines()]
+    assert rows[0] == ["task", "predictor", "n", "accuracy", "low", "high"]
+    assert [row[1] for row in rows[1:]][:2] == [
+        "demo pretrained, frozen",
+        "demo pretrained, fine-tuned in full",
+    ]
+    assert len(rows) == 1 + len(flags["--metrics"])
+
+
+def test_the_same_inputs_give_the_same_bytes(flags, tmp_path):
+    assert page(flags, tmp_path / "a.html") == page(flags, tmp_path / "b.html")
+
+
+def test_several_classes(tmp_path):
+    text = text_of(page(report_inputs.make_inputs(tmp_path / "in", classes=3), tmp_path / "r.html"))
+    assert "Tell 3 classes of DNA sequences apart: 0, 1 and 2." in text
+    assert "are means over the classes" in text
+    assert "predicted 2" in text
+
+
+def test_several_tasks_begin_with_an_overview(flags, tmp_path):
+    both = dict(flags)
+    for flag in ("--metrics", "--curves", "--checks", "--comparisons", "--finetuning-summaries"):
+        copies = []
+        for i, path in enumerate(flags[flag]):
+            copy = json.loads(Path(path).read_text()) | {"task": "promoters"}
+            copies.append(str(tmp_path / f"{flag[2:]}.{i}.json"))
+            Path(copies[-1]).write_text(json.dumps(copy))
+        both[flag] = [*flags[flag], *copies]
+    for flag in ("--predictions", "--finetuning-logs"):
+        both[flag] = 2 * flags[flag]
+    written = page(both, tmp_path / "r.html")
+    text = text_of(written)
+    assert text.index("All tasks") < text.index("Task: enhancers") < text.index("Task: promoters")
+    structure = Structure()
+    structure.feed(written)
+    assert all(link == "data:," or link[1:] in structure.ids for link in structure.links)
+
+
+def test_without_tasks_the_language_model_leads(flags, tmp_path):
+    of_tasks = (
+        "--metrics",
+        "--predictions",
+        "--curves",
+        "--checks",
+        "--comparisons",
+        "--finetuning-summaries",
+    )
+    kept = {flag: values for flag, values in flags.items() if flag not in (*of_tasks, "--finetuning-logs")}
+    text = text_of(page(kept, tmp_path / "r.html"))
+    assert "Held-out perplexity" in text.split("Classification in detail")[0]
+    assert "No classification task is configured" in text
+
+
+def test_without_anything_the_page_still_says_so(tmp_path):
+    text = text_of(page({"--title": ["Empty"]}, tmp_path / "r.html"))
+    assert "No benchmark files are at hand." in text and "No training log is at hand." in text
+
+
+@pytest.mark.parametrize(
+    "missing", ["--comparisons", "--checks", "--curves", "--predictions", "--training-logs", "--settings"]
+)
+def test_one_missing_kind_of_input_is_survived(flags, missing, tmp_path):
+    page({flag: values for flag, values in flags.items() if flag != missing}, tmp_path / "r.html")
+
+
+def test_names_from_files_cannot_break_the_page(flags, tmp_path):
+    hostile = json.loads(Path(flags["--checks"][0]).read_text())
+    hostile["warnings"] = ["<script>alert(1)</script>"]
+    (tmp_path / "checks.json").write_text(json.dumps(hostile))
+    changed = flags | {
+        "--checks": [str(tmp_path / "checks.json")],
+        "--title": ["<img src=x onerror=alert(1)>"],
+    }
+    written = page(changed, tmp_path / "r.html")
+    assert "<script" not in written and "<img" not in written
+
+
+def test_benchmarks_can_be_a_folder(flags, tmp_path):
+    folder = str(Path(flags["--benchmarks"][-1]).parent)
+    text = text_of(page(flags | {"--benchmarks": [folder]}, tmp_path / "r.html"))
+    table = text.split("What the rules needed")[1]
+    assert "extract_windows 1 " in table and "finetune 2 " in table
+    assert "set-resources: extract_windows: mem_mb: 2000" in table
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "message"),
+    [
+        ("--metrics", "{not json", "bad.json line 1: not valid JSON"),
+        ("--training-logs", '{"event": "train"}\n{broken\n', "bad.json line 2: not valid JSON"),
+        ("--checks", None, "bad.json: no such file"),
+        ("--benchmarks", "a\tb\n1\t2\n", "bad.json: not a benchmark file"),
+    ],
+)
+def test_a_bad_input_is_named_in_one_line_and_leaves_nothing(flags, flag, content, message, tmp_path):
+    bad, output = tmp_path / "bad.json", tmp_path / "out" / "report.html"
+    if content is not None:
+        bad.write_text(content)
+    finished = make(flags | {flag: [str(bad), *flags[flag][1:]]}, output)
+    assert finished.returncode == 1
+    assert message in finished.stderr and finished.stderr.count("\n") == 1
+    assert not output.parent.exists() or not list(output.parent.iterdir())
+
+
+def test_lists_of_different_length_are_refused(flags, tmp_path):
+    finished = make(flags | {"--curves": flags["--curves"][:2]}, tmp_path / "r.html")
+    assert finished.returncode == 1 and "--curves has 2 files for 6 leading ones" in finished.stderr

@@ -1,0 +1,104 @@
+"""Sentences of the report never claim more than the intervals allow."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnalm.report import words
+
+
+def difference(value, low, high):
+    return {"value": value, "low": low, "high": high, "confidence": 0.95}
+
+
+def checks(count=0, exact=0, reverse=0, dropped=True, half=0):
+    return {
+        "leakage": {
+            "test": {"sequences": 100, "count": count, "exact": exact, "reverse_complement": reverse},
+            "dropped_from_training": dropped,
+            "partial_overlap": {"word_bp": 32, "test_sequences_sharing_half": half},
+        }
+    }
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1))
+def test_pretraining_helps_only_if_the_whole_interval_says_so(value, below, above):
+    low, high = value - below, value + above
+    (verdict,) = words.pretraining_verdicts({"frozen": difference(value, low, high)})
+    assert (verdict["head"] == "Pretraining helped.") == (low > 0)
+    assert (verdict["head"] == "Pretraining hurt.") == (high < 0)
+    assert verdict["status"] == ("good" if low > 0 else "bad" if high < 0 else "unsure")
+
+
+def test_ways_of_fine_tuning_with_one_answer_share_a_sentence():
+    helps, unclear = difference(0.1, 0.05, 0.15), difference(0.01, -0.02, 0.04)
+    assert len(words.pretraining_verdicts({"frozen": helps, "full": helps})) == 1
+    heads = [v["head"] for v in words.pretraining_verdicts({"frozen": unclear, "full": helps})]
+    assert heads == ["No effect of pretraining could be shown.", "Pretraining helped."]
+
+
+def test_nothing_measured_is_said_to_be_nothing_measured():
+    assert "not measured" in words.pretraining_verdicts({})[0]["head"]
+    assert words.baseline_verdict(None, None)["status"] == "unsure"
+    assert "not checked" in words.leak_verdict(None)["head"]
+
+
+def test_points_have_signs_and_intervals():
+    text = words.baseline_verdict(difference(-0.035, -0.09, 0.008), "k-mers")["text"]
+    assert text == "Accuracy against k-mers: −3.5 percentage points (95% interval −9.0 to +0.8)."
+
+
+def test_a_clean_test_set():
+    verdict = words.leak_verdict(checks())
+    assert verdict["status"] == "good" and "None of the 100 test sequences" in verdict["text"]
+
+
+def test_leaks_that_were_removed():
+    verdict = words.leak_verdict(checks(3, 2, 1))
+    assert verdict["status"] == "good"
+    assert "3 of 100 test sequences" in verdict["text"] and "dropped" in verdict["text"]
+
+
+def test_leaks_that_were_kept_are_bad_news():
+    verdict = words.leak_verdict(checks(3, 2, 1, dropped=False, half=3))
+    assert verdict["status"] == "bad" and "too good to be true" in verdict["text"]
+    # Whole leaks are not told a second time as partial ones.
+    assert "at least half" not in verdict["text"]
+
+
+def test_partial_overlap_is_a_warning():
+    verdict = words.leak_verdict(checks(half=7))
+    assert verdict["status"] == "warn" and "7 share at least half" in verdict["text"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "name"),
+    [
+        ({"name": "demo", "kind": "model", "backbone": "frozen"}, "demo pretrained, frozen"),
+        (
+            {"name": "demo-untrained", "kind": "untrained", "backbone": "full"},
+            "demo untrained, fine-tuned in full",
+        ),
+        ({"name": "kmer", "kind": "baseline", "backbone": None}, "k-mer regression"),
+    ],
+)
+def test_names_of_predictors(metrics, name):
+    assert words.predictor_name(metrics) == name
+
+
+@given(st.floats(1, 1e6), st.floats(0.1, 1e6))
+def test_suggested_resources_cover_what_was_needed(peak_mb, seconds):
+    assert words.suggested_memory_mb(peak_mb) >= 2 * peak_mb - 1e-3
+    assert words.suggested_runtime_min(seconds) * 60 >= 2 * seconds - 1e-3
+
+
+def test_small_words():
+    assert words.listing(["a", "b", "c"]) == "a, b and c"
+    assert (
+        words.count(1, "sequence") == "1 sequence"
+        and words.count(2000, "class", "classes") == "2,000 classes"
+    )
+    assert words.bases(12_100_000) == "12.1 Mb" and words.bases(950) == "950 bp"
+    assert words.rounded(43_861_504) == "43.9 million" and words.rounded(688_640) == "688,640"
+    assert words.estimate({"value": -0.02, "low": -0.1, "high": 0.05}) == "−0.020 (−0.100 to 0.050)"
+    assert words.signed(-0.02) == "−0.020" and words.number(150.0951) == "150.1"

@@ -1,0 +1,114 @@
+"""What jobs ask for grows with what they work on and with every attempt, and fits what was measured."""
+
+import inspect
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import resources as need
+
+ARCHITECTURES = {"course": 43_861_504}
+
+# One plausible call of every function of the module that returns an amount, by name; attempt comes last.
+CALLS = {
+    "genome_memory_mb": (),
+    "genome_runtime_min": (900.0,),
+    "tokenizer_memory_mb": (20_000, 1000),
+    "tokenizer_runtime_min": (20_000, 1000),
+    "tokens_memory_mb": (),
+    "tokens_runtime_min": (3000.0,),
+    "pretrain_memory_mb": (43_861_504, 1),
+    "model_memory_mb": (43_861_504, 5.0),
+    "finetune_memory_mb": (43_861_504, 5.0),
+    "model_runtime_min": (5.0, 43_861_504, 0),
+    "finetune_runtime_min": (5.0, 43_861_504, 5, 0),
+    "language_model_runtime_min": (2000, 1000, 43_861_504, 0),
+    "prediction_runtime_min": (5.0, 200, 100, 2, 43_861_504, 0),
+    "table_memory_mb": (5.0,),
+    "table_runtime_min": (5.0,),
+}
+
+
+def amounts() -> set[str]:
+    return {
+        name
+        for name, function in inspect.getmembers(need, inspect.isfunction)
+        if name.endswith(("_mb", "_min"))
+    }
+
+
+def test_every_amount_is_tested_here():
+    assert amounts() == set(CALLS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_attempt_asks_for_twice_as_much(name):
+    asked = [getattr(need, name)(*CALLS[name], attempt) for attempt in (1, 2, 3)]
+    assert all(isinstance(amount, int) for amount in asked)
+    assert asked[0] > 0
+    # Rounding down to whole MB and minutes costs at most one.
+    assert abs(asked[1] - 2 * asked[0]) <= 2
+    assert abs(asked[2] - 4 * asked[0]) <= 4
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if CALLS[name]])
+@given(factor=st.floats(min_value=1, max_value=1000))
+def test_a_larger_input_never_asks_for_less(name, factor):
+    first, *others = CALLS[name]
+    function = getattr(need, name)
+    assert function(first * factor, *others, 1) >= function(first, *others, 1)
+
+
+def test_an_empty_input_still_gets_enough_to_start():
+    """Sizes are 0 in a dry run, before the input exists."""
+    assert need.table_memory_mb(0, 1) >= 1000
+    assert need.model_runtime_min(0, 0, 0, 1) >= 10
+    assert need.model_memory_mb(0, 0, 1) >= need.FRAMEWORK_MB
+
+
+def test_parameters_are_estimated_within_three_percent(repository):
+    for name, exact in ARCHITECTURES.items():
+        estimate = need.parameters_of(str(repository / f"resources/architectures/{name}.json"))
+        assert estimate == pytest.approx(exact, rel=0.03)
+
+
+def test_an_unknown_checkpoint_is_taken_for_a_large_model():
+    assert need.parameters_of(None) > 300_000_000
+
+
+def test_a_larger_vocabulary_is_read_from_the_architecture(tmp_path):
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2}
+    small, large = tmp_path / "small.json", tmp_path / "large.json"
+    small.write_text(json.dumps(shape))
+    large.write_text(json.dumps(shape | {"vocab_size": 50_000}))
+    assert need.parameters_of(str(large)) > need.parameters_of(str(small))
+
+
+def test_memory_exceeds_what_was_measured():
+    # Host memory of BPE training, MB per million bases.
+    assert need.tokenizer_memory_mb(20_000, 1000, 1) > 53 * 20
+    # AdamW on the course's model: weights, gradients and two moments, twice while a checkpoint is written.
+    assert need.pretrain_memory_mb(43_861_504, 1, 1) > 2 * 16 * 43.9
+    # Every process holds its own copy.
+    assert need.pretrain_memory_mb(43_861_504, 8, 1) > 4 * need.pretrain_memory_mb(43_861_504, 1, 1) / 2
+
+
+def test_a_gpu_asks_for_less_time_than_the_cpu():
+    assert need.model_runtime_min(100, 43_861_504, 1, 1) < need.model_runtime_min(100, 43_861_504, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "generic_resource", "gpu", "gres"),
+    [
+        (0, None, 0, None),
+        (2, None, 2, None),
+        (0, "gpu", 0, None),
+        (2, "gpu", 0, "gpu:2"),
+        (1, "gpu:a100", 0, "gpu:a100:1"),
+    ],
+)
+def test_gpus_are_asked_for_in_one_way_only(gpus, generic_resource, gpu, gres):
+    assert need.gpu(gpus, generic_resource) == gpu
+    assert need.gres(gpus, generic_resource) == gres

@@ -1,0 +1,117 @@
+"""Reading tables of labelled sequences: every form a table may have, and every way it may be wrong."""
+
+import gzip
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnalm.errors import InputError
+from dnalm.sequences import (
+    IUPAC,
+    canonical,
+    read_labelled_table,
+    read_sequence_table,
+    reverse_complement,
+    sort_labels,
+    write_labelled_table,
+)
+
+
+@given(st.text(IUPAC + IUPAC.lower()))
+def test_a_molecule_has_two_strands(sequence):
+    assert reverse_complement(reverse_complement(sequence)) == sequence
+    assert canonical(reverse_complement(sequence)) == canonical(sequence) == canonical(sequence.lower())
+    assert canonical(sequence) in (sequence.upper(), reverse_complement(sequence.upper()))
+
+
+def test_reverse_complement_by_hand():
+    assert reverse_complement("AACGTn") == "nACGTT"
+    assert reverse_complement("RYKM") == "KMRY"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"seq\tlabel\nacgt\t1\nGGNN\t0\n",
+        b"seq,label\nacgt,1\nGGNN,0",
+        b"\xef\xbb\xbfSequence;Class\r\nacgt;1\r\nGGNN;0\r\n\r\n",
+        b'label,comment,SEQ\n"1","a, b",acgt\n0,,GGNN\n',
+        gzip.compress(b"seq\tlabel\nacgt\t1\nGGNN\t0\n"),
+    ],
+    ids=["tsv", "csv without last newline", "Excel", "quotes and other columns", "gzip"],
+)
+def test_every_form_of_table(tmp_path, content):
+    path = tmp_path / "table"
+    path.write_bytes(content)
+    table = read_labelled_table(path)
+    assert table.to_dict("list") == {"id": ["1", "2"], "seq": ["ACGT", "GGNN"], "label": ["1", "0"]}
+
+
+def test_labels_that_look_like_missing_values_are_labels(tmp_path):
+    path = tmp_path / "table.tsv"
+    path.write_text("id\tseq\tlabel\nnull\tAC\tNA\nnan\tGT\tNone\n")
+    table = read_labelled_table(path)
+    assert table["id"].tolist() == ["null", "nan"]
+    assert table["label"].tolist() == ["NA", "None"]
+
+
+def test_sequences_need_no_label(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("id,seq\na,acgt\n")
+    assert read_sequence_table(path).to_dict("list") == {"id": ["a"], "seq": ["ACGT"]}
+    with pytest.raises(InputError, match="no column 'label'"):
+        read_labelled_table(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"seq\tlabel\n", "no rows"),
+        (b"sequences\tlabel\nACGT\t1\n", "line 1: no column 'seq' or 'sequence'; found 'sequences', 'label'"),
+        (b"ACGT\t1\nACCC\t0\n", "line 1: no column"),
+        (b"seq\tsequence\tlabel\nA\tA\t1\n", "'seq' and 'sequence' all mean the seq"),
+        (b">a\nACGT\n", "FASTA"),
+        (b"PK\x03\x04rest", "Excel"),
+        (b"seq\tlabel\n\xff\xfe\t1\n", "not a text file"),
+        (b"seq\tlabel\nACGT\t1\nACGT\n", "line 3: 1 columns where the header has 2"),
+        (b"seq\tlabel\nACGT\t1\nACGT\t \n", "line 3: the label is empty"),
+        (b"seq\tlabel\n\n\n\t1\n", "line 4: the seq is empty"),
+        (b"seq\tlabel\nACGT\t1\nACEGT\t1\n", "line 3: 'E' at position 3 of the sequence is no DNA letter"),
+        (b"seq\tlabel\nACGU\t1\n", "line 2: 'U' at position 4 .* Write T instead of U"),
+        (b"seq\tlabel\nAC GT\t1\n", "line 2: ' ' at position 3"),
+        (b'seq,label\nACGT,"a\tb"\n', "line 2: the label contains a tab"),
+        (b'seq,label\nACGT,"a\n', "line 2: not a valid table"),
+        (b"id\tseq\tlabel\nx\tA\t1\ny\tC\t1\nx\tG\t0\n", "line 4: id 'x' occurs twice"),
+        (gzip.compress(b"seq\tlabel\n" + b"ACGT\t1\n" * 999)[:-20], "truncated"),
+    ],
+)
+def test_errors_name_the_line_and_the_remedy(tmp_path, content, message):
+    path = tmp_path / "bad.tsv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_labelled_table(path)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_and_directory(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_labelled_table(tmp_path / "absent.tsv")
+    with pytest.raises(InputError, match="directory"):
+        read_labelled_table(tmp_path)
+
+
+def test_written_tables_are_read_back(tmp_path):
+    source, copy = tmp_path / "a.csv", tmp_path / "b.tsv"
+    source.write_text('id,seq,label\na,acgt,"two, words"\nb,tt,0\n')
+    table = read_labelled_table(source)
+    write_labelled_table(copy, table)
+    assert copy.read_text() == "id\tseq\tlabel\na\tACGT\ttwo, words\nb\tTT\t0\n"
+    assert read_labelled_table(copy).equals(table)
+
+
+def test_class_order():
+    assert sort_labels(["10", "2", "2", "1"]) == ["1", "2", "10"]
+    assert sort_labels(["enhancer", "Other", "10"]) == ["10", "Other", "enhancer"]

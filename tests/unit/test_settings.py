@@ -1,0 +1,198 @@
+"""The configuration says what is wrong, where, and what was probably meant."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import config_docs
+import settings
+from settings import SettingsError, check_config, read_genomes, read_tasks
+
+
+@pytest.fixture
+def config(tmp_path) -> dict:
+    """The smallest configuration that is right."""
+    architecture = tmp_path / "small.json"
+    architecture.write_text("{}")
+    return {
+        "genomes": "genomes.tsv",
+        "tokenizers": {"bpe": {"train": None, "source": "owner/name"}},
+        "models": {
+            "small": {"tokenizer": "bpe", "architecture": str(architecture), "training": {"steps": 10}}
+        },
+    }
+
+
+def edited(config: dict, key: str, value) -> dict:
+    *path, last = key.split(".")
+    section = config
+    for name in path:
+        section = section.setdefault(name, {})
+    section[last] = value
+    return config
+
+
+def test_defaults_are_filled_in_at_every_depth(config):
+    checked = check_config(config, "config.yaml")
+    assert checked["windows"]["length"] == 1000
+    assert checked["models"]["small"]["masking"] == {
+        "probability": 0.5,
+        "mask_token": 0.8,
+        "random_token": 0.1,
+        "span_tokens": 1,
+    }
+    assert checked["simulation"] is None
+
+
+def test_a_section_whose_lines_are_commented_out_is_taken_for_empty(config):
+    assert check_config(edited(config, "windows", None), "c")["windows"]["stride"] == 1000
+
+
+@pytest.mark.parametrize("text, number", [("5e-4", 5e-4), ("1E-3", 1e-3), ("0.5", 0.5)])
+def test_numbers_may_be_written_as_people_write_them(config, text, number):
+    loaded = yaml.safe_load(f"learning_rate: {text}")["learning_rate"]
+    edited(config, "models.small.training.learning_rate", loaded)
+    assert check_config(config, "c")["models"]["small"]["training"]["learning_rate"] == number
+
+
+@pytest.mark.parametrize("text, number", [("1e4", 10000), (20.0, 20)])
+def test_whole_numbers_may_be_written_with_an_exponent(config, text, number):
+    value = check_config(edited(config, "windows.length", text), "c")["windows"]["length"]
+    assert value == number and isinstance(value, int)
+
+
+WRONG = [
+    ("windows.lenght", 5, "unknown key windows.lenght. Did you mean windows.length?"),
+    ("tokeniser", {}, "unknown key tokeniser. Did you mean tokenizers?"),
+    ("models.small.masking.probabilty", 0.5, "Did you mean models.small.masking.probability?"),
+    ("windows.length", "long", 'windows.length is "long", but must be a whole number'),
+    ("windows.length", 0.5, "windows.length is 0.5, but must be a whole number"),
+    ("windows.length", True, "windows.length is true, but must be a whole number"),
+    ("windows.length", 3, "windows.length is 3, but must be at least 10"),
+    ("models.small.masking.probability", 0, "must be greater than 0"),
+    ("models.small.masking.probability", 1.5, "must be at most 1"),
+    ("models.small.masking.probability", float("nan"), "must be a number"),
+    ("models.small.masking.random_token", 0.3, "add up to 1.1"),
+    ("models.small.training.schedule", "cosin", "Did you mean cosine? Use cosine, linear or constant_with_warmup"),
+    ("models.small.training.epochs", 3, "needs either 'steps' or 'epochs'"),
+    ("models.small.training", {}, "needs either 'steps' or 'epochs'"),
+    (
+        "models.small.tokenizer",
+        "bpee",
+        'models.small.tokenizer is "bpee", not under tokenizers. Did you mean bpe?',
+    ),
+    ("models.small.architecture", "none.json", "models.small.architecture: no such file: none.json"),
+    ("models.small.checkpoint", "owner/name", "needs either 'architecture' or 'checkpoint'"),
+    ("models", {}, "models is empty"),
+    ("models.a b", {"tokenizer": "bpe"}, "models.a b is not a usable name"),
+    ("models.x-untrained", {"tokenizer": "bpe"}, "taken by the baseline"),
+    ("tokenizers.bpe.train", {"vocabulary_size": 100}, "needs either 'source' or 'train'"),
+    ("tokenizers.bpe.source", "tokenizer.json", "no such file or directory: tokenizer.json"),
+    ("finetune.backbones", [], "finetune.backbones is an empty list"),
+    ("finetune.backbones", ["frozn"], 'finetune.backbones[0] is "frozn". Did you mean frozen?'),
+    ("finetune.backbones", ["full", "full"], "names an item twice"),
+    ("finetune.backbones", "frozen", "must be a list"),
+    ("predictions.x", {"input": "a.fa", "model": "smal", "task": "t"}, "Did you mean small?"),
+    ("windows.validation_block", 1000, None),
+    ("windows", {"length": 2000, "validation_block": 1500}, "shorter than a window"),
+]
+
+
+@pytest.mark.parametrize("key, value, message", WRONG, ids=[f"{k}={v}" for k, v, _ in WRONG])
+def test_what_is_wrong_is_named_with_key_value_and_nearest(config, key, value, message):
+    edited(config, key, value)
+    if message is None:
+        check_config(config, "my.yaml")
+        return
+    with pytest.raises(SettingsError) as error:
+        check_config(config, "my.yaml")
+    assert message in str(error.value)
+    assert str(error.value).startswith("my.yaml: ") and "\n" not in str(error.value)
+
+
+def test_a_missing_section_is_explained(config):
+    del config["genomes"]
+    with pytest.raises(SettingsError, match="lacks the key 'genomes': Sheet of genomes"):
+        check_config(config, "c")
+
+
+@pytest.fixture
+def sheet(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.fa").write_text(">a\nACGT\n")
+    (tmp_path / "empty.fa").touch()
+
+    def write(text: str) -> str:
+        Path("sheet.tsv").write_text(text)
+        return "sheet.tsv"
+
+    return write
+
+
+def test_a_genome_sheet_is_read_with_comments_blank_lines_and_windows_line_ends(sheet):
+    genomes = read_genomes(
+        sheet("\ufeff# mine\r\ngenome\tfasta\tvalidation\r\n\r\nx\ta.fa\tchr1, chr2\r\ny\ta.fa\r\n")
+    )
+    assert genomes["x"].validation == ("chr1", "chr2")
+    assert genomes["y"].validation == () and genomes["y"].sha256 is None
+
+
+SHEETS = [
+    ("", "the sheet is empty"),
+    ("genome\tfasta\n", "no row below the header"),
+    ("genome\tpath\nx\ta.fa\n", "row 1: unknown column 'path'"),
+    ("genome\tfast\nx\ta.fa\n", "unknown column 'fast'. Did you mean fasta?"),
+    ("genome fasta\nx a.fa\n", "Columns are separated by tabs"),
+    ("genome\nx\n", "row 1: the column 'fasta' is missing"),
+    ("genome\tfasta\nx\tb.fa\n", "row 2 (x), column fasta: FASTA not found: b.fa. Did you mean a.fa?"),
+    ("genome\tfasta\nx\tno/b.fa\n", "The folder no does not exist"),
+    ("genome\tfasta\nx\tempty.fa\n", "row 2 (x), column fasta: the file is empty"),
+    ("genome\tfasta\nx\ta.fa\nx\ta.fa\n", "row 3: 'x' stands in row 2 already"),
+    ("genome\tfasta\nx y\ta.fa\n", "row 2, column genome: 'x y' is not a usable name"),
+    ("genome\tfasta\nx\t\n", "row 2 (x): the column 'fasta' is empty"),
+    ("genome\tfasta\nx\ta.fa\tchr1\n", "row 2: 3 cells, but 2 columns"),
+    ("genome\tfasta\tsha256\nx\ta.fa\t12\n", "column sha256: '12' is not a SHA-256 checksum"),
+]
+
+
+@pytest.mark.parametrize("text, message", SHEETS, ids=[message for _, message in SHEETS])
+def test_a_wrong_sheet_is_named_by_row_and_column(sheet, text, message):
+    with pytest.raises(SettingsError) as error:
+        read_genomes(sheet(text))
+    assert message in str(error.value) and str(error.value).startswith("sheet.tsv")
+
+
+def test_files_that_the_workflow_makes_or_downloads_need_not_exist(sheet):
+    text = "genome\tfasta\nx\tresults/simulation/g.fa\ny\thttps://example.org/g.fa.gz\n"
+    assert set(read_genomes(sheet(text), made_by_workflow="results/simulation")) == {"x", "y"}
+
+
+def test_tasks_keep_files_and_checksums_by_split(sheet):
+    checksum = "a" * 64
+    tasks = read_tasks(sheet(f"task\ttrain\ttest\tsha256_test\nt\ta.fa\ta.fa\t{checksum}\n"))
+    assert tasks["t"].files == {"train": "a.fa", "test": "a.fa"} and tasks["t"].sha256 == {"test": checksum}
+    assert read_tasks(None) == {}
+
+
+def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    assert settings.is_hub_id("zhihan1996/DNABERT-2-117M")
+    assert not settings.is_hub_id("data/checkpoint")  # the folder exists: a path with a typing error
+    assert not settings.is_hub_id("models/tokenizer.json")
+
+
+def test_the_documentation_of_the_keys_is_that_of_the_schema(repository):
+    assert (repository / "config" / "README.md").read_text() == config_docs.documentation(), "run 'make docs'"
+
+
+def test_every_key_of_the_schema_is_described():
+    def undescribed(schema, key=""):
+        for name, part in schema.get("properties", {}).items():
+            if not part.get("description"):
+                yield f"{key}.{name}"
+            yield from undescribed(part, f"{key}.{name}")
+            yield from undescribed(part.get("additionalProperties") or {}, f"{key}.{name}.*")
+
+    assert list(undescribed(settings.load_schema())) == []

@@ -1,0 +1,329 @@
+"""Tokenizers, the token cache, and what their scripts promise."""
+
+import functools
+import json
+import pickle
+import random
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+import import_tokenizer
+import tokenize_windows
+import train_tokenizer
+from dnalm import tokens
+from dnalm.errors import InputError
+from dnalm.files import sha256_of_directory
+
+ROOT = Path(__file__).parents[2]
+DNABERT2 = ROOT.parent / "shared" / "data" / "tokenizer" / "dnabert2-tokenizer.json"
+
+
+def random_lines(count: int, length: int, seed: int = 1) -> list[str]:
+    letters = random.Random(seed)
+    return ["".join(letters.choices("ACGT", k=length)) for _ in range(count)]
+
+
+def train(directory: Path, windows: list[Path], **changes) -> Path:
+    options = {
+        "vocabulary_size": 64,
+        "sample_lines": 100,
+        "min_frequency": 2,
+        "seed": 42,
+        "n_policy": "unk",
+    }
+    summary = directory.with_suffix(".json")
+    train_tokenizer.main(windows=windows, output=directory, summary=summary, **{**options, **changes})
+    return directory
+
+
+def import_(source: Path, directory: Path, n_policy: str = "unk") -> Path:
+    summary = directory.with_suffix(".json")
+    import_tokenizer.main(source=source, n_policy=n_policy, output=directory, summary=summary)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("windows") / "toy.train.txt"
+    path.write_text("".join(f"{line}\n" for line in random_lines(40, 200)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, windows) -> dict[str, Path]:
+    """One tokenizer directory per N policy."""
+    base = tmp_path_factory.mktemp("tokenizers")
+    return {policy: train(base / policy, [windows], n_policy=policy) for policy in ("drop", "unk", "token")}
+
+
+# ----------------------------------------------------------------------------- vocabulary
+
+
+@pytest.mark.skipif(not DNABERT2.is_file(), reason="shared/data with DNABERT-2's tokenizer.json is absent")
+@pytest.mark.parametrize("policy", ["drop", "unk", "token"])
+def test_dnabert2_keeps_its_ids_and_ignores_case(tmp_path, policy):
+    import_(DNABERT2, tmp_path / "t", policy)
+    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    for sequence in ("AAATTTCCCGGGATCTATC", "aaatttcccgggatctatc", "AAAtttCCCGGGATCtATC"):
+        assert tokenizer(sequence)["input_ids"] == [1, 193, 1911, 1426, 16, 2]
+    assert len(tokenizer) == 4096 + (policy == "token")
+
+
+def test_trained_vocabulary_has_special_tokens_then_bases(trained):
+    for policy, directory in trained.items():
+        vocabulary = Tokenizer.from_file(str(directory / "tokenizer.json")).get_vocab()
+        by_id = sorted(vocabulary, key=vocabulary.get)
+        assert by_id[:9] == ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "A", "C", "G", "T"]
+        assert len(by_id) == 64
+        assert (by_id[-1] == "N") == (policy == "token")
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"), [("drop", []), ("unk", ["[UNK]", "[UNK]"]), ("token", ["N", "N"])]
+)
+def test_n_policy(trained, policy, expected):
+    tokenizer = tokens.load_tokenizer(trained[policy])
+    left, right = (tokenizer.tokenize(part) for part in ("ACGTTA", "GGATCA"))
+    for gap in ("NN", "nn", "Ry", "nK", "-*"):
+        assert tokenizer.tokenize(f"ACGTTA{gap}GGATCA") == left + expected + right
+
+
+def test_transformers_alone_gives_the_same_ids(trained):
+    from transformers import AutoTokenizer
+
+    for directory in trained.values():
+        theirs = AutoTokenizer.from_pretrained(directory)
+        sequences = ["ACGTNNacgtt", "GATTACA"]
+        ours = tokens.encode(tokens.load_tokenizer(directory), sequences)
+        assert [theirs(sequence)["input_ids"] for sequence in sequences] == [ids.tolist() for ids in ours]
+        assert set(theirs(sequences[0])) == {"input_ids", "attention_mask"}
+        assert theirs.decode(theirs("gattACA")["input_ids"], skip_special_tokens=True) == "GATTACA"
+        assert theirs.tokenize("ACG[MASK]ACG").count("[MASK]") == 1
+
+
+def test_training_repeats_exactly(tmp_path, windows):
+    def digest(place: str, **changes) -> str:
+        directory = train(tmp_path / place / "small", [windows], sample_lines=20, **changes)
+        summary = json.loads(directory.with_suffix(".json").read_text())
+        assert summary["tokenizer"] == "small" and summary["sha256"] == sha256_of_directory(directory)
+        return summary["sha256"]
+
+    assert digest("a") == digest("b") != digest("c", seed=43)
+
+
+def test_sample_is_bounded_and_covers_all_files(tmp_path):
+    paths = []
+    for index, count in enumerate((300, 100)):
+        paths.append(tmp_path / f"{index}.txt")
+        paths[-1].write_text("\n".join(random_lines(count, 50, index)))  # no line feed at the end
+    train(tmp_path / "t", paths, sample_lines=80)
+    sample = json.loads((tmp_path / "t" / "dna_tokenizer.json").read_text())["sample"]
+    assert [entry["lines"] for entry in sample["files"]] == [300, 100]
+    assert sum(entry["sampled"] for entry in sample["files"]) == sample["lines"] == 80
+    assert 40 <= sample["files"][0]["sampled"] <= 75  # 60 expected
+
+
+def test_no_merge_is_learnt_across_a_gap(tmp_path):
+    path = tmp_path / "w.txt"
+    path.write_text("AANCC\n" * 50)
+    train(tmp_path / "t", [path], vocabulary_size=30)
+    vocabulary = Tokenizer.from_file(str(tmp_path / "t" / "tokenizer.json")).get_vocab()
+    assert {"AA", "CC"} < set(vocabulary) and not any("AC" in token for token in vocabulary)
+
+
+def make_tokenizer(path: Path, specials: list[str], alphabet: str = "ACGT") -> Path:
+    tokenizer = Tokenizer(models.BPE(unk_token=specials[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(vocab_size=40, special_tokens=specials, initial_alphabet=list(alphabet))
+    tokenizer.train_from_iterator(random_lines(5, 100) if "T" in alphabet else ["ACGACG"], trainer)
+    tokenizer.save(str(path))
+    return path
+
+
+def test_import_understands_other_names_and_an_own_n(tmp_path):
+    path = make_tokenizer(tmp_path / "tokenizer.json", ["<unk>", "<s>", "</s>", "<pad>", "<mask>"], "ACGTN")
+    import_(tmp_path, tmp_path / "t")
+    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    ids = tokenizer("aNa")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "A", "<unk>", "A", "</s>"]
+    import_(path, tmp_path / "t", "token")
+    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    assert tokenizer.tokenize("aRNa") == ["A", "N", "N", "A"] and len(tokenizer) == 40
+
+
+@pytest.mark.parametrize(
+    ("specials", "alphabet", "message"),
+    [
+        (["[UNK]", "[CLS]", "[SEP]", "[PAD]"], "ACGT", r"no token for \[MASK\]"),
+        (["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"], "ACG", "lacks T"),
+    ],
+)
+def test_import_names_what_is_missing(tmp_path, specials, alphabet, message):
+    path = make_tokenizer(tmp_path / "tokenizer.json", specials, alphabet)
+    with pytest.raises(InputError, match=message):
+        import_(path, tmp_path / "t")
+    assert not (tmp_path / "t").exists()
+
+
+def test_import_refuses_word_pieces(tmp_path):
+    names = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "A", "C", "G", "T", "##A", "##C", "##G", "##T"]
+    vocabulary = {name: index for index, name in enumerate(names)}
+    Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(InputError, match="do not spell"):
+        import_(tmp_path, tmp_path / "t")
+
+
+# ----------------------------------------------------------------------------- encode, truncate
+
+
+@functools.cache
+def trained_tokenizer(directory: Path):
+    return tokens.load_tokenizer(directory)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text("ACGTacgtNnRK", max_size=80), max_size=5), st.none() | st.integers(3, 30))
+def test_encode_equals_transformers(trained, sequences, max_tokens):
+    tokenizer = trained_tokenizer(trained["unk"])
+    expected = [
+        tokenizer(sequence, truncation=max_tokens is not None, max_length=max_tokens)["input_ids"]
+        for sequence in sequences
+    ]
+    # A padded call leaves padding and truncation switched on in the backend.
+    tokenizer(["ACGT" * 30, "A"], padding=True, truncation=True, max_length=5)
+    found = tokens.encode(tokenizer, sequences, max_tokens)
+    assert [ids.tolist() for ids in found] == expected
+    assert all(ids.dtype == np.uint16 for ids in found)
+
+
+@given(st.lists(st.integers(5, 99), max_size=40), st.integers(3, 30))
+def test_truncate(middle, max_tokens):
+    ids = np.array([1, *middle, 2], np.uint16)
+    result = tokens.truncate(ids, max_tokens)
+    assert len(result) == min(len(ids), max_tokens)
+    assert result[0] == 1 and result[-1] == 2
+    assert result[:-1].tolist() == ids[: len(result) - 1].tolist()
+    assert tokens.truncate(ids, None) is ids
+
+
+# ----------------------------------------------------------------------------- token cache
+
+
+def tokenize(windows: Path, tokenizer: Path, output: Path, threads: int = 1) -> dict:
+    summary = output.with_suffix(".json")
+    tokenize_windows.main(
+        windows=windows,
+        tokenizer=tokenizer,
+        genome="toy",
+        split="train",
+        threads=threads,
+        output=output,
+        summary=summary,
+    )
+    return json.loads(summary.read_text())
+
+
+def test_cache_holds_what_transformers_would_give(tmp_path, trained, monkeypatch):
+    from datasets import load_from_disk
+
+    monkeypatch.setattr(tokenize_windows, "LINES_PER_BATCH", 7)  # several record batches
+    lines = [*random_lines(40, 100), "acgtn", "NNN", "A"]
+    path = tmp_path / "w.txt"
+    path.write_bytes("\r\n".join(lines).encode())
+    summary = tokenize(path, trained["unk"], tmp_path / "cache")
+    tokenizer = tokens.load_tokenizer(trained["unk"])
+    expected = [tokenizer(line)["input_ids"] for line in lines]
+
+    dataset = load_from_disk(str(tmp_path / "cache"))
+    assert dataset["input_ids"][:] == expected
+    assert dataset.features["input_ids"].feature.dtype == "uint16"
+
+    cache = tokens.load_tokens(tmp_path / "cache")
+    assert [ids.tolist() for ids in cache] == expected
+    assert cache.lengths.tolist() == [len(ids) for ids in expected] and cache.lengths.dtype == np.int32
+    assert [ids.tolist() for ids in pickle.loads(pickle.dumps(cache))] == expected
+    counts = np.bincount(np.concatenate(expected), minlength=64)
+    assert cache.counts(64).tolist() == counts.tolist()
+
+    assert summary["lines"] == len(lines) and summary["bases"] == sum(map(len, lines))
+    assert summary["tokens"] == sum(map(len, expected)) and summary["unknown_tokens"] == counts[0] == 4
+    assert sum(lines for _, lines in summary["tokens_per_line"]["histogram"]) == len(lines)
+    assert summary["tokens_per_line"]["median"] == int(np.median(cache.lengths))
+
+
+def test_several_caches_are_one_list(tmp_path, trained, windows):
+    tokenize(windows, trained["unk"], tmp_path / "a")
+    (tmp_path / "w.txt").write_text("ACGT\nGGG\n")
+    tokenize(tmp_path / "w.txt", trained["unk"], tmp_path / "b")
+    one = tokens.load_tokens(tmp_path / "a")
+    both = tokens.load_tokens(tmp_path / "a", tmp_path / "b")
+    assert len(both) == len(one) + 2
+    assert both.line(3).tolist() == one.line(3).tolist()
+    assert both.source(len(one) - 1) == (0, len(one) - 1) and both.source(len(one) + 1) == (1, 1)
+    with pytest.raises(IndexError):
+        both.line(len(both))
+
+
+def test_same_bytes_whatever_the_threads(tmp_path, trained, windows):
+    assert tokenize(windows, trained["unk"], tmp_path / "a") == tokenize(
+        windows, trained["unk"], tmp_path / "b", threads=2
+    )
+    assert sha256_of_directory(tmp_path / "a") == sha256_of_directory(tmp_path / "b")
+
+
+def test_wide_ids_for_wide_vocabularies(tmp_path):
+    tokens.write_tokens(tmp_path, [[np.array([1, 70_000, 2])]], vocabulary_size=70_001)
+    line = tokens.load_tokens(tmp_path).line(0)
+    assert line.dtype == np.int32 and line.tolist() == [1, 70_000, 2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"ACGT\n\nACGT\n", "line 2: empty line"),
+        (b">chr1\nACGT\n", "line 1: this is FASTA"),
+        (b"ACGT\nAC GT\n", "line 2: ' ' is no letter"),
+        (b"ACGT\n\x1f\x8b\n", "line 2:"),
+        (b"A" * 1_000_001 + b"\n", "line 1: longer than"),
+    ],
+)
+def test_malformed_windows(tmp_path, trained, content, message):
+    path = tmp_path / "w.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=re.escape(message)):
+        tokenize(path, trained["unk"], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists() and not (tmp_path / "cache.json").exists()
+
+
+def test_damaged_and_foreign_caches(tmp_path, trained, windows):
+    with pytest.raises(InputError, match="not a token cache"):
+        tokens.load_tokens(tmp_path)
+    tokenize(windows, trained["unk"], tmp_path / "cache")
+    data = tmp_path / "cache" / tokens.DATA_FILE
+    whole = data.read_bytes()
+    # Cut within a batch, and right behind the last one, where only the end mark is missing.
+    for missing in (500, 8):
+        data.write_bytes(whole[:-missing])
+        with pytest.raises(InputError, match="damaged"):
+            tokens.load_tokens(tmp_path / "cache")
+
+
+def test_command_line_error_is_one_line_and_leaves_nothing(tmp_path, trained):
+    (tmp_path / "w.txt").write_text("ACGT\nAC-GT\n")
+    command = [sys.executable, str(ROOT / "scripts" / "tokenize_windows.py")]
+    command += ["--windows", "w.txt", "--tokenizer", str(trained["unk"])]
+    result = subprocess.run(
+        [*command, "--output", "cache", "--summary", "s.json"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr == "error: w.txt line 2: '-' is no letter of a sequence. Only letters are allowed.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["w.txt"]

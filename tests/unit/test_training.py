@@ -1,0 +1,145 @@
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnalm.masking import EVALUATION
+from dnalm.training import (
+    Corpus,
+    Masking,
+    MicroBatches,
+    Share,
+    Vocabulary,
+    epoch_batches,
+    evaluate,
+    evaluation_lines,
+    pad,
+)
+
+VOCABULARY = Vocabulary(size=17, special_ids=(0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
+
+
+class Lines:
+    """Stands in for a token cache."""
+
+    def __init__(self, lengths, seed=0):
+        numbers = np.random.default_rng(seed)
+        self.lengths = np.array(lengths, dtype=np.int32)
+        self.lines = [np.concatenate([[1], numbers.integers(5, 17, n - 2), [2]]) for n in lengths]
+
+    def line(self, index):
+        return self.lines[index]
+
+
+def corpus(lengths, max_tokens=20, **settings):
+    return Corpus(Lines(lengths), VOCABULARY, Masking(**settings), max_tokens=max_tokens, seed=7)
+
+
+lengths_of_lines = st.lists(st.integers(3, 30), min_size=1, max_size=80)
+
+
+@given(lengths_of_lines, st.integers(1, 20), st.integers(0, 5))
+def test_an_epoch_has_every_line_once_but_for_a_remainder(lengths, batch_size, epoch):
+    batches = epoch_batches(np.array(lengths), batch_size, 7, epoch)
+    assert len(np.unique(batches)) == batches.size
+    assert batches.size == len(lengths) // min(batch_size, len(lengths)) * min(batch_size, len(lengths))
+    assert np.array_equal(batches, epoch_batches(np.array(lengths), batch_size, 7, epoch))
+
+
+def test_epochs_differ_and_lengths_stand_together():
+    lengths = np.random.default_rng(0).integers(195, 217, 5000)
+    one, two = (epoch_batches(lengths, 32, 7, epoch) for epoch in (0, 1))
+    assert not np.array_equal(one, two)
+    widths = lengths[one].max(axis=1, keepdims=True)
+    assert 1 - lengths[one].sum() / (widths * 32).sum() < 0.002
+    # Short batches do not come first: lengths say nothing about the place in the epoch.
+    assert abs(np.corrcoef(lengths[one].mean(axis=1), np.arange(len(one)))[0, 1]) < 0.3
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4))
+def test_processes_share_a_batch_without_rest(n, processes, pieces):
+    batch = np.arange(n)
+    parts = [
+        Share(n, processes, rank, pieces).lines(batch, piece)
+        for rank in range(processes)
+        for piece in range(pieces)
+    ]
+    assert sorted(np.concatenate(parts).tolist()) == batch.tolist()
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_micro_batches_hold_a_bounded_number_of_tokens():
+    share = Share.of(4096, processes=2, rank=0, max_tokens=250, micro_batch_size=None)
+    assert len(share.lines(np.arange(4096), 0)) * 250 <= 32768
+    assert Share.of(32, processes=1, rank=0, max_tokens=250, micro_batch_size=None).pieces == 1
+    assert Share.of(32, processes=2, rank=0, max_tokens=250, micro_batch_size=4).pieces == 4
+
+
+def test_a_line_is_masked_the_same_in_any_company():
+    data = corpus([6, 9, 12, 15, 25] * 4)
+    alone = data.micro_batch([4], 3, EVALUATION)
+    together = data.micro_batch([0, 4, 7], 3, EVALUATION)
+    assert torch.equal(alone["input_ids"][0], together["input_ids"][1])
+    assert torch.equal(alone["labels"][0], together["labels"][1])
+    assert alone["input_ids"].shape == (1, 20)
+    assert alone["input_ids"][0, -1] == VOCABULARY.sep_id
+
+
+def test_items_can_be_made_in_any_order():
+    data = corpus([5, 8, 11, 14] * 6)
+    items = MicroBatches(data, Share(4, pieces=2), steps=14)
+    assert len(items) == 28
+    forward = [items[i] for i in range(28)]
+    again = MicroBatches(data, Share(4, pieces=2), steps=14)
+    for i in reversed(range(28)):
+        assert all(torch.equal(forward[i][key], value) for key, value in again[i].items())
+    assert items.batch(6)[0] == 1 and items.batch(5)[0] == 0
+    assert items.tokens(0) == sum(
+        int((b.get("attention_mask", torch.ones_like(b["input_ids"]))).sum()) for b in forward[:2]
+    )
+
+
+def test_more_processes_than_lines_is_no_error():
+    items = MicroBatches(corpus([5, 6]), Share(8, processes=4, rank=3), steps=2)
+    assert (items[0]["labels"] == -100).all()
+
+
+def test_padding():
+    batch = pad(
+        [(np.array([1, 2]), np.array([-100, 2])), (np.array([1, 5, 2]), np.array([-100, 5, -100]))], 3, 4
+    )
+    assert batch["input_ids"].tolist() == [[1, 2, 3, 3], [1, 5, 2, 3]]
+    assert batch["labels"].tolist() == [[-100, 2, -100, -100], [-100, 5, -100, -100]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
+    assert "attention_mask" not in pad([(np.array([1, 2]), np.array([-100, 2]))], 3)
+
+
+def test_evaluation_lines_are_spread():
+    assert evaluation_lines(10, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evaluation_lines(3, 5).tolist() == [0, 1, 2]
+
+
+def test_evaluation_equals_the_plain_computation(tiny_model):
+    from transformers import ModernBertForMaskedLM
+
+    model = ModernBertForMaskedLM.from_pretrained(tiny_model)
+    data = corpus([5, 8, 11, 14, 18] * 4)
+    lines = evaluation_lines(20, 20)
+    result = evaluate(model, data, lines, Share(6), contextlib.nullcontext)
+    losses, correct = [], []
+    for line in lines:
+        batch = data.micro_batch([line], 0, EVALUATION)
+        with torch.no_grad():
+            logits = model.eval()(input_ids=batch["input_ids"]).logits
+        keep = batch["labels"] != -100
+        losses += torch.nn.functional.cross_entropy(
+            logits[keep], batch["labels"][keep], reduction="none"
+        ).tolist()
+        correct += (logits[keep].argmax(-1) == batch["labels"][keep]).tolist()
+    assert result["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert result["masked_accuracy"] == pytest.approx(np.mean(correct))
+    assert result["masked_tokens"] == len(losses)
+    assert result["perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)

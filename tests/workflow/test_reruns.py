@@ -1,0 +1,415 @@
+"""Law 2: after an edit exactly the steps that depend on it run again, judged by content.
+
+A copy of the repository is brought to a finished state once; a stand-in makes the outputs in place of the
+scripts, which takes seconds and leaves the same records as a real run. Each case copies that state to a new
+place (so that every case also tests a moved directory), edits it, and asks `snakemake -n` what it would do.
+"""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from dry_runs import DryRuns
+from workflow_jobs import REPOSITORY
+
+pytestmark = pytest.mark.slow
+
+COPIED = ("config", "envs", "resources", "scripts", "slurm", "workflow")
+
+# The rules downstream of a point of the chain.
+REPORT = {"report"}
+COMPARED = {"compare"} | REPORT
+CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED
+EMBEDDED = {"embed"} | CLASSIFIED
+MODELLED = {"evaluate_language_model"} | EMBEDDED
+TOKENIZED = {"pretrain"} | MODELLED
+WITH_TOKENIZER = {"tokenize_windows", "untrained_model"} | TOKENIZED
+CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
+PREPARED = {"prepare_task", "baseline", "evaluate_baseline"} | EMBEDDED
+# A changed configuration is shown by the report.
+SHOWN = {"write_configuration"} | REPORT
+
+CONFIG = {
+    "results": "results",
+    "genomes": "genomes.tsv",
+    "tasks": "tasks.tsv",
+    "simulation": {"seed": 1},
+    "tokenizers": {
+        "learned": {"train": {"vocabulary_size": 100, "sample_lines": 10}},
+        "given": {"source": "tokenizer.json"},
+    },
+    "models": {
+        "first": {
+            "tokenizer": "learned",
+            "architecture": "small.json",
+            "training": {"steps": 10},
+        },
+        "second": {
+            "tokenizer": "given",
+            "architecture": "other.json",
+            "training": {"steps": 10},
+        },
+    },
+    "finetune": {"backbones": ["frozen", "full"]},
+    "predictions": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
+}
+
+
+def build(folder: Path) -> None:
+    """A repository with two genomes, two tasks, two tokenizers and two models, ready to run."""
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "settings.yaml").write_text(yaml.safe_dump(CONFIG))
+    (folder / "genomes.tsv").write_text(
+        "genome\tfasta\nyeast\tyeast.fa\nsimulated\tresults/simulation/genome.fa.gz\n"
+    )
+    (folder / "tasks.tsv").write_text(
+        "task\ttrain\ttest\npromoters\tpromoters.train.tsv\tpromoters.test.tsv\n"
+        "enhancers\tresults/simulation/train.tsv\tresults/simulation/test.tsv\n"
+    )
+    (folder / "yeast.fa").write_text(">chrI\nACGT\n")
+    for split in ("train", "test"):
+        (folder / f"promoters.{split}.tsv").write_text("seq\tlabel\nACGT\t1\n")
+    (folder / "new.tsv").write_text("seq\nACGT\n")
+    (folder / "tokenizer.json").write_text("{}\n")
+    for name in ("small", "other"):
+        shutil.copy(REPOSITORY / "resources/architectures/demo.json", folder / f"{name}.json")
+    stand_in = Path(__file__).parents[1] / "support" / "stand_in.py"
+    for rules in (folder / "workflow" / "rules").glob("*.smk"):
+        text = rules.read_text()
+        rules.write_text(text.replace('"{RUN}/', f'"{{PYTHON}} {stand_in} {{output}} -- {{RUN}}/'))
+    # Time stamps as an old checkout has them.
+    for path in folder.rglob("*"):
+        os.utime(path, (1.7e9, 1.7e9))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "repository"
+    folder.mkdir()
+    build(folder)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--cores",
+            "2",
+            "--configfile",
+            "settings.yaml",
+            "--quiet",
+            "all",
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dry_runs():
+    with DryRuns() as server:
+        yield server
+
+
+@pytest.fixture
+def repository_copy(finished, tmp_path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "moved", symlinks=True))
+
+
+# ---- Edits ----
+
+
+def code(path: str) -> Callable[[Path], None]:
+    """Add a statement to a script or module."""
+    return lambda folder: _append(folder / path, "\nADDED_BY_A_TEST = 1\n")
+
+
+def comment(path: str) -> Callable[[Path], None]:
+    return lambda folder: _append(folder / path, "\n# A remark.\n")
+
+
+def text(path: str, new: str = "\nACGTACGT\n") -> Callable[[Path], None]:
+    return lambda folder: _append(folder / path, new)
+
+
+def setting(key: str, value: object) -> Callable[[Path], None]:
+    """Change one key of the configuration, given as `section.key`."""
+
+    def edit(folder: Path) -> None:
+        config = yaml.safe_load((folder / "settings.yaml").read_text())
+        *path, last = key.split(".")
+        section = config
+        for name in path:
+            section = section.setdefault(name, {})
+        assert section.get(last) != value
+        section[last] = value
+        (folder / "settings.yaml").write_text(yaml.safe_dump(config))
+
+    return edit
+
+
+def row(sheet: str, cells: str) -> Callable[[Path], None]:
+    return lambda folder: _append(folder / sheet, cells + "\n")
+
+
+def touch_all(*roots: str) -> Callable[[Path], None]:
+    """New time stamps in a random order, as `git clone` or `cp` give them."""
+
+    def edit(folder: Path) -> None:
+        paths = [p for root in roots for p in (folder / root).rglob("*") if p.is_file()] + [
+            folder / root for root in roots if (folder / root).is_file()
+        ]
+        assert paths
+        random.Random(1).shuffle(paths)
+        for number, path in enumerate(paths):
+            os.utime(path, (1.9e9 + number, 1.9e9 + number))
+
+    return edit
+
+
+def substitute(path: str, pattern: str, replacement: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        before = (folder / path).read_text()
+        after = re.sub(pattern, replacement, before, count=1)
+        assert after != before, f"{path} has nothing like {pattern}"
+        (folder / path).write_text(after)
+
+    return edit
+
+
+def architecture(path: str) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        shape = json.loads((folder / path).read_text())
+        shape["num_hidden_layers"] += 1
+        (folder / path).write_text(json.dumps(shape))
+
+    return edit
+
+
+def _append(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text)
+
+
+# ---- The table ----
+
+
+@dataclass
+class Case:
+    """An edit, the rules that run again, and for some of them which jobs (a part of their wildcards)."""
+
+    edit: Callable[[Path], None]
+    rules: set[str]
+    only: dict[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+
+
+CASES = {
+    # Nothing that counts.
+    "moved directory": Case(lambda folder: None, set()),
+    "touched scripts and workflow": Case(touch_all("scripts", "workflow", "envs", "config"), set()),
+    "touched inputs": Case(
+        touch_all("yeast.fa", "promoters.train.tsv", "tokenizer.json", "small.json", "settings.yaml"), set()
+    ),
+    "fresh checkout": Case(
+        touch_all(*COPIED, "yeast.fa", "promoters.train.tsv", "tokenizer.json", "small.json"), set()
+    ),
+    "touched intermediate results": Case(touch_all("results/windows", "results/tasks"), set()),
+    "comment in a script": Case(comment("scripts/pretrain.py"), set()),
+    "comment in a library module": Case(comment("scripts/dnalm/files.py"), set()),
+    "comment in an environment": Case(comment("envs/train.yaml"), set()),
+    "another environment": Case(substitute("envs/train.yaml", "numpy =.*", "numpy =1.0"), set()),
+    "comment in the configuration": Case(comment("settings.yaml"), set()),
+    "hours and GPUs": Case(
+        setting("resources", {"pretrain_gpus": 4, "pretrain_hours": 2, "gres": "gpu"}), set()
+    ),
+    "threads in the configuration": Case(setting("resources.pretrain_threads", 3), set()),
+    "threads in a rule": Case(substitute("workflow/rules/tokens.smk", r"threads: \d", "threads: 7"), set()),
+    "threads on the command line": Case(
+        lambda folder: None, set(), arguments=("--set-threads", "pretrain=3")
+    ),
+    "resources on the command line": Case(
+        lambda folder: None, set(), arguments=("--set-resources", "pretrain:mem_mb=99")
+    ),
+    "the Slurm profile": Case(
+        substitute("slurm/config.yaml", "retries: 3", "retries: 9"),
+        set(),
+        arguments=("--profile", "slurm", "--sdm", "env-modules"),
+    ),
+    "deployment by other means": Case(lambda folder: None, set(), arguments=("--sdm", "env-modules")),
+    # Code.
+    "script of the simulation": Case(
+        code("scripts/simulate_demo.py"), {"simulate_demo"} | CUT | PREPARED, {"extract_windows": "simulated"}
+    ),
+    "script of extract_windows": Case(code("scripts/extract_windows.py"), CUT),
+    "script of train_tokenizer": Case(
+        code("scripts/train_tokenizer.py"),
+        {"train_tokenizer"} | WITH_TOKENIZER,
+        {"pretrain": "first", "tokenize_windows": "learned"},
+    ),
+    "script of import_tokenizer": Case(
+        code("scripts/import_tokenizer.py"),
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
+        {"pretrain": "second", "tokenize_windows": "given"},
+    ),
+    "script of tokenize_windows": Case(code("scripts/tokenize_windows.py"), {"tokenize_windows"} | TOKENIZED),
+    # The untrained baseline takes its network and seeds from the same module.
+    "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED | {"untrained_model"}),
+    "script of untrained_model": Case(
+        code("scripts/untrained_model.py"),
+        ({"untrained_model"} | EMBEDDED) - {"predict"},
+        {"embed": "-untrained"},
+    ),
+    "script of evaluate_language_model": Case(
+        code("scripts/evaluate_language_model.py"), {"evaluate_language_model"} | REPORT
+    ),
+    "script of prepare_task": Case(code("scripts/prepare_task.py"), PREPARED),
+    "script of embed": Case(code("scripts/embed.py"), EMBEDDED, {"finetune": "frozen"}),
+    "script of finetune": Case(code("scripts/finetune.py"), CLASSIFIED),
+    "script of baseline": Case(code("scripts/baseline.py"), {"baseline", "evaluate_baseline"} | COMPARED),
+    "script of evaluate": Case(code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED),
+    "script of compare": Case(code("scripts/compare.py"), COMPARED),
+    "script of predict": Case(code("scripts/predict.py"), {"predict"}),
+    "script of report": Case(code("scripts/report.py"), REPORT),
+    "module of one rule": Case(code("scripts/dnalm/charts.py"), REPORT),
+    "module of several rules": Case(code("scripts/dnalm/masking.py"), TOKENIZED | {"untrained_model"}),
+    # Inputs.
+    "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
+    "one task's training file": Case(
+        text("promoters.train.tsv"), PREPARED, {"prepare_task": "promoters", "evaluate": "promoters"}
+    ),
+    "one task's test file": Case(
+        text("promoters.test.tsv"), PREPARED, {"prepare_task": "promoters", "embed": "promoters"}
+    ),
+    "tokenizer file": Case(
+        text("tokenizer.json"),
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
+        {"pretrain": "second", "tokenize_windows": "given"},
+    ),
+    "architecture": Case(
+        architecture("other.json"),
+        (TOKENIZED | {"untrained_model"}) - {"predict"},
+        {"pretrain": "second", "untrained_model": "second"},
+    ),
+    "sequences to predict": Case(text("new.tsv"), {"predict"}),
+    # Sheets.
+    "a new task": Case(
+        row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv"),
+        PREPARED - {"predict"},
+        {
+            "prepare_task": "third",
+            "embed": "third",
+            "finetune": "third",
+            "evaluate": "third",
+            "compare": "third",
+        },
+    ),
+    # The tokenizer that is given does not change, so its caches of the other genomes stay.
+    "a new genome": Case(
+        row("genomes.tsv", "mouse\tyeast.fa"), CUT, {"extract_windows": "mouse", "train_tokenizer": "learned"}
+    ),
+    "held-out sequences of a genome": Case(
+        substitute(
+            "genomes.tsv",
+            r"(?s).*",
+            "genome\tfasta\tvalidation\nyeast\tyeast.fa\tchrI\n"
+            "simulated\tresults/simulation/genome.fa.gz\t\n",
+        ),
+        CUT,
+        {"extract_windows": "yeast"},
+    ),
+    # Each section of the configuration.
+    "title": Case(setting("title", "Another"), SHOWN),
+    "simulation": Case(
+        setting("simulation.seed", 2),
+        {"simulate_demo"} | CUT | PREPARED | SHOWN,
+        {"extract_windows": "simulated"},
+    ),
+    "windows": Case(setting("windows.length", 500), CUT | SHOWN),
+    "tokenizers": Case(
+        setting("tokenizers.learned.train.vocabulary_size", 99),
+        {"train_tokenizer"} | WITH_TOKENIZER | SHOWN,
+        {"pretrain": "first"},
+    ),
+    "models: masking": Case(
+        setting("models.second.masking", {"probability": 0.3}),
+        (TOKENIZED | SHOWN) - {"predict"},
+        {"pretrain": "second"},
+    ),
+    "models: training": Case(
+        setting("models.first.training.steps", 11), TOKENIZED | SHOWN, {"pretrain": "first"}
+    ),
+    "models: max_tokens": Case(
+        setting("models.first.max_tokens", 99), TOKENIZED | {"untrained_model"} | SHOWN, {"pretrain": "first"}
+    ),
+    "language_model_evaluation": Case(
+        setting("language_model_evaluation.max_lines", 9), {"evaluate_language_model"} | SHOWN
+    ),
+    "task_preparation": Case(setting("task_preparation.drop_leaked", False), PREPARED | SHOWN),
+    "finetune: frozen": Case(
+        setting("finetune.frozen", {"epochs": 9}),
+        CLASSIFIED | SHOWN,
+        {"finetune": "frozen", "evaluate": "frozen"},
+    ),
+    "finetune: full": Case(
+        setting("finetune.full", {"epochs": 9}),
+        (CLASSIFIED | SHOWN) - {"predict"},
+        {"finetune": "full", "evaluate": "full"},
+    ),
+    "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
+    "baselines": Case(
+        setting("baselines.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
+    ),
+    "evaluation": Case(
+        setting("evaluation.bootstrap_samples", 123), {"evaluate", "evaluate_baseline"} | COMPARED | SHOWN
+    ),
+    "predictions": Case(setting("predictions.new.stride", 50), {"predict"} | SHOWN),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exactly_what_depends_on_an_edit_runs_again(name, repository_copy, dry_runs):
+    case = CASES[name]
+    case.edit(repository_copy)
+    jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml", *case.arguments)
+    jobs.pop("all", None)
+    assert set(jobs) == case.rules
+    for rule, part in case.only.items():
+        assert all(part in wildcards for wildcards in jobs[rule]), f"{rule}: {jobs[rule]}"
+
+
+def test_a_library_module_used_by_all_reruns_all(repository_copy, dry_runs):
+    code("scripts/dnalm/commandline.py")(repository_copy)
+    jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml")
+    assert set(jobs) >= CUT | PREPARED | REPORT | {"simulate_demo", "import_tokenizer"}
+
+
+def test_every_section_of_the_configuration_is_in_the_table():
+    schema = yaml.safe_load((REPOSITORY / "workflow/schemas/config.schema.yaml").read_text())
+    # Where results stand is another run; sheets are edited above; resources are among what does not count.
+    sections = set(schema["properties"]) - {"results", "genomes", "tasks", "resources"}
+    assert sections <= {name.split(":")[0] for name in CASES}
+
+
+def test_every_script_is_in_the_table():
+    scripts = {
+        name
+        for path in (REPOSITORY / "workflow/rules").glob("*.smk")
+        for name in re.findall(r"\{RUN\}/(\w+)\.py", path.read_text())
+    }
+    # Downloads are kept whatever happens to the script that made them.
+    scripts -= {"fetch", "fetch_hub", "simulate_demo"}
+    assert {f"script of {name}" for name in scripts} <= set(CASES)

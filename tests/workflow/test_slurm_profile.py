@@ -1,0 +1,100 @@
+"""What the profiles say exists: Snakemake itself ignores unknown keys and unknown rules without a word."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from snakemake.cli import get_argument_parser, parse_config
+from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
+from workflow_jobs import REPOSITORY, edited_profile
+
+PROFILE = REPOSITORY / "slurm" / "config.yaml"
+DEFAULT = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
+
+
+def known_options() -> set[str]:
+    """Every long option of `snakemake`, those of its plugins included, as profiles write them."""
+    parser = get_argument_parser()
+    return {o.removeprefix("--") for action in parser._actions for o in action.option_strings}
+
+
+def parsed(profile: dict, folder: Path):
+    """The profile as Snakemake's own parser reads it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(profile))
+    return get_argument_parser(profiles=[str(folder)]).parse_args([])
+
+
+def rules_of_the_workflow() -> set[str]:
+    text = "".join(path.read_text() for path in (REPOSITORY / "workflow").rglob("*.smk"))
+    return set(re.findall(r"(?m)^\s*rule (\w+):", text)) | {"all"}
+
+
+def as_committed() -> dict:
+    return yaml.safe_load(PROFILE.read_text())
+
+
+def as_edited() -> dict:
+    return edited_profile(PROFILE.read_text())
+
+
+@pytest.mark.parametrize("profile", [as_committed, as_edited, lambda: yaml.safe_load(DEFAULT.read_text())])
+def test_every_key_is_an_option_of_snakemake(profile):
+    assert set(profile()) <= known_options()
+
+
+@pytest.mark.parametrize("profile", [as_committed, as_edited])
+def test_every_value_is_accepted(profile, tmp_path):
+    settings = parsed(profile(), tmp_path / "profile")
+    slurm = ExecutorPluginRegistry().get_plugin("slurm").get_settings(settings)
+    assert slurm.status_command == "squeue"
+    assert slurm.requeue
+    # `jobs` is mandatory on a cluster, and a wait for ever begins where status attempts end.
+    assert settings.jobs >= 1
+    assert slurm.status_attempts / settings.max_status_checks_per_second >= 600
+    assert settings.retries >= 1
+    assert settings.latency_wait >= 60
+
+
+def test_every_rule_that_the_profile_names_exists():
+    profile = as_edited()
+    named = set(profile["set-resources"]) | set(profile.get("set-threads", {}))
+    assert named
+    assert named <= rules_of_the_workflow()
+
+
+def test_a_misspelt_rule_or_key_would_be_found():
+    assert "pretrian" not in rules_of_the_workflow()
+    assert "slurm-status-comand" not in known_options()
+
+
+def test_the_automatically_loaded_profile_does_not_wipe_a_site_s_resources():
+    keys = set(yaml.safe_load(DEFAULT.read_text()))
+    assert not keys & {"default-resources", "set-resources", "resources", "set-threads", "config", "executor"}
+    # Keys in both would be decided by the default profile, whatever the Slurm profile says.
+    assert not keys & set(as_edited())
+
+
+def test_the_workflow_s_settings_can_be_changed_from_the_profile(tmp_path):
+    from settings import load_schema
+
+    asked = parse_config(parsed(as_edited(), tmp_path / "profile").config)["resources"]
+    assert set(asked) <= set(load_schema()["properties"]["resources"]["properties"])
+    assert asked == {"pretrain_gpus": "4", "gres": "gpu"}
+
+
+def test_every_line_has_its_reason_above_it():
+    lines = PROFILE.read_text().splitlines()
+    for above, line in itertools.pairwise(lines):
+        if re.match(r"[a-z]", line):
+            assert above.startswith("#") or re.match(r"[a-z-]+: ", above), f"no reason above: {line}"
+
+
+def test_the_literal_name_finds_the_profile(monkeypatch):
+    from snakemake.cli import get_profile_dir
+
+    monkeypatch.chdir(REPOSITORY)
+    _, found = get_profile_dir("slurm")
+    assert Path(found).resolve() == PROFILE.resolve()

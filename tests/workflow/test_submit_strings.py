@@ -1,0 +1,164 @@
+"""What the Slurm plugin would hand to sbatch for every rule, also where a site's defaults get in the way."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
+from workflow_jobs import REPOSITORY, workflow_jobs
+
+# Defaults that real sites have, each of which silently beats a rule's threads or mem_mb.
+SITE_DEFAULTS = ["slurm_partition=main", "cpus_per_task=1", "mem_mb_per_cpu=500", "tasks=1", "runtime=30"]
+GPU_RULES = {"pretrain", "embed", "evaluate", "evaluate_language_model", "predict"}
+LOCAL_RULES = {
+    "all",
+    "fetch_genome",
+    "fetch_task",
+    "fetch_tokenizer",
+    "fetch_checkpoint",
+    "write_configuration",
+}
+PARAMETERS = {
+    "run_uuid": "dna-modernbert_1",
+    "slurm_logfile": "log",
+    "comment_str": "rule",
+    "account": "",
+    "partition": "",
+    "workdir": ".",
+}
+
+
+@pytest.fixture(scope="module")
+def configfile(tmp_path_factory):
+    """A configuration whose first run has a job of every rule."""
+    folder = tmp_path_factory.mktemp("every_rule")
+    config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
+    (folder / "genomes.tsv").write_text(
+        f"genome\tfasta\nsimulated\t{folder}/results/simulation/genome.fa.gz\n"
+        "human\thttps://example.org/hg38.fa.gz\n"
+    )
+    (folder / "tasks.tsv").write_text(
+        f"task\ttrain\ttest\nenhancers\t{folder}/results/simulation/train.tsv\t"
+        f"{folder}/results/simulation/test.tsv\nfar\thttps://example.org/a.tsv\thttps://example.org/b.tsv\n"
+    )
+    (folder / "new.tsv").write_text("seq\nACGT\n")
+    name = next(iter(config["models"]))
+    config |= {
+        "results": f"{folder}/results",
+        "genomes": f"{folder}/genomes.tsv",
+        "tasks": f"{folder}/tasks.tsv",
+        "predictions": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
+    }
+    config["tokenizers"]["given"] = {"source": "owner/tokenizer"}
+    config["models"]["continued"] = config["models"][name] | {
+        "architecture": None,
+        "checkpoint": "owner/model",
+        "tokenizer": "given",
+    }
+    config["finetune"]["backbones"] = ["frozen", "full"]
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def submit_strings(jobs) -> dict[str, list[str]]:
+    """sbatch's options by rule; finetune is told apart by backbone."""
+    commands = {}
+    settings = SimpleNamespace(requeue=True, no_requeue=False, qos=None, reservation=None)
+    for job in jobs:
+        if job.rule.name not in LOCAL_RULES:
+            command = get_submit_command(job, PARAMETERS, settings) + set_gres_string(job)
+            name = "_".join(
+                [job.rule.name, *([job.wildcards.backbone] if job.rule.name == "finetune" else [])]
+            )
+            commands.setdefault(name, []).append(command)
+    return commands
+
+
+@pytest.fixture(scope="module")
+def plain(configfile):
+    return submit_strings(workflow_jobs(configfile))
+
+
+@pytest.fixture(scope="module")
+def with_site_defaults(configfile):
+    return submit_strings(workflow_jobs(configfile, default_resources=SITE_DEFAULTS))
+
+
+def option(command: str, name: str) -> str | None:
+    found = re.search(rf"{name}[= ](\S+)", command)
+    return found and found.group(1)
+
+
+def test_every_rule_that_runs_on_the_cluster_is_looked_at(plain):
+    text = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    rules = set(re.findall(r"(?m)^\s*rule (\w+):", text)) - LOCAL_RULES
+    assert {name.removesuffix("_frozen").removesuffix("_full") for name in plain} == rules
+
+
+def test_every_job_says_how_long_and_how_large_it_is(plain):
+    for name, commands in plain.items():
+        for command in commands:
+            assert int(option(command, "-t")) >= 5, name
+            assert int(option(command, "--mem")) >= 500, name
+            assert int(option(command, "--cpus-per-task")) >= 1, name
+
+
+def test_jobs_that_use_gpus_ask_for_them_and_others_do_not(plain):
+    with_gpu = {name for name, commands in plain.items() if any("--gpus" in c for c in commands)}
+    assert with_gpu == GPU_RULES | {"finetune_full"}
+    assert not any("--gres" in command for commands in plain.values() for command in commands)
+    for name in with_gpu:
+        for command in plain[name]:
+            assert option(command, "--gpus") == "1"
+            assert option(command, "--nodes") == "1"
+
+
+def test_a_site_s_defaults_do_not_replace_what_gpu_rules_ask_for(plain, with_site_defaults):
+    for name in GPU_RULES | {"finetune_full", "finetune_frozen"}:
+        for before, after in zip(sorted(plain[name]), sorted(with_site_defaults[name]), strict=True):
+            for asked in ("--cpus-per-task", "--mem", "--nodes", "--gpus", "-t"):
+                assert option(after, asked) == option(before, asked), f"{name}: {after}"
+            assert "--ntasks-per-gpu" not in after
+            assert "--mem-per-cpu" not in after
+
+
+def test_several_gpus_are_one_setting(configfile):
+    command = submit_strings(
+        workflow_jobs(configfile, config={"resources": {"pretrain_gpus": "4", "pretrain_threads": "16"}})
+    )["pretrain"][0]
+    assert option(command, "--gpus") == "4"
+    assert option(command, "--nodes") == "1"
+    assert option(command, "--cpus-per-task") == "16"
+
+
+def test_a_cluster_that_knows_only_gres_is_one_setting(configfile):
+    commands = submit_strings(workflow_jobs(configfile, config={"resources": {"gres": "gpu:a100"}}))
+    for name in GPU_RULES | {"finetune_full"}:
+        assert all(option(command, "--gres") == "gpu:a100:1" for command in commands[name])
+    assert not any("--gpus" in command for group in commands.values() for command in group)
+    assert not any("--gres" in command for command in commands["finetune_frozen"])
+
+
+def test_without_gpus_the_same_rules_ask_for_none(configfile):
+    none = {"pretrain_gpus": "0", "embed_gpus": "0", "finetune_gpus": "0"}
+    commands = submit_strings(workflow_jobs(configfile, config={"resources": none}))
+    assert not any("gpu" in command for group in commands.values() for command in group)
+
+
+def test_the_partition_of_the_profile_s_example_reaches_the_right_jobs(configfile):
+    from workflow_jobs import edited_profile
+
+    profile = edited_profile((REPOSITORY / "slurm/config.yaml").read_text())
+    jobs = workflow_jobs(
+        configfile,
+        default_resources=[f"{k}={v}" for k, v in profile["default-resources"].items()],
+        set_resources={
+            rule: [f"{k}={v}" for k, v in block.items()] for rule, block in profile["set-resources"].items()
+        },
+    )
+    for job in jobs:
+        if job.rule.name not in LOCAL_RULES:
+            assert job.resources.slurm_partition == ("gpu" if job.resources.get("gpu") else "cpu"), job

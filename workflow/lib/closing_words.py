@@ -1,0 +1,25 @@
+"""Say where the report is and what came out: the last lines a person reads after `make run`."""
+
+import json
+import sys
+from pathlib import Path
+
+
+def closing_words(results: Path) -> str:
+    """The closing lines for the results in this folder."""
+    lines = []
+    for path in sorted((results / "evaluation").glob("*.comparison.json")):
+        comparison = json.loads(path.read_text())
+        model = next(p for p in comparison["predictors"] if p["predictor"] == comparison["reference"])
+        accuracy = model["metrics"]["accuracy"]
+        lines.append(
+            f"Test accuracy on {comparison['task']}: {accuracy['value']:.3f} "
+            f"(95% interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, "
+            f"{comparison['n']} sequences, {comparison['reference']})"
+        )
+    lines.append(f"Report: {results / 'report.html'}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(closing_words(Path(sys.argv[1])))

@@ -1,0 +1,137 @@
+"""How much memory and time the rules ask for, as functions of what they work on and of the attempt.
+
+All sizes in MB (10^6 bytes), all times in minutes. The constants were measured on the course preset and
+rounded up generously: a job that waits a little longer is better than one that is killed.
+"""
+
+import json
+from pathlib import Path
+
+# PyTorch with Transformers loaded, before any model.
+FRAMEWORK_MB = 2000
+# AdamW in fp32: weight, gradient and two moments, four bytes each.
+TRAINING_BYTES_PER_PARAMETER = 16
+
+
+def parameters_of(architecture: str | None, vocabulary_size: int = 4096) -> int:
+    """Number of parameters of a ModernBERT, estimated from its architecture file.
+
+    A checkpoint (no architecture file at hand) is taken for a ModernBERT-large, 400 million.
+    """
+    if architecture is None:
+        return 400_000_000
+    shape = json.loads(Path(architecture).read_text())
+    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
+    layer = 4 * hidden * hidden + 3 * hidden * inner + 2 * hidden
+    return (
+        shape["num_hidden_layers"] * layer
+        + shape.get("vocab_size", vocabulary_size) * hidden
+        + hidden * hidden
+    )
+
+
+def scaled(amount: float, attempt: int) -> int:
+    """Double with every attempt, so that a job killed for memory or time fits the next time."""
+    return int(amount * 2 ** (attempt - 1))
+
+
+def gpu(gpus: int, generic_resource: str | None) -> int:
+    """What a job asks for by Slurm's --gpus."""
+    return 0 if generic_resource else gpus
+
+
+def gres(gpus: int, generic_resource: str | None) -> str | None:
+    """What a job asks for by Slurm's --gres, on clusters that do not know --gpus."""
+    return f"{generic_resource}:{gpus}" if generic_resource and gpus else None
+
+
+def genome_memory_mb(attempt: int) -> int:
+    """Windows are cut from a stream; memory does not depend on the genome."""
+    return scaled(1000, attempt)
+
+
+def genome_runtime_min(input_mb: float, attempt: int) -> int:
+    """Reading a genome: at least 5 MB of input per second, gzip included."""
+    return scaled(10 + input_mb / (5 * 60), attempt)
+
+
+def tokenizer_memory_mb(sample_lines: int, window_length: int, attempt: int) -> int:
+    """BPE training holds every line as one word: 53 bytes per base were measured, 80 are asked for."""
+    return scaled(1500 + 80e-6 * sample_lines * window_length, attempt)
+
+
+def tokenizer_runtime_min(sample_lines: int, window_length: int, attempt: int) -> int:
+    """BPE training: 1.6 s per Mb were measured, 10 s are asked for."""
+    return scaled(10 + 10 / 60 * sample_lines * window_length / 1e6, attempt)
+
+
+def tokens_memory_mb(attempt: int) -> int:
+    """Lines are encoded in bounded batches and written as they come."""
+    return scaled(3000, attempt)
+
+
+def tokens_runtime_min(input_mb: float, attempt: int) -> int:
+    """Encoding: at least 1 Mb per second."""
+    return scaled(10 + input_mb / 60, attempt)
+
+
+def pretrain_memory_mb(parameters: int, gpus: int, attempt: int) -> int:
+    """Host memory: every process holds the state once, and a second copy while it writes a checkpoint."""
+    state = parameters * TRAINING_BYTES_PER_PARAMETER / 1e6
+    return scaled(max(1, gpus) * (FRAMEWORK_MB + 2 * state) + 4000, attempt)
+
+
+def model_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
+    """Embedding or evaluating: the weights, the activations of a batch, the table and its features."""
+    return scaled(FRAMEWORK_MB + 4000 + 8e-6 * parameters + 20 * table_mb, attempt)
+
+
+def finetune_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
+    """Full fine-tuning holds what pretraining holds."""
+    return scaled(
+        FRAMEWORK_MB + 6000 + 2e-6 * TRAINING_BYTES_PER_PARAMETER * parameters + 20 * table_mb, attempt
+    )
+
+
+def model_runtime_min(sequence_mb: float, parameters: int, gpus: int, attempt: int) -> int:
+    """One pass of the model over `sequence_mb` million bases, each base in about a fifth of a token.
+
+    A CPU core computes 50 GFLOP/s or more; two FLOP per parameter and token make 8 s per million bases and
+    million parameters, and 20 are asked for. The slowest GPUs in use are 100 times faster.
+    """
+    seconds_per_mb = parameters / 1e6 * (0.2 if gpus else 20)
+    return scaled(20 + sequence_mb * seconds_per_mb / 60, attempt)
+
+
+def language_model_runtime_min(
+    lines: int, window_length: int, parameters: int, gpus: int, attempt: int
+) -> int:
+    """Judging a language model: one masked pass over held-out lines, and the floors."""
+    return model_runtime_min(lines * window_length / 1e6, parameters, gpus, attempt) + scaled(20, attempt)
+
+
+def prediction_runtime_min(
+    input_mb: float, window: int, stride: int, strands: int, parameters: int, gpus: int, attempt: int
+) -> int:
+    """Predicting new sequences: overlapping windows and a second strand multiply the bases.
+
+    The form of the input is not known here. A compressed FASTA holds four bases per byte, a BED file about
+    ten per byte with windows of 200 bp; four are taken, and later attempts take more.
+    """
+    bases_mb = 4 * input_mb * max(1, window / stride) * strands
+    return model_runtime_min(bases_mb, parameters, gpus, attempt)
+
+
+def finetune_runtime_min(table_mb: float, parameters: int, epochs: int, gpus: int, attempt: int) -> int:
+    """An epoch of full fine-tuning costs about three passes."""
+    return scaled(20 + 3 * epochs * (model_runtime_min(table_mb, parameters, gpus, 1) - 20), attempt)
+
+
+def table_memory_mb(table_mb: float, attempt: int) -> int:
+    """Tables of sequences in pandas, and their k-mer counts."""
+    return scaled(2000 + 200 * table_mb, attempt)
+
+
+def table_runtime_min(table_mb: float, attempt: int) -> int:
+    """Preparing a task or fitting a baseline."""
+    return scaled(20 + 2 * table_mb, attempt)

@@ -1,0 +1,41 @@
+# One forward pass per sequence: CLS, mean and max vectors. Any split can be asked for by its path; the
+# chain itself never embeds the test split.
+
+
+rule embed:
+    input:
+        model="<results>/models/{model}.json",
+        model_directory=ancient("<results>/models/{model}"),
+        sequences="<results>/tasks/{task}/{split}.tsv",
+    output:
+        "<results>/embeddings/{model}/{task}.{split}.npz",
+    log:
+        "<logs>/embed/{model}/{task}.{split}.log",
+    benchmark:
+        "<benchmarks>/embed/{model}/{task}.{split}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=need.gpu(EMBED_GPUS, GRES),
+        gres=need.gres(EMBED_GPUS, GRES),
+        devices=EMBED_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, input, attempt: need.model_memory_mb(
+            parameters(wildcards), size_mb([input.sequences]), attempt
+        ),
+        runtime=lambda wildcards, input, attempt: need.model_runtime_min(
+            size_mb([input.sequences]), parameters(wildcards), EMBED_GPUS, attempt
+        ),
+    params:
+        code=code_digest("embed"),
+        flags=flags({"max_tokens": config["finetune"]["max_tokens"]}),
+    message:
+        "Embedding {wildcards.task}, {wildcards.split} split, with model {wildcards.model}"
+    shell:
+        "{RUN}/embed.py --log {log:q} --name {wildcards.model} --task {wildcards.task} {ALLOW_CPU}"
+        " --gpus {resources.devices} --split {wildcards.split} --model {input.model_directory:q}"
+        " --sequences {input.sequences:q} {params.flags} --output {output:q}"

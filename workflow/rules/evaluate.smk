@@ -1,0 +1,134 @@
+# The only rules that read the test split for more than a check for leaks.
+
+
+def kind_of(model):
+    return "untrained" if model.endswith(UNTRAINED) else "model"
+
+
+def evaluations(task):
+    """Folders with metrics.json, predictions.tsv and curves.json: the leading classifier first."""
+    models = expand(
+        "<results>/evaluation/{model}/{task}/{backbone}",
+        backbone=BACKBONES,
+        model=[*MODELS, *UNTRAINED_MODELS],
+        task=task,
+    )
+    return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+
+
+def evaluation_files(file, task):
+    return [f"{folder}/{file}" for folder in evaluations(task)]
+
+
+rule evaluate:
+    input:
+        classifier="<results>/classifiers/{model}/{task}/{backbone}.json",
+        classifier_directory=ancient("<results>/classifiers/{model}/{task}/{backbone}"),
+        test="<results>/tasks/{task}/test.tsv",
+    output:
+        metrics="<results>/evaluation/{model}/{task}/{backbone}/metrics.json",
+        predictions=report(
+            "<results>/evaluation/{model}/{task}/{backbone}/predictions.tsv",
+            category="Classification",
+            subcategory="{task}",
+            labels={"model": "{model}", "backbone": "{backbone}", "what": "predictions"},
+            caption="../report/predictions.rst",
+        ),
+        curves="<results>/evaluation/{model}/{task}/{backbone}/curves.json",
+    log:
+        "<logs>/evaluate/{model}/{task}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/evaluate/{model}/{task}/{backbone}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=need.gpu(EMBED_GPUS, GRES),
+        gres=need.gres(EMBED_GPUS, GRES),
+        devices=EMBED_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, input, attempt: need.model_memory_mb(
+            parameters(wildcards), size_mb([input.test]), attempt
+        ),
+        runtime=lambda wildcards, input, attempt: need.model_runtime_min(
+            size_mb([input.test]), parameters(wildcards), EMBED_GPUS, attempt
+        ),
+    params:
+        code=code_digest("evaluate"),
+        kind=lambda wildcards: kind_of(wildcards.model),
+        flags=flags(config["evaluation"]),
+    message:
+        "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
+    shell:
+        "{RUN}/evaluate.py --log {log:q} --kind {params.kind} --name {wildcards.model} {ALLOW_CPU}"
+        " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
+        " --predictor {input.classifier_directory:q} --test {input.test:q} {params.flags}"
+        " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
+
+
+rule evaluate_baseline:
+    input:
+        baseline="<results>/baselines/{baseline}/{task}.json",
+        baseline_directory=ancient("<results>/baselines/{baseline}/{task}"),
+        test="<results>/tasks/{task}/test.tsv",
+    output:
+        metrics="<results>/evaluation/{baseline}/{task}/metrics.json",
+        predictions="<results>/evaluation/{baseline}/{task}/predictions.tsv",
+        curves="<results>/evaluation/{baseline}/{task}/curves.json",
+    log:
+        "<logs>/evaluate_baseline/{baseline}/{task}.log",
+    benchmark:
+        "<benchmarks>/evaluate_baseline/{baseline}/{task}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+    params:
+        code=code_digest("evaluate"),
+        flags=flags(config["evaluation"]),
+    message:
+        "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
+    shell:
+        "{RUN}/evaluate.py --log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
+        " --predictor {input.baseline_directory:q} --test {input.test:q} {params.flags}"
+        " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
+
+
+rule compare:
+    input:
+        metrics=lambda wildcards: evaluation_files("metrics.json", wildcards.task),
+        predictions=lambda wildcards: evaluation_files("predictions.tsv", wildcards.task),
+    output:
+        table=report(
+            "<results>/evaluation/{task}.comparison.tsv",
+            category="Classification",
+            subcategory="{task}",
+            labels={"what": "comparison with baselines"},
+            caption="../report/comparison.rst",
+        ),
+        words="<results>/evaluation/{task}.comparison.json",
+    log:
+        "<logs>/compare/{task}.log",
+    benchmark:
+        "<benchmarks>/compare/{task}.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+    params:
+        code=code_digest("compare"),
+        reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
+        flags=flags(config["evaluation"]),
+    message:
+        "Comparing all predictors of {wildcards.task}"
+    shell:
+        "{RUN}/compare.py --log {log:q} --task {wildcards.task} --reference {params.reference} {params.flags}"
+        " --metrics {input.metrics:q} --predictions {input.predictions:q}"
+        " --output {output.table:q} --output-json {output.words:q}"

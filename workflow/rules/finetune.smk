@@ -1,0 +1,68 @@
+# The classifier: its head on a frozen backbone, or every weight.
+
+
+def features(wildcards):
+    """Embeddings for the frozen backbone; full fine-tuning computes its own."""
+    if wildcards.backbone == "full":
+        return {}
+    return {split: f"<results>/embeddings/{wildcards.model}/{wildcards.task}.{split}.npz" for split in SPLITS}
+
+
+def finetune_gpus(wildcards):
+    return config["resources"]["finetune_gpus"] if wildcards.backbone == "full" else 0
+
+
+rule finetune:
+    input:
+        unpack(features),
+        model="<results>/models/{model}.json",
+        model_directory=ancient("<results>/models/{model}"),
+        train_sequences="<results>/tasks/{task}/train.tsv",
+        validation_sequences="<results>/tasks/{task}/validation.tsv",
+    output:
+        directory=directory("<results>/classifiers/{model}/{task}/{backbone}"),
+        summary="<results>/classifiers/{model}/{task}/{backbone}.json",
+    log:
+        "<logs>/finetune/{model}/{task}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/finetune/{model}/{task}/{backbone}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: need.gpu(finetune_gpus(wildcards), GRES),
+        gres=lambda wildcards: need.gres(finetune_gpus(wildcards), GRES),
+        devices=finetune_gpus,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, input, attempt: need.finetune_memory_mb(
+            parameters(wildcards), size_mb([input.train_sequences]), attempt
+        ),
+        runtime=lambda wildcards, input, attempt: need.finetune_runtime_min(
+            size_mb([input.train_sequences]),
+            parameters(wildcards),
+            config["finetune"][wildcards.backbone]["epochs"] if wildcards.backbone == "full" else 1,
+            finetune_gpus(wildcards),
+            attempt,
+        ),
+    params:
+        code=code_digest("finetune"),
+        embeddings=lambda wildcards, input: flags(
+            {f"{split}_embeddings": input.get(split) for split in SPLITS}
+        ),
+        checkpoints=lambda wildcards: (
+            f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune" if wildcards.backbone == "full" else ""
+        ),
+        flags=lambda wildcards: flags(
+            config["finetune"][wildcards.backbone]
+            | {key: config["finetune"][key] for key in ("pooling", "max_tokens", "seed")}
+        ),
+    message:
+        "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"
+    shell:
+        "{RUN}/finetune.py --log {log:q} --name {wildcards.model} --task {wildcards.task} {ALLOW_CPU}"
+        " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
+        " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
+        " {params.embeddings} {params.checkpoints} {params.flags} --output {output.directory:q} --summary {output.summary:q}"

@@ -1,0 +1,61 @@
+# New sequences, classified.
+
+
+def asked(wildcards):
+    return config["predictions"][wildcards.name]
+
+
+def prediction_classifier(wildcards):
+    return "<results>/classifiers/{model}/{task}/{backbone}".format(**asked(wildcards))
+
+
+def predicting_parameters(wildcards):
+    return need.parameters_of(model_settings(asked(wildcards)["model"])["architecture"])
+
+
+rule predict:
+    input:
+        sequences=lambda wildcards: asked(wildcards)["input"],
+        genome=lambda wildcards: asked(wildcards)["genome"] or [],
+        classifier=lambda wildcards: f"{prediction_classifier(wildcards)}.json",
+        classifier_directory=lambda wildcards: ancient(prediction_classifier(wildcards)),
+    output:
+        table="<results>/predictions/{name}.tsv",
+        bedgraph="<results>/predictions/{name}.bedgraph",
+    log:
+        "<logs>/predict/{name}.log",
+    benchmark:
+        "<benchmarks>/predict/{name}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    resources:
+        gpu=need.gpu(EMBED_GPUS, GRES),
+        gres=need.gres(EMBED_GPUS, GRES),
+        devices=EMBED_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, attempt: need.model_memory_mb(predicting_parameters(wildcards), 0, attempt),
+        runtime=lambda wildcards, input, attempt: need.prediction_runtime_min(
+            size_mb([input.sequences]),
+            asked(wildcards)["window"],
+            asked(wildcards)["stride"],
+            1 + asked(wildcards)["both_strands"],
+            predicting_parameters(wildcards),
+            EMBED_GPUS,
+            attempt,
+        ),
+    params:
+        code=code_digest("predict"),
+        genome=lambda wildcards, input: flags({"genome": list(input.get("genome", []))}),
+        flags=lambda wildcards: flags(
+            {key: asked(wildcards)[key] for key in ("window", "stride", "both_strands")}
+        ),
+    message:
+        "Classifying new sequences: {wildcards.name}"
+    shell:
+        "{RUN}/predict.py --log {log:q} {ALLOW_CPU} --gpus {resources.devices}"
+        " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
+        " {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}"

@@ -1,0 +1,172 @@
+# Masked-language-model pretraining, the same model untrained, and how well the model knows its genome.
+# A directory is read as `ancient` and its summary, which holds the checksum of its content, beside it: so
+# Snakemake judges directories by content too.
+
+
+def tokens(split, wildcards):
+    tokenizer = model_settings(wildcards.model)["tokenizer"]
+    return expand(
+        "<results>/tokens/{tokenizer}/{genome}.{split}", tokenizer=tokenizer, genome=GENOMES, split=split
+    )
+
+
+def token_summaries(split, wildcards):
+    return [f"{folder}.json" for folder in tokens(split, wildcards)]
+
+
+def tokenizer_of(wildcards):
+    return f"<results>/tokenizers/{model_settings(wildcards.model)['tokenizer']}"
+
+
+def start_of(wildcards):
+    """The architecture file or the checkpoint that a model starts from."""
+    settings = model_settings(wildcards.model)
+    if settings["architecture"]:
+        return settings["architecture"]
+    if is_hub_id(settings["checkpoint"]):
+        return f"resources/downloads/checkpoints/{wildcards.model.removesuffix(UNTRAINED)}"
+    return settings["checkpoint"]
+
+
+def start_flag(wildcards):
+    return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
+
+
+rule pretrain:
+    input:
+        start=start_of,
+        tokenizer=lambda wildcards: f"{tokenizer_of(wildcards)}.json",
+        tokenizer_directory=lambda wildcards: ancient(tokenizer_of(wildcards)),
+        train=lambda wildcards: token_summaries("train", wildcards),
+        train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
+        validation=lambda wildcards: token_summaries("validation", wildcards),
+        validation_directories=lambda wildcards: ancient(tokens("validation", wildcards)),
+    output:
+        directory=directory("<results>/models/{model}"),
+        summary="<results>/models/{model}.json",
+        telemetry="<results>/telemetry/pretrain/{model}.json",
+    log:
+        "<logs>/pretrain/{model}.log",
+    benchmark:
+        "<benchmarks>/pretrain/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, MODELS)),
+    conda:
+        "../../envs/train.yaml"
+    threads: config["resources"]["pretrain_threads"]
+    resources:
+        gpu=need.gpu(PRETRAIN_GPUS, GRES),
+        gres=need.gres(PRETRAIN_GPUS, GRES),
+        devices=PRETRAIN_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, attempt: need.pretrain_memory_mb(
+            parameters(wildcards), PRETRAIN_GPUS, attempt
+        ),
+        runtime=int(60 * config["resources"]["pretrain_hours"]),
+    params:
+        code=code_digest("pretrain"),
+        start=start_flag,
+        max_tokens=lambda wildcards: MODELS[wildcards.model]["max_tokens"],
+        masking=lambda wildcards: flags(MODELS[wildcards.model]["masking"], "masking_"),
+        training=lambda wildcards: flags(MODELS[wildcards.model]["training"], "training_"),
+    message:
+        "Pretraining model {wildcards.model} (log: {log})"
+    shell:
+        "{RUN}/pretrain.py --log {log:q} --model {wildcards.model} --gpus {resources.devices} {ALLOW_CPU}"
+        " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
+        " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
+        " --max-tokens {params.max_tokens} {params.masking} {params.training}"
+        " --checkpoints {CHECKPOINTS:q}/{wildcards.model}"
+        " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}"
+
+
+rule untrained_model:
+    input:
+        start=start_of,
+        tokenizer=lambda wildcards: f"{tokenizer_of(wildcards)}.json",
+        tokenizer_directory=lambda wildcards: ancient(tokenizer_of(wildcards)),
+    output:
+        directory=directory("<results>/models/{model}"),
+        summary="<results>/models/{model}.json",
+    log:
+        "<logs>/untrained_model/{model}.log",
+    benchmark:
+        "<benchmarks>/untrained_model/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, UNTRAINED_MODELS)) or "none",
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
+        runtime=15,
+    params:
+        code=code_digest("untrained_model"),
+        start=start_flag,
+        seed=lambda wildcards: model_settings(wildcards.model)["training"]["seed"],
+    message:
+        "Drawing the untrained baseline {wildcards.model}"
+    shell:
+        "{RUN}/untrained_model.py --log {log:q} --model {wildcards.model} {params.start} {input.start:q}"
+        " --tokenizer {input.tokenizer_directory:q} --seed {params.seed}"
+        " --output {output.directory:q} --summary {output.summary:q}"
+
+
+rule evaluate_language_model:
+    input:
+        model="<results>/models/{model}.json",
+        model_directory=ancient("<results>/models/{model}"),
+        train=lambda wildcards: token_summaries("train", wildcards),
+        train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
+        validation=lambda wildcards: token_summaries("validation", wildcards),
+        validation_directories=lambda wildcards: ancient(tokens("validation", wildcards)),
+    output:
+        metrics="<results>/models/{model}.perplexity.json",
+        sequence_loss="<results>/models/{model}.sequence_loss.tsv",
+        fill_mask=report(
+            "<results>/models/{model}.fill_mask.tsv",
+            category="Language model",
+            labels={"model": "{model}", "what": "fill-mask examples"},
+            caption="../report/fill_mask.rst",
+        ),
+    log:
+        "<logs>/evaluate_language_model/{model}.log",
+    benchmark:
+        "<benchmarks>/evaluate_language_model/{model}.tsv"
+    wildcard_constraints:
+        model="|".join(map(re.escape, MODELS)),
+    conda:
+        "../../envs/train.yaml"
+    threads: 2
+    resources:
+        gpu=need.gpu(EMBED_GPUS, GRES),
+        gres=need.gres(EMBED_GPUS, GRES),
+        devices=EMBED_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
+        runtime=lambda wildcards, attempt: need.language_model_runtime_min(
+            config["language_model_evaluation"]["max_lines"],
+            config["windows"]["length"],
+            parameters(wildcards),
+            EMBED_GPUS,
+            attempt,
+        ),
+    params:
+        code=code_digest("evaluate_language_model"),
+        flags=lambda wildcards: flags(
+            config["language_model_evaluation"] | {"max_tokens": MODELS[wildcards.model]["max_tokens"]}
+        ),
+    message:
+        "Judging language model {wildcards.model} on held-out lines"
+    shell:
+        "{RUN}/evaluate_language_model.py --log {log:q} --name {wildcards.model} {ALLOW_CPU}"
+        " --gpus {resources.devices} --model {input.model_directory:q}"
+        " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
+        " {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
+        " --fill-mask {output.fill_mask:q}"

@@ -1,0 +1,120 @@
+# Everything that was measured, on one self-contained page.
+
+
+localrules:
+    write_configuration,
+
+
+rule write_configuration:
+    output:
+        "<results>/configuration.json",
+    params:
+        # Resources say how a result is computed, not what it is.
+        configuration=json.dumps({k: v for k, v in config.items() if k != "resources"}, indent=2),
+    message:
+        "Recording the configuration"
+    shell:
+        "printf '%s\\n' {params.configuration:q} > {output:q}"
+
+
+def of_models(pattern):
+    return expand(pattern, model=MODELS)
+
+
+def beside(summaries, log):
+    """Logs lie in the directories whose summaries are the inputs; Snakemake cannot declare a file in a
+    directory that is itself an output."""
+    return [f"{summary.removesuffix('.json')}/{log}" for summary in summaries]
+
+
+def of_evaluations(file):
+    return [path for task in TASKS for path in evaluation_files(file, task)]
+
+
+rule report:
+    input:
+        settings="<results>/configuration.json",
+        windows_stats=expand("<results>/windows/{genome}.stats.json", genome=GENOMES),
+        tokenizers=expand(
+            "<results>/tokenizers/{tokenizer}.json",
+            tokenizer=sorted({m["tokenizer"] for m in MODELS.values()}),
+        ),
+        tokens=[
+            f"<results>/tokens/{tokenizer}/{genome}.{split}.json"
+            for tokenizer in sorted({m["tokenizer"] for m in MODELS.values()})
+            for genome in GENOMES
+            for split in SPLITS
+        ],
+        training_summaries=of_models("<results>/models/{model}.json"),
+        model_directories=ancient(of_models("<results>/models/{model}")),
+        telemetry=ancient(of_models("<results>/telemetry/pretrain/{model}.json")),
+        language_models=of_models("<results>/models/{model}.perplexity.json"),
+        fill_mask=of_models("<results>/models/{model}.fill_mask.tsv"),
+        sequence_loss=of_models("<results>/models/{model}.sequence_loss.tsv"),
+        checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
+        finetuning_summaries=expand(
+            "<results>/classifiers/{model}/{task}/{backbone}.json",
+            model=MODELS,
+            task=TASKS,
+            backbone=BACKBONES,
+        ),
+        classifier_directories=ancient(
+            expand(
+                "<results>/classifiers/{model}/{task}/{backbone}",
+                model=MODELS,
+                task=TASKS,
+                backbone=BACKBONES,
+            )
+        ),
+        metrics=of_evaluations("metrics.json"),
+        predictions=of_evaluations("predictions.tsv"),
+        curves=of_evaluations("curves.json"),
+        comparisons=expand("<results>/evaluation/{task}.comparison.json", task=TASKS),
+    output:
+        page=report(
+            "<results>/report.html",
+            category="Report",
+            labels={"what": "the whole run"},
+            caption="../report/report.rst",
+        ),
+        summary=report(
+            "<results>/evaluation/summary.tsv",
+            category="Report",
+            labels={"what": "metrics of all predictors"},
+            caption="../report/summary.rst",
+        ),
+        figures=report(
+            directory("<results>/figures"),
+            patterns=["{figure}.svg"],
+            category="Figures",
+            labels={"what": "{figure}"},
+            caption="../report/figures.rst",
+        ),
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<benchmarks>/report.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.scaled(4000, attempt),
+        runtime=20,
+    params:
+        code=code_digest("report"),
+        simulated="--simulated" if SIMULATION else "",
+        training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
+        finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
+        title=config["title"],
+    message:
+        "Writing the report"
+    shell:
+        "{RUN}/report.py --log {log:q} --title {params.title:q} {params.simulated} --settings {input.settings:q}"
+        " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
+        " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
+        " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
+        " --fill-mask {input.fill_mask:q} --sequence-loss {input.sequence_loss:q}"
+        " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
+        " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
+        " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
+        " --benchmarks {BENCHMARKS:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}"

@@ -1,0 +1,105 @@
+# A BPE tokenizer, given or learned here, and the token cache of every genome.
+
+LEARNED = [name for name, settings in config["tokenizers"].items() if settings["train"] is not None]
+
+
+def tokenizer_source(wildcards):
+    source = config["tokenizers"][wildcards.tokenizer]["source"]
+    return f"resources/downloads/tokenizers/{wildcards.tokenizer}" if is_hub_id(source) else source
+
+
+def learning(wildcards, key):
+    return config["tokenizers"][wildcards.tokenizer]["train"][key]
+
+
+rule train_tokenizer:
+    input:
+        windows=expand("<results>/windows/{genome}.train.txt", genome=GENOMES),
+    output:
+        directory=directory("<results>/tokenizers/{tokenizer}"),
+        summary="<results>/tokenizers/{tokenizer}.json",
+    log:
+        "<logs>/train_tokenizer/{tokenizer}.log",
+    benchmark:
+        "<benchmarks>/train_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer="|".join(map(re.escape, LEARNED)) or "none_is_learned",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokenizer_memory_mb(
+            learning(wildcards, "sample_lines"), config["windows"]["length"], attempt
+        ),
+        runtime=lambda wildcards, attempt: need.tokenizer_runtime_min(
+            learning(wildcards, "sample_lines"), config["windows"]["length"], attempt
+        ),
+    params:
+        code=code_digest("train_tokenizer"),
+        flags=lambda wildcards: flags(
+            config["tokenizers"][wildcards.tokenizer]["train"]
+            | {"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}
+        ),
+    message:
+        "Learning tokenizer {wildcards.tokenizer} from the training windows"
+    shell:
+        "{RUN}/train_tokenizer.py --log {log:q} --windows {input.windows:q} {params.flags}"
+        " --output {output.directory:q} --summary {output.summary:q}"
+
+
+rule import_tokenizer:
+    input:
+        source=tokenizer_source,
+    output:
+        directory=directory("<results>/tokenizers/{tokenizer}"),
+        summary="<results>/tokenizers/{tokenizer}.json",
+    log:
+        "<logs>/import_tokenizer/{tokenizer}.log",
+    benchmark:
+        "<benchmarks>/import_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer="|".join(re.escape(t) for t in config["tokenizers"] if t not in LEARNED) or "none_is_given",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
+        runtime=10,
+    params:
+        code=code_digest("import_tokenizer"),
+        flags=lambda wildcards: flags({"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}),
+    message:
+        "Reading tokenizer {wildcards.tokenizer}"
+    shell:
+        "{RUN}/import_tokenizer.py --log {log:q} --source {input.source:q} {params.flags}"
+        " --output {output.directory:q} --summary {output.summary:q}"
+
+
+rule tokenize_windows:
+    input:
+        windows="<results>/windows/{genome}.{split}.txt",
+        tokenizer="<results>/tokenizers/{tokenizer}.json",
+        tokenizer_directory=ancient("<results>/tokenizers/{tokenizer}"),
+    output:
+        directory=directory("<results>/tokens/{tokenizer}/{genome}.{split}"),
+        summary="<results>/tokens/{tokenizer}/{genome}.{split}.json",
+    log:
+        "<logs>/tokenize_windows/{tokenizer}/{genome}.{split}.log",
+    benchmark:
+        "<benchmarks>/tokenize_windows/{tokenizer}/{genome}.{split}.tsv"
+    wildcard_constraints:
+        split="train|validation",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
+        runtime=lambda wildcards, input, attempt: need.tokens_runtime_min(size_mb([input.windows]), attempt),
+    params:
+        code=code_digest("tokenize_windows"),
+    message:
+        "Tokenizing {wildcards.genome}, {wildcards.split} lines, with tokenizer {wildcards.tokenizer}"
+    shell:
+        "{RUN}/tokenize_windows.py --log {log:q} --genome {wildcards.genome} --split {wildcards.split}"
+        " --threads {threads} --windows {input.windows:q} --tokenizer {input.tokenizer_directory:q}"
+        " --output {output.directory:q} --summary {output.summary:q}"
