@@ -251,8 +251,6 @@ def save_classifier(
     write_json(directory / "config.json", config)
     weights = {name: value.float().contiguous() for name, value in weights.items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-    # The library writes a file that only its owner may read; colleagues shall load it as well.
-    shutil.copymode(directory / "config.json", directory / "model.safetensors")
     for name in ("tokenizer.json", "special_tokens_map.json", "dna_tokenizer.json"):
         if (model / name).is_file():
             shutil.copyfile(model / name, directory / name)

@@ -69,7 +69,10 @@ class Place:
         return result
 
     def log(self, name: str) -> Path:
-        return self.folder / f"{name}.log"
+        """Where a run's messages go; there from the beginning, so that it can be watched."""
+        path = self.folder / f"{name}.log"
+        path.touch()
+        return path
 
     def checkpoints(self, name: str) -> list[Path]:
         return sorted((self.folder / "checkpoints" / name).glob("*/step-*"))
@@ -167,9 +170,17 @@ def test_telemetry_is_kept_apart(place, undisturbed):
 
 
 def test_training_starts_from_the_untrained_model(place, undisturbed):
-    command = [sys.executable, REPOSITORY / "scripts/untrained_model.py", "--tokenizer", place.tokenizer]
-    command += ["--architecture", place.folder / "architecture.json", "--output", place.folder / "untrained"]
-    subprocess.run(command, check=True, capture_output=True)
+    import untrained_model
+
+    untrained_model.main(
+        tokenizer=place.tokenizer,
+        architecture=place.folder / "architecture.json",
+        checkpoint=None,
+        model="untrained",
+        seed=42,
+        output=place.folder / "untrained",
+        summary=None,
+    )
     from contextlib import nullcontext
 
     from transformers import AutoModelForMaskedLM
@@ -300,7 +311,7 @@ def test_a_signal_saves_and_leaves(server, place, undisturbed, number):
     arguments = place.arguments(name, training_checkpoint_every_steps=0)
     pid = server.start(arguments, place.log(name))
     wait_until(lambda: "step 0 of" in place.log(name).read_text())
-    time.sleep(0.3)
+    time.sleep(0.05)
     os.kill(pid, number)
     assert server.wait(pid) == 75
     assert f"stopped: received {number.name}: saved at step" in place.log(name).read_text()
@@ -315,10 +326,10 @@ def test_a_signal_saves_and_leaves(server, place, undisturbed, number):
 def test_the_time_limit_is_asked_from_slurm(server, place, undisturbed):
     programs = place.folder / "bin"
     programs.mkdir()
-    # A job of 0.8 s: training leaves when a quarter is left.
+    # A job of 2 s: training leaves when a quarter is left.
     (programs / "squeue").write_text('#!/bin/sh\ncat "$(dirname "$0")/left"\n')
     (programs / "squeue").chmod(0o755)
-    (programs / "left").write_text("0:01\n")
+    (programs / "left").write_text("0:02\n")
     slurm = {"SLURM_JOB_ID": "17", "PATH": f"{programs}:{os.environ['PATH']}"}
     arguments = place.arguments("limited", gpus=0)
     codes = []
@@ -429,10 +440,10 @@ def test_torchrun_inside_the_script(place):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def start(name):
-        log = open(place.log(name), "a")
-        return subprocess.Popen(
-            [*script, *place.arguments(name, **changes)], stdout=log, stderr=log, env=environment
-        )
+        with place.log(name).open("a") as log:
+            return subprocess.Popen(
+                [*script, *place.arguments(name, **changes)], stdout=log, stderr=log, env=environment
+            )
 
     whole = start("torchrun")
     assert whole.wait(180) == 0, place.log("torchrun").read_text()
@@ -464,7 +475,7 @@ def test_torchrun_inside_the_script(place):
     process.kill()
     process.wait()
     # No orphans train on.
-    gone, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=20)
     assert not alive
     assert start("disturbed").wait(180) == 0, place.log("disturbed").read_text()
     assert place.same("disturbed", "torchrun")

@@ -202,6 +202,20 @@ def test_several_classes(tmp_path):
     assert "predicted 2" in text
 
 
+def test_a_simulation_tells_what_it_planted(flags, tmp_path):
+    made = {
+        "task": {
+            "labels": {"0": "other", "1": "enhancer"},
+            "leaked": {"exact": ["test_1"], "reverse_complement": ["test_2"]},
+            "accuracy_of_informed_reader": 0.987,
+        }
+    }
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    text = text_of(page(flags, tmp_path / "r.html", "--simulation", str(tmp_path / "made.json")))
+    assert "Simulated demo." in text and "0 (other) and 1 (enhancer)" in text
+    assert "The simulator had planted 2." in text and "would reach 0.987" in text
+
+
 def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     both = dict(flags)
     for flag in ("--metrics", "--curves", "--checks", "--comparisons", "--finetuning-summaries"):

@@ -74,7 +74,11 @@ WRONG = [
     ("models.small.masking.probability", 1.5, "must be at most 1"),
     ("models.small.masking.probability", float("nan"), "must be a number"),
     ("models.small.masking.random_token", 0.3, "add up to 1.1"),
-    ("models.small.training.schedule", "cosin", "Did you mean cosine? Use cosine, linear or constant_with_warmup"),
+    (
+        "models.small.training.schedule",
+        "cosin",
+        "Did you mean cosine? Use cosine, linear or constant_with_warmup",
+    ),
     ("models.small.training.epochs", 3, "needs either 'steps' or 'epochs'"),
     ("models.small.training", {}, "needs either 'steps' or 'epochs'"),
     (

@@ -3,15 +3,18 @@
 
 import json
 import os
+import platform
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
 
 import resources as need
 from digest import code_digest
+from last_words import last_words
 from settings import (
     UNTRAINED,
     SettingsError,
@@ -21,6 +24,7 @@ from settings import (
     read_genomes,
     read_tasks,
 )
+from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -46,6 +50,7 @@ pathvars:
     benchmarks=f"{config['results']}/benchmarks",
 
 
+STARTED = time.time()
 MODELS = config["models"]
 UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baselines"]["untrained"] else []
 BACKBONES = config["finetune"]["backbones"]

@@ -49,7 +49,7 @@ rule predict:
         ),
     params:
         code=code_digest("predict"),
-        genome=lambda wildcards, input: flags({"genome": list(input.get("genome", []))}),
+        genome=lambda wildcards: flags({"genome": asked(wildcards)["genome"]}),
         flags=lambda wildcards: flags(
             {key: asked(wildcards)[key] for key in ("window", "stride", "both_strands")}
         ),

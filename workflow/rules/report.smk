@@ -70,6 +70,7 @@ rule report:
         predictions=of_evaluations("predictions.tsv"),
         curves=of_evaluations("curves.json"),
         comparisons=expand("<results>/evaluation/{task}.comparison.json", task=TASKS),
+        simulation=f"{SIMULATION}/description.json" if SIMULATION else [],
     output:
         page=report(
             "<results>/report.html",
@@ -102,14 +103,17 @@ rule report:
         runtime=20,
     params:
         code=code_digest("report"),
-        simulated="--simulated" if SIMULATION else "",
+        simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
+        versions=flags(
+            {"versions": [f"python={platform.python_version()}", f"snakemake={snakemake_version}"]}
+        ),
         training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
         finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
         title=config["title"],
     message:
         "Writing the report"
     shell:
-        "{RUN}/report.py --log {log:q} --title {params.title:q} {params.simulated} --settings {input.settings:q}"
+        "{RUN}/report.py --log {log:q} --title {params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
         " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
         " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
         " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"

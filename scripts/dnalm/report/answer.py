@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from markupsafe import Markup
-
 from dnalm.charts import Estimate, interval_chart
 from dnalm.report import words
 from dnalm.report.language_model import loss_chart
 from dnalm.report.looks import looks
-from dnalm.report.parts import table, with_interval
+from dnalm.report.parts import link, table, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
 
 
@@ -17,7 +15,7 @@ def answer(run: Run, task: str) -> dict[str, Any]:
     evaluations, headline = run.of_task(task), run.headline(task)
     metrics = headline.metrics
     labels = metrics["labels"]
-    meanings = run.simulation["task"]["labels"] if run.simulation else {}
+    meanings = run.simulated_task["labels"] if run.simulated_task else {}
     named = words.listing(
         [f"{label} ({meanings[label]})" if label in meanings else label for label in labels]
     )
@@ -64,7 +62,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     if headline.metrics["kind"] == "model":
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
-    verdicts.append(words.leak_verdict(checks, run.simulation["task"] if run.simulation else None))
+    verdicts.append(words.leak_verdict(checks, run.simulated_task))
     if len(evaluations) == 1:
         verdicts.append(
             {
@@ -137,8 +135,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             }
         )
     sure = certainty_sentence(lead)
-    if run.simulation:
-        best = run.simulation["task"]["accuracy_of_informed_reader"]
+    if run.simulated_task:
+        best = run.simulated_task["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
     facts.append({"term": "How sure", "text": sure})
     return facts
@@ -213,11 +211,14 @@ def overview(run: Run) -> dict[str, Any] | None:
         lead = run.headline(task)
         others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
         best = max(others, key=lambda e: e.metrics["metrics"]["accuracy"]["value"], default=None)
-        untrained = next((e for e in run.of_task(task) if e.metrics["kind"] == "untrained"), None)
+        twin = (lead.metrics["name"] + words.UNTRAINED, lead.metrics["backbone"])
+        untrained = next(
+            (e for e in run.of_task(task) if (e.metrics["name"], e.metrics["backbone"]) == twin), None
+        )
         leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""
         rows.append(
             [
-                Markup('<a href="#task-{}">{}</a>').format(task, task),
+                link(f"task-{task}", task),
                 lead.name,
                 with_interval(lead.metrics["metrics"]["accuracy"]),
                 with_interval(untrained.metrics["metrics"]["accuracy"]) if untrained else "",

@@ -4,11 +4,10 @@ import math
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from dnalm.charts import Estimate, Series, histogram, interval_chart, line_chart
 from dnalm.report import words
-from dnalm.report.parts import figure, heading, share_bar, table, text, with_interval
+from dnalm.report.parts import bar, figure, heading, pieces, table, text, with_interval
 from dnalm.report.run import LanguageModel, Run
 
 EXTREME_LINES = 5
@@ -139,15 +138,15 @@ def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
         guesses = []
         for place in range(1, 6):
             token, probability = example[f"predicted_{place}"], float(example[f"probability_{place}"])
-            shown = Markup("<b>{}</b>").format(token) if token == example["token"] else token
-            guesses.append(Markup("{} {:.0%}").format(shown, probability))
-        context = Markup("…{}<b>{}</b>{}…").format(example["left"], example["token"], example["right"])
+            guesses += [token, f" {probability:.0%}, "]
+        guesses[-1] = guesses[-1].removesuffix(", ")
+        truth = example["token"]
         rows.append(
             [
-                context,
+                {"pieces": [(f"…{example['left']}", False), (truth, True), (f"{example['right']}…", False)]},
                 f"{example['rank']:,}",
                 f"{float(example['probability']):.1%}",
-                Markup(", ").join(guesses),
+                pieces(*guesses, marked=[truth]),
             ]
         )
     return table(
@@ -219,11 +218,11 @@ def parameter_tables(run: Run) -> list[dict[str, Any]]:
                 name[:1].upper() + name[1:],
                 f"{part['total']:,}",
                 f"{part['total'] / total:.1%}",
-                share_bar(part["total"] / total),
+                bar(part["total"] / total),
             ]
             for name, part in parameters["parts"].items()
         ]
-        rows.append(["All", f"{total:,}", "100%", share_bar(1)])
+        rows.append(["All", f"{total:,}", "100%", bar(1)])
         parts.append(
             table(
                 f"Parameters of {training.summary['model']} by part",

@@ -3,9 +3,8 @@
 Kinds of parts are `heading`, `text`, `verdicts`, `figures`, `table`, `confusion`, `code` and `words`.
 """
 
+from collections.abc import Sequence
 from typing import Any
-
-from markupsafe import Markup
 
 from dnalm.report.words import number
 
@@ -46,15 +45,27 @@ def heading(name: str) -> dict[str, str]:
     return {"kind": "heading", "text": name}
 
 
-def share_bar(share: float) -> Markup:
-    return Markup('<span class="share" style="--w:{:.4f}" title="{:.1%}"></span>').format(share, share)
+# A cell of a table is a text, or one of these dictionaries, which the template draws.
+
+
+def bar(share: float) -> dict[str, Any]:
+    """A cell with a bar whose length is `share` of the longest one."""
+    return {"bar": share}
+
+
+def link(section: str, text: str) -> dict[str, Any]:
+    """A cell that leads to the element with the id `section`."""
+    return {"section": section, "text": text}
+
+
+def pieces(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
+    """A cell of several texts one after the other; those in `marked` stand out."""
+    return {"pieces": [(text, text in marked) for text in texts]}
 
 
 def with_interval(value: dict[str, float | None] | None) -> Any:
-    """A metric as a table cell: the value, its interval in small print below."""
+    """A metric as a cell: the value, its interval in small print below; empty where it is not defined."""
     if not value or value.get("value") is None:
         return ""
     shown = [number(value[key]) for key in ("value", "low", "high") if value.get(key) is not None]
-    if len(set(shown)) == 1:
-        return shown[0]
-    return Markup('{}<span class="interval">{} to {}</span>').format(*shown)
+    return shown[0] if len(set(shown)) == 1 else {"number": shown[0], "low": shown[1], "high": shown[2]}

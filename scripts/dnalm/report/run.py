@@ -77,6 +77,11 @@ class Run:
         return list(dict.fromkeys(e.metrics["task"] for e in self.evaluations))
 
     @property
+    def simulated_task(self) -> dict[str, Any] | None:
+        """What the simulator says about the task it made; None where other tasks stand beside it."""
+        return self.simulation["task"] if self.simulation and len(self.tasks) == 1 else None
+
+    @property
     def confidence(self) -> float:
         """Coverage of the intervals of the classification metrics, as their files say."""
         return self.evaluations[0].metrics["bootstrap"]["confidence"]
@@ -89,18 +94,25 @@ class Run:
         )
 
     def headline(self, task: str) -> Evaluation:
-        """The predictor that leads: the first model in the order of the configuration, never the best one.
+        """The predictor that leads: the reference of the comparison, else the first model that was given.
 
-        Choosing it by its test accuracy would make that accuracy too good.
+        Both follow the order of the configuration. Choosing the best one by its test accuracy would make
+        that accuracy too good.
         """
-        return self.of_task(task)[0]
+        reference = self.comparisons.get(task, {}).get("reference")
+        named = [e for e in self.of_task(task) if identity(e.metrics) == reference]
+        return (named or self.of_task(task))[0]
+
+
+def identity(metrics: dict[str, Any]) -> str:
+    """NAME/BACKBONE, or NAME where there is no backbone, as comparisons call a predictor."""
+    return f"{metrics['name']}/{metrics['backbone']}" if metrics["backbone"] else metrics["name"]
 
 
 def difference_to(run: Run, task: str, other: Evaluation) -> dict[str, Any] | None:
     """Paired difference in accuracy, leading model minus `other`, with its interval."""
-    comparison = run.comparisons.get(task, {})
-    for row in comparison.get("predictors", []):
-        if all(row.get(key) == other.metrics.get(key) for key in ("name", "kind", "backbone")):
-            found = row.get("accuracy_difference")
+    for row in run.comparisons.get(task, {}).get("predictors", []):
+        if row["predictor"] == identity(other.metrics):
+            found = row["accuracy_difference"]
             return found and {**found, "confidence": run.confidence}
     return None

@@ -1,0 +1,255 @@
+"""The whole chain, run for real on a small network: what a user finds afterwards, and what bad input does."""
+
+import csv
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+COPIED = ("config", "envs", "resources", "scripts", "tests", "workflow")
+RESULTS = Path("results/short")
+
+
+def repository_copy(folder: Path) -> Path:
+    for name in COPIED:
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A copy of the repository in which the short configuration has run to the end."""
+    folder = repository_copy(tmp_path_factory.mktemp("chain"))
+    config = yaml.safe_load((folder / "tests/short/config.yaml").read_text())
+    config["finetune"] |= {"backbones": ["frozen", "full"], "full": {"epochs": 1}}
+    config["predictions"] = {
+        "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "full"}
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    (folder / "new.tsv").write_text(f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\nsecond\t{'GATTACAG' * 25}\n")
+    done = snakemake(folder, "--configfile", "run.yaml")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return folder
+
+
+def test_a_second_run_does_nothing(finished):
+    again = snakemake(finished, "--configfile", "run.yaml")
+    assert again.returncode == 0 and "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_models_load_without_this_repository(finished):
+    program = """
+import sys
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, pipeline
+results = sys.argv[1]
+model = AutoModelForMaskedLM.from_pretrained(f"{results}/models/short")
+tokenizer = AutoTokenizer.from_pretrained(f"{results}/models/short")
+assert tokenizer("acgt")["input_ids"] == tokenizer("ACGT")["input_ids"]
+assert tokenizer.unk_token_id not in tokenizer("acgt")["input_ids"]
+for backbone in ("frozen", "full"):
+    directory = f"{results}/classifiers/short/enhancers/{backbone}"
+    AutoModelForSequenceClassification.from_pretrained(directory)
+    print(pipeline("text-classification", directory)("ACGT" * 50)[0]["label"])
+"""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(finished / RESULTS)],
+        cwd=finished.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert set(done.stdout.split()) <= {"0", "1"}
+
+
+def test_the_leaks_that_the_simulator_planted_are_found_and_removed(finished):
+    results = finished / RESULTS
+    planted = json.loads((results / "simulation" / "description.json").read_text())
+    checks = json.loads((results / "tasks" / "enhancers" / "checks.json").read_text())
+    planted = {kind: len(ids) for kind, ids in planted["task"]["leaked"].items()}
+    found = checks["leakage"]["test"]
+    assert planted["exact"] > 0 and planted["reverse_complement"] > 0
+    assert {kind: found[kind] for kind in planted} == planted
+
+    def both_strands(split):
+        table = list(
+            csv.DictReader((results / "tasks" / "enhancers" / f"{split}.tsv").open(), delimiter="\t")
+        )
+        sequences = {row["seq"] for row in table}
+        return sequences | {s[::-1].translate(str.maketrans("ACGT", "TGCA")) for s in sequences}
+
+    assert not both_strands("test") & (both_strands("train") | both_strands("validation"))
+
+
+def test_only_evaluation_reads_the_test_split(finished):
+    plan = snakemake(finished, "--configfile", "run.yaml", "--forceall", "--dry-run")
+    readers = set()
+    for block in (plan.stdout + plan.stderr).split("rule ")[1:]:
+        inputs = next((line for line in block.splitlines() if line.strip().startswith("input:")), "")
+        if "enhancers/test.tsv" in inputs:
+            readers.add(block.split(":")[0])
+    assert readers == {"evaluate", "evaluate_baseline"}
+
+
+def test_any_split_can_be_embedded_and_opened_in_one_line(finished):
+    target = f"{RESULTS}/embeddings/short/enhancers.test.npz"
+    done = snakemake(finished, target, "--configfile", "run.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    embeddings = np.load(finished / target)
+    table = (finished / RESULTS / "tasks/enhancers/test.tsv").read_text().splitlines()[1:]
+    assert embeddings["mean"].shape == embeddings["cls"].shape == embeddings["max"].shape == (len(table), 16)
+    assert embeddings["id"].tolist() == [row.split("\t")[0] for row in table]
+
+
+def test_every_test_sequence_has_a_prediction_with_probability_and_loss(finished):
+    results = finished / RESULTS
+    rows = list(
+        csv.DictReader((results / "evaluation/short/enhancers/frozen/predictions.tsv").open(), delimiter="\t")
+    )
+    metrics = json.loads((results / "evaluation/short/enhancers/frozen/metrics.json").read_text())
+    assert len(rows) == metrics["n"]
+    correct = np.mean([row["predicted"] == row["label"] for row in rows])
+    assert correct == pytest.approx(metrics["metrics"]["accuracy"]["value"])
+    for row in rows:
+        probability = float(row[f"probability_{row['label']}"])
+        assert float(row["loss"]) == pytest.approx(-np.log(probability), abs=1e-3)
+    assert sum(map(sum, metrics["confusion_matrix"])) == len(rows)
+
+
+def test_the_report_is_one_file_with_the_test_accuracy(finished):
+    page = (finished / RESULTS / "report.html").read_text()
+    metrics = json.loads((finished / RESULTS / "evaluation/short/enhancers/frozen/metrics.json").read_text())
+    assert f"{metrics['metrics']['accuracy']['value']:.3f}" in page.split("<h2")[0] + page.split("<h2")[1]
+    assert "imulated" in page
+    assert "http://" not in page.replace("http://www.w3.org", "") and "<script src" not in page
+
+
+def test_new_sequences_are_classified(finished):
+    rows = list(csv.DictReader((finished / RESULTS / "predictions/new.tsv").open(), delimiter="\t"))
+    assert [row["id"] for row in rows] == ["first", "second"]
+    assert all(
+        float(row["probability_0"]) + float(row["probability_1"]) == pytest.approx(1, abs=1e-5)
+        for row in rows
+    )
+
+
+def test_the_closing_words_say_where_and_what(finished):
+    sys.path.insert(0, str(REPOSITORY / "workflow" / "lib"))
+    from closing_words import closing_words
+
+    words = closing_words(finished / RESULTS)
+    assert "Test accuracy on enhancers: 0." in words and "report.html" in words
+
+
+# ---- Bad input ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> Path:
+    """A copy of the repository with a small genome and task of its own that are right."""
+    folder = repository_copy(tmp_path_factory.mktemp("bare"))
+    generator = np.random.default_rng(0)
+    (folder / "genome.fa").write_text(f">one\n{''.join(generator.choice(list('ACGT'), 60_000))}\n")
+    for split in ("train", "test"):
+        rows = ["".join(generator.choice(list("ACGT"), 50)) + f"\t{i % 2}" for i in range(40)]
+        (folder / f"{split}.tsv").write_text("\n".join(["seq\tlabel", *rows]) + "\n")
+    (folder / "genomes.tsv").write_text("genome\tfasta\nmine\tgenome.fa\n")
+    (folder / "tasks.tsv").write_text("task\ttrain\ttest\nmine\ttrain.tsv\ttest.tsv\n")
+    config = {
+        "genomes": "genomes.tsv",
+        "tasks": "tasks.tsv",
+        "windows": {"validation_block": 1000},
+        "tokenizers": {"bpe": {"train": {"vocabulary_size": 64}}},
+        "models": {
+            "small": {
+                "tokenizer": "bpe",
+                "architecture": "tests/short/architecture.json",
+                "training": {"steps": 1},
+            }
+        },
+    }
+    (folder / "run.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def truncate_gzip(folder: Path) -> None:
+    content = gzip.compress((folder / "genome.fa").read_bytes())
+    (folder / "genome.fa").write_bytes(content[: len(content) // 2])
+
+
+def edit(file: str, old: str, new: str):
+    def change(folder: Path) -> None:
+        text = (folder / file).read_text()
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1))
+
+    return change
+
+
+WINDOWS, TASK = "results/windows/mine.stats.json", "results/tasks/mine/checks.json"
+BAD_INPUT = {
+    "truncated gzip": (truncate_gzip, WINDOWS, ["genome.fa"]),
+    "not FASTA": (edit("genome.fa", ">one\n", ""), WINDOWS, ["genome.fa", "line 1"]),
+    "protein": (edit("genome.fa", ">one\n", ">one\nMKLVE\n"), WINDOWS, ["genome.fa", "one"]),
+    "no label column": (edit("train.tsv", "label", "class_of"), TASK, ["train.tsv", "label"]),
+    "a letter that is no base": (edit("train.tsv", "\nA", "\n*"), TASK, ["train.tsv line", "no DNA letter"]),
+    "a label that training lacks": (edit("test.tsv", "\t1\n", "\tother\n"), TASK, ["test.tsv", "other"]),
+    "missing file": (lambda f: (f / "train.tsv").unlink(), TASK, ["tasks.tsv row 2", "train.tsv"]),
+    "empty file": (lambda f: (f / "genome.fa").write_text(""), WINDOWS, ["genomes.tsv row 2", "empty"]),
+    "unknown key": (edit("run.yaml", "steps", "stepps"), WINDOWS, ["stepps", "Did you mean"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_ends_with_one_line_and_no_output(bare, tmp_path, name):
+    damage, target, expected = BAD_INPUT[name]
+    folder = tmp_path / "repository"
+    shutil.copytree(bare, folder)
+    damage(folder)
+    done = snakemake(folder, target, "--configfile", "run.yaml")
+    assert done.returncode != 0
+    messages = [line for line in done.stderr.splitlines() if all(words in line for words in expected)]
+    assert messages, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    # Snakemake's own account of a failed job is long; the cause stands below it once more.
+    if "Error in rule" in done.stderr:
+        end = done.stderr.strip().splitlines()[-5:]
+        assert any(line.startswith("error in ") for line in end if all(words in line for words in expected))
+    left = [p for p in (folder / "results").rglob("*") if p.is_file() and "logs" not in p.parts]
+    assert left == []
+
+
+# ---- Presets --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", sorted(p.name for p in (REPOSITORY / "config").glob("*.yaml")))
+def test_every_preset_makes_a_plan(bare, tmp_path, preset):
+    folder = tmp_path / "repository"
+    shutil.copytree(bare, folder)
+    for file in (
+        "data/genome.fa.gz",
+        "data/tokenizer.json",
+        "data/enhancers/train.tsv",
+        "data/enhancers/test.tsv",
+    ):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text("present\n")
+    (folder / "data/models/checkpoint").mkdir(parents=True)
+    done = snakemake(folder, "--dry-run", "--configfile", f"config/{preset}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for rule in ("extract_windows", "pretrain", "finetune", "evaluate", "report"):
+        assert rule in done.stdout + done.stderr

@@ -1,0 +1,86 @@
+"""What Snakemake does when conda is switched on, with a stand-in for conda: real ones need its channels.
+
+The stand-in answers Snakemake's questions and "makes" environments whose `python` is the one of the tests. So
+this proves that profile and rules work with conda, not that conda can solve the environments.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from workflow_jobs import REPOSITORY
+
+CONDA = """\
+#!/bin/sh
+case "$*" in
+  "info --json") echo '{{"conda_prefix": "{base}", "platform": "linux-64", "conda_version": "25.1.0"}}';;
+  "--version") echo "conda 25.1.0";;
+  "config --get"*) echo '{{"get": {{"channel_priority": "strict"}}}}';;
+  *create*)
+    while [ "$1" != --prefix ]; do shift; done
+    echo "$2" >> {base}/made
+    mkdir -p "$2/bin" "$2/conda-meta"
+    printf '#!/bin/sh\\necho "$0" >> {base}/used\\nexec {python} "$@"\\n' > "$2/bin/python"
+    chmod +x "$2/bin/python";;
+esac
+"""
+ACTIVATE = 'export CONDA_PREFIX="$1"; export PATH="$1/bin:$PATH"\n'
+
+
+@pytest.fixture
+def conda(tmp_path, monkeypatch) -> Path:
+    base = tmp_path / "conda"
+    (base / "bin").mkdir(parents=True)
+    program = base / "bin" / "conda"
+    program.write_text(CONDA.format(base=base, python=sys.executable))
+    program.chmod(0o755)
+    (base / "bin" / "activate").write_text(ACTIVATE)
+    monkeypatch.setenv("PATH", f"{base / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return base
+
+
+@pytest.fixture
+def fresh_clone(tmp_path) -> Path:
+    folder = tmp_path / "clone"
+    for name in ("config", "envs", "resources", "scripts", "slurm", "tests", "workflow"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["snakemake", *arguments], cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_the_literal_command_works_in_a_fresh_clone(conda, fresh_clone):
+    done = snakemake(fresh_clone, "--profile", "slurm", "-n")
+    assert done.returncode == 0, done.stderr
+    assert "Using profiles slurm and workflow specific profile" in done.stderr
+    assert "pretrain" in done.stdout + done.stderr
+
+
+def test_without_conda_the_message_says_so(fresh_clone, monkeypatch):
+    """docs/cluster.md quotes it."""
+    if shutil.which("conda"):
+        pytest.skip("conda is installed")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    done = snakemake(fresh_clone, "--profile", "slurm", "-n")
+    assert done.returncode != 0
+    assert "Error running conda info. Is conda installed and accessible?" in done.stdout + done.stderr
+
+
+def test_rules_use_the_python_of_their_environment(conda, fresh_clone):
+    target = "results/short/windows/simulated.stats.json"
+    configuration = ("--configfile", "tests/short/config.yaml")
+    done = snakemake(fresh_clone, target, "--cores", "2", "--sdm", "conda", *configuration)
+    assert done.returncode == 0, done.stderr
+    # simulate_demo and extract_windows share one environment.
+    (made,) = (conda / "made").read_text().split()
+    used = (conda / "used").read_text().split()
+    assert len(used) == 2
+    assert all(Path(python).parents[1].samefile(made) for python in used)
+    # Without conda afterwards, nothing runs again.
+    again = snakemake(fresh_clone, target, "-n", *configuration)
+    assert "Nothing to be done" in again.stdout + again.stderr
