@@ -114,7 +114,7 @@ def plain(config: object, lines: Lines, steps: int, batch_size: int, scratch: st
 
 
 def ours(config: object, lines: Lines, steps: int, batch_size: int, scratch: str) -> float:
-    """Seconds per step of scripts/pretrain.py, without evaluation and checkpoints, which cost both the same."""
+    """Seconds per step of scripts/pretrain.py, without evaluation and checkpoints."""
     import torch
 
     from dnalm import training

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.commandline import parser, run
-from dnalm.devices import choose_device, choose_precision
+from dnalm.devices import add_device_flags, choose_device, choose_precision
 from dnalm.embedding import embed_tokens, load_backbone, model_digest, read_model_config, write_embeddings
 from dnalm.errors import InputError
 from dnalm.sequences import read_labelled_table
@@ -109,12 +109,5 @@ if __name__ == "__main__":
         default="auto",
         help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
     )
-    arguments.add_argument(
-        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
-    )
-    arguments.add_argument(
-        "--allow-cpu",
-        action="store_true",
-        help="compute on the CPU where a GPU was granted but cannot be seen",
-    )
+    add_device_flags(arguments)
     run(main, arguments.parse_args())

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.commandline import parser, run
+from dnalm.devices import add_device_flags, choose_device
 from dnalm.errors import InputError
 from dnalm.evaluation import Predictions, class_numbers, nine_digits, write_predictions
 from dnalm.files import write_json
@@ -41,7 +42,7 @@ def main(
     bootstrap_samples: int,
     confidence: float,
     seed: int,
-    batch_tokens: int,
+    batch_tokens: int | None,
     gpus: int,
     allow_cpu: bool,
     metrics: Path,
@@ -79,7 +80,7 @@ def check_bootstrap(samples: int, confidence: float) -> None:
 
 
 def predict(
-    predictor: Path, kind: str, sequences: list[str], batch_tokens: int, gpus: int, allow_cpu: bool
+    predictor: Path, kind: str, sequences: list[str], batch_tokens: int | None, gpus: int, allow_cpu: bool
 ) -> tuple[np.ndarray, list[str], dict[str, str]]:
     """Probabilities float64[n, n_classes], class names, and the versions of the packages that computed them.
 
@@ -94,7 +95,6 @@ def predict(
         baseline = load_baseline(predictor)
         return baseline.predict_probabilities(sequences), baseline.labels, _versions("numpy")
     from dnalm.classifier import predict_probabilities
-    from dnalm.devices import choose_device
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
@@ -159,12 +159,11 @@ if __name__ == "__main__":
     arguments.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
     arguments.add_argument("--seed", type=int, default=42, help="seed of the bootstrap (default 42)")
     arguments.add_argument(
-        "--batch-tokens", type=int, default=16384, help="tokens in one forward pass of a model (16384)"
+        "--batch-tokens",
+        type=int,
+        help="tokens in one forward pass of a model (default: 2048 on a CPU, 65536 on a GPU)",
     )
-    arguments.add_argument("--gpus", type=int, default=0, help="GPUs that this job was given (default 0)")
-    arguments.add_argument(
-        "--allow-cpu", action="store_true", help="compute on the CPU where a granted GPU cannot be seen"
-    )
+    add_device_flags(arguments)
     arguments.add_argument("--metrics", type=Path, required=True, help="JSON of metrics to write")
     arguments.add_argument("--predictions", type=Path, required=True, help="TSV of predictions to write")
     arguments.add_argument("--curves", type=Path, required=True, help="JSON of curves to write")

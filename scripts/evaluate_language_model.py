@@ -22,7 +22,7 @@ import transformers
 
 from dnalm import commandline
 from dnalm.architecture import load_model
-from dnalm.devices import choose_device
+from dnalm.devices import add_device_flags, choose_device
 from dnalm.errors import InputError
 from dnalm.files import atomic_file, write_json
 from dnalm.language_model import (
@@ -207,10 +207,7 @@ if __name__ == "__main__":
     parser.add_argument("--bootstrap-samples", type=int, default=1000, help="resamplings of the lines (1000)")
     parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (0.95)")
     parser.add_argument("--seed", type=int, default=42, help="of hidden tokens and bootstrap (42)")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job (0: use the CPU)")
-    parser.add_argument(
-        "--allow-cpu", action="store_true", help="compute on the CPU even if a granted GPU is not seen"
-    )
+    add_device_flags(parser)
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--sequence-loss", type=Path, required=True, help="TSV file to write: loss per line")
     parser.add_argument("--fill-mask", type=Path, required=True, help="TSV file to write: examples")

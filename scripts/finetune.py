@@ -36,6 +36,7 @@ import pandas as pd
 
 from dnalm.checkpoints import sha256_of_code
 from dnalm.commandline import parser, run
+from dnalm.devices import add_device_flags, choose_device, choose_precision
 from dnalm.errors import InputError
 from dnalm.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
 from dnalm.sequences import read_labelled_table, sort_labels
@@ -109,8 +110,6 @@ def main(
             for path, table in ((train_embeddings, train_table), (validation_embeddings, validation_table))
         )
     else:
-        from dnalm.devices import choose_device, choose_precision
-
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
         module = classifier.full_model(model, weights, len(labels), pooling, device)
@@ -357,12 +356,5 @@ if __name__ == "__main__":
         type=Path,
         help="also write the summary here, with the SHA-256 of the directory (default: nowhere)",
     )
-    arguments.add_argument(
-        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
-    )
-    arguments.add_argument(
-        "--allow-cpu",
-        action="store_true",
-        help="compute on the CPU where a GPU was granted but cannot be seen",
-    )
+    add_device_flags(arguments)
     run(main, arguments.parse_args())

@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.commandline import parser, run
+from dnalm.devices import add_device_flags, choose_device, choose_precision
 from dnalm.errors import InputError
 from dnalm.fasta import read_blocks, stream_fasta
 from dnalm.files import atomic_file, read_json
@@ -101,7 +102,6 @@ def main(
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.classifier import Classifier
-    from dnalm.devices import choose_device, choose_precision
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     model = Classifier(classifier, device, choose_precision(precision, device) == "bf16")
@@ -387,14 +387,7 @@ if __name__ == "__main__":
         default="auto",
         help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
     )
-    arguments.add_argument(
-        "--gpus", type=int, default=0, help="GPUs that this job was given; one is used (default 0)"
-    )
-    arguments.add_argument(
-        "--allow-cpu",
-        action="store_true",
-        help="compute on the CPU where a GPU was granted but cannot be seen",
-    )
+    add_device_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
     arguments.add_argument("--bedgraph", type=Path, help="bedGraph file to write; for FASTA and BED input")
     run(main, arguments.parse_args())

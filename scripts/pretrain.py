@@ -36,7 +36,7 @@ from dnalm.architecture import count_parameters, load_model, model_config, new_m
 from dnalm.budget import StopSignals, TimeBudget
 from dnalm.checkpoints import Checkpoint, CheckpointStore, sha256_of_code
 from dnalm.commandline import parser, run
-from dnalm.devices import choose_device, choose_precision
+from dnalm.devices import add_device_flags, choose_device, choose_precision
 from dnalm.errors import InputError, Interrupted
 from dnalm.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
@@ -645,12 +645,7 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         help="directory for checkpoints, kept apart from the output",
     )
     add("--processes", default="auto", help="processes to train with; auto: one per GPU")
-    add("--gpus", type=int, default=1, help="GPUs that this job asked for; 0: use the CPU")
-    add(
-        "--allow-cpu",
-        action="store_true",
-        help="train on the CPU even if a GPU was granted but cannot be seen",
-    )
+    add_device_flags(arguments)
     add(
         "--stop-before-minutes",
         type=float,

@@ -1,8 +1,9 @@
-"""What every script does first and last: log to the terminal and the rule's log, report errors in one line."""
+"""What every script does first and last: log to the terminal and a file, report errors in one line."""
 
 import argparse
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Callable
@@ -62,6 +63,8 @@ def set_up_logging(log: Path | None = None) -> None:
         file = logging.FileHandler(log)
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         root.addHandler(file)
+        # The terminal shows what happens; how to repeat it by hand is for the log.
+        file.handle(logging.makeLogRecord({"msg": f"$ {shlex.join(sys.argv)}"}))
 
 
 def _fail(message: str, code: int, word: str = "error") -> None:

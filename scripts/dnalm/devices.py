@@ -1,5 +1,6 @@
 """Where to compute, and with which precision; a clear word within seconds if that cannot be."""
 
+import argparse
 import importlib.util
 import logging
 import os
@@ -16,6 +17,18 @@ logger = logging.getLogger("dnalm")
 
 # What a wrong copy of would break or slow down a training run without a word.
 CHECKED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def add_device_flags(arguments: argparse.ArgumentParser) -> None:
+    """Add `--gpus` and `--allow-cpu`, what :func:`choose_device` wants to know."""
+    arguments.add_argument(
+        "--gpus", type=int, default=0, help="GPUs that this job asked for (default 0: use the CPU)"
+    )
+    arguments.add_argument(
+        "--allow-cpu",
+        action="store_true",
+        help="compute on the CPU where a GPU was granted but cannot be seen",
+    )
 
 
 def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":

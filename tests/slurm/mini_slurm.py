@@ -137,7 +137,7 @@ class MiniSlurm:
     def jobs(self) -> list[dict[str, str]]:
         """All jobs that the controller remembers, oldest first, as `scontrol show job` describes them."""
         lines = self.ask("scontrol", "show", "job", "--details", "--oneliner").splitlines()
-        jobs = [dict(re.findall(r"(\S+?)=(.*?)(?= \S+?=|$)", line)) for line in lines if "JobId=" in line]
+        jobs = [dict(re.findall(r"(\S+?)=(.*?) *(?= \S+?=|$)", line)) for line in lines if "JobId=" in line]
         return sorted(jobs, key=lambda job: int(job["JobId"]))
 
     def job(self, job_id: str) -> dict[str, str]:

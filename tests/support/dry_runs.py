@@ -1,7 +1,7 @@
 """Dry runs of Snakemake, many in a row: the import, most of the time of each, is paid once.
 
-Started by `DryRuns` as a process of its own. It reads lines `[directory, [arguments]]` (JSON) and answers each
-with the jobs that `snakemake -n`, run in a fork of itself in that directory, would execute.
+Started by `DryRuns` as a process of its own. It reads lines `[directory, [arguments]]` (JSON) and answers
+each with the jobs that `snakemake -n`, run in a fork of itself in that directory, would execute.
 """
 
 import json

@@ -1,17 +1,18 @@
 """Find what went wrong in the logs of the rules, so that it stands at the end of the terminal's output."""
 
+import re
 from pathlib import Path
+
+# As written by scripts/dnalm/commandline.py: an error, or an early stop of a step that can continue.
+LAST_WORDS = re.compile(r"^\S+ \S+ (error|stopped): (.*)$")
 
 
 def last_words(logs: Path, since: float) -> list[str]:
-    """The last `error:` line of every log below `logs` written since the time `since` (seconds, epoch)."""
+    """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch)."""
     found = []
     for log in sorted(logs.rglob("*.log")):
-        if log.stat().st_mtime < since:
-            continue
-        lines = log.read_text(errors="replace").splitlines()
-        errors = [line.split(" error: ", 1)[1] for line in lines if " error: " in line]
+        lines = log.read_text(errors="replace").splitlines() if log.stat().st_mtime >= since else []
         # A step that failed and was started again successfully ends its log with something else.
-        if errors and " error: " in lines[-1]:
-            found.append(f"{log}: {errors[-1]}")
+        if lines and (match := LAST_WORDS.match(lines[-1])):
+            found.append(f"{match[1]} in {log}: {match[2]}")
     return found
