@@ -165,13 +165,22 @@ def answer(question: str, one: Predictor, other: Predictor, confidence: float) -
         verdict, words = "no", f"{one.name} is worse than {other.name}"
     else:
         verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart on this test split"
+    unfinished = [p.name for p in (one, other) if p.report.get("still_improving")]
+    caveat = ""
+    if unfinished:
+        was = "was" if len(unfinished) == 1 else "were"
+        caveat = (
+            f" {' and '.join(unfinished)} {was} still improving when fine-tuning ended; "
+            "with more epochs the difference may change."
+        )
     return {
         "question": question,
         "predictor": one.name,
         "compared_with": other.name,
         "accuracy_difference": found,
         "answer": verdict,
-        "words": f"{words} ({numbers}).",
+        "still_improving": unfinished,
+        "words": f"{words} ({numbers}).{caveat}",
     }
 
 

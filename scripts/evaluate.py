@@ -25,7 +25,7 @@ from dnalm.commandline import parser, run
 from dnalm.devices import add_device_flags, choose_device
 from dnalm.errors import InputError
 from dnalm.evaluation import Predictions, class_numbers, nine_digits, write_predictions
-from dnalm.files import write_json
+from dnalm.files import read_json, write_json
 from dnalm.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
 from dnalm.sequences import read_labelled_table
 
@@ -60,6 +60,8 @@ def main(
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
     report = about | judge(truth, probabilities, labels, bootstrap_samples, confidence, seed)
     report["versions"] = versions
+    if kind != "baseline":
+        report["still_improving"] = still_improving(predictor)
     write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
     write_json(curves, about | curve_report(truth, probabilities, labels))
     write_json(metrics, report)
@@ -69,6 +71,15 @@ def main(
         *(task, f"{name}/{backbone}" if backbone else name, accuracy["value"], 100 * confidence),
         *(accuracy["low"], accuracy["high"], f"{len(table):,}"),
     )
+
+
+def still_improving(classifier: Path) -> bool:
+    """What scripts/finetune.py says of the end of a classifier's training: might more epochs have helped?
+
+    A classifier from elsewhere has no summary and is not suspected.
+    """
+    file = classifier / "finetuning_summary.json"
+    return file.exists() and read_json(file)["kept"]["still_improving"]
 
 
 def check_bootstrap(samples: int, confidence: float) -> None:

@@ -159,6 +159,11 @@ def main(
             kept["loss"],
             kept["accuracy"],
         )
+        unfinished = still_improving(result.log)
+        if unfinished:
+            logger.info(
+                "validation loss was still falling: more epochs (finetune.%s.epochs) may improve it", backbone
+            )
         summary = {
             "model": name,
             "task": task,
@@ -181,6 +186,7 @@ def main(
             "kept": {
                 "rule": "lowest validation loss",
                 **{key: kept[key] for key in ("epoch", "loss", "accuracy")},
+                "still_improving": unfinished,
             },
             "precision": precision,
             "versions": versions(),
@@ -196,6 +202,16 @@ def main(
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
         if keeper:
             keeper.discard()
+
+
+def still_improving(log: list[dict[str, Any]]) -> bool:
+    """Whether the validation loss fell by more than 0.01 nats per sequence in the last fifth of the epochs.
+
+    Then the training was too short to say how good the classifier can be.
+    """
+    losses = [record["loss"] for record in log if record["event"] == "evaluation"]
+    fifth = max(1, (len(losses) - 1) // 5)
+    return min(losses[:-fifth]) - min(losses[-fifth:]) > 0.01
 
 
 def versions() -> dict[str, str]:

@@ -116,15 +116,6 @@ class MiniSlurm:
                     except OSError:
                         continue
 
-    def stop_controller(self) -> None:
-        """The scheduler goes away; jobs go on."""
-        self._end("slurmctld")
-
-    def start_controller(self) -> None:
-        """The scheduler comes back and remembers its jobs."""
-        self._daemon(["slurmctld", "-f", str(self.configuration)])
-        self._wait_for(lambda: self.ask("sinfo", "-h", check=False) != "", "slurmctld did not come back")
-
     # ---- Questions ---------------------------------------------------------------------------------------
 
     def ask(self, *command: str, check: bool = True) -> str:

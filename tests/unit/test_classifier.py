@@ -417,3 +417,19 @@ class TestErrors:
             f"error: {table}: every label is class0. At least two are needed."
         ]
         assert [path.name for path in tmp_path.iterdir()] == ["one.tsv"]
+
+
+@pytest.mark.parametrize(
+    "losses, expected",
+    [
+        ([0.9, 0.7, 0.5, 0.4, 0.3, 0.2], True),
+        ([0.9, 0.5, 0.3, 0.2, 0.2, 0.199], False),
+        ([0.9, 0.2, 0.3, 0.4, 0.5, 0.6], False),
+        ([0.9, 0.5], True),
+    ],
+)
+def test_a_training_that_ended_too_early_is_noticed(losses, expected):
+    import finetune
+
+    log = [{"event": "evaluation", "epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
+    assert finetune.still_improving(log) is expected

@@ -202,6 +202,21 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
     assert again["metrics"] == report["metrics"] and again["loss"] == report["loss"]
 
 
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_a_classifier_that_was_still_improving_qualifies_the_comparison(tmp_path, pretended, unfinished):
+    test = write_test(tmp_path / "test.tsv", ["0", "1"])
+    outs = []
+    for name, kind in (("m", "model"), ("m-untrained", "untrained")):
+        pretended[name] = right_with_probability(0.8, 40, 5)
+        (tmp_path / name).mkdir()
+        summary = {"kept": {"still_improving": unfinished and kind == "untrained"}}
+        (tmp_path / name / "finetuning_summary.json").write_text(json.dumps(summary))
+        outs.append(run_evaluation(tmp_path, name, test, tmp_path / name, kind, "full"))
+    (question,) = run_comparison(tmp_path, outs, "m/full")["questions"]
+    assert question["still_improving"] == (["m-untrained/full"] if unfinished else [])
+    assert ("more epochs" in question["words"]) is unfinished
+
+
 def test_comparison_refuses_other_sequences(tmp_path, pretended):
     pretended |= {"a": right_with_probability(0.8, 40, 1), "b": right_with_probability(0.8, 30, 1)}
     first = run_evaluation(tmp_path, "a", write_test(tmp_path / "one.tsv", ["0", "1"], 40), Path("a"))

@@ -8,7 +8,7 @@ from dnalm.report import words
 
 
 def difference(value, low, high):
-    return {"value": value, "low": low, "high": high, "confidence": 0.95}
+    return {"value": value, "low": low, "high": high, "confidence": 0.95, "still_improving": False}
 
 
 def checks(count=0, exact=0, reverse=0, dropped=True, half=0):
@@ -35,6 +35,13 @@ def test_ways_of_fine_tuning_with_one_answer_share_a_sentence():
     assert len(words.pretraining_verdicts({"frozen": helps, "full": helps})) == 1
     heads = [v["head"] for v in words.pretraining_verdicts({"frozen": unclear, "full": helps})]
     assert heads == ["No effect of pretraining could be shown.", "Pretraining helped."]
+
+
+def test_a_comparison_with_an_unfinished_fine_tuning_is_qualified():
+    unfinished = difference(0.1, 0.05, 0.15) | {"still_improving": True}
+    (verdict,) = words.pretraining_verdicts({"frozen": unfinished})
+    assert "more epochs" in verdict["text"]
+    assert "more epochs" not in words.pretraining_verdicts({"frozen": difference(0.1, 0.05, 0.15)})[0]["text"]
 
 
 def test_nothing_measured_is_said_to_be_nothing_measured():

@@ -37,7 +37,7 @@ def test_reverse_complement_by_hand():
         b"seq,label\nacgt,1\nGGNN,0",
         b"\xef\xbb\xbfSequence;Class\r\nacgt;1\r\nGGNN;0\r\n\r\n",
         b'label,comment,SEQ\n"1","a, b",acgt\n0,,GGNN\n',
-        gzip.compress(b"seq\tlabel\nacgt\t1\nGGNN\t0\n"),
+        gzip.compress(b"seq\tlabel\nacgt\t1\nGGNN\t0\n", mtime=0),
     ],
     ids=["tsv", "csv without last newline", "Excel", "quotes and other columns", "gzip"],
 )
@@ -84,7 +84,7 @@ def test_sequences_need_no_label(tmp_path):
         (b'seq,label\nACGT,"a\tb"\n', "line 2: the label contains a tab"),
         (b'seq,label\nACGT,"a\n', "line 2: not a valid table"),
         (b"id\tseq\tlabel\nx\tA\t1\ny\tC\t1\nx\tG\t0\n", "line 4: id 'x' occurs twice"),
-        (gzip.compress(b"seq\tlabel\n" + b"ACGT\t1\n" * 999)[:-20], "truncated"),
+        (gzip.compress(b"seq\tlabel\n" + b"ACGT\t1\n" * 999, mtime=0)[:-20], "truncated"),
     ],
 )
 def test_errors_name_the_line_and_the_remedy(tmp_path, content, message):

@@ -81,7 +81,11 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
     for question in run.comparisons.get(task, {}).get("questions", []):
         name, _, backbone = question["predictor"].rpartition("/")
         if question["question"] == "does pretraining help" and name == lead["name"]:
-            found[backbone] = {**question["accuracy_difference"], "confidence": run.confidence}
+            found[backbone] = {
+                **question["accuracy_difference"],
+                "confidence": run.confidence,
+                "still_improving": bool(question["still_improving"]),
+            }
     leading_first = sorted(found.items(), key=lambda item: item[0] != lead["backbone"])
     return words.pretraining_verdicts(dict(leading_first))
 

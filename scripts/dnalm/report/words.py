@@ -93,8 +93,9 @@ def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
 def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
     """Did pretraining help? From the paired differences in accuracy, pretrained minus untrained.
 
-    `differences` are keyed by `frozen` or `full`, the way in which both were fine-tuned. Ways with the same
-    answer share a sentence.
+    `differences` are keyed by `frozen` or `full`, the way in which both were fine-tuned: value, low, high,
+    confidence, and whether one of the two was still improving in its last epoch. Ways with the same answer
+    share a sentence.
     """
     if not differences:
         return [
@@ -112,6 +113,8 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
     by_status: dict[str, list[str]] = {}
     for backbone, difference in differences.items():
         how = {"frozen": "with a frozen backbone", "full": "fine-tuned in full"}[backbone]
+        if difference["still_improving"]:
+            how += " (fine-tuning was still improving when it ended; with more epochs this may change)"
         by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
     return [
         _verdict(status, heads[status], f"Accuracy against the same model untrained: {listing(texts)}.")
