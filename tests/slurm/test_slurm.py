@@ -275,12 +275,12 @@ def test_every_rule_got_what_it_asked_for(story):
         seen.add(rule)
         gpu = rule in with_gpu
         assert job["Partition"] == ("gpu" if gpu else "cpu"), rule
-        assert job.get("JOB_GRES", "").strip() == ("gpu:h100:1" if gpu else ""), rule
+        assert job.get("JOB_GRES", "(null)") == ("gpu:h100:1" if gpu else "(null)"), rule
         assert job["NumNodes"] == "1"
         assert job["NumCPUs"] == ("2" if rule in ("tokenize_windows", "evaluate_language_model") else "1"), (
             rule
         )
-        assert re.fullmatch(r"\d+[MG]?", job["MinMemoryNode"]), rule
+        assert _megabytes(job["MinMemoryNode"]) >= 1000, rule
         assert job["TimeLimit"] != "01:00:00", f"{rule} has the partition's default time limit"
     assert seen >= with_gpu | {
         "simulate_demo",
@@ -316,7 +316,8 @@ def test_a_job_over_its_time_limit_runs_again_with_more_time(story):
     assert hung["JobId"] == story.events["hung"]["JobId"]
     assert hung["JobState"] == "TIMEOUT"
     assert again["JobState"] == "COMPLETED"
-    assert again["TimeLimit"] == "00:40:00"
+    # First 20 minutes and a little for its input.
+    assert again["TimeLimit"] in ("00:40:00", "00:41:00", "00:42:00")
 
 
 def test_a_cancelled_job_runs_again_with_more_memory(story):

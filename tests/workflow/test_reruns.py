@@ -353,7 +353,7 @@ CASES = {
         setting("models.first.training.steps", 11), TOKENIZED | SHOWN, {"pretrain": "first"}
     ),
     "models: max_tokens": Case(
-        setting("models.first.max_tokens", 99), TOKENIZED | {"untrained_model"} | SHOWN, {"pretrain": "first"}
+        setting("models.first.max_tokens", 99), TOKENIZED | SHOWN, {"pretrain": "first"}
     ),
     "language_model_evaluation": Case(
         setting("language_model_evaluation.max_lines", 9), {"evaluate_language_model"} | SHOWN
