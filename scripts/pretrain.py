@@ -23,10 +23,8 @@ import json
 import logging
 import math
 import os
-import shutil
 import sys
 import time
-import warnings
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +38,7 @@ from dnalm.devices import add_device_flags, choose_device, choose_precision
 from dnalm.errors import InputError, Interrupted
 from dnalm.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
+from dnalm.model_directory import copy_tokenizer, quieten, versions
 from dnalm.runlock import RunLock
 from dnalm.tokens import TokenLines, load_tokenizer, load_tokens
 
@@ -47,7 +46,6 @@ logger = logging.getLogger("dnalm")
 
 # The modules that decide a training's numbers. Their code is part of the fingerprint.
 CODE = ("dnalm.masking", "dnalm.architecture", "dnalm.training", "dnalm.tokens")
-TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 # How often the telemetry of a running process is written, besides every checkpoint.
 SESSION_SECONDS = 20.0
 
@@ -477,15 +475,6 @@ def write_results(
     )
 
 
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy the tokenizer's own files beside a model, so that the model directory is enough by itself."""
-    for pattern in TOKENIZER_FILES:
-        for file in sorted(source.glob(pattern)):
-            # A model directory can be the tokenizer's source: its configuration is not the tokenizer's.
-            if not (target / file.name).exists() and not file.name.startswith(("model", "training_")):
-                shutil.copyfile(file, target / file.name)
-
-
 def open_corpus(directories: list[Path], flag: str) -> TokenLines:
     """The lines of several token caches. Raises InputError when there are none."""
     lines = load_tokens(*directories)
@@ -551,24 +540,6 @@ def check_numbers(options: dict[str, Any]) -> None:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute the result."""
-    import numpy
-    import torch
-    import transformers
-
-    return {package.__name__: package.__version__ for package in (torch, transformers, numpy)}
-
-
-def quieten() -> None:
-    """Keep remarks of the libraries that mean nothing to the user from the terminal."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)\b")
 
 
 def add_arguments(arguments: argparse.ArgumentParser) -> None:

@@ -17,8 +17,8 @@ from dnalm.architecture import count_parameters, load_model, model_config, new_m
 from dnalm.commandline import parser, run
 from dnalm.errors import InputError
 from dnalm.files import atomic_directory, write_directory_summary, write_json
+from dnalm.model_directory import copy_tokenizer, quieten, versions
 from dnalm.tokens import load_tokenizer
-from pretrain import copy_tokenizer, quieten, versions
 
 logger = logging.getLogger("dnalm")
 

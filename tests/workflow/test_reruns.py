@@ -267,7 +267,7 @@ CASES = {
     ),
     "script of tokenize_windows": Case(code("scripts/tokenize_windows.py"), {"tokenize_windows"} | TOKENIZED),
     # The untrained baseline takes its network and seeds from the same module.
-    "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED | {"untrained_model"}),
+    "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED),
     "script of untrained_model": Case(
         code("scripts/untrained_model.py"),
         ({"untrained_model"} | EMBEDDED) - {"predict"},
@@ -285,7 +285,7 @@ CASES = {
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
     "module of one rule": Case(code("scripts/dnalm/charts.py"), REPORT),
-    "module of several rules": Case(code("scripts/dnalm/masking.py"), TOKENIZED | {"untrained_model"}),
+    "module of several rules": Case(code("scripts/dnalm/masking.py"), TOKENIZED),
     # Inputs.
     "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
     "one task's training file": Case(
