@@ -49,12 +49,10 @@ def rules() -> list[tuple[str, str]]:
     found = []
     for file in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")):
         for body in re.split(r"^\s*rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            scripts = re.findall(r"\{RUN\}/(\w+)\.py", body)
+            scripts = re.findall(r'command\(\s*"(\w+)"', body)
             environment = re.findall(r'conda:\s+"\.\./\.\./envs/(\w+)\.yaml"', body)
-            assert len(environment) == len(scripts), (
-                f"{file.name}: a rule without conda environment: {body[:40]}"
-            )
-            found += zip(scripts, environment, strict=True)
+            assert len(environment) == 1, f"{file.name}: a rule without conda environment: {body[:40]}"
+            found += [(script, environment[0]) for script in scripts]
     return found
 
 

@@ -62,7 +62,6 @@ SPLITS = ["train", "validation"]
 WITH_CONDA = any("conda" in str(method).lower() for method in workflow.deployment_settings.deployment_method)
 PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
 SCRIPTS = os.path.relpath(Path(workflow.basedir).parent / "scripts")
-RUN = f"exec {PYTHON} {SCRIPTS}"
 
 # The scheduler is asked for `gpu` or, where it knows only generic resources, for `gres`; scripts are told
 # `devices`. Rules that use GPUs also say how many nodes, tasks and CPUs, because a site's defaults for
@@ -75,9 +74,8 @@ EMBED_GPUS = config["resources"]["embed_gpus"]
 ALLOW_CPU = "--allow-cpu" if config["resources"]["allow_cpu"] else ""
 
 
-# Path variables such as <results> are not known inside shell commands.
+# Path variables such as <results> are not known inside params.
 CHECKPOINTS = f"{config['results']}/checkpoints"
-BENCHMARKS = f"{config['results']}/benchmarks"
 
 
 wildcard_constraints:
@@ -90,6 +88,11 @@ wildcard_constraints:
     split="train|validation|test",
     baseline="majority|kmer",
     name="|".join(map(re.escape, config["predictions"])) or "no_prediction",
+
+
+def command(script, *arguments):
+    """The shell command of a script. `exec`: signals reach the script itself, not a shell around it."""
+    return " ".join(["exec", PYTHON, f"{SCRIPTS}/{script}.py", *arguments])
 
 
 def flags(settings, prefix=""):
@@ -133,3 +136,118 @@ def task_file(task, split):
 def size_mb(files):
     """Total size in MB of the inputs that exist already; 0 for a dry run on an empty folder."""
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) / 1e6
+
+
+# ---- Tokenizers ----
+
+
+LEARNED = [name for name, settings in config["tokenizers"].items() if settings["train"] is not None]
+
+
+def tokenizer_source(wildcards):
+    source = config["tokenizers"][wildcards.tokenizer]["source"]
+    return f"resources/downloads/tokenizers/{wildcards.tokenizer}" if is_hub_id(source) else source
+
+
+def learning(wildcards, key):
+    return config["tokenizers"][wildcards.tokenizer]["train"][key]
+
+
+# ---- Language models ----
+
+
+def tokens(split, wildcards):
+    tokenizer = model_settings(wildcards.model)["tokenizer"]
+    return expand(
+        "<results>/tokens/{tokenizer}/{genome}.{split}", tokenizer=tokenizer, genome=GENOMES, split=split
+    )
+
+
+def token_summaries(split, wildcards):
+    return [f"{folder}.json" for folder in tokens(split, wildcards)]
+
+
+def tokenizer_of(wildcards):
+    return f"<results>/tokenizers/{model_settings(wildcards.model)['tokenizer']}"
+
+
+def start_of(wildcards):
+    """The architecture file or the checkpoint that a model starts from."""
+    settings = model_settings(wildcards.model)
+    if settings["architecture"]:
+        return settings["architecture"]
+    if is_hub_id(settings["checkpoint"]):
+        return f"resources/downloads/checkpoints/{wildcards.model.removesuffix(UNTRAINED)}"
+    return settings["checkpoint"]
+
+
+def start_flag(wildcards):
+    return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
+
+
+# ---- Classifiers ----
+
+
+def features(wildcards):
+    """Embeddings for the frozen backbone; full fine-tuning computes its own."""
+    if wildcards.backbone == "full":
+        return {}
+    return {split: f"<results>/embeddings/{wildcards.model}/{wildcards.task}.{split}.npz" for split in SPLITS}
+
+
+def finetune_gpus(wildcards):
+    return config["resources"]["finetune_gpus"] if wildcards.backbone == "full" else 0
+
+
+# ---- Evaluation ----
+
+
+def kind_of(model):
+    return "untrained" if model.endswith(UNTRAINED) else "model"
+
+
+def evaluations(task):
+    """Folders with metrics.json, predictions.tsv and curves.json: the leading classifier first."""
+    models = expand(
+        "<results>/evaluation/{model}/{task}/{backbone}",
+        backbone=BACKBONES,
+        model=[*MODELS, *UNTRAINED_MODELS],
+        task=task,
+    )
+    return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+
+
+def evaluation_files(file, task):
+    return [f"{folder}/{file}" for folder in evaluations(task)]
+
+
+# ---- Prediction ----
+
+
+def asked(wildcards):
+    return config["predictions"][wildcards.name]
+
+
+def prediction_classifier(wildcards):
+    return "<results>/classifiers/{model}/{task}/{backbone}".format(**asked(wildcards))
+
+
+def predicting_parameters(wildcards):
+    return need.parameters_of(model_settings(asked(wildcards)["model"])["architecture"])
+
+
+# ---- Report ----
+
+
+def of_models(pattern):
+    return expand(pattern, model=MODELS)
+
+
+def beside(summaries, log):
+    """Logs lie in the directories whose summaries are the inputs; Snakemake cannot declare a file in a
+    directory that is itself an output."""
+    return [f"{summary.removesuffix('.json')}/{log}" for summary in summaries]
+
+
+def of_evaluations(file):
+    return [path for task in TASKS for path in evaluation_files(file, task)]

@@ -36,6 +36,10 @@ rule embed:
     message:
         "Embedding {wildcards.task}, {wildcards.split} split, with model {wildcards.model}"
     shell:
-        "{RUN}/embed.py --log {log:q} --name {wildcards.model} --task {wildcards.task} {ALLOW_CPU}"
-        " --gpus {resources.devices} --split {wildcards.split} --model {input.model_directory:q}"
-        " --sequences {input.sequences:q} {params.flags} --output {output:q}"
+        command(
+            "embed",
+            "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
+            " --gpus {resources.devices} --split {wildcards.split} --model {input.model_directory:q}"
+            " --sequences {input.sequences:q} {params.flags} --output {output:q}",
+            ALLOW_CPU,
+        )

@@ -1,25 +1,6 @@
 # The only rules that read the test split for more than a check for leaks.
 
 
-def kind_of(model):
-    return "untrained" if model.endswith(UNTRAINED) else "model"
-
-
-def evaluations(task):
-    """Folders with metrics.json, predictions.tsv and curves.json: the leading classifier first."""
-    models = expand(
-        "<results>/evaluation/{model}/{task}/{backbone}",
-        backbone=BACKBONES,
-        model=[*MODELS, *UNTRAINED_MODELS],
-        task=task,
-    )
-    return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
-
-
-def evaluation_files(file, task):
-    return [f"{folder}/{file}" for folder in evaluations(task)]
-
-
 rule evaluate:
     input:
         classifier="<results>/classifiers/{model}/{task}/{backbone}.json",
@@ -63,10 +44,14 @@ rule evaluate:
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
     shell:
-        "{RUN}/evaluate.py --log {log:q} --kind {params.kind} --name {wildcards.model} {ALLOW_CPU}"
-        " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
-        " --predictor {input.classifier_directory:q} --test {input.test:q} {params.flags}"
-        " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
+        command(
+            "evaluate",
+            "--log {log:q} --kind {params.kind} --name {wildcards.model}"
+            " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
+            " --predictor {input.classifier_directory:q} --test {input.test:q} {params.flags}"
+            " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
+            ALLOW_CPU,
+        )
 
 
 rule evaluate_baseline:
@@ -94,9 +79,12 @@ rule evaluate_baseline:
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
     shell:
-        "{RUN}/evaluate.py --log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
-        " --predictor {input.baseline_directory:q} --test {input.test:q} {params.flags}"
-        " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
+        command(
+            "evaluate",
+            "--log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
+            " --predictor {input.baseline_directory:q} --test {input.test:q} {params.flags}"
+            " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
+        )
 
 
 rule compare:
@@ -129,6 +117,9 @@ rule compare:
     message:
         "Comparing all predictors of {wildcards.task}"
     shell:
-        "{RUN}/compare.py --log {log:q} --task {wildcards.task} --reference {params.reference} {params.flags}"
-        " --metrics {input.metrics:q} --predictions {input.predictions:q}"
-        " --output {output.table:q} --output-json {output.words:q}"
+        command(
+            "compare",
+            "--log {log:q} --task {wildcards.task} --reference {params.reference} {params.flags}"
+            " --metrics {input.metrics:q} --predictions {input.predictions:q}"
+            " --output {output.table:q} --output-json {output.words:q}",
+        )

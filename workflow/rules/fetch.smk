@@ -23,7 +23,10 @@ rule fetch_genome:
     message:
         "Downloading genome {wildcards.genome}"
     shell:
-        "{RUN}/fetch.py --log {log:q} {params.flags} --output {output:q}"
+        command(
+            "fetch",
+            "--log {log:q} {params.flags} --output {output:q}",
+        )
 
 
 rule fetch_task:
@@ -43,7 +46,10 @@ rule fetch_task:
     message:
         "Downloading task {wildcards.task}, {wildcards.split} split"
     shell:
-        "{RUN}/fetch.py --log {log:q} {params.flags} --output {output:q}"
+        command(
+            "fetch",
+            "--log {log:q} {params.flags} --output {output:q}",
+        )
 
 
 rule fetch_tokenizer:
@@ -63,7 +69,10 @@ rule fetch_tokenizer:
     message:
         "Downloading tokenizer {wildcards.tokenizer}"
     shell:
-        "{RUN}/fetch_hub.py --log {log:q} --kind tokenizer {params.flags} --output {output:q}"
+        command(
+            "fetch_hub",
+            "--log {log:q} --kind tokenizer {params.flags} --output {output:q}",
+        )
 
 
 rule fetch_checkpoint:
@@ -83,4 +92,7 @@ rule fetch_checkpoint:
     message:
         "Downloading the checkpoint of model {wildcards.trained_model}"
     shell:
-        "{RUN}/fetch_hub.py --log {log:q} --kind checkpoint {params.flags} --output {output:q}"
+        command(
+            "fetch_hub",
+            "--log {log:q} --kind checkpoint {params.flags} --output {output:q}",
+        )

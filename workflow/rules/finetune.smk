@@ -1,17 +1,6 @@
 # The classifier: its head on a frozen backbone, or every weight.
 
 
-def features(wildcards):
-    """Embeddings for the frozen backbone; full fine-tuning computes its own."""
-    if wildcards.backbone == "full":
-        return {}
-    return {split: f"<results>/embeddings/{wildcards.model}/{wildcards.task}.{split}.npz" for split in SPLITS}
-
-
-def finetune_gpus(wildcards):
-    return config["resources"]["finetune_gpus"] if wildcards.backbone == "full" else 0
-
-
 rule finetune:
     input:
         unpack(features),
@@ -62,7 +51,11 @@ rule finetune:
     message:
         "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"
     shell:
-        "{RUN}/finetune.py --log {log:q} --name {wildcards.model} --task {wildcards.task} {ALLOW_CPU}"
-        " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
-        " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
-        " {params.embeddings} {params.checkpoints} {params.flags} --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "finetune",
+            "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
+            " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
+            " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
+            " {params.embeddings} {params.checkpoints} {params.flags} --output {output.directory:q} --summary {output.summary:q}",
+            ALLOW_CPU,
+        )

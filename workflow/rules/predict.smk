@@ -1,18 +1,6 @@
 # New sequences, classified.
 
 
-def asked(wildcards):
-    return config["predictions"][wildcards.name]
-
-
-def prediction_classifier(wildcards):
-    return "<results>/classifiers/{model}/{task}/{backbone}".format(**asked(wildcards))
-
-
-def predicting_parameters(wildcards):
-    return need.parameters_of(model_settings(asked(wildcards)["model"])["architecture"])
-
-
 rule predict:
     input:
         sequences=lambda wildcards: asked(wildcards)["input"],
@@ -56,6 +44,10 @@ rule predict:
     message:
         "Classifying new sequences: {wildcards.name}"
     shell:
-        "{RUN}/predict.py --log {log:q} {ALLOW_CPU} --gpus {resources.devices}"
-        " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
-        " {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}"
+        command(
+            "predict",
+            "--log {log:q} --gpus {resources.devices}"
+            " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
+            " {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
+            ALLOW_CPU,
+        )

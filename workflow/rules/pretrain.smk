@@ -3,35 +3,6 @@
 # Snakemake judges directories by content too.
 
 
-def tokens(split, wildcards):
-    tokenizer = model_settings(wildcards.model)["tokenizer"]
-    return expand(
-        "<results>/tokens/{tokenizer}/{genome}.{split}", tokenizer=tokenizer, genome=GENOMES, split=split
-    )
-
-
-def token_summaries(split, wildcards):
-    return [f"{folder}.json" for folder in tokens(split, wildcards)]
-
-
-def tokenizer_of(wildcards):
-    return f"<results>/tokenizers/{model_settings(wildcards.model)['tokenizer']}"
-
-
-def start_of(wildcards):
-    """The architecture file or the checkpoint that a model starts from."""
-    settings = model_settings(wildcards.model)
-    if settings["architecture"]:
-        return settings["architecture"]
-    if is_hub_id(settings["checkpoint"]):
-        return f"resources/downloads/checkpoints/{wildcards.model.removesuffix(UNTRAINED)}"
-    return settings["checkpoint"]
-
-
-def start_flag(wildcards):
-    return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
-
-
 rule pretrain:
     input:
         start=start_of,
@@ -69,18 +40,23 @@ rule pretrain:
     params:
         code=code_digest("pretrain"),
         start=start_flag,
+        checkpoints=lambda wildcards: f"{CHECKPOINTS}/{wildcards.model}",
         max_tokens=lambda wildcards: MODELS[wildcards.model]["max_tokens"],
         masking=lambda wildcards: flags(MODELS[wildcards.model]["masking"], "masking_"),
         training=lambda wildcards: flags(MODELS[wildcards.model]["training"], "training_"),
     message:
         "Pretraining model {wildcards.model} (log: {log})"
     shell:
-        "{RUN}/pretrain.py --log {log:q} --model {wildcards.model} --gpus {resources.devices} {ALLOW_CPU}"
-        " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
-        " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
-        " --max-tokens {params.max_tokens} {params.masking} {params.training}"
-        " --checkpoints {CHECKPOINTS:q}/{wildcards.model}"
-        " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}"
+        command(
+            "pretrain",
+            "--log {log:q} --model {wildcards.model} --gpus {resources.devices}"
+            " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
+            " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
+            " --max-tokens {params.max_tokens} {params.masking} {params.training}"
+            " --checkpoints {params.checkpoints:q}"
+            " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}",
+            ALLOW_CPU,
+        )
 
 
 rule untrained_model:
@@ -110,9 +86,12 @@ rule untrained_model:
     message:
         "Drawing the untrained baseline {wildcards.model}"
     shell:
-        "{RUN}/untrained_model.py --log {log:q} --model {wildcards.model} {params.start} {input.start:q}"
-        " --tokenizer {input.tokenizer_directory:q} --seed {params.seed}"
-        " --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "untrained_model",
+            "--log {log:q} --model {wildcards.model} {params.start} {input.start:q}"
+            " --tokenizer {input.tokenizer_directory:q} --seed {params.seed}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )
 
 
 rule evaluate_language_model:
@@ -165,8 +144,12 @@ rule evaluate_language_model:
     message:
         "Judging language model {wildcards.model} on held-out lines"
     shell:
-        "{RUN}/evaluate_language_model.py --log {log:q} --name {wildcards.model} {ALLOW_CPU}"
-        " --gpus {resources.devices} --model {input.model_directory:q}"
-        " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
-        " {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
-        " --fill-mask {output.fill_mask:q}"
+        command(
+            "evaluate_language_model",
+            "--log {log:q} --name {wildcards.model}"
+            " --gpus {resources.devices} --model {input.model_directory:q}"
+            " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
+            " {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
+            " --fill-mask {output.fill_mask:q}",
+            ALLOW_CPU,
+        )

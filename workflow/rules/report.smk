@@ -8,27 +8,17 @@ localrules:
 rule write_configuration:
     output:
         "<results>/configuration.json",
+    log:
+        "<logs>/write_configuration.log",
+    conda:
+        "../../envs/genome.yaml"
     params:
         # Resources say how a result is computed, not what it is.
         configuration=json.dumps({k: v for k, v in config.items() if k != "resources"}, indent=2),
     message:
         "Recording the configuration"
     shell:
-        "printf '%s\\n' {params.configuration:q} > {output:q}"
-
-
-def of_models(pattern):
-    return expand(pattern, model=MODELS)
-
-
-def beside(summaries, log):
-    """Logs lie in the directories whose summaries are the inputs; Snakemake cannot declare a file in a
-    directory that is itself an output."""
-    return [f"{summary.removesuffix('.json')}/{log}" for summary in summaries]
-
-
-def of_evaluations(file):
-    return [path for task in TASKS for path in evaluation_files(file, task)]
+        "printf '%s\\n' {params.configuration:q} > {output:q} 2> {log:q}"
 
 
 rule report:
@@ -103,6 +93,7 @@ rule report:
         runtime=20,
     params:
         code=code_digest("report"),
+        benchmarks=f"{config['results']}/benchmarks",
         simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
         versions=flags(
             {"versions": [f"python={platform.python_version()}", f"snakemake={snakemake_version}"]}
@@ -113,12 +104,15 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "{RUN}/report.py --log {log:q} --title {params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
-        " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
-        " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
-        " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
-        " --fill-mask {input.fill_mask:q} --sequence-loss {input.sequence_loss:q}"
-        " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
-        " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
-        " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
-        " --benchmarks {BENCHMARKS:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}"
+        command(
+            "report",
+            "--log {log:q} --title {params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
+            " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
+            " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
+            " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
+            " --fill-mask {input.fill_mask:q} --sequence-loss {input.sequence_loss:q}"
+            " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
+            " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
+            " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
+            " --benchmarks {params.benchmarks:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}",
+        )

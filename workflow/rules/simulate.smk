@@ -24,5 +24,8 @@ if config["simulation"] is not None:
         message:
             "Simulating the demo's genome and labelled sequences"
         shell:
-            "{RUN}/simulate_demo.py --log {log:q} {params.flags} --genome {output.genome:q}"
-            " --train {output.train:q} --test {output.test:q} --description {output.description:q}"
+            command(
+                "simulate_demo",
+                "--log {log:q} {params.flags} --genome {output.genome:q}"
+                " --train {output.train:q} --test {output.test:q} --description {output.description:q}",
+            )

@@ -30,9 +30,12 @@ rule prepare_task:
     message:
         "Checking task {wildcards.task}: duplicates, leaks, labels"
     shell:
-        "{RUN}/prepare_task.py --log {log:q} --task {wildcards.task} --train {input.train:q}"
-        " --test {input.test:q} {params.validation} {params.flags} --output-train {output.train:q}"
-        " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}"
+        command(
+            "prepare_task",
+            "--log {log:q} --task {wildcards.task} --train {input.train:q}"
+            " --test {input.test:q} {params.validation} {params.flags} --output-train {output.train:q}"
+            " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
+        )
 
 
 rule baseline:
@@ -58,6 +61,9 @@ rule baseline:
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:
-        "{RUN}/baseline.py --log {log:q} --baseline {wildcards.baseline} --task {wildcards.task}"
-        " --train {input.train:q} --validation {input.validation:q} {params.flags}"
-        " --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "baseline",
+            "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task}"
+            " --train {input.train:q} --validation {input.validation:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )

@@ -1,16 +1,5 @@
 # A BPE tokenizer, given or learned here, and the token cache of every genome.
 
-LEARNED = [name for name, settings in config["tokenizers"].items() if settings["train"] is not None]
-
-
-def tokenizer_source(wildcards):
-    source = config["tokenizers"][wildcards.tokenizer]["source"]
-    return f"resources/downloads/tokenizers/{wildcards.tokenizer}" if is_hub_id(source) else source
-
-
-def learning(wildcards, key):
-    return config["tokenizers"][wildcards.tokenizer]["train"][key]
-
 
 rule train_tokenizer:
     input:
@@ -43,8 +32,11 @@ rule train_tokenizer:
     message:
         "Learning tokenizer {wildcards.tokenizer} from the training windows"
     shell:
-        "{RUN}/train_tokenizer.py --log {log:q} --windows {input.windows:q} {params.flags}"
-        " --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "train_tokenizer",
+            "--log {log:q} --windows {input.windows:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )
 
 
 rule import_tokenizer:
@@ -71,8 +63,11 @@ rule import_tokenizer:
     message:
         "Reading tokenizer {wildcards.tokenizer}"
     shell:
-        "{RUN}/import_tokenizer.py --log {log:q} --source {input.source:q} {params.flags}"
-        " --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "import_tokenizer",
+            "--log {log:q} --source {input.source:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )
 
 
 rule tokenize_windows:
@@ -100,6 +95,9 @@ rule tokenize_windows:
     message:
         "Tokenizing {wildcards.genome}, {wildcards.split} lines, with tokenizer {wildcards.tokenizer}"
     shell:
-        "{RUN}/tokenize_windows.py --log {log:q} --genome {wildcards.genome} --split {wildcards.split}"
-        " --threads {threads} --windows {input.windows:q} --tokenizer {input.tokenizer_directory:q}"
-        " --output {output.directory:q} --summary {output.summary:q}"
+        command(
+            "tokenize_windows",
+            "--log {log:q} --genome {wildcards.genome} --split {wildcards.split}"
+            " --threads {threads} --windows {input.windows:q} --tokenizer {input.tokenizer_directory:q}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )

@@ -26,5 +26,8 @@ rule extract_windows:
     message:
         "Cutting genome {wildcards.genome} into windows"
     shell:
-        "{RUN}/extract_windows.py --log {log:q} --genome {wildcards.genome} --fasta {input.fasta:q}"
-        " {params.flags} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}"
+        command(
+            "extract_windows",
+            "--log {log:q} --genome {wildcards.genome} --fasta {input.fasta:q}"
+            " {params.flags} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+        )
