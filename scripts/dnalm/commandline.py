@@ -1,6 +1,7 @@
 """What every script does first and last: log to the terminal and a file, report errors in one line."""
 
 import argparse
+import errno
 import logging
 import os
 import shlex
@@ -42,6 +43,8 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         os._exit(1)
     except OSError as error:
         # A full disk or a missing permission is the user's to mend; the file's name says where.
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail("the disk, or your quota on it, is full. Make room and start again; nothing is lost.", 1)
         place = f"{error.filename}: " if error.filename else ""
         _fail(f"{place}{error.strerror or error}", 1)
     except Exception as error:
