@@ -43,9 +43,9 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         os._exit(1)
     except OSError as error:
         # A full disk or a missing permission is the user's to mend; the file's name says where.
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            _fail("the disk, or your quota on it, is full. Make room and start again; nothing is lost.", 1)
         place = f"{error.filename}: " if error.filename else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(f"{place}the disk, or your quota on it, is full. Make room and start again.", 1)
         _fail(f"{place}{error.strerror or error}", 1)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}", 1)

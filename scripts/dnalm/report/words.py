@@ -156,8 +156,8 @@ def leak_verdict(
     planted = sum(map(len, simulated_task["leaked"].values())) if simulated_task else 0
     on_purpose = f" The simulator had planted {planted:,}." if planted else ""
     partly = (
-        f" {count(half, 'shares at least half of its', 'share at least half of their')} {overlap['word_bp']}-bp "
-        "words with training sequences (overlapping windows or repeats)."
+        f" {count(half, 'shares at least half of its', 'share at least half of their')} "
+        f"{overlap['word_bp']}-bp words with training sequences (overlapping windows or repeats)."
         if half > 0
         else ""
     )
