@@ -146,6 +146,16 @@ def text(path: str, new: str = "\nACGTACGT\n") -> Callable[[Path], None]:
     return lambda folder: _append(folder / path, new)
 
 
+def replaced_by_an_older_file(path: str) -> Callable[[Path], None]:
+    """Other content whose date lies before everything else, as `cp -p` or `mv` leave it."""
+
+    def edit(folder: Path) -> None:
+        _append(folder / path, "\nACGTACGT\n")
+        os.utime(folder / path, (1e9, 1e9))
+
+    return edit
+
+
 def setting(key: str, value: object) -> Callable[[Path], None]:
     """Change one key of the configuration, given as `section.key`."""
 
@@ -289,6 +299,9 @@ CASES = {
     "module of several rules": Case(code("scripts/dnalm/masking.py"), TOKENIZED),
     # Inputs.
     "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
+    "an older file in place of one genome's": Case(
+        replaced_by_an_older_file("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}
+    ),
     "one task's training file": Case(
         text("promoters.train.tsv"), PREPARED, {"prepare_task": "promoters", "evaluate": "promoters"}
     ),

@@ -133,6 +133,13 @@ def task_file(task, split):
     return downloaded("tasks", f"{task}/{split}", path) if is_url(path) else path
 
 
+def given_bytes(*paths):
+    """Sizes of the user's own files, as a param. Snakemake looks into an input only if it is newer than the
+    output, and so would miss a file that was replaced by an older one."""
+    own = [p for p in paths if not is_url(p) and not (SIMULATION and Path(p).is_relative_to(SIMULATION))]
+    return [os.path.getsize(path) for path in own]
+
+
 def size_mb(files):
     """Total size in MB of the inputs that exist already; 0 for a dry run on an empty folder."""
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) / 1e6

@@ -25,6 +25,7 @@ rule prepare_task:
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
     params:
         code=code_digest("prepare_task"),
+        size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
         validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
         flags=flags(config["task_preparation"]),
     message:

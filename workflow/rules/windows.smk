@@ -20,6 +20,7 @@ rule extract_windows:
         runtime=lambda wildcards, input, attempt: need.genome_runtime_min(size_mb(input), attempt),
     params:
         code=code_digest("extract_windows"),
+        size=lambda wildcards: given_bytes(GENOMES[wildcards.genome].fasta),
         flags=lambda wildcards: flags(
             config["windows"] | {"validation_sequences": GENOMES[wildcards.genome].validation}
         ),
