@@ -12,11 +12,18 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run test test-slow test-slurm course lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm course lint lock docs clean help
 
 run: $(INSTALLED)
-	@snakemake --cores $(CORES) --quiet host reason
+	@snakemake --cores $(CORES) --quiet host reason || { \
+	  [ -z "$$(ls .snakemake/locks 2>/dev/null)" ] \
+	  || echo "A killed run left its lock behind. If no other Snakemake runs here, type: make unlock && make run"; \
+	  exit 1; }
 	@python workflow/lib/closing_words.py results
+
+# After a run was killed with 'kill -9' or the machine lost power.
+unlock: $(INSTALLED)
+	snakemake --unlock --quiet host
 
 test: $(INSTALLED)
 	pytest -n $(CORES) -m "not slow and not slurm"
@@ -53,7 +60,7 @@ clean:
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: test-slow test-slurm course lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm course lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"

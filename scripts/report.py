@@ -204,7 +204,10 @@ def read_benchmark(path: Path, name: Path) -> Benchmark:
         return max((value for value in values if value is not None), default=None)
 
     rule, *rest = name.with_suffix("").parts
-    return Benchmark(rule, "/".join(rest), largest("s") or 0.0, largest("max_rss"), largest("cpu_time"))
+    # A job that ended before Snakemake's first look has zeros for what was never measured.
+    peak_mb = largest("max_rss") or None
+    cpu_seconds = largest("cpu_time") if peak_mb else None
+    return Benchmark(rule, "/".join(rest), largest("s") or 0.0, peak_mb, cpu_seconds)
 
 
 def read_version(text: str) -> tuple[str, str]:

@@ -304,3 +304,11 @@ def test_a_bad_input_is_named_in_one_line_and_leaves_nothing(flags, flag, conten
 def test_lists_of_different_length_are_refused(flags, tmp_path):
     finished = make(flags | {"--curves": flags["--curves"][:2]}, tmp_path / "r.html")
     assert finished.returncode == 1 and "--curves has 2 files for 6 leading ones" in finished.stderr
+
+
+def test_what_snakemake_never_measured_is_not_shown_as_zero(tmp_path):
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    file = tmp_path / "extract_windows.tsv"
+    file.write_text(header + "0.23\t0:00:00\t0.00\t0.13\t0.00\t0.00\t0.00\t0.00\t0.00\t0.00\n")
+    found = runpy.run_path(str(SCRIPT))["read_benchmark"](file, Path("extract_windows.tsv"))
+    assert found.seconds == 0.23 and found.peak_mb is None and found.cpu_seconds is None
