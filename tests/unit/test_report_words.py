@@ -44,6 +44,12 @@ def test_a_comparison_with_an_unfinished_fine_tuning_is_qualified():
     assert "more epochs" not in words.pretraining_verdicts({"frozen": difference(0.1, 0.05, 0.15)})[0]["text"]
 
 
+def test_a_baseline_is_not_said_to_win_against_an_unfinished_model_without_a_word():
+    worse = difference(-0.1, -0.15, -0.05)
+    assert "still improving" in words.baseline_verdict(worse, "k-mers", still_improving=True)["text"]
+    assert "still improving" not in words.baseline_verdict(worse, "k-mers")["text"]
+
+
 def test_nothing_measured_is_said_to_be_nothing_measured():
     assert "not measured" in words.pretraining_verdicts({})[0]["head"]
     assert words.baseline_verdict(None, None)["status"] == "unsure"

@@ -96,7 +96,8 @@ def _simple_baseline(run: Run, task: str) -> dict[str, str]:
         return words.baseline_verdict(None, None)
     best = max(baselines, key=lambda e: e.metrics["metrics"]["accuracy"]["value"])
     name = "always naming the majority class" if best.metrics["name"] == "majority" else _described(best)
-    return words.baseline_verdict(difference_to(run, task, best), name)
+    unfinished = bool(run.headline(task).metrics.get("still_improving"))
+    return words.baseline_verdict(difference_to(run, task, best), name, unfinished)
 
 
 def _described(evaluation: Evaluation) -> str:

@@ -122,7 +122,9 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
     ]
 
 
-def baseline_verdict(difference: dict[str, float] | None, baseline: str | None) -> dict[str, str]:
+def baseline_verdict(
+    difference: dict[str, float] | None, baseline: str | None, still_improving: bool = False
+) -> dict[str, str]:
     """Is the model better than the strongest baseline that needs no language model?"""
     if difference is None:
         return _verdict(
@@ -136,7 +138,8 @@ def baseline_verdict(difference: dict[str, float] | None, baseline: str | None) 
         "bad": "A simple baseline is better than the model.",
         "unsure": "The model and the best simple baseline cannot be told apart.",
     }
-    return _verdict(status, heads[status], f"Accuracy against {baseline}: {_points(difference)}.")
+    more = " The model was still improving when fine-tuning ended." if still_improving else ""
+    return _verdict(status, heads[status], f"Accuracy against {baseline}: {_points(difference)}." + more)
 
 
 def leak_verdict(
