@@ -26,9 +26,9 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from untrained import random_dna, untrained_model  # noqa: E402
 
-from dnalm.embedding import embed_tokens, load_backbone  # noqa: E402
-from dnalm.sequences import read_sequence_table  # noqa: E402
-from dnalm.tokens import encode, load_tokenizer  # noqa: E402
+from dnalm.embed.embedding import embed_tokens, load_backbone  # noqa: E402
+from dnalm.sequences.tables import read_sequence_table  # noqa: E402
+from dnalm.tokenizers.encoding import encode, load_tokenizer  # noqa: E402
 
 
 def plain(model: torch.nn.Module, tokenizer, sequences: list[str], max_length: int) -> np.ndarray:

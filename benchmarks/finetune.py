@@ -24,10 +24,11 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from untrained import random_dna, untrained_model  # noqa: E402
 
-from dnalm import classifier, finetuning  # noqa: E402
-from dnalm.embedding import embed_tokens, load_backbone  # noqa: E402
-from dnalm.sequences import read_labelled_table, sort_labels  # noqa: E402
-from dnalm.tokens import encode, load_tokenizer  # noqa: E402
+from dnalm.embed.embedding import embed_tokens, load_backbone  # noqa: E402
+from dnalm.finetune import classifier  # noqa: E402
+from dnalm.finetune import training as finetuning  # noqa: E402
+from dnalm.sequences.tables import read_labelled_table, sort_labels  # noqa: E402
+from dnalm.tokenizers.encoding import encode, load_tokenizer  # noqa: E402
 
 
 def plain(
@@ -42,7 +43,7 @@ def plain(
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
     class SameBatches(Trainer):
-        """The batches of `dnalm.classifier.Vectors`, epoch by epoch."""
+        """The batches of `dnalm.finetune.classifier.Vectors`, epoch by epoch."""
 
         def get_train_dataloader(self):
             vectors = classifier.Vectors(torch.zeros(len(labels), 1), labels)

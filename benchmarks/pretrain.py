@@ -72,7 +72,7 @@ def plain(config: object, lines: Lines, steps: int, batch_size: int, scratch: st
         TrainingArguments,
     )
 
-    from dnalm.architecture import new_model
+    from dnalm.models.architecture import new_model
 
     words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "[MASK]": 4}
     words |= {f"t{i}": i for i in range(5, VOCABULARY)}
@@ -117,9 +117,9 @@ def ours(config: object, lines: Lines, steps: int, batch_size: int, scratch: str
     """Seconds per step of scripts/pretrain.py, without evaluation and checkpoints."""
     import torch
 
-    from dnalm import training
-    from dnalm.architecture import new_model
-    from dnalm.telemetry import Watch
+    from dnalm.models.architecture import new_model
+    from dnalm.pretrain import training
+    from dnalm.pretrain.telemetry import Watch
 
     device = torch.device("cpu")
     vocabulary = training.Vocabulary(VOCABULARY, (0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
@@ -157,7 +157,7 @@ def main() -> None:
     import transformers
     from transformers import ModernBertConfig
 
-    from dnalm.architecture import read_architecture
+    from dnalm.models.architecture import read_architecture
 
     transformers.logging.set_verbosity_error()
     config = ModernBertConfig(

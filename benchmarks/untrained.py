@@ -6,8 +6,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
-from dnalm.architecture import model_config, new_model, read_architecture
-from dnalm.vocabulary import SPECIAL_TOKENS, adjust_for_dna
+from dnalm.models.architecture import model_config, new_model, read_architecture
+from dnalm.tokenizers.vocabulary import SPECIAL_TOKENS, adjust_for_dna
 
 
 def untrained_model(directory: Path, architecture: Path, tokenizer_file: Path | None) -> Path:

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import import_tokenizer
 import train_tokenizer
-from dnalm import vocabulary
+from dnalm.tokenizers import vocabulary
 
 WINDOW_BP = 1000
 # ModernBERT-base as published: tokens of its text vocabulary, size of a hidden state.

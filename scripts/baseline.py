@@ -17,11 +17,11 @@ import pandas as pd
 import sklearn
 from safetensors.numpy import save_file
 
-from dnalm.baselines import train_kmer_regression
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, sha256_of_directory, write_json
-from dnalm.sequences import read_labelled_table, sort_labels
+from dnalm.baseline.predictors import train_kmer_regression
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.sequences.tables import read_labelled_table, sort_labels
 
 LONGEST_KMER = 8  # 4**8 = 65,536 features
 

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.evaluation import UNTRAINED, Predictions, read_predictions
-from dnalm.files import atomic_file, read_json, write_json
-from dnalm.metrics import METRICS, bootstrap_metrics, interval
+from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
+from dnalm.evaluate.predictions import UNTRAINED, Predictions, read_predictions
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file, read_json, write_json
 
 logger = logging.getLogger("dnalm")
 

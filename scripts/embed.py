@@ -18,12 +18,18 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.devices import add_device_flags, choose_device, choose_precision
-from dnalm.embedding import embed_tokens, load_backbone, model_digest, read_model_config, write_embeddings
-from dnalm.errors import InputError
-from dnalm.sequences import read_labelled_table
-from dnalm.tokens import encode, load_tokenizer, truncate
+from dnalm.embed.embedding import (
+    embed_tokens,
+    load_backbone,
+    model_digest,
+    read_model_config,
+    write_embeddings,
+)
+from dnalm.running.commandline import parser, run
+from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.errors import InputError
+from dnalm.sequences.tables import read_labelled_table
+from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
 
 logger = logging.getLogger("dnalm")
 

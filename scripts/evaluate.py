@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.devices import add_device_flags, choose_device
-from dnalm.errors import InputError
-from dnalm.evaluation import Predictions, class_numbers, nine_digits, write_predictions
-from dnalm.files import read_json, write_json
-from dnalm.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
-from dnalm.sequences import read_labelled_table
+from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
+from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
+from dnalm.running.commandline import parser, run
+from dnalm.running.devices import add_device_flags, choose_device
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json, write_json
+from dnalm.sequences.tables import read_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -101,11 +101,11 @@ def predict(
         raise InputError(f"{predictor}: no such directory.")
     # Imported here: baselines need no torch, models no baselines.
     if kind == "baseline":
-        from dnalm.baselines import load_baseline
+        from dnalm.baseline.predictors import load_baseline
 
         baseline = load_baseline(predictor)
         return baseline.predict_probabilities(sequences), baseline.labels, _versions("numpy")
-    from dnalm.classifier import predict_probabilities
+    from dnalm.finetune.classifier import predict_probabilities
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)

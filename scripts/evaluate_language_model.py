@@ -20,12 +20,7 @@ import numpy as np
 import torch
 import transformers
 
-from dnalm import commandline
-from dnalm.architecture import load_model
-from dnalm.devices import add_device_flags, choose_device
-from dnalm.errors import InputError
-from dnalm.files import atomic_file, write_json
-from dnalm.language_model import (
+from dnalm.evaluate_language_model.scoring import (
     Answers,
     Floors,
     MaskedLine,
@@ -38,7 +33,13 @@ from dnalm.language_model import (
     model_answers,
     model_log_probabilities,
 )
-from dnalm.tokens import TokenLines, load_tokenizer, load_tokens
+from dnalm.models.architecture import load_model
+from dnalm.running import commandline
+from dnalm.running.devices import add_device_flags, choose_device
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file, write_json
+from dnalm.tokenize_windows.cache import TokenLines, load_tokens
+from dnalm.tokenizers.encoding import load_tokenizer
 
 CONTEXT_BP = 30
 TOP = 5

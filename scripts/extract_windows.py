@@ -32,11 +32,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.fasta import COMPOSITION, Piece, Record, stream_fasta
-from dnalm.files import atomic_file, write_json
-from dnalm.progress import Progress
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file, write_json
+from dnalm.running.progress import Progress
+from dnalm.sequences.fasta import COMPOSITION, Piece, Record, stream_fasta
 
 logger = logging.getLogger("dnalm")
 

@@ -32,10 +32,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_file
-from dnalm.progress import Progress, duration
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_file
+from dnalm.running.progress import Progress, duration
 
 logger = logging.getLogger("dnalm")
 

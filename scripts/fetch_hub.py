@@ -17,9 +17,9 @@ import logging
 import shutil
 from pathlib import Path
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, read_json, write_json
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, read_json, write_json
 
 logger = logging.getLogger("dnalm")
 

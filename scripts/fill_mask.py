@@ -16,11 +16,11 @@ import numpy as np
 import torch
 import transformers
 
-from dnalm import commandline
-from dnalm.architecture import load_model
-from dnalm.errors import InputError
-from dnalm.language_model import MaskedLine, model_log_probabilities
-from dnalm.tokens import encode, load_tokenizer
+from dnalm.evaluate_language_model.scoring import MaskedLine, model_log_probabilities
+from dnalm.models.architecture import load_model
+from dnalm.running import commandline
+from dnalm.running.errors import InputError
+from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 
 def main(model: Path, sequence: list[str], top: int) -> None:

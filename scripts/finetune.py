@@ -34,14 +34,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnalm.checkpoints import sha256_of_code
-from dnalm.commandline import parser, run
-from dnalm.devices import add_device_flags, choose_device, choose_precision
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
-from dnalm.sequences import read_labelled_table, sort_labels
+from dnalm.running.checkpoints import sha256_of_code
+from dnalm.running.commandline import parser, run
+from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
+from dnalm.sequences.tables import read_labelled_table, sort_labels
 
 logger = logging.getLogger("dnalm")
+
+# The modules that decide the numbers of a training. Their code is part of the fingerprint.
+CODE = (
+    "dnalm.finetune.training",
+    "dnalm.finetune.classifier",
+    "dnalm.tokenizers.encoding",
+    "dnalm.embed.embedding",
+)
 
 
 def main(
@@ -88,7 +96,8 @@ def main(
         )
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
-    from dnalm import classifier, finetuning
+    from dnalm.finetune import classifier
+    from dnalm.finetune import training as finetuning
 
     settings = finetuning.Settings(
         epochs=epochs,
@@ -140,7 +149,13 @@ def main(
             "precision": precision,
             "versions": versions(),
             "code": sha256_of_code(
-                ["dnalm.finetuning", "dnalm.classifier", "dnalm.tokens", "dnalm.embedding"]
+                [
+                    "dnalm.finetune.training",
+                    "dnalm.finetune.classifier",
+                    "dnalm.tokenizers.encoding",
+                    "dnalm.tokenize_windows.cache",
+                    "dnalm.embed.embedding",
+                ]
             ),
         }
         keeper = finetuning.Keeper(
@@ -250,8 +265,8 @@ def read_vectors(
     """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
     import torch
 
-    from dnalm.classifier import Vectors
-    from dnalm.embedding import model_digest, read_embeddings
+    from dnalm.embed.embedding import model_digest, read_embeddings
+    from dnalm.finetune.classifier import Vectors
 
     ids, embedded_labels, vectors, about = read_embeddings(path, pooling)
     remedy = "Embed the sequences again with scripts/embed.py."
@@ -278,8 +293,8 @@ def encode_table(
     """Sequences as training examples for the whole model."""
     import torch
 
-    from dnalm.classifier import Tokens
-    from dnalm.tokens import encode, load_tokenizer
+    from dnalm.finetune.classifier import Tokens
+    from dnalm.tokenizers.encoding import encode, load_tokenizer
 
     tokens = encode(load_tokenizer(model), table["seq"].tolist(), max_tokens)
     numbers = torch.from_numpy(class_numbers(table, labels))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from dnalm import commandline, vocabulary
-from dnalm.errors import InputError
-from dnalm.files import read_json, sha256_of_file
+from dnalm.running import commandline
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json, sha256_of_file
+from dnalm.tokenizers import vocabulary
 
 
 def main(source: Path, n_policy: str, output: Path, summary: Path) -> None:

@@ -33,13 +33,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.devices import add_device_flags, choose_device, choose_precision
-from dnalm.errors import InputError
-from dnalm.fasta import read_blocks, stream_fasta
-from dnalm.files import atomic_file, read_json
-from dnalm.progress import Progress
-from dnalm.sequences import read_sequence_table, reverse_complement
+from dnalm.running.commandline import parser, run
+from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file, read_json
+from dnalm.running.progress import Progress
+from dnalm.sequences.fasta import read_blocks, stream_fasta
+from dnalm.sequences.strands import reverse_complement
+from dnalm.sequences.tables import read_sequence_table
 
 logger = logging.getLogger("dnalm")
 
@@ -101,7 +102,7 @@ def main(
     windows = read_windows(input, kind, genome, classifier, window, stride, max_unknown_fraction)
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
-    from dnalm.classifier import Classifier
+    from dnalm.finetune.classifier import Classifier
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     model = Classifier(classifier, device, choose_precision(precision, device) == "bf16")

@@ -27,11 +27,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_file, write_json
-from dnalm.sequences import read_rows, sort_labels, write_labelled_table
-from dnalm.tasks import (
+from dnalm.prepare_task.checks import (
     OVERLAP_BP,
     Leakage,
     add_molecules,
@@ -42,6 +38,10 @@ from dnalm.tasks import (
     overlap_shares,
     soft_masked_shares,
 )
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_file, write_json
+from dnalm.sequences.tables import read_rows, sort_labels, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 

@@ -30,22 +30,29 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dnalm.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.budget import StopSignals, TimeBudget
-from dnalm.checkpoints import Checkpoint, CheckpointStore, sha256_of_code
-from dnalm.commandline import parser, run
-from dnalm.devices import add_device_flags, choose_device, choose_precision
-from dnalm.errors import InputError, Interrupted
-from dnalm.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
-from dnalm.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
-from dnalm.model_directory import copy_tokenizer, quieten, versions
-from dnalm.runlock import RunLock
-from dnalm.tokens import TokenLines, load_tokenizer, load_tokens
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.directory import copy_tokenizer, quieten, versions
+from dnalm.running.budget import StopSignals, TimeBudget
+from dnalm.running.checkpoints import Checkpoint, CheckpointStore, sha256_of_code
+from dnalm.running.commandline import parser, run
+from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
+from dnalm.running.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
+from dnalm.running.runlock import RunLock
+from dnalm.tokenize_windows.cache import TokenLines, load_tokens
+from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")
 
 # The modules that decide a training's numbers. Their code is part of the fingerprint.
-CODE = ("dnalm.masking", "dnalm.architecture", "dnalm.training", "dnalm.tokens")
+CODE = (
+    "dnalm.pretrain.masking",
+    "dnalm.models.architecture",
+    "dnalm.pretrain.training",
+    "dnalm.tokenizers.encoding",
+    "dnalm.tokenize_windows.cache",
+)
 # How often the telemetry of a running process is written, besides every checkpoint.
 SESSION_SECONDS = 20.0
 
@@ -102,7 +109,7 @@ def pretrain(
 
     import torch
 
-    from dnalm.training import Masking, Schedule, Share, batches_per_epoch
+    from dnalm.pretrain.training import Masking, Schedule, Share, batches_per_epoch
 
     vocabulary_source = load_tokenizer(tokenizer)
     if architecture is not None:
@@ -234,8 +241,8 @@ def train_and_write(
     """Train from the newest checkpoint to the end, then write the outputs. Interrupted if it stops before."""
     import torch
 
-    from dnalm import training
-    from dnalm.telemetry import Sessions, Watch
+    from dnalm.pretrain import training
+    from dnalm.pretrain.telemetry import Sessions, Watch
 
     first = share.rank == 0
     arguments = training.training_arguments(
@@ -390,7 +397,7 @@ class Saver:
         return stop
 
     def _save(self, trainer: Any, finished: bool) -> None:
-        from dnalm.training import moments, weights
+        from dnalm.pretrain.training import moments, weights
 
         run = trainer.run
         losses = trainer.gather_losses()

@@ -22,11 +22,11 @@ from typing import Any
 
 import pandas as pd
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, atomic_file, read_json
 from dnalm.report import page
 from dnalm.report.run import Benchmark, Evaluation, LanguageModel, Run, Training
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, atomic_file, read_json
 
 
 def main(

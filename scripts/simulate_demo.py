@@ -39,9 +39,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import atomic_file, write_json
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file, write_json
 
 # Bases are uint8 0..3 in the order of LETTERS until they are written: the complement of b is 3 - b.
 LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)

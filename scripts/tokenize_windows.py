@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from dnalm import commandline
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, read_json, write_json
-from dnalm.progress import Progress
-from dnalm.tokens import LINES_PER_BATCH, SEQUENCES_PER_CALL, token_dtype, write_tokens
+from dnalm.running import commandline
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, read_json, write_json
+from dnalm.running.progress import Progress
+from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
+from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, token_dtype
 
 # Sequences are read as bytes; anything else in a line is a mistake of the file, not an unknown base.
 SEQUENCE_LETTERS = string.ascii_letters.encode()

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from dnalm import commandline, vocabulary
-from dnalm.errors import InputError
+from dnalm.running import commandline
+from dnalm.running.errors import InputError
+from dnalm.tokenizers import vocabulary
 
 logger = logging.getLogger("dnalm")
 

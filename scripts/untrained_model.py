@@ -13,12 +13,12 @@ step.
 import logging
 from pathlib import Path
 
-from dnalm.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.commandline import parser, run
-from dnalm.errors import InputError
-from dnalm.files import atomic_directory, write_directory_summary, write_json
-from dnalm.model_directory import copy_tokenizer, quieten, versions
-from dnalm.tokens import load_tokenizer
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.directory import copy_tokenizer, quieten, versions
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, write_directory_summary, write_json
+from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")
 

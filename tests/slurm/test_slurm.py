@@ -54,7 +54,7 @@ def copy_repository(folder: Path) -> Path:
         "checkpoint_every_steps": 10,
     }
     # Half of the jobs, and no kind of job less.
-    config["baselines"]["untrained"] = False
+    config["baseline"]["untrained"] = False
     path.write_text(yaml.safe_dump(config))
     return folder
 

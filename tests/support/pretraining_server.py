@@ -75,7 +75,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 def tiny_corpus(directory: Path, n_lines: int, seed: int) -> Path:
     """A token cache of random lines of 6 to 20 tokens, for the tokenizer of the fixture `tiny_model`."""
-    from dnalm.tokens import write_tokens
+    from dnalm.tokenize_windows.cache import write_tokens
 
     numbers = np.random.default_rng(seed)
     # Skewed, so that there is something to learn.
@@ -100,7 +100,10 @@ def serve() -> None:
     from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast  # noqa: F401
 
     import pretrain
-    from dnalm import commandline, telemetry, training  # noqa: F401
+    from dnalm.pretrain import (
+        training,  # noqa: F401
+    )
+    from dnalm.running import commandline
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()

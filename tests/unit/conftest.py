@@ -16,7 +16,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import Tokenizer, models
     from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
-    from dnalm.vocabulary import SPECIAL_TOKENS, adjust_for_dna
+    from dnalm.tokenizers.vocabulary import SPECIAL_TOKENS, adjust_for_dna
 
     merges = [
         ("A", "A"),

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
-from dnalm.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.errors import InputError
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.running.errors import InputError
 
 
 class Vocabulary4096:
@@ -75,7 +75,7 @@ def test_new_model_depends_on_the_seed_only():
 
 
 def test_load_model_refuses_what_does_not_fit(tmp_path, tiny_model):
-    from dnalm.tokens import load_tokenizer
+    from dnalm.tokenizers.encoding import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_model)
     load_model(tiny_model, tokenizer)

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import baseline
-from dnalm.baselines import KmerRegression, Majority, kmer_features, load_baseline
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_directory
-from dnalm.sequences import canonical, read_labelled_table, reverse_complement
+from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, load_baseline
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_directory
+from dnalm.sequences.strands import canonical, reverse_complement
+from dnalm.sequences.tables import read_labelled_table
 
 
 @settings(max_examples=60, deadline=None)

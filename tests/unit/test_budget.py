@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from dnalm.budget import StopSignals, TimeBudget, parse_time_left, slurm_seconds_left
+from dnalm.running.budget import StopSignals, TimeBudget, parse_time_left, slurm_seconds_left
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnalm.charts import (
+from dnalm.report.charts import (
     MAX_POINTS,
     WIDTH,
     Estimate,

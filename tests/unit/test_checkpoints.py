@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.checkpoints import CheckpointStore, damage, fingerprint, sha256_of_code
+from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint, sha256_of_code
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
 MOMENTS = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 import embed
 import finetune
-from dnalm import classifier, finetuning
-from dnalm.classifier import Tokens, Vectors
-from dnalm.errors import InputError, Interrupted
-from dnalm.files import sha256_of_directory
+from dnalm.finetune import classifier
+from dnalm.finetune import training as finetuning
+from dnalm.finetune.classifier import Tokens, Vectors
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.files import sha256_of_directory
 
 
 def write_table(path: Path, number: int, classes: int = 2, seed: int = 0) -> Path:
@@ -343,7 +344,7 @@ class TestInterruptions:
             seconds[0] += 180
             return seconds[0]
 
-        monkeypatch.setattr("dnalm.budget.slurm_seconds_left", lambda: 1800 - seconds[0])
+        monkeypatch.setattr("dnalm.running.budget.slurm_seconds_left", lambda: 1800 - seconds[0])
         monkeypatch.setitem(finetuning.Keeper.__init__.__kwdefaults__, "clock", clock)
         with pytest.raises(Interrupted, match="the job's time is nearly over; saved after step"):
             run_finetune(

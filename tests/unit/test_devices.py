@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnalm import devices
-from dnalm.errors import InputError
+from dnalm.running import devices
+from dnalm.running.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embed
-from dnalm.embedding import embed_tokens, length_batches, load_backbone, read_embeddings
-from dnalm.errors import InputError
-from dnalm.tokens import encode, load_tokenizer
+from dnalm.embed.embedding import embed_tokens, length_batches, load_backbone, read_embeddings
+from dnalm.running.errors import InputError
+from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 
 def random_sequences(number: int, seed: int = 1) -> list[str]:

@@ -12,9 +12,9 @@ import pytest
 
 import compare
 import evaluate
-from dnalm.errors import InputError
-from dnalm.evaluation import read_predictions
-from dnalm.files import write_json
+from dnalm.evaluate.predictions import read_predictions
+from dnalm.running.errors import InputError
+from dnalm.running.files import write_json
 
 RNG = np.random.default_rng
 

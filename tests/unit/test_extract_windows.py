@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import extract_windows
-from dnalm import fasta as fasta_module
-from dnalm.errors import InputError
+from dnalm.running.errors import InputError
+from dnalm.sequences import fasta as fasta_module
 
 DEFAULTS = {
     "genome": "g",

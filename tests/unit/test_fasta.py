@@ -12,8 +12,8 @@ from Bio import SeqIO, bgzf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnalm import fasta
-from dnalm.errors import InputError
+from dnalm.running.errors import InputError
+from dnalm.sequences import fasta
 
 letters = st.text(alphabet="ACGTacgtNnRYSWKMBDHVryswkmbdhv", max_size=60)
 

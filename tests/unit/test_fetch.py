@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fetch
-from dnalm.errors import InputError
+from dnalm.running.errors import InputError
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 1_000_000, dtype=np.uint8).tobytes()
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import fetch_hub
-from dnalm.errors import InputError
+from dnalm.running.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPOSITORIES = {

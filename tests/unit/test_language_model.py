@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 import evaluate_language_model
 import train_tokenizer
-from dnalm import language_model, tokens
-from dnalm.architecture import load_model, model_config, new_model
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_file
-from dnalm.language_model import Answers, Floors, MaskedLine, Scores
+from dnalm.evaluate_language_model import scoring as language_model
+from dnalm.evaluate_language_model.scoring import Answers, Floors, MaskedLine, Scores
+from dnalm.models.architecture import load_model, model_config, new_model
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_file
+from dnalm.tokenize_windows import cache as token_cache
+from dnalm.tokenizers import encoding
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
@@ -43,23 +45,23 @@ def place(tmp_path_factory) -> Path:
         output=place / "model",
         summary=place / "tokenizer.summary.json",
     )
-    tokenizer = tokens.load_tokenizer(place / "model")
+    tokenizer = encoding.load_tokenizer(place / "model")
     new_model(model_config(ARCHITECTURE, tokenizer), seed=0).save_pretrained(place / "model")
-    ids = tokens.encode(tokenizer, lines)
+    ids = encoding.encode(tokenizer, lines)
     for name, part in (("train", ids[:40]), ("validation", ids[40:])):
         (place / name).mkdir()
-        tokens.write_tokens(place / name, [part], len(tokenizer))
+        token_cache.write_tokens(place / name, [part], len(tokenizer))
     return place
 
 
 @pytest.fixture(scope="module")
 def tokenizer(place):
-    return tokens.load_tokenizer(place / "model")
+    return encoding.load_tokenizer(place / "model")
 
 
 @pytest.fixture(scope="module")
 def questions(place, tokenizer) -> list[MaskedLine]:
-    lines = tokens.load_tokens(place / "validation")
+    lines = token_cache.load_tokens(place / "validation")
     return language_model.hide_tokens(lines, range(len(lines)), tokenizer, 30, 0.3, 42)
 
 
@@ -120,7 +122,7 @@ def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions)
 
 
 def test_floors_equal_plain_counting(place, tokenizer, questions):
-    lines = tokens.load_tokens(place / "train")
+    lines = token_cache.load_tokens(place / "train")
     size, special = len(tokenizer), set(tokenizer.all_special_ids)
     floors = Floors(lines, sorted(special), size)
     singles, pairs = np.zeros(size), np.zeros((size, size))
@@ -188,11 +190,11 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     total = sum(int(row["masked"]) * float(row["loss"]) for row in losses)
     assert total / found["hidden_tokens"] == pytest.approx(found["metrics"]["loss"]["value"], abs=1e-5)
 
-    validation = tokens.load_tokens(place / "validation")
+    validation = token_cache.load_tokens(place / "validation")
     examples = read_table(tmp_path / "a" / "fill_mask.tsv")
     assert len(examples) == 4
     for row in examples:
-        ids = tokens.truncate(validation.line(int(row["line"]) - 1), 30)
+        ids = encoding.truncate(validation.line(int(row["line"]) - 1), 30)
         sequence = tokenizer.decode(ids, skip_special_tokens=True)
         start = int(row["position_bp"]) - 1
         assert sequence[start:].startswith(row["token"] + row["right"])
@@ -207,7 +209,7 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
 
 def test_caches_of_another_tokenizer_are_refused(place, tmp_path):
     (tmp_path / "other").mkdir()
-    tokens.write_tokens(tmp_path / "other", [[np.array([1, 70, 2])]], vocabulary_size=71)
+    token_cache.write_tokens(tmp_path / "other", [[np.array([1, 70, 2])]], vocabulary_size=71)
     with pytest.raises(InputError, match="ids beyond the model's 40 tokens"):
         evaluate(place, tmp_path, tokens=[tmp_path / "other"])
     assert not (tmp_path / "metrics.json").exists()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm.masking import EVALUATION, IGNORED, TRAINING, line_generator, mask_tokens
+from dnalm.pretrain.masking import EVALUATION, IGNORED, TRAINING, line_generator, mask_tokens
 
 VOCABULARY, SPECIAL, MASK = 64, (0, 1, 2, 3, 4), 4
 

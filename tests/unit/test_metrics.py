@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from dnalm.metrics import (
+from dnalm.evaluate.metrics import (
     METRICS,
     all_metrics,
     bootstrap_metrics,

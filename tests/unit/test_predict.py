@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import predict
-from dnalm.errors import InputError
-from dnalm.sequences import reverse_complement
+from dnalm.running.errors import InputError
+from dnalm.sequences.strands import reverse_complement
 
 
 @pytest.fixture(scope="module")
 def classifier_directory(tiny_model, tmp_path_factory) -> Path:
     """An untrained classifier: its probabilities differ from sequence to sequence, which is enough here."""
-    from dnalm import classifier
+    from dnalm.finetune import classifier
 
     directory = tmp_path_factory.mktemp("classifier") / "tiny"
     directory.mkdir()
@@ -58,7 +58,7 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
 
 
 def expected(classifier: Path, sequences: list[str]) -> np.ndarray:
-    from dnalm.classifier import predict_probabilities
+    from dnalm.finetune.classifier import predict_probabilities
 
     return predict_probabilities(classifier, sequences)[0][:, 1]
 
@@ -146,7 +146,7 @@ def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory,
 def test_bed_regions_come_from_the_genome_in_the_order_of_the_file(
     classifier_directory, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("dnalm.fasta.BLOCK_BYTES", 64)
+    monkeypatch.setattr("dnalm.sequences.fasta.BLOCK_BYTES", 64)
     chromosomes = {"chr1": random_dna(300, 1), "chr2": random_dna(250, 2), "chr3": random_dna(80, 3)}
     genome = tmp_path / "genome.fa"
     genome.write_text("".join(f">{name}\n{dna}\n" for name, dna in chromosomes.items()))

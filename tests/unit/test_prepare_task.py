@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_task
-from dnalm.errors import InputError
-from dnalm.sequences import canonical, read_labelled_table, reverse_complement
-from dnalm.tasks import OVERLAP_BP, length_distribution, overlap_shares
+from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_shares
+from dnalm.running.errors import InputError
+from dnalm.sequences.strands import canonical, reverse_complement
+from dnalm.sequences.tables import read_labelled_table
 
 SPLITS = ("train", "validation", "test")
 

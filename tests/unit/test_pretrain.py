@@ -185,8 +185,9 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
 
     from transformers import AutoModelForMaskedLM
 
-    from dnalm.tokens import load_tokenizer, load_tokens
-    from dnalm.training import Corpus, Masking, Share, Vocabulary, evaluate, evaluation_lines
+    from dnalm.pretrain.training import Corpus, Masking, Share, Vocabulary, evaluate, evaluation_lines
+    from dnalm.tokenize_windows.cache import load_tokens
+    from dnalm.tokenizers.encoding import load_tokenizer
 
     model = AutoModelForMaskedLM.from_pretrained(place.folder / "untrained")
     vocabulary = Vocabulary.of(load_tokenizer(place.tokenizer))
@@ -513,7 +514,7 @@ def test_mistakes_end_in_one_line(server, place, changes, message):
 
 
 def test_tokens_of_another_tokenizer_are_refused(server, place):
-    from dnalm.tokens import write_tokens
+    from dnalm.tokenize_windows.cache import write_tokens
 
     foreign = place.folder / "foreign"
     foreign.mkdir(exist_ok=True)

@@ -5,11 +5,12 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from dnalm import runlock
-from dnalm.runlock import RunLock, read_owner, why_dead
+from dnalm.running import runlock
+from dnalm.running.runlock import RunLock, read_owner, why_dead
 
 
 class GaveUp(Exception):
@@ -59,8 +60,8 @@ def test_it_is_free_as_soon_as_the_owner_ends(tmp_path):
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
     code = (
-        f"import sys; sys.path.insert(0, {os.path.dirname(os.path.dirname(runlock.__file__))!r})\n"
-        "from dnalm.runlock import RunLock\nimport os, signal\n"
+        f"import sys; sys.path.insert(0, {str(Path(runlock.__file__).parents[2])!r})\n"
+        "from dnalm.running.runlock import RunLock\nimport os, signal\n"
         f"RunLock({str(tmp_path)!r}).__enter__()\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

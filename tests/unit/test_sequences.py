@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm.errors import InputError
-from dnalm.sequences import (
-    IUPAC,
-    canonical,
-    read_labelled_table,
-    read_sequence_table,
-    reverse_complement,
-    sort_labels,
-    write_labelled_table,
-)
+from dnalm.running.errors import InputError
+from dnalm.sequences.strands import IUPAC, canonical, reverse_complement
+from dnalm.sequences.tables import read_labelled_table, read_sequence_table, sort_labels, write_labelled_table
 
 
 @given(st.text(IUPAC + IUPAC.lower()))

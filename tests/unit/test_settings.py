@@ -35,18 +35,18 @@ def edited(config: dict, key: str, value) -> dict:
 
 def test_defaults_are_filled_in_at_every_depth(config):
     checked = check_config(config, "config.yaml")
-    assert checked["windows"]["length"] == 1000
+    assert checked["extract_windows"]["length"] == 1000
     assert checked["models"]["small"]["masking"] == {
         "probability": 0.5,
         "mask_token": 0.8,
         "random_token": 0.1,
         "span_tokens": 1,
     }
-    assert checked["simulation"] is None
+    assert checked["simulate_demo"] is None
 
 
 def test_a_section_whose_lines_are_commented_out_is_taken_for_empty(config):
-    assert check_config(edited(config, "windows", None), "c")["windows"]["stride"] == 1000
+    assert check_config(edited(config, "extract_windows", None), "c")["extract_windows"]["stride"] == 1000
 
 
 @pytest.mark.parametrize("text, number", [("5e-4", 5e-4), ("1E-3", 1e-3), ("0.5", 0.5)])
@@ -58,18 +58,18 @@ def test_numbers_may_be_written_as_people_write_them(config, text, number):
 
 @pytest.mark.parametrize("text, number", [("1e4", 10000), (20.0, 20)])
 def test_whole_numbers_may_be_written_with_an_exponent(config, text, number):
-    value = check_config(edited(config, "windows.length", text), "c")["windows"]["length"]
+    value = check_config(edited(config, "extract_windows.length", text), "c")["extract_windows"]["length"]
     assert value == number and isinstance(value, int)
 
 
 WRONG = [
-    ("windows.lenght", 5, "unknown key windows.lenght. Did you mean windows.length?"),
+    ("extract_windows.lenght", 5, "unknown key extract_windows.lenght. Did you mean extract_windows.length?"),
     ("tokeniser", {}, "unknown key tokeniser. Did you mean tokenizers?"),
     ("models.small.masking.probabilty", 0.5, "Did you mean models.small.masking.probability?"),
-    ("windows.length", "long", 'windows.length is "long", but must be a whole number'),
-    ("windows.length", 0.5, "windows.length is 0.5, but must be a whole number"),
-    ("windows.length", True, "windows.length is true, but must be a whole number"),
-    ("windows.length", 3, "windows.length is 3, but must be at least 10"),
+    ("extract_windows.length", "long", 'windows.length is "long", but must be a whole number'),
+    ("extract_windows.length", 0.5, "extract_windows.length is 0.5, but must be a whole number"),
+    ("extract_windows.length", True, "extract_windows.length is true, but must be a whole number"),
+    ("extract_windows.length", 3, "extract_windows.length is 3, but must be at least 10"),
     ("models.small.masking.probability", 0, "must be greater than 0"),
     ("models.small.masking.probability", 1.5, "must be at most 1"),
     ("models.small.masking.probability", float("nan"), "must be a number"),
@@ -97,9 +97,9 @@ WRONG = [
     ("finetune.backbones", ["frozn"], 'finetune.backbones[0] is "frozn". Did you mean frozen?'),
     ("finetune.backbones", ["full", "full"], "names an item twice"),
     ("finetune.backbones", "frozen", "must be a list"),
-    ("predictions.x", {"input": "a.fa", "model": "smal", "task": "t"}, "Did you mean small?"),
-    ("windows.validation_block", 1000, None),
-    ("windows", {"length": 2000, "validation_block": 1500}, "shorter than a window"),
+    ("predict.x", {"input": "a.fa", "model": "smal", "task": "t"}, "Did you mean small?"),
+    ("extract_windows.validation_block", 1000, None),
+    ("extract_windows", {"length": 2000, "validation_block": 1500}, "shorter than a window"),
 ]
 
 

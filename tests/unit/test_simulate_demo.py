@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import simulate_demo as demo
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_file
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_file
 
 SCRIPT = Path(demo.__file__)
 FILES = {"genome": "genome.fa.gz", "train": "train.tsv", "test": "test.tsv", "description": "demo.json"}

@@ -18,9 +18,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 import import_tokenizer
 import tokenize_windows
 import train_tokenizer
-from dnalm import tokens
-from dnalm.errors import InputError
-from dnalm.files import sha256_of_directory
+from dnalm.running.errors import InputError
+from dnalm.running.files import sha256_of_directory
+from dnalm.tokenize_windows import cache as token_cache
+from dnalm.tokenizers import encoding
 
 ROOT = Path(__file__).parents[2]
 DNABERT2 = ROOT.parent / "shared" / "data" / "tokenizer" / "dnabert2-tokenizer.json"
@@ -71,7 +72,7 @@ def trained(tmp_path_factory, windows) -> dict[str, Path]:
 @pytest.mark.parametrize("policy", ["drop", "unk", "token"])
 def test_dnabert2_keeps_its_ids_and_ignores_case(tmp_path, policy):
     import_(DNABERT2, tmp_path / "t", policy)
-    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    tokenizer = encoding.load_tokenizer(tmp_path / "t")
     for sequence in ("AAATTTCCCGGGATCTATC", "aaatttcccgggatctatc", "AAAtttCCCGGGATCtATC"):
         assert tokenizer(sequence)["input_ids"] == [1, 193, 1911, 1426, 16, 2]
     assert len(tokenizer) == 4096 + (policy == "token")
@@ -90,7 +91,7 @@ def test_trained_vocabulary_has_special_tokens_then_bases(trained):
     ("policy", "expected"), [("drop", []), ("unk", ["[UNK]", "[UNK]"]), ("token", ["N", "N"])]
 )
 def test_n_policy(trained, policy, expected):
-    tokenizer = tokens.load_tokenizer(trained[policy])
+    tokenizer = encoding.load_tokenizer(trained[policy])
     left, right = (tokenizer.tokenize(part) for part in ("ACGTTA", "GGATCA"))
     for gap in ("NN", "nn", "Ry", "nK", "-*"):
         assert tokenizer.tokenize(f"ACGTTA{gap}GGATCA") == left + expected + right
@@ -102,7 +103,7 @@ def test_transformers_alone_gives_the_same_ids(trained):
     for directory in trained.values():
         theirs = AutoTokenizer.from_pretrained(directory)
         sequences = ["ACGTNNacgtt", "GATTACA"]
-        ours = tokens.encode(tokens.load_tokenizer(directory), sequences)
+        ours = encoding.encode(encoding.load_tokenizer(directory), sequences)
         assert [theirs(sequence)["input_ids"] for sequence in sequences] == [ids.tolist() for ids in ours]
         assert set(theirs(sequences[0])) == {"input_ids", "attention_mask"}
         assert theirs.decode(theirs("gattACA")["input_ids"], skip_special_tokens=True) == "GATTACA"
@@ -151,11 +152,11 @@ def make_tokenizer(path: Path, specials: list[str], alphabet: str = "ACGT") -> P
 def test_import_understands_other_names_and_an_own_n(tmp_path):
     path = make_tokenizer(tmp_path / "tokenizer.json", ["<unk>", "<s>", "</s>", "<pad>", "<mask>"], "ACGTN")
     import_(tmp_path, tmp_path / "t")
-    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    tokenizer = encoding.load_tokenizer(tmp_path / "t")
     ids = tokenizer("aNa")["input_ids"]
     assert tokenizer.convert_ids_to_tokens(ids) == ["<s>", "A", "<unk>", "A", "</s>"]
     import_(path, tmp_path / "t", "token")
-    tokenizer = tokens.load_tokenizer(tmp_path / "t")
+    tokenizer = encoding.load_tokenizer(tmp_path / "t")
     assert tokenizer.tokenize("aRNa") == ["A", "N", "N", "A"] and len(tokenizer) == 40
 
 
@@ -186,7 +187,7 @@ def test_import_refuses_word_pieces(tmp_path):
 
 @functools.cache
 def trained_tokenizer(directory: Path):
-    return tokens.load_tokenizer(directory)
+    return encoding.load_tokenizer(directory)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -199,7 +200,7 @@ def test_encode_equals_transformers(trained, sequences, max_tokens):
     ]
     # A padded call leaves padding and truncation switched on in the backend.
     tokenizer(["ACGT" * 30, "A"], padding=True, truncation=True, max_length=5)
-    found = tokens.encode(tokenizer, sequences, max_tokens)
+    found = encoding.encode(tokenizer, sequences, max_tokens)
     assert [ids.tolist() for ids in found] == expected
     assert all(ids.dtype == np.uint16 for ids in found)
 
@@ -207,11 +208,11 @@ def test_encode_equals_transformers(trained, sequences, max_tokens):
 @given(st.lists(st.integers(5, 99), max_size=40), st.integers(3, 30))
 def test_truncate(middle, max_tokens):
     ids = np.array([1, *middle, 2], np.uint16)
-    result = tokens.truncate(ids, max_tokens)
+    result = encoding.truncate(ids, max_tokens)
     assert len(result) == min(len(ids), max_tokens)
     assert result[0] == 1 and result[-1] == 2
     assert result[:-1].tolist() == ids[: len(result) - 1].tolist()
-    assert tokens.truncate(ids, None) is ids
+    assert encoding.truncate(ids, None) is ids
 
 
 # ----------------------------------------------------------------------------- token cache
@@ -239,14 +240,14 @@ def test_cache_holds_what_transformers_would_give(tmp_path, trained, monkeypatch
     path = tmp_path / "w.txt"
     path.write_bytes("\r\n".join(lines).encode())
     summary = tokenize(path, trained["unk"], tmp_path / "cache")
-    tokenizer = tokens.load_tokenizer(trained["unk"])
+    tokenizer = encoding.load_tokenizer(trained["unk"])
     expected = [tokenizer(line)["input_ids"] for line in lines]
 
     dataset = load_from_disk(str(tmp_path / "cache"))
     assert dataset["input_ids"][:] == expected
     assert dataset.features["input_ids"].feature.dtype == "uint16"
 
-    cache = tokens.load_tokens(tmp_path / "cache")
+    cache = token_cache.load_tokens(tmp_path / "cache")
     assert [ids.tolist() for ids in cache] == expected
     assert cache.lengths.tolist() == [len(ids) for ids in expected] and cache.lengths.dtype == np.int32
     assert [ids.tolist() for ids in pickle.loads(pickle.dumps(cache))] == expected
@@ -263,8 +264,8 @@ def test_several_caches_are_one_list(tmp_path, trained, windows):
     tokenize(windows, trained["unk"], tmp_path / "a")
     (tmp_path / "w.txt").write_text("ACGT\nGGG\n")
     tokenize(tmp_path / "w.txt", trained["unk"], tmp_path / "b")
-    one = tokens.load_tokens(tmp_path / "a")
-    both = tokens.load_tokens(tmp_path / "a", tmp_path / "b")
+    one = token_cache.load_tokens(tmp_path / "a")
+    both = token_cache.load_tokens(tmp_path / "a", tmp_path / "b")
     assert len(both) == len(one) + 2
     assert both.line(3).tolist() == one.line(3).tolist()
     assert both.source(len(one) - 1) == (0, len(one) - 1) and both.source(len(one) + 1) == (1, 1)
@@ -280,8 +281,8 @@ def test_same_bytes_whatever_the_threads(tmp_path, trained, windows):
 
 
 def test_wide_ids_for_wide_vocabularies(tmp_path):
-    tokens.write_tokens(tmp_path, [[np.array([1, 70_000, 2])]], vocabulary_size=70_001)
-    line = tokens.load_tokens(tmp_path).line(0)
+    token_cache.write_tokens(tmp_path, [[np.array([1, 70_000, 2])]], vocabulary_size=70_001)
+    line = token_cache.load_tokens(tmp_path).line(0)
     assert line.dtype == np.int32 and line.tolist() == [1, 70_000, 2]
 
 
@@ -306,15 +307,15 @@ def test_malformed_windows(tmp_path, trained, content, message):
 
 def test_damaged_and_foreign_caches(tmp_path, trained, windows):
     with pytest.raises(InputError, match="not a token cache"):
-        tokens.load_tokens(tmp_path)
+        token_cache.load_tokens(tmp_path)
     tokenize(windows, trained["unk"], tmp_path / "cache")
-    data = tmp_path / "cache" / tokens.DATA_FILE
+    data = tmp_path / "cache" / token_cache.DATA_FILE
     whole = data.read_bytes()
     # Cut within a batch, and right behind the last one, where only the end mark is missing.
     for missing in (500, 8):
         data.write_bytes(whole[:-missing])
         with pytest.raises(InputError, match="damaged"):
-            tokens.load_tokens(tmp_path / "cache")
+            token_cache.load_tokens(tmp_path / "cache")
 
 
 def test_command_line_error_is_one_line_and_leaves_nothing(tmp_path, trained):

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm.masking import EVALUATION
-from dnalm.training import (
+from dnalm.pretrain.masking import EVALUATION
+from dnalm.pretrain.training import (
     Corpus,
     Masking,
     MicroBatches,

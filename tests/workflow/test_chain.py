@@ -36,7 +36,7 @@ def finished(tmp_path_factory) -> Path:
     folder = repository_copy(tmp_path_factory.mktemp("chain"))
     config = yaml.safe_load((folder / "tests/short/config.yaml").read_text())
     config["finetune"] |= {"backbones": ["frozen", "full"], "full": {"epochs": 1}}
-    config["predictions"] = {
+    config["predict"] = {
         "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "full"}
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
@@ -169,7 +169,7 @@ def bare(tmp_path_factory) -> Path:
     config = {
         "genomes": "genomes.tsv",
         "tasks": "tasks.tsv",
-        "windows": {"validation_block": 1000},
+        "extract_windows": {"validation_block": 1000},
         "tokenizers": {"bpe": {"train": {"vocabulary_size": 64}}},
         "models": {
             "small": {

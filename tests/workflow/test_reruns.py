@@ -42,7 +42,7 @@ CONFIG = {
     "results": "results",
     "genomes": "genomes.tsv",
     "tasks": "tasks.tsv",
-    "simulation": {"seed": 1},
+    "simulate_demo": {"seed": 1},
     "tokenizers": {
         "learned": {"train": {"vocabulary_size": 100, "sample_lines": 10}},
         "given": {"source": "tokenizer.json"},
@@ -60,7 +60,7 @@ CONFIG = {
         },
     },
     "finetune": {"backbones": ["frozen", "full"]},
-    "predictions": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
+    "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
 }
 
 
@@ -240,7 +240,7 @@ CASES = {
     ),
     "touched intermediate results": Case(touch_all("results/windows", "results/tasks"), set()),
     "comment in a script": Case(comment("scripts/pretrain.py"), set()),
-    "comment in a library module": Case(comment("scripts/dnalm/files.py"), set()),
+    "comment in a library module": Case(comment("scripts/dnalm/running/files.py"), set()),
     "comment in an environment": Case(comment("envs/train.yaml"), set()),
     "another environment": Case(substitute("envs/train.yaml", "numpy =.*", "numpy =1.0"), set()),
     "comment in the configuration": Case(comment("settings.yaml"), set()),
@@ -248,7 +248,9 @@ CASES = {
         setting("resources", {"pretrain_gpus": 4, "pretrain_hours": 2, "gres": "gpu"}), set()
     ),
     "threads in the configuration": Case(setting("resources.pretrain_threads", 3), set()),
-    "threads in a rule": Case(substitute("workflow/rules/tokens.smk", r"threads: \d", "threads: 7"), set()),
+    "threads in a rule": Case(
+        substitute("workflow/rules/tokenize_windows.smk", r"threads: \d", "threads: 7"), set()
+    ),
     "threads on the command line": Case(
         lambda folder: None, set(), arguments=("--set-threads", "pretrain=3")
     ),
@@ -295,8 +297,8 @@ CASES = {
     "script of compare": Case(code("scripts/compare.py"), COMPARED),
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
-    "module of one rule": Case(code("scripts/dnalm/charts.py"), REPORT),
-    "module of several rules": Case(code("scripts/dnalm/masking.py"), TOKENIZED),
+    "module of one rule": Case(code("scripts/dnalm/report/charts.py"), REPORT),
+    "module of several rules": Case(code("scripts/dnalm/pretrain/masking.py"), TOKENIZED),
     # Inputs.
     "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
     "an older file in place of one genome's": Case(
@@ -348,11 +350,11 @@ CASES = {
     # Each section of the configuration.
     "title": Case(setting("title", "Another"), SHOWN),
     "simulation": Case(
-        setting("simulation.seed", 2),
+        setting("simulate_demo.seed", 2),
         {"simulate_demo"} | CUT | PREPARED | SHOWN,
         {"extract_windows": "simulated"},
     ),
-    "windows": Case(setting("windows.length", 500), CUT | SHOWN),
+    "windows": Case(setting("extract_windows.length", 500), CUT | SHOWN),
     "tokenizers": Case(
         setting("tokenizers.learned.train.vocabulary_size", 99),
         {"train_tokenizer"} | WITH_TOKENIZER | SHOWN,
@@ -370,9 +372,9 @@ CASES = {
         setting("models.first.max_tokens", 99), TOKENIZED | SHOWN, {"pretrain": "first"}
     ),
     "language_model_evaluation": Case(
-        setting("language_model_evaluation.max_lines", 9), {"evaluate_language_model"} | SHOWN
+        setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model"} | SHOWN
     ),
-    "task_preparation": Case(setting("task_preparation.drop_leaked", False), PREPARED | SHOWN),
+    "task_preparation": Case(setting("prepare_task.drop_leaked", False), PREPARED | SHOWN),
     "finetune: frozen": Case(
         setting("finetune.frozen", {"epochs": 9}),
         CLASSIFIED | SHOWN,
@@ -385,12 +387,12 @@ CASES = {
     ),
     "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
     "baselines": Case(
-        setting("baselines.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
+        setting("baseline.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
     ),
     "evaluation": Case(
-        setting("evaluation.bootstrap_samples", 123), {"evaluate", "evaluate_baseline"} | COMPARED | SHOWN
+        setting("evaluate.bootstrap_samples", 123), {"evaluate", "evaluate_baseline"} | COMPARED | SHOWN
     ),
-    "predictions": Case(setting("predictions.new.stride", 50), {"predict"} | SHOWN),
+    "predictions": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),
 }
 
 
@@ -406,7 +408,7 @@ def test_exactly_what_depends_on_an_edit_runs_again(name, repository_copy, dry_r
 
 
 def test_a_library_module_used_by_all_reruns_all(repository_copy, dry_runs):
-    code("scripts/dnalm/commandline.py")(repository_copy)
+    code("scripts/dnalm/running/commandline.py")(repository_copy)
     jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml")
     assert set(jobs) >= CUT | PREPARED | REPORT | {"simulate_demo", "import_tokenizer"}
 

@@ -49,7 +49,7 @@ def configfile(tmp_path_factory):
         "results": f"{folder}/results",
         "genomes": f"{folder}/genomes.tsv",
         "tasks": f"{folder}/tasks.tsv",
-        "predictions": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
+        "predict": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
     }
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}
     config["models"]["continued"] = config["models"][name] | {

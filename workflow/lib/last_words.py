@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-# As written by scripts/dnalm/commandline.py: an error, or an early stop of a step that can continue.
+# As written by scripts/dnalm/running/commandline.py: an error, or an early stop of a step that can continue.
 LAST_WORDS = re.compile(r"^\S+ \S+ (error|stopped): (.*)$")
 
 

@@ -188,8 +188,8 @@ def _check_meaning(config: dict[str, Any], source: str) -> None:
             )
         if (training["steps"] is None) == (training["epochs"] is None):
             raise SettingsError(f"{place}.training needs either 'steps' or 'epochs', not both.")
-    for name, prediction in config["predictions"].items():
-        place = f"{source}: predictions.{name}"
+    for name, prediction in config["predict"].items():
+        place = f"{source}: predict.{name}"
         if prediction["model"] not in config["models"]:
             hint = _nearest(prediction["model"], list(config["models"]))
             raise SettingsError(f"{place}.model is {_show(prediction['model'])}, not under models.{hint}")
@@ -200,10 +200,11 @@ def _check_meaning(config: dict[str, Any], source: str) -> None:
             )
         if config["tasks"] is None:
             raise SettingsError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
-    if config["windows"]["validation_block"] < config["windows"]["length"]:
+    block, length = (config["extract_windows"][key] for key in ("validation_block", "length"))
+    if block < length:
         raise SettingsError(
-            f"{source}: windows.validation_block ({config['windows']['validation_block']}) is shorter than a "
-            f"window ({config['windows']['length']}). Held-out blocks must hold windows."
+            f"{source}: extract_windows.validation_block ({block}) is shorter than a window ({length}). "
+            "Held-out blocks must hold windows."
         )
 
 

@@ -31,16 +31,16 @@ try:
     config = check_config(
         config, " + ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles))
     )
-    SIMULATION = f"{config['results']}/simulation" if config["simulation"] is not None else None
+    SIMULATION = f"{config['results']}/simulation" if config["simulate_demo"] is not None else None
     GENOMES = read_genomes(config["genomes"], made_by_workflow=SIMULATION)
     TASKS = read_tasks(config["tasks"], made_by_workflow=SIMULATION)
 except SettingsError as error:
     raise WorkflowError(str(error))
 
-for name, prediction in config["predictions"].items():
+for name, prediction in config["predict"].items():
     if prediction["task"] not in TASKS:
         raise WorkflowError(
-            f"predictions.{name}.task is '{prediction['task']}', which {config['tasks']} does not list."
+            f"predict.{name}.task is '{prediction['task']}', which {config['tasks']} does not list."
         )
 
 
@@ -52,9 +52,9 @@ pathvars:
 
 STARTED = time.time()
 MODELS = config["models"]
-UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baselines"]["untrained"] else []
+UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baseline"]["untrained"] else []
 BACKBONES = config["finetune"]["backbones"]
-BASELINES = [name for name in ("majority", "kmer") if config["baselines"][name]]
+BASELINES = [name for name in ("majority", "kmer") if config["baseline"][name]]
 SPLITS = ["train", "validation"]
 
 # With conda, `python` is that of the rule's environment. Without, it is the one that runs Snakemake, also
@@ -87,7 +87,7 @@ wildcard_constraints:
     backbone="frozen|full",
     split="train|validation|test",
     baseline="majority|kmer",
-    name="|".join(map(re.escape, config["predictions"])) or "no_prediction",
+    name="|".join(map(re.escape, config["predict"])) or "no_prediction",
 
 
 def command(script, *arguments):
@@ -232,7 +232,7 @@ def evaluation_files(file, task):
 
 
 def asked(wildcards):
-    return config["predictions"][wildcards.name]
+    return config["predict"][wildcards.name]
 
 
 def prediction_classifier(wildcards):

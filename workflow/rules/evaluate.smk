@@ -40,7 +40,7 @@ rule evaluate:
     params:
         code=code_digest("evaluate"),
         kind=lambda wildcards: kind_of(wildcards.model),
-        flags=flags(config["evaluation"]),
+        flags=flags(config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
     shell:
@@ -75,7 +75,7 @@ rule evaluate_baseline:
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
     params:
         code=code_digest("evaluate"),
-        flags=flags(config["evaluation"]),
+        flags=flags(config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
     shell:
@@ -113,7 +113,7 @@ rule compare:
     params:
         code=code_digest("compare"),
         reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
-        flags=flags(config["evaluation"]),
+        flags=flags(config["evaluate"]),
     message:
         "Comparing all predictors of {wildcards.task}"
     shell:

@@ -1,4 +1,4 @@
-# Masked-language-model pretraining, the same model untrained, and how well the model knows its genome.
+# Masked-language-model pretraining, and the same model untrained.
 # A directory is read as `ancient` and its summary, which holds the checksum of its content, beside it: so
 # Snakemake judges directories by content too.
 
@@ -91,65 +91,4 @@ rule untrained_model:
             "--log {log:q} --model {wildcards.model} {params.start} {input.start:q}"
             " --tokenizer {input.tokenizer_directory:q} --seed {params.seed}"
             " --output {output.directory:q} --summary {output.summary:q}",
-        )
-
-
-rule evaluate_language_model:
-    input:
-        model="<results>/models/{model}.json",
-        model_directory=ancient("<results>/models/{model}"),
-        train=lambda wildcards: token_summaries("train", wildcards),
-        train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
-        validation=lambda wildcards: token_summaries("validation", wildcards),
-        validation_directories=lambda wildcards: ancient(tokens("validation", wildcards)),
-    output:
-        metrics="<results>/models/{model}.perplexity.json",
-        sequence_loss="<results>/models/{model}.sequence_loss.tsv",
-        fill_mask=report(
-            "<results>/models/{model}.fill_mask.tsv",
-            category="Language model",
-            labels={"model": "{model}", "what": "fill-mask examples"},
-            caption="../report/fill_mask.rst",
-        ),
-    log:
-        "<logs>/evaluate_language_model/{model}.log",
-    benchmark:
-        "<benchmarks>/evaluate_language_model/{model}.tsv"
-    wildcard_constraints:
-        model="|".join(map(re.escape, MODELS)),
-    conda:
-        "../../envs/train.yaml"
-    threads: 2
-    resources:
-        gpu=need.gpu(EMBED_GPUS, GRES),
-        gres=need.gres(EMBED_GPUS, GRES),
-        devices=EMBED_GPUS,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
-        runtime=lambda wildcards, attempt: need.language_model_runtime_min(
-            config["language_model_evaluation"]["max_lines"],
-            config["windows"]["length"],
-            parameters(wildcards),
-            EMBED_GPUS,
-            attempt,
-        ),
-    params:
-        code=code_digest("evaluate_language_model"),
-        flags=lambda wildcards: flags(
-            config["language_model_evaluation"] | {"max_tokens": MODELS[wildcards.model]["max_tokens"]}
-        ),
-    message:
-        "Judging language model {wildcards.model} on held-out lines"
-    shell:
-        command(
-            "evaluate_language_model",
-            "--log {log:q} --name {wildcards.model}"
-            " --gpus {resources.devices} --model {input.model_directory:q}"
-            " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
-            " {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
-            " --fill-mask {output.fill_mask:q}",
-            ALLOW_CPU,
         )

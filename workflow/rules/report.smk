@@ -38,9 +38,9 @@ rule report:
         training_summaries=of_models("<results>/models/{model}.json"),
         model_directories=ancient(of_models("<results>/models/{model}")),
         telemetry=ancient(of_models("<results>/telemetry/pretrain/{model}.json")),
-        language_models=of_models("<results>/models/{model}.perplexity.json"),
-        fill_mask=of_models("<results>/models/{model}.fill_mask.tsv"),
-        sequence_loss=of_models("<results>/models/{model}.sequence_loss.tsv"),
+        language_models=of_models("<results>/evaluate_language_model/{model}.metrics.json"),
+        fill_mask=of_models("<results>/evaluate_language_model/{model}.fill_mask.tsv"),
+        sequence_loss=of_models("<results>/evaluate_language_model/{model}.sequence_loss.tsv"),
         checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
         finetuning_summaries=expand(
             "<results>/classifiers/{model}/{task}/{backbone}.json",

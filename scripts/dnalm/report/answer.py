@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from dnalm.charts import Estimate, interval_chart
 from dnalm.report import words
+from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.language_model import loss_chart
 from dnalm.report.looks import looks
 from dnalm.report.parts import link, table, with_interval

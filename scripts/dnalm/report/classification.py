@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from dnalm.charts import Series, bar_chart, histogram, line_chart
 from dnalm.report import words
+from dnalm.report.charts import Series, bar_chart, histogram, line_chart
 from dnalm.report.looks import looks
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to

@@ -4,8 +4,8 @@ from collections import defaultdict
 from itertools import groupby
 from typing import Any
 
-from dnalm.charts import histogram
 from dnalm.report import words
+from dnalm.report.charts import histogram
 from dnalm.report.parts import figure, heading, table
 from dnalm.report.run import Run
 

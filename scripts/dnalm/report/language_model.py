@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from dnalm.charts import Estimate, Series, histogram, interval_chart, line_chart
 from dnalm.report import words
+from dnalm.report.charts import Estimate, Series, histogram, interval_chart, line_chart
 from dnalm.report.parts import bar, figure, heading, pieces, table, text, with_interval
 from dnalm.report.run import LanguageModel, Run
 

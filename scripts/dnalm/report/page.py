@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from dnalm import charts
+from dnalm.report import charts
 from dnalm.report.answer import accuracy_chart, answer, language_model_answer, overview
 from dnalm.report.classification import classification_section
 from dnalm.report.data import data_section

@@ -4,10 +4,10 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from dnalm.progress import duration
 from dnalm.report import words
 from dnalm.report.parts import table, text
 from dnalm.report.run import Benchmark, Run
+from dnalm.running.progress import duration
 
 
 def resources_section(run: Run) -> dict[str, Any]:

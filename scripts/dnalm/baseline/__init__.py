@@ -1,0 +1,1 @@
+"""Simple predictors to compare with."""

@@ -1,0 +1,158 @@
+"""Simple classifiers that a language model has to beat: the majority class, and k-mer logistic regression.
+
+A baseline directory holds `baseline.json` (what it is, labels, how it was chosen) and, for k-mers,
+`model.safetensors` with `weights` float64[n_classes, n_features] and `intercepts` float64[n_classes].
+"""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sparse
+from safetensors.numpy import load_file
+
+from dnalm.evaluate.metrics import losses
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json
+
+logger = logging.getLogger("dnalm")
+
+# Inverse strengths of the L2 penalty that are tried.
+PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+STRANDS = ("forward", "both")
+
+
+def kmer_features(sequences: list[str], k: int, strands: str, batch: int = 20_000) -> sparse.csr_matrix:
+    """Square roots of k-mer frequencies: float64[n_sequences, 4**k], [.., about 4**k / 2] for both strands.
+
+    With `strands="both"` a k-mer and its reverse complement are counted as one, so that a sequence and its
+    reverse complement have the same features. k-mers with other letters than ACGT are not counted. The root
+    makes every row a vector of length 1 and tempers repeats (Hellinger's distance between compositions).
+    """
+    blocks = [_kmer_counts(sequences[start : start + batch], k) for start in range(0, len(sequences), batch)]
+    counts = sparse.vstack(blocks, format="csr")
+    if strands == "both":
+        counts = counts @ _merge_strands(k)
+    totals = np.asarray(counts.sum(axis=1)).ravel()
+    frequencies = sparse.diags(1 / np.maximum(totals, 1)) @ counts
+    return frequencies.sqrt().tocsr()
+
+
+def _kmer_counts(sequences: list[str], k: int) -> sparse.csr_matrix:
+    text = np.frombuffer("N".join([*sequences, ""]).encode("ascii"), dtype=np.uint8)
+    row = np.repeat(np.arange(len(sequences)), [len(sequence) + 1 for sequence in sequences])
+    digits = np.full(256, 4, dtype=np.int32)
+    digits[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
+    digit = digits[text]
+    n = max(0, len(digit) - k + 1)
+    others = np.concatenate([[0], np.cumsum(digit == 4)])
+    whole = others[k : k + n] == others[:n]
+    code = np.zeros(n, dtype=np.int32)
+    for i in range(k):
+        code = code * 4 + digit[i : i + n]
+    row, code = row[:n][whole], code[whole]
+    return sparse.coo_matrix((np.ones(len(code)), (row, code)), shape=(len(sequences), 4**k)).tocsr()
+
+
+def _merge_strands(k: int) -> sparse.csr_matrix:
+    """Matrix [4**k, n_features] that adds the count of each k-mer to that of its reverse complement."""
+    code = np.arange(4**k)
+    rest, reverse = code.copy(), np.zeros_like(code)
+    for _ in range(k):
+        reverse = reverse * 4 + (3 - rest % 4)
+        rest //= 4
+    _, feature = np.unique(np.minimum(code, reverse), return_inverse=True)
+    return sparse.csr_matrix((np.ones(4**k), (code, feature)))
+
+
+@dataclass
+class Majority:
+    """Predicts for every sequence the shares of the labels in training."""
+
+    labels: list[str]
+    frequencies: np.ndarray  # float64[n_classes]
+
+    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
+        """Class probabilities float64[n_sequences, n_classes]."""
+        return np.tile(self.frequencies, (len(sequences), 1))
+
+
+@dataclass
+class KmerRegression:
+    """Multinomial logistic regression on the roots of k-mer frequencies."""
+
+    labels: list[str]
+    k: int
+    strands: str
+    weights: np.ndarray  # float64[n_classes, n_features]
+    intercepts: np.ndarray  # float64[n_classes]
+
+    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
+        """Class probabilities float64[n_sequences, n_classes]."""
+        return self.probabilities_of_features(kmer_features(sequences, self.k, self.strands))
+
+    def probabilities_of_features(self, features: sparse.csr_matrix) -> np.ndarray:
+        """Class probabilities float64[n_sequences, n_classes] of the matching `kmer_features`."""
+        scores = features @ self.weights.T + self.intercepts
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return scores / scores.sum(axis=1, keepdims=True)
+
+
+def train_kmer_regression(
+    train: tuple[list[str], np.ndarray],
+    validation: tuple[list[str], np.ndarray],
+    labels: list[str],
+    lengths: list[int],
+) -> tuple[KmerRegression, list[dict]]:
+    """Train one regression per k, strands and penalty; return the one with the lowest validation loss.
+
+    `train` and `validation` are (sequences, class numbers int64[n]). Also returns what was tried: k, strands,
+    penalty, validation loss (nats) and accuracy of each.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    best, tried = None, []
+    for k in lengths:
+        for strands in STRANDS:
+            features = kmer_features(train[0], k, strands)
+            held_out = kmer_features(validation[0], k, strands)
+            for penalty in PENALTIES:
+                fitted = LogisticRegression(C=penalty, max_iter=1000).fit(features, train[1])
+                weights, intercepts = fitted.coef_, fitted.intercept_
+                if len(labels) == 2:
+                    # scikit-learn stores the score of the second class against the first.
+                    weights = np.vstack([np.zeros_like(weights), weights])
+                    intercepts = np.append(0.0, intercepts)
+                model = KmerRegression(labels, k, strands, weights, intercepts)
+                probabilities = model.probabilities_of_features(held_out)
+                # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
+                loss = round(float(losses(validation[1], probabilities).mean()), 6)
+                accuracy = float((probabilities.argmax(axis=1) == validation[1]).mean())
+                result = {"k": k, "strands": strands, "penalty": penalty, "loss": loss, "accuracy": accuracy}
+                tried.append(result)
+                if best is None or loss < best[0]:
+                    best = (loss, model)
+            logger.info("k = %d, %s: best loss so far %.4f", k, strands, best[0])
+    assert best is not None
+    return best[1], tried
+
+
+def load_baseline(directory: str | Path) -> Majority | KmerRegression:
+    """Load what `scripts/baseline.py` wrote. Raises InputError if the directory is no baseline."""
+    directory = Path(directory)
+    description = read_json(directory / "baseline.json")
+    try:
+        if description["baseline"] == "majority":
+            frequencies = [description["frequencies"][label] for label in description["labels"]]
+            return Majority(description["labels"], np.array(frequencies))
+        tensors = load_file(directory / "model.safetensors")
+        return KmerRegression(
+            description["labels"],
+            description["chosen"]["k"],
+            description["chosen"]["strands"],
+            tensors["weights"],
+            tensors["intercepts"],
+        )
+    except (KeyError, FileNotFoundError) as error:
+        raise InputError(f"{directory}: not a complete baseline directory ({error}).") from None

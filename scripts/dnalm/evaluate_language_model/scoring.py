@@ -1,0 +1,328 @@
+"""How well a masked language model predicts hidden tokens of held-out DNA, and how well counting does.
+
+All predictors answer the same questions: the same lines, the same hidden tokens. An answer is, per hidden
+token, its loss (minus the natural logarithm of the probability given to the true token) and its rank (how
+many tokens were held for likelier).
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
+from dnalm.running.errors import InputError
+from dnalm.running.progress import Progress
+from dnalm.tokenize_windows.cache import TokenLines
+from dnalm.tokenizers.encoding import truncate
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast
+
+# Counting pairs of tokens beyond this number makes the bigram floor slower and hardly better.
+BIGRAM_TOKENS = 20_000_000
+# Strengths of the unigram prior that are tried for the bigram floor, in pseudo-counts.
+PRIOR_STRENGTHS = (10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
+
+
+@dataclass
+class MaskedLine:
+    """A held-out line with hidden tokens.
+
+    `index`: its number over all held-out caches. `ids`: the truth. `input_ids`: what a predictor sees.
+    `positions`: where tokens are hidden, int64[n_hidden].
+    """
+
+    index: int
+    ids: np.ndarray
+    input_ids: np.ndarray
+    positions: np.ndarray
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The hidden ids: int64[n_hidden]."""
+        return self.ids[self.positions]
+
+
+@dataclass
+class Answers:
+    """One predictor's answers to a list of masked lines, in order: float64 and int64 [n_hidden in all]."""
+
+    loss: np.ndarray
+    rank: np.ndarray
+
+
+# ----------------------------------------------------------------------------- questions
+
+
+def choose_lines(count: int, at_most: int) -> np.ndarray:
+    """At most `at_most` of `count` line numbers, evenly spaced: every chromosome has its share."""
+    return np.unique(np.linspace(0, count - 1, min(count, at_most)).round().astype(np.int64))
+
+
+def hide_tokens(
+    lines: TokenLines,
+    indices: Sequence[int],
+    tokenizer: "PreTrainedTokenizerFast",
+    max_tokens: int | None,
+    probability: float,
+    seed: int,
+) -> list[MaskedLine]:
+    """Hide tokens of the given lines with `probability`. Lines without any hidden token are left out.
+
+    Every hidden token becomes [MASK]: none is replaced by a random one or left visible, as in training,
+    because the question is what the context tells.
+    """
+    result = []
+    for index in indices:
+        ids = truncate(lines.line(int(index)), max_tokens).astype(np.int64)
+        input_ids, labels = mask_tokens(
+            ids,
+            special_ids=tokenizer.all_special_ids,
+            vocabulary_size=len(tokenizer),
+            mask_id=tokenizer.mask_token_id,
+            probability=probability,
+            mask_share=1.0,
+            random_share=0.0,
+            generator=line_generator(seed, 0, int(index), EVALUATION),
+        )
+        positions = np.flatnonzero(labels != IGNORED)
+        if len(positions):
+            result.append(MaskedLine(int(index), ids, input_ids, positions))
+    return result
+
+
+def hide_one_token(line: MaskedLine, tokenizer: "PreTrainedTokenizerFast", seed: int) -> MaskedLine:
+    """The same line with a single hidden token, one of those hidden in it, drawn with `seed`."""
+    generator = np.random.default_rng([seed, line.index])
+    position = line.positions[generator.integers(len(line.positions))]
+    input_ids = line.ids.copy()
+    input_ids[position] = tokenizer.mask_token_id
+    return MaskedLine(line.index, line.ids, input_ids, np.array([position]))
+
+
+# ----------------------------------------------------------------------------- the model's answers
+
+
+def model_log_probabilities(
+    model: "ModernBertForMaskedLM",
+    lines: list[MaskedLine],
+    pad_id: int,
+    device: "torch.device",
+    batch_tokens: int = 8192,
+) -> Iterator[tuple[int, "torch.Tensor"]]:
+    """Per line, its number in `lines` and the log-probabilities float32[n_hidden, vocabulary] on `device`.
+
+    Lines of like length share a batch of at most `batch_tokens` tokens; they come in that order.
+    """
+    import torch
+
+    order = sorted(range(len(lines)), key=lambda number: len(lines[number].ids))
+    start = 0
+    while start < len(order):
+        # Ascending lengths: the last line of a batch is the longest.
+        stop = start + 1
+        while stop < len(order) and (stop + 1 - start) * len(lines[order[stop]].ids) <= batch_tokens:
+            stop += 1
+        batch = [lines[number] for number in order[start:stop]]
+        width = len(batch[-1].ids)
+        input_ids = np.full((len(batch), width), pad_id, np.int64)
+        attention = np.zeros((len(batch), width), np.int64)
+        for row, line in enumerate(batch):
+            input_ids[row, : len(line.ids)] = line.input_ids
+            attention[row, : len(line.ids)] = 1
+        with torch.inference_mode():
+            states = model.model(
+                input_ids=torch.from_numpy(input_ids).to(device),
+                attention_mask=torch.from_numpy(attention).to(device),
+            ).last_hidden_state
+            for row, line in enumerate(batch):
+                # The prediction head works token by token: only hidden tokens have to go through it.
+                hidden = states[row, torch.from_numpy(line.positions).to(device)]
+                logits = model.decoder(model.head(hidden)).float()
+                yield order[start + row], torch.log_softmax(logits, dim=-1)
+        start = stop
+
+
+def model_answers(
+    model: "ModernBertForMaskedLM", lines: list[MaskedLine], pad_id: int, device: "torch.device"
+) -> Answers:
+    """The masked language model's answers."""
+    import torch
+
+    loss: list[Any] = [None] * len(lines)
+    rank: list[Any] = [None] * len(lines)
+    progress = Progress("evaluating the language model", len(lines), "lines")
+    answers = model_log_probabilities(model, lines, pad_id, device)
+    for done, (number, log_probabilities) in enumerate(answers, start=1):
+        targets = torch.from_numpy(lines[number].targets).to(device)[:, None]
+        true = log_probabilities.gather(1, targets)
+        loss[number] = -true[:, 0].double().cpu().numpy()
+        rank[number] = (log_probabilities > true).sum(1).cpu().numpy()
+        progress.update(done)
+    return Answers(np.concatenate(loss), np.concatenate(rank))
+
+
+# ----------------------------------------------------------------------------- the floors' answers
+
+
+class Floors:
+    """Predictors that only count the tokens of the training lines.
+
+    uniform: every ordinary token is equally likely. unigram: as often as in the training lines. bigram: as
+    often as after the token on the left, smoothed towards the unigram; where the left token is hidden too,
+    the unigram. Special tokens, which are never hidden, have probability 0.
+    """
+
+    def __init__(self, lines: TokenLines, special_ids: Sequence[int], vocabulary_size: int):
+        self.vocabulary_size = vocabulary_size
+        self.ordinary = np.ones(vocabulary_size, bool)
+        self.ordinary[list(special_ids)] = False
+        counts = np.where(self.ordinary, lines.counts(vocabulary_size) + 1.0, 0.0)
+        self.unigram = counts / counts.sum()
+        self._count_pairs(lines)
+
+    def _count_pairs(self, lines: TokenLines) -> None:
+        """Count (left, token) pairs; choose the strength of the prior on every tenth line, left out."""
+        chosen = choose_lines(len(lines), max(1, int(BIGRAM_TOKENS / max(lines.lengths.mean(), 1))))
+        parts = [lines.line(int(index)).astype(np.int64) for index in chosen]
+        keys = [(ids[:-1] * self.vocabulary_size + ids[1:])[self.ordinary[ids[1:]]] for ids in parts]
+        tuning = np.concatenate(keys[::10])
+        counting = [part for number, part in enumerate(keys) if number % 10] or keys
+        self._set_pairs(np.concatenate(counting))
+        left, token = np.divmod(tuning, self.vocabulary_size)
+        losses = [self._tuning_loss(left, token, strength) for strength in PRIOR_STRENGTHS]
+        self.prior_strength = PRIOR_STRENGTHS[int(np.argmin(losses))]
+        self._set_pairs(np.concatenate(keys))
+        self.bigram_tokens = int(sum(map(len, keys)))
+
+    def _set_pairs(self, keys: np.ndarray) -> None:
+        self._keys, self._counts = np.unique(keys, return_counts=True)
+        self._starts = np.searchsorted(self._keys, np.arange(self.vocabulary_size + 1) * self.vocabulary_size)
+        totals = np.concatenate([[0], np.cumsum(self._counts)])
+        self._totals = totals[self._starts[1:]] - totals[self._starts[:-1]]
+
+    def _tuning_loss(self, left: np.ndarray, token: np.ndarray, strength: float) -> float:
+        key = left * self.vocabulary_size + token
+        place = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
+        count = np.where(self._keys[place] == key, self._counts[place], 0)
+        probability = (count + strength * self.unigram[token]) / (self._totals[left] + strength)
+        return float(-np.log(probability).mean())
+
+    def after(self, left: int) -> np.ndarray:
+        """Probabilities of the token that follows `left`: float64[vocabulary_size]."""
+        pairs = slice(self._starts[left], self._starts[left + 1])
+        result = self.prior_strength * self.unigram
+        result[self._keys[pairs] - left * self.vocabulary_size] += self._counts[pairs]
+        return result / (self._totals[left] + self.prior_strength)
+
+    def answers(self, lines: list[MaskedLine], mask_id: int) -> dict[str, Answers]:
+        """The answers of the three floors. The uniform one's rank is -1: it has no favourite."""
+        targets = np.concatenate([line.targets for line in lines])
+        # Position 0 is [CLS] and never hidden, so that every hidden token has a left neighbour.
+        lefts = np.concatenate([line.input_ids[line.positions - 1] for line in lines])
+        n_ordinary = int(self.ordinary.sum())
+        uniform = Answers(np.full(len(targets), math.log(n_ordinary)), np.full(len(targets), -1))
+        unigram = Answers(-np.log(self.unigram[targets]), ranks(self.unigram, targets))
+        bigram = Answers(unigram.loss.copy(), unigram.rank.copy())
+        order = np.argsort(lefts, kind="stable")
+        for group in np.split(order, np.flatnonzero(np.diff(lefts[order])) + 1):
+            left = int(lefts[group[0]])
+            if left != mask_id:
+                probabilities = self.after(left)
+                bigram.loss[group] = -np.log(probabilities[targets[group]])
+                bigram.rank[group] = ranks(probabilities, targets[group])
+        return {"uniform": uniform, "unigram": unigram, "bigram": bigram}
+
+
+def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How many tokens are likelier than each target; among equals the lower id comes first. int64[n]."""
+    order = np.argsort(-probabilities, kind="stable")
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    return rank[targets]
+
+
+# ----------------------------------------------------------------------------- scores
+
+
+class Scores:
+    """Means over hidden tokens, with intervals from a bootstrap over lines.
+
+    Lines, not tokens, are drawn: the tokens of a line are neighbours in the genome and go together.
+    """
+
+    def __init__(
+        self,
+        lines: list[MaskedLine],
+        bases_per_id: np.ndarray,
+        bootstrap_samples: int,
+        confidence: float,
+        seed: int,
+    ):
+        self.hidden = np.array([len(line.positions) for line in lines])
+        self.bases = np.array([bases_per_id[line.targets].sum() for line in lines])
+        self.starts = np.concatenate([[0], np.cumsum(self.hidden)[:-1]])
+        generator = np.random.default_rng(seed)
+        # How often each line is drawn: [bootstrap_samples, n_lines].
+        self.weights = generator.multinomial(
+            len(lines), np.full(len(lines), 1 / len(lines)), size=bootstrap_samples
+        ).astype(np.float64)
+        self.quantiles = [(1 - confidence) / 2, (1 + confidence) / 2]
+
+    def per_line(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the hidden tokens of each line: float64[n_lines]."""
+        return np.add.reduceat(values.astype(np.float64), self.starts)
+
+    def ratio(self, numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, np.ndarray]:
+        """Sum of `numerator` over sum of `denominator` (per line), and its bootstrap samples."""
+        samples = (self.weights @ numerator) / (self.weights @ denominator)
+        return float(numerator.sum() / denominator.sum()), samples
+
+    def estimate(self, value: float, samples: np.ndarray) -> dict[str, float]:
+        """`{value, low, high}`, rounded so that files do not differ in the last bits of a float."""
+        low, high = np.quantile(samples, self.quantiles)
+        return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
+
+    def of(self, answers: Answers, uniform_over: int | None = None) -> dict[str, dict[str, float]]:
+        """All measures of one predictor. `uniform_over`: it draws among so many tokens, no ranks to use."""
+        loss = self.per_line(answers.loss)
+        mean, samples = self.ratio(loss, self.hidden)
+        bits, bits_samples = self.ratio(loss / math.log(2), self.bases)
+        result = {
+            "loss": self.estimate(mean, samples),
+            "perplexity": self.estimate(math.exp(mean), np.exp(samples)),
+            "bits_per_base": self.estimate(bits, bits_samples),
+        }
+        for name, top in (("masked_accuracy", 1), ("top5_accuracy", 5)):
+            if uniform_over:
+                share = round(min(1.0, top / uniform_over), 6)
+                result[name] = {"value": share, "low": share, "high": share}
+            else:
+                result[name] = self.estimate(*self.ratio(self.per_line(answers.rank < top), self.hidden))
+        return result
+
+    def advantage(self, ours: Answers, theirs: Answers) -> dict[str, float]:
+        """By how much our loss per hidden token is lower than theirs, on the same tokens."""
+        return self.estimate(*self.ratio(self.per_line(theirs.loss - ours.loss), self.hidden))
+
+
+def bases_per_id(tokenizer: "PreTrainedTokenizerFast") -> np.ndarray:
+    """Length in bp of each token, 0 for special ones: int64[vocabulary_size]."""
+    special = set(tokenizer.all_special_ids)
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return np.array([0 if number in special else len(name) for number, name in enumerate(names)])
+
+
+def check_vocabulary(lines: TokenLines, vocabulary_size: int) -> None:
+    """Raise InputError if the caches hold ids that the model does not know."""
+    try:
+        lines.counts(vocabulary_size)
+    except ValueError:
+        names = ", ".join(str(directory) for directory in lines.directories)
+        raise InputError(
+            f"{names}: ids beyond the model's {vocabulary_size} tokens. Use the caches of its own tokenizer."
+        ) from None

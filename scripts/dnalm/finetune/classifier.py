@@ -1,0 +1,331 @@
+"""Classifiers: a ModernBERT backbone, a head and a linear layer that names the class of a sequence.
+
+A *classifier directory* loads with `AutoModelForSequenceClassification.from_pretrained(directory)`, without
+this repository. The head starts as the language model's head (dense layer, GELU, LayerNorm); the linear
+layer on top starts random.
+
+With a frozen backbone only head and linear layer learn. The backbone then says the same about a sequence
+in every epoch, so it runs once (`scripts/embed.py`) and the head learns from its vectors
+(:class:`Vectors`): the same losses and weights as through the backbone, several times faster. With the full
+model everything learns from the tokens (:class:`Tokens`).
+"""
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from dnalm.embed.embedding import (
+    length_batches,
+    pad,
+    quiet_transformers,
+    read_model_config,
+    usual_batch_tokens,
+)
+from dnalm.models.architecture import part_of_model
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json, write_json
+from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
+
+logger = logging.getLogger("dnalm")
+
+# Poolings that Transformers' ModernBERT classifier knows, so that the saved model needs no code of ours.
+CLASSIFIER_POOLINGS = ("cls", "mean")
+# The rest of a classifier's weights; everything else of a language model (its decoder) stays behind.
+BACKBONE = "model."
+HEAD = "head."
+CLASSIFIER = "classifier."
+# Batches whose sequences are sorted together by length. Batches of similar lengths waste little padding;
+# a pool this large keeps them mixed enough to learn from.
+BATCHES_PER_POOL = 32
+
+
+# ----------------------------------------------------------------------------- weights
+
+
+class Head(nn.Module):
+    """Head and linear layer of Transformers' `ModernBertForSequenceClassification`, without the backbone.
+
+    Written out because importing ModernBERT takes seconds that training on vectors does not need; a test
+    holds both together. Maps pooled vectors float32[n, hidden] to logits float32[n, classes].
+    """
+
+    def __init__(self, config: dict[str, Any], classes: int):
+        super().__init__()
+        activation = config.get("classifier_activation", "gelu")
+        if activation != "gelu":
+            raise InputError(f"classifier_activation is {activation!r}; a frozen backbone needs 'gelu'.")
+        hidden = config["hidden_size"]
+        dense = nn.Linear(hidden, hidden, bias=config.get("classifier_bias", False))
+        norm = nn.LayerNorm(hidden, eps=config.get("norm_eps", 1e-5), bias=config.get("norm_bias", False))
+        self.head = nn.ModuleDict({"dense": dense, "norm": norm})
+        self.drop = nn.Dropout(config.get("classifier_dropout", 0.0))
+        self.classifier = nn.Linear(hidden, classes)
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        states = self.head["norm"](nn.functional.gelu(self.head["dense"](vectors)))
+        return self.classifier(self.drop(states))
+
+
+def initial_weights(directory: str | Path, classes: int, seed: int) -> dict[str, torch.Tensor]:
+    """The weights of a new classifier, float32: backbone and head of the model, a random linear layer.
+
+    The linear layer depends on its shape and `seed` alone, so that backbones and ways of training are
+    compared from the same start. It is drawn as ModernBERT draws it: a normal distribution with standard
+    deviation hidden**-0.5, cut at `initializer_cutoff_factor` standard deviations.
+    """
+    path = Path(directory) / "model.safetensors"
+    config = read_model_config(directory)
+    try:
+        stored = load_file(path)
+    except SafetensorError as error:
+        raise InputError(f"{path}: damaged ({error}). Fetch or train the model again.") from None
+    weights = {name: value.float() for name, value in stored.items() if name.startswith((BACKBONE, HEAD))}
+    if HEAD + "dense.weight" not in weights or BACKBONE + "final_norm.weight" not in weights:
+        raise InputError(f"{path}: not a masked language model. Give a model made by scripts/pretrain.py.")
+    hidden = config["hidden_size"]
+    deviation, cut = hidden**-0.5, config.get("initializer_cutoff_factor", 2.0) * hidden**-0.5
+    weight, generator = torch.empty(classes, hidden), torch.Generator().manual_seed(seed)
+    nn.init.trunc_normal_(weight, std=deviation, a=-cut, b=cut, generator=generator)
+    return weights | {CLASSIFIER + "weight": weight, CLASSIFIER + "bias": torch.zeros(classes)}
+
+
+def head_with(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> Head:
+    """A :class:`Head` that holds its share of `weights` (from :func:`initial_weights`)."""
+    head = Head(config, classes=weights[CLASSIFIER + "bias"].shape[0])
+    head.load_state_dict({name: value for name, value in weights.items() if not name.startswith(BACKBONE)})
+    return head
+
+
+def full_model(
+    directory: str | Path,
+    weights: dict[str, torch.Tensor],
+    classes: int,
+    pooling: str,
+    device: torch.device | str,
+) -> nn.Module:
+    """The whole classifier with `weights` (from :func:`initial_weights`) as a Transformers model."""
+    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+
+    quiet_transformers()
+    config = ModernBertConfig.from_pretrained(
+        directory,
+        local_files_only=True,
+        num_labels=classes,
+        classifier_pooling=pooling,
+        problem_type="single_label_classification",
+    )
+    model = ModernBertForSequenceClassification._from_config(config, dtype=torch.float32)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(f"{directory}: config.json does not describe model.safetensors ({error}).") from None
+    return model.to(device)
+
+
+def count_parameters(weights: dict[str, torch.Tensor], trainable: set[str]) -> dict[str, Any]:
+    """Numbers of parameters, as for a language model.
+
+    `trainable`: names of the weights that learn. Returns `{"total": n, "trainable": n, "parts": {part:
+    {"total": n, "trainable": n}}}`.
+    """
+    parts: dict[str, dict[str, int]] = {}
+    for name, value in weights.items():
+        part = parts.setdefault(part_of_model(name), {"total": 0, "trainable": 0})
+        part["total"] += value.numel()
+        part["trainable"] += value.numel() if name in trainable else 0
+    order = ["token embeddings", "attention", "feed-forward", "final norm", "head", "classifier"]
+    return {
+        "total": sum(part["total"] for part in parts.values()),
+        "trainable": sum(part["trainable"] for part in parts.values()),
+        "parts": {name: parts[name] for name in order},
+    }
+
+
+# ----------------------------------------------------------------------------- examples
+
+
+@dataclass
+class Vectors:
+    """Examples for a :class:`Head`: `vectors` float32[n, hidden], `labels` int64[n] (class numbers)."""
+
+    vectors: torch.Tensor
+    labels: torch.Tensor
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch: int64 indices, a function of the arguments alone."""
+        order = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def parts(self, batch: np.ndarray) -> Iterator[np.ndarray]:
+        """What of a batch goes through the model at once: here all of it."""
+        yield batch
+
+    def logits(self, module: nn.Module, indices: np.ndarray) -> torch.Tensor:
+        """float32[n, classes]"""
+        return module(self.vectors[indices])
+
+
+@dataclass
+class Tokens:
+    """Examples for the whole model: `tokens`, an id array per sequence, `labels` int64[n] (class numbers).
+
+    No more than `batch_tokens` tokens go through the model at once; larger batches are split and their
+    gradients added.
+    """
+
+    tokens: Sequence[np.ndarray]
+    labels: torch.Tensor
+    pad_id: int
+    device: torch.device | str = "cpu"
+    bf16: bool = False
+    batch_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        self.batch_tokens = self.batch_tokens or usual_batch_tokens(self.device)
+        self.lengths = np.array([len(ids) for ids in self.tokens])
+
+    def batches(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+        """The batches of an epoch, each of sequences of similar length, in random order."""
+        generator = np.random.default_rng([seed, epoch])
+        order = generator.permutation(len(self.labels))
+        pool = batch_size * BATCHES_PER_POOL
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        order = np.concatenate([p[np.argsort(self.lengths[p], kind="stable")] for p in pools])
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    def parts(self, batch: np.ndarray) -> Iterator[np.ndarray]:
+        """Split a batch so that no part holds more than `batch_tokens` tokens with padding."""
+        for part in length_batches(self.lengths[batch], self.batch_tokens):
+            yield batch[part]
+
+    def logits(self, module: nn.Module, indices: np.ndarray) -> torch.Tensor:
+        """float32[n, classes]"""
+        input_ids, mask = pad([self.tokens[i] for i in indices], self.pad_id)
+        mask = mask if mask is None else mask.to(self.device)
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
+            return module(input_ids=input_ids.to(self.device), attention_mask=mask).logits.float()
+
+
+Examples = Vectors | Tokens
+
+
+def predict_logits(module: nn.Module, examples: Examples) -> torch.Tensor:
+    """float32[n, classes], rows as in the examples, on the CPU; leaves the module in evaluation mode."""
+    module.eval()
+    result: list[torch.Tensor] = []
+    order: list[np.ndarray] = []
+    with torch.inference_mode():
+        for part in examples.parts(np.arange(len(examples.labels))):
+            result.append(examples.logits(module, part).cpu())
+            order.append(part)
+    logits = torch.empty(len(examples.labels), result[0].shape[1])
+    logits[np.concatenate(order)] = torch.cat(result)
+    return logits
+
+
+# ----------------------------------------------------------------------------- classifier directories
+
+
+def save_classifier(
+    directory: Path,
+    model: str | Path,
+    weights: dict[str, torch.Tensor],
+    labels: Sequence[str],
+    pooling: str,
+    max_tokens: int | None,
+) -> None:
+    """Write `config.json`, `model.safetensors` and the tokenizer of `model` into the existing `directory`."""
+    model = Path(model)
+    config = read_model_config(model) | {
+        "architectures": ["ModernBertForSequenceClassification"],
+        "classifier_pooling": pooling,
+        "dtype": "float32",
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "problem_type": "single_label_classification",
+    }
+    write_json(directory / "config.json", config)
+    weights = {name: value.float().contiguous() for name, value in weights.items()}
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    for name in ("tokenizer.json", "special_tokens_map.json", "dna_tokenizer.json"):
+        if (model / name).is_file():
+            shutil.copyfile(model / name, directory / name)
+    tokenizer = read_json(model / "tokenizer_config.json")
+    if max_tokens is not None:
+        # So that truncation=True in a pipeline cuts where training cut.
+        tokenizer["model_max_length"] = max_tokens
+    write_json(directory / "tokenizer_config.json", tokenizer)
+
+
+class Classifier:
+    """A classifier directory, loaded once, for any number of sequences.
+
+    `labels`: the class names in the order of the probabilities' columns. `truncated`: how many of the
+    sequences so far had more tokens than the classifier reads.
+    """
+
+    def __init__(self, directory: str | Path, device: torch.device | str = "cpu", bf16: bool = False):
+        directory = Path(directory)
+        self.config = read_model_config(directory)
+        if self.config.get("architectures") != ["ModernBertForSequenceClassification"]:
+            raise InputError(f"{directory}: a model, but no classifier. Make one with scripts/finetune.py.")
+        self.tokenizer = load_tokenizer(directory)
+        limit = self.tokenizer.model_max_length
+        # Transformers writes 1e30 where there is no limit.
+        self.max_tokens = int(limit) if limit is not None and limit < 1e9 else None
+        self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
+        from transformers import ModernBertForSequenceClassification
+
+        quiet_transformers()
+        try:
+            self.model, report = ModernBertForSequenceClassification.from_pretrained(
+                directory, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            )
+        except Exception as error:
+            raise InputError(f"{directory}: the classifier cannot be loaded ({error}).") from error
+        if report["missing_keys"]:
+            raise InputError(
+                f"{directory}/model.safetensors: weights are missing. Train the classifier again."
+            )
+        self.model.to(device).eval()
+        self.device, self.bf16 = device, bf16
+        self.truncated = 0
+
+    def probabilities(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
+        """float64[n, classes], rows sum to 1, in the given order."""
+        if not len(sequences):
+            return np.zeros((0, len(self.labels)))
+        whole = encode(self.tokenizer, sequences)
+        tokens = [truncate(ids, self.max_tokens) for ids in whole]
+        self.truncated += sum(len(a) > len(b) for a, b in zip(whole, tokens, strict=True))
+        examples = Tokens(
+            tokens,
+            torch.zeros(len(tokens), dtype=torch.int64),
+            self.config["pad_token_id"],
+            self.device,
+            self.bf16,
+            batch_tokens,
+        )
+        return torch.softmax(predict_logits(self.model, examples).double(), dim=1).numpy()
+
+
+def predict_probabilities(
+    directory: str | Path,
+    sequences: Sequence[str],
+    batch_tokens: int | None = None,
+    device: torch.device | str = "cpu",
+    bf16: bool = False,
+) -> tuple[np.ndarray, list[str]]:
+    """Probabilities float64[n, classes] of each sequence, and the class names of the columns."""
+    classifier = Classifier(directory, device, bf16)
+    return classifier.probabilities(sequences, batch_tokens), classifier.labels

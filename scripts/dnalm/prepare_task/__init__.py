@@ -1,0 +1,1 @@
+"""Classification tasks: duplicates, leaks, splits."""

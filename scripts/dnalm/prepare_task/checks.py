@@ -1,0 +1,165 @@
+"""What can go wrong with a classification task, and the splits that come out of it.
+
+Two sequences are *the same molecule* if they are equal or each other's reverse complement: both strands of
+a double helix carry the same label. All comparisons below are made by molecule.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from dnalm.sequences.strands import canonical
+
+# Words of this length are too long to be shared by chance: 4**32 different ones, both strands as one.
+OVERLAP_BP = 32
+
+
+def add_molecules(rows: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns `forward` (upper-case sequence) and `molecule` (equal for both strands)."""
+    return rows.assign(
+        forward=[sequence.upper() for sequence in rows["seq"]],
+        molecule=[canonical(sequence) for sequence in rows["seq"]],
+    )
+
+
+@dataclass
+class Cleaned:
+    """Rows without duplicates, and what was dropped."""
+
+    rows: pd.DataFrame
+    conflicting: int = 0  # rows of molecules that carry several labels: nobody knows which is right
+    duplicates: int = 0  # later rows of a molecule that is there already, with the same label
+    of_which_reverse_complement: int = 0
+
+
+def drop_duplicates(rows: pd.DataFrame) -> Cleaned:
+    """Keep the first row of every molecule; keep none of a molecule that carries several labels."""
+    conflicting = rows.groupby("molecule", sort=False)["label"].transform("nunique") > 1
+    agreeing = rows[~conflicting]
+    later = agreeing.duplicated("molecule")
+    first_strand = agreeing.groupby("molecule", sort=False)["forward"].transform("first")
+    turned = later & (first_strand != agreeing["forward"])
+    return Cleaned(agreeing[~later], int(conflicting.sum()), int(later.sum()), int(turned.sum()))
+
+
+@dataclass
+class Leakage:
+    """Held-out sequences that also occur among the training sequences."""
+
+    exact: list[tuple[str, str]] = field(default_factory=list)  # (id held out, first id in training)
+    reverse_complement: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """Number of leaked held-out sequences."""
+        return len(self.exact) + len(self.reverse_complement)
+
+
+def find_leakage(training: pd.DataFrame, held_out: pd.DataFrame) -> Leakage:
+    """Which rows of `held_out` are also in `training`: on the same strand, else on the other one."""
+    # From the last row to the first, so that the first row of each sequence stays.
+    backwards = training.iloc[::-1]
+    first_of_strand = dict(zip(backwards["forward"], backwards["id"], strict=True))
+    first_of_molecule = dict(zip(backwards["molecule"], backwards["id"], strict=True))
+    leakage = Leakage()
+    for name, forward, molecule in zip(
+        held_out["id"], held_out["forward"], held_out["molecule"], strict=True
+    ):
+        if forward in first_of_strand:
+            leakage.exact.append((name, first_of_strand[forward]))
+        elif molecule in first_of_molecule:
+            leakage.reverse_complement.append((name, first_of_molecule[molecule]))
+    return leakage
+
+
+def choose_validation(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
+    """Choose rows for validation by the content of the sequence, the same share of every label.
+
+    Within a label the molecules are ordered by a keyed hash and the first `fraction` of them, but at least
+    one, are taken. So the choice depends on nothing but the set of molecules, the label and the seed: not on
+    the order of the rows, nor on the strand. Returns bool[n_rows]. The rows have no duplicates.
+    """
+    keys = np.array([_hash(molecule, seed) for molecule in rows["molecule"]], dtype=object)
+    labels = rows["label"].to_numpy()
+    chosen = np.zeros(len(rows), dtype=bool)
+    for label in sorted(set(labels)):
+        members = np.flatnonzero(labels == label)
+        count = max(1, round(fraction * len(members)))
+        chosen[members[np.argsort(keys[members])[:count]]] = True
+    return chosen
+
+
+def _hash(molecule: str, seed: int) -> bytes:
+    return hashlib.blake2b(molecule.encode(), digest_size=16, key=str(seed).encode()).digest()
+
+
+def overlap_shares(training: list[str], held_out: list[str], batch: int = 5000) -> np.ndarray:
+    """Share of each held-out sequence's words of 32 bp that also occur in training, on either strand.
+
+    Windows of one locus that are shifted by some base pairs are not the same molecule, yet a model that saw
+    one has seen most of the other. Returns float64[n_held_out]; sequences shorter than 32 bp, and such
+    without 32 bp of ACGT in a row, have 0. Memory is bounded by the held-out sequences and one batch.
+    """
+    parts = [(start, _words(held_out[start : start + batch])) for start in range(0, len(held_out), batch)]
+    words = np.concatenate([words for _, (words, _) in parts])
+    rows = np.concatenate([start + rows for start, (_, rows) in parts])
+    distinct, places = np.unique(words, return_inverse=True)
+    seen = np.zeros(len(distinct), dtype=bool)
+    if len(distinct):
+        for start in range(0, len(training), batch):
+            found, _ = _words(training[start : start + batch])
+            found = np.unique(found)
+            # The place in `distinct` where each word would stand; a word beyond the end stands nowhere.
+            at = np.minimum(np.searchsorted(distinct, found), len(distinct) - 1)
+            seen[at[distinct[at] == found]] = True
+    total = np.bincount(rows, minlength=len(held_out))
+    shared = np.bincount(rows, weights=seen[places], minlength=len(held_out))
+    return np.divide(shared, total, out=np.zeros(len(held_out)), where=total > 0)
+
+
+def _words(sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """All 32-bp words of ACGT: uint64[n_words], the smaller of both strands, and their rows int64[..]."""
+    text = np.frombuffer("N".join([*sequences, ""]).encode("ascii"), dtype=np.uint8)
+    row = np.repeat(np.arange(len(sequences)), [len(sequence) + 1 for sequence in sequences])
+    codes = np.full(256, 4, dtype=np.uint8)
+    codes[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
+    base = codes[text]
+    n_words = len(base) - OVERLAP_BP + 1
+    if n_words <= 0:
+        return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    other = np.concatenate([[0], np.cumsum(base == 4)])
+    whole = other[OVERLAP_BP:] == other[:-OVERLAP_BP]
+    digit = np.where(base == 4, 0, base).astype(np.uint64)
+    forward = np.zeros(n_words, dtype=np.uint64)
+    backward = np.zeros(n_words, dtype=np.uint64)
+    for i in range(OVERLAP_BP):
+        part = digit[i : i + n_words]
+        forward |= part << np.uint64(2 * (OVERLAP_BP - 1 - i))
+        backward |= (np.uint64(3) - part) << np.uint64(2 * i)
+    return np.minimum(forward, backward)[whole], row[:n_words][whole]
+
+
+def soft_masked_shares(rows: pd.DataFrame) -> dict[str, float]:
+    """Share of lower-case bases in the sequences of each label, by label in the order of appearance."""
+    bases = rows["seq"].str.len().groupby(rows["label"], sort=False).sum()
+    lower = rows["seq"].map(lambda sequence: sum(map(sequence.count, "acgtryswkmbdhvn")))
+    return (lower.groupby(rows["label"], sort=False).sum() / bases).to_dict()
+
+
+def length_distribution(sequences: pd.Series, bins: int = 20) -> dict:
+    """Smallest, median and largest length in bp, and a histogram: `edges` [n + 1], `counts` [n]."""
+    lengths = sequences.str.len().to_numpy()
+    low, high = int(lengths.min()), int(lengths.max())
+    # Whole numbers of bp as edges, so that no bin is empty by rounding.
+    width = max(1, -(-(high - low + 1) // bins))
+    edges = np.arange(low, high + width + 1, width)
+    counts, _ = np.histogram(lengths, edges)
+    return {
+        "min": low,
+        "median": float(np.median(lengths)),
+        "max": high,
+        "edges": edges.tolist(),
+        "counts": counts.tolist(),
+    }

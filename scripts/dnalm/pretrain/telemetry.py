@@ -1,0 +1,245 @@
+"""How a training used its machine: speed, padding, memory, saving, interruptions.
+
+Everything with a clock in it is here, apart from the results, whose bytes must not depend on the machine.
+One file per process that trained; a new process adds up its predecessors'.
+"""
+
+import itertools
+import logging
+import os
+import resource
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnalm.running.files import read_json, write_json
+from dnalm.running.progress import Progress
+
+logger = logging.getLogger("dnalm")
+
+MB = 1 << 20
+GPU_SAMPLE_SECONDS = 10.0
+
+
+class Watch:
+    """Counts and times what a training does, and shows its progress.
+
+    Padding is counted in this process; the tokens of a step are those of all processes.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        *,
+        device: torch.device,
+        quiet: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.steps, self.device, self.quiet, self.clock = steps, device, quiet, clock
+        self.started = clock()
+        self.seconds = {"evaluation": 0.0, "checkpoints": 0.0}
+        self.first_step = self.step = 0
+        self.tokens = self.padding = 0
+        self.all_tokens = 0
+        self.checkpoints = self.checkpoint_bytes = 0
+        self.loss: float | None = None
+        self.said_at: float | None = None
+        # Summed over the processes when they last met.
+        self.other_memory_mb = 0.0
+        self.training_began: float | None = None
+        self.progress = Progress("pretraining", steps, "steps")
+        self.gpu = GpuUse(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+    def begin(self, step: int) -> None:
+        """The first training step of this process is about to be made."""
+        self.first_step = self.step = step
+        self.training_began = self.clock()
+        # Only the time of steps counts for speed and ETA.
+        self._excluded = sum(self.seconds.values())
+        self.progress.resume_at(step)
+
+    def count(self, batch: dict[str, torch.Tensor]) -> None:
+        """Note the tokens and the padding of a micro-batch, before it leaves the CPU."""
+        mask = batch.get("attention_mask")
+        cells = batch["input_ids"].numel()
+        used = cells if mask is None else int(mask.sum())
+        self.tokens += used
+        self.padding += cells - used
+
+    def end_step(self, step: int, all_tokens: int) -> None:
+        """A step is done, of `all_tokens` tokens over all processes."""
+        self.step = step
+        self.all_tokens += all_tokens
+        if not self.quiet:
+            loss = f"loss {self.loss:.3f}, " if self.loss is not None else ""
+            self.progress.update(step, f"{loss}{self.tokens_per_second():,.0f} tokens/s")
+
+    def training_seconds(self) -> float:
+        """Seconds spent in training steps, without evaluation and saving."""
+        if self.training_began is None:
+            return 0.0
+        return self.clock() - self.training_began - (sum(self.seconds.values()) - self._excluded)
+
+    def seconds_per_step(self) -> float:
+        return self.training_seconds() / max(1, self.step - self.first_step)
+
+    def tokens_per_second(self) -> float:
+        return self.all_tokens / max(self.training_seconds(), 1e-9)
+
+    @contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        """Add the time of the block to `what`."""
+        start = self.clock()
+        try:
+            yield
+        finally:
+            self.seconds[what] += self.clock() - start
+
+    def gather_memory(self, group: Any) -> None:
+        """Learn how much memory the other processes have; called by all of them together."""
+        if group is not None:
+            total = torch.tensor([peak_memory_mb()])
+            torch.distributed.all_reduce(total, group=group)
+            self.other_memory_mb = float(total) - peak_memory_mb()
+
+    def say_evaluation(self, step: int, result: dict[str, float]) -> None:
+        now = self.clock()
+        # Small models evaluate many times a second; the log of the run has every result.
+        recent = self.said_at is not None and now - self.said_at < self.progress.interval
+        if not self.quiet and (not recent or step in (0, self.steps)):
+            self.said_at = now
+            logger.info(
+                "step %s of %s: held-out loss %.3f, masked accuracy %.3f",
+                f"{step:,}",
+                f"{self.steps:,}",
+                result["loss"],
+                result["masked_accuracy"],
+            )
+
+    def summary(self, ended: str) -> dict[str, Any]:
+        """What this process did until now; `ended` says why it stopped, or that it still runs."""
+        return {
+            "ended": ended,
+            "first_step": self.first_step,
+            "last_step": self.step,
+            "tokens": self.all_tokens,
+            "seconds": round(self.clock() - self.started, 3),
+            "training_seconds": round(self.training_seconds(), 3),
+            "evaluation_seconds": round(self.seconds["evaluation"], 3),
+            "checkpoint_seconds": round(self.seconds["checkpoints"], 3),
+            "checkpoints": self.checkpoints,
+            "checkpoint_bytes": self.checkpoint_bytes,
+            "padding_share": round(self.padding / max(1, self.padding + self.tokens), 6),
+            "peak_memory_mb": round(peak_memory_mb() + self.other_memory_mb, 1),
+            "peak_gpu_memory_mb": self._peak_gpu_memory_mb(),
+            "gpu_use": self.gpu.mean(),
+            "device": self._device_name(),
+        }
+
+    def _peak_gpu_memory_mb(self) -> float | None:
+        if self.device.type != "cuda":
+            return None
+        # Reserved, not allocated: what the job must be granted.
+        return round(torch.cuda.max_memory_reserved(self.device) / MB, 1)
+
+    def _device_name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        threads = torch.get_num_threads()
+        return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+
+
+class GpuUse:
+    """Mean share of time in which the GPU computed, sampled through nvidia-smi in the background."""
+
+    def __init__(self, device: torch.device):
+        self.samples: list[float] = []
+        if device.type == "cuda" and shutil.which("nvidia-smi"):
+            identifier = str(torch.cuda.get_device_properties(device).uuid)
+            self.command = [
+                "nvidia-smi",
+                f"--id=GPU-{identifier.removeprefix('GPU-')}",
+                "--query-gpu=utilization.gpu",
+                "--format=csv,noheader,nounits",
+            ]
+            threading.Thread(target=self._sample, daemon=True).start()
+
+    def mean(self) -> float | None:
+        """0 to 1; None without a GPU or before the first sample."""
+        return round(sum(self.samples) / len(self.samples) / 100, 4) if self.samples else None
+
+    def _sample(self) -> None:
+        while True:
+            time.sleep(GPU_SAMPLE_SECONDS)
+            try:
+                answer = subprocess.run(self.command, capture_output=True, text=True, timeout=10)
+                self.samples.append(float(answer.stdout))
+            except (OSError, ValueError, subprocess.TimeoutExpired):
+                return
+
+
+class Sessions:
+    """The telemetry files of all processes that worked on one training, in order."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.file = directory / f"{len(list(directory.glob('*.json'))) + 1:04d}.json"
+
+    def write(self, summary: dict[str, Any]) -> None:
+        write_json(self.file, {**summary, "slurm_job_id": os.environ.get("SLURM_JOB_ID")})
+
+    def totals(self) -> dict[str, Any]:
+        """Everything the processes did together; `steps_repeated` were made twice, after a kill."""
+        sessions = [read_json(file) for file in sorted(self.directory.glob("*.json"))]
+        interruptions: dict[str, int] = {}
+        for session in sessions[:-1]:
+            reason = "killed" if session["ended"] == "running" else session["ended"]
+            interruptions[reason] = interruptions.get(reason, 0) + 1
+        repeated = sum(
+            max(0, before["last_step"] - after["first_step"])
+            for before, after in itertools.pairwise(sessions)
+        )
+
+        def total(key: str) -> float:
+            return sum(session[key] for session in sessions)
+
+        def peak(key: str) -> float | None:
+            return max((session[key] for session in sessions if session[key] is not None), default=None)
+
+        seconds = total("training_seconds")
+        cells = sum(s["tokens"] / max(1e-9, 1 - s["padding_share"]) for s in sessions)
+        return {
+            "tokens_per_second": round(total("tokens") / seconds, 1) if seconds else None,
+            "tokens": int(total("tokens")),
+            "padding_share": round(1 - total("tokens") / cells, 6) if cells else 0.0,
+            "seconds": round(total("seconds"), 1),
+            "training_seconds": round(seconds, 1),
+            "evaluation_seconds": round(total("evaluation_seconds"), 1),
+            "checkpoint_seconds": round(total("checkpoint_seconds"), 1),
+            "checkpoints": int(total("checkpoints")),
+            "checkpoint_bytes": peak("checkpoint_bytes"),
+            "peak_memory_mb": peak("peak_memory_mb"),
+            "peak_gpu_memory_mb": peak("peak_gpu_memory_mb"),
+            "gpu_use": sessions[-1]["gpu_use"],
+            "processes_started": len(sessions),
+            "interruptions": interruptions,
+            "steps_repeated": int(repeated),
+            "device": sessions[-1]["device"],
+            "sessions": sessions,
+        }
+
+
+def peak_memory_mb() -> float:
+    """The most memory (resident set) this process has had, in MB of 2^20 bytes."""
+    # Linux counts in kB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB

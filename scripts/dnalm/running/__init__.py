@@ -1,0 +1,1 @@
+"""How a script runs: command line, files, devices, locks, checkpoints."""

@@ -1,0 +1,115 @@
+"""When to stop: the end of the job's time, or a signal.
+
+On production clusters no signal reaches a training process before a time limit kills it, so the time left
+is asked from the scheduler.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+from dnalm.running.progress import duration
+
+logger = logging.getLogger("dnalm")
+
+# Limits can be changed while a job runs (scontrol update), so the scheduler is asked again now and then.
+ASK_AGAIN_SECONDS = 300.0
+
+
+class TimeBudget:
+    """How much wall-clock time this job still has, according to Slurm.
+
+    `stop_before_minutes` are kept for the last save. A job that is short by itself keeps a quarter of its
+    time instead, so that it gets something done. Outside of Slurm time never ends.
+    """
+
+    def __init__(
+        self,
+        stop_before_minutes: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        ask: Callable[[], float | None] | None = None,
+    ):
+        self.clock, self.ask = clock, ask or slurm_seconds_left
+        self.asked_at = clock()
+        left = self.ask()
+        self.deadline = None if left is None else self.asked_at + left
+        self.reserve = stop_before_minutes * 60
+        if left is not None:
+            self.reserve = min(self.reserve, left / 4)
+            logger.info(
+                "the job ends in %s; training stops %s before", duration(left), duration(self.reserve)
+            )
+
+    def is_over(self, next_step_seconds: float = 0.0) -> bool:
+        """Whether a step that takes `next_step_seconds` would reach into the reserve."""
+        if self.deadline is None:
+            return False
+        now = self.clock()
+        if now - self.asked_at > ASK_AGAIN_SECONDS:
+            left = self.ask()
+            self.asked_at = now
+            # No answer (a busy scheduler) leaves the last one standing.
+            if left is not None:
+                self.deadline = now + left
+        return now + next_step_seconds > self.deadline - self.reserve
+
+
+def slurm_seconds_left() -> float | None:
+    """Seconds until the Slurm job is killed; None outside of Slurm, without a limit, or without an answer."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job or shutil.which("squeue") is None:
+        return None
+    try:
+        answer = subprocess.run(
+            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_time_left(answer.stdout) if answer.returncode == 0 else None
+
+
+def parse_time_left(text: str) -> float | None:
+    """Seconds from squeue's `%L`: `days-hours:minutes:seconds` with leading parts left out; None for words.
+
+    >>> parse_time_left("1-02:03:04")
+    93784.0
+    """
+    text = text.strip().splitlines()[0].strip() if text.strip() else ""
+    days, dash, clock = text.rpartition("-")
+    try:
+        parts = [int(part) for part in clock.split(":")]
+        if not 1 <= len(parts) <= 3:
+            return None
+        # "10" alone is seconds, "05:10" minutes and seconds.
+        seconds = 0
+        for part in parts:
+            seconds = 60 * seconds + part
+        return float(seconds + 86400 * (int(days) if dash else 0))
+    except ValueError:
+        return None
+
+
+class StopSignals:
+    """Turns SIGTERM and SIGINT into a wish that the training loop grants at the end of its step."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> "StopSignals":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        # Nothing else: a handler that logs can meet the lock of the logger it interrupted.
+        self.received = signal.Signals(number).name

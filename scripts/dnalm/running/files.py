@@ -1,0 +1,110 @@
+"""Outputs that appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dnalm.running.errors import InputError
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; move it to `path` when the block ends without an error.
+
+    The data reaches the disk before the name changes, so that a reader (or a crash) never meets a
+    half-written file. After an error the temporary file is removed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        _synchronize(temporary)
+        os.replace(temporary, path)
+        _synchronize(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: str | Path) -> Iterator[Path]:
+    """Like :func:`atomic_file`, for a directory. A directory that stands at `path` is replaced."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        # Some writers (safetensors) make files that only their owner can read; a lab shares its models.
+        umask = os.umask(0)
+        os.umask(umask)
+        for file in sorted(temporary.rglob("*")):
+            if file.is_file():
+                file.chmod(0o666 & ~umask)
+            _synchronize(file)
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+        _synchronize(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON with keys in the given order, atomically. NaN is refused."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON. Raises InputError naming the file, and the line where it does not parse."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} line {error.lineno}: not valid JSON ({error.msg}).") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file; JSON was expected.") from None
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """SHA-256 of the file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_directory(path: str | Path) -> str:
+    """SHA-256 over the names and contents of all files below `path`, whatever their dates."""
+    path = Path(path)
+    digest = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        # Snakemake leaves this time stamp in every directory output; it is no content.
+        if file.name == ".snakemake_timestamp":
+            continue
+        digest.update(f"{file.relative_to(path)}\0{sha256_of_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def write_directory_summary(path: str | Path, directory: str | Path, description: str) -> None:
+    """Write a small JSON file that stands for a directory: its `description` file and its checksum.
+
+    Whoever reads the directory can watch this file instead: it changes when the content does, and not
+    when only dates do.
+    """
+    content = read_json(Path(directory) / description)
+    write_json(path, content | {"sha256": sha256_of_directory(directory)})
+
+
+def _synchronize(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

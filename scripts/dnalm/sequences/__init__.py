@@ -1,0 +1,1 @@
+"""DNA sequences: FASTA, labelled tables, strands."""

@@ -1,0 +1,179 @@
+"""Labelled DNA sequences: reading the tables of a classification task, strands, labels."""
+
+import csv
+import gzip
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import pandas as pd
+
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_file
+from dnalm.sequences.strands import IUPAC
+
+_DNA = re.compile(f"[{IUPAC}{IUPAC.lower()}]+")
+_NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
+
+# What a column may be called in a user's file, whatever the case.
+COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
+
+
+def sort_labels(labels: Iterable[str]) -> list[str]:
+    """Distinct labels in the order that gives them their class numbers.
+
+    By value if all are whole numbers (`2` before `10`), else alphabetically. The last label of a task
+    with two classes is its positive class.
+    """
+    distinct = set(labels)
+    if all(re.fullmatch(r"-?[0-9]+", label) for label in distinct):
+        return sorted(distinct, key=lambda label: (int(label), label))
+    return sorted(distinct)
+
+
+def read_labelled_table(path: str | Path) -> pd.DataFrame:
+    """Read a table of labelled sequences.
+
+    The table is TSV or CSV with a header, plain or gzip, with the columns `seq` (or `sequence`) and
+    `label` (or `class`) in any case, and optionally `id`; other columns are left alone.
+
+    Returns the columns `id`, `seq` (upper case) and `label`, all strings, one row per sequence in the
+    order of the file. Without an `id` column the ids are `1`, `2`, … . Raises InputError naming the file
+    and the line.
+    """
+    return read_rows(path).drop(columns="line").assign(seq=lambda rows: rows["seq"].str.upper())
+
+
+def read_sequence_table(path: str | Path) -> pd.DataFrame:
+    """Like :func:`read_labelled_table` where no label is needed: the columns `id` and `seq` only."""
+    rows = read_rows(path, columns=("seq",))
+    return rows[["id", "seq"]].assign(seq=lambda rows: rows["seq"].str.upper())
+
+
+def read_rows(
+    path: str | Path, columns: tuple[str, ...] = ("seq", "label"), id_prefix: str = ""
+) -> pd.DataFrame:
+    """Read the rows of a table as they are: `id`, the wanted `columns`, and `line`, the line in the file.
+
+    The case of the sequences is kept. `id_prefix` begins the ids that are made up where the file has none.
+    """
+    path = Path(path)
+    records: list[tuple] = []
+    with _open_text(path) as file:
+        header_line = file.readline()
+        if header_line.startswith(">"):
+            raise InputError(f"{path}: this is a FASTA file. A table with {_wanted(columns)} is needed.")
+        if not header_line.strip():
+            raise InputError(f"{path}: the file is empty. Give a table with {_wanted(columns)}.")
+        delimiter = next((sign for sign in "\t,;" if sign in header_line), "\t")
+        header = [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter))]
+        places = _find_columns(path, header, columns)
+        has_id = "id" in places
+        # Sequences of more than the module's 131,072 characters are fine.
+        csv.field_size_limit(sys.maxsize)
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        try:
+            for fields in reader:
+                line = reader.line_num + 1  # the header was read before
+                if not any(field.strip() for field in fields):
+                    continue
+                if len(fields) != len(header):
+                    raise InputError(
+                        f"{path} line {line}: {len(fields)} columns where the header has {len(header)}. "
+                        "Mend or remove the line."
+                    )
+                cells = [fields[places[name]].strip() for name in columns]
+                for name, cell in zip(columns, cells, strict=True):
+                    _check_cell(path, line, name, cell)
+                name = fields[places["id"]].strip() if has_id else f"{id_prefix}{len(records) + 1}"
+                if has_id:
+                    _check_cell(path, line, "id", name)
+                records.append((name, *cells, line))
+        except csv.Error as error:
+            raise InputError(f"{path} line {reader.line_num + 1}: not a valid table ({error}).") from None
+    if not records:
+        raise InputError(f"{path}: the table has a header but no rows. Add at least one sequence.")
+    rows = pd.DataFrame(records, columns=["id", *columns, "line"])
+    repeated = rows["id"].duplicated()
+    if repeated.any():
+        row = rows[repeated].iloc[0]
+        raise InputError(
+            f"{path} line {row['line']}: id {row['id']!r} occurs twice. Give every sequence its own id, or "
+            "leave the column out."
+        )
+    return rows
+
+
+def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write the columns `id`, `seq` and `label` as TSV, atomically."""
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        file.write("id\tseq\tlabel\n")
+        for cells in zip(table["id"], table["seq"], table["label"], strict=True):
+            file.write("\t".join(cells) + "\n")
+
+
+def _wanted(columns: tuple[str, ...]) -> str:
+    return "the column " + columns[0] if len(columns) == 1 else "the columns " + " and ".join(columns)
+
+
+def _find_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> dict[str, int]:
+    """Where each wanted column (and `id`, if present) stands in the header."""
+    places = {}
+    for column in ("id", *columns):
+        found = [i for i, name in enumerate(header) if name.lower() in COLUMN_NAMES[column]]
+        if len(found) > 1:
+            names = " and ".join(repr(header[i]) for i in found)
+            raise InputError(f"{path} line 1: {names} all mean the {column}. Keep one of them.")
+        if found:
+            places[column] = found[0]
+        elif column != "id":
+            names = ", ".join(repr(name[:40]) for name in header[:10])
+            raise InputError(
+                f"{path} line 1: no column {' or '.join(map(repr, COLUMN_NAMES[column]))}; found {names}. "
+                f"Begin the file with a header line that names {_wanted(columns)}."
+            )
+    return places
+
+
+def _check_cell(path: Path, line: int, column: str, cell: str) -> None:
+    """Raise InputError if the text cannot be an id, a sequence or a label."""
+    if not cell:
+        remedy = "Remove the line or fill it in."
+        raise InputError(f"{path} line {line}: the {column} is empty. {remedy}")
+    if column == "seq":
+        if not _DNA.fullmatch(cell):
+            letter = _NOT_DNA.search(cell)
+            assert letter is not None
+            hint = "Write T instead of U." if letter[0] in "Uu" else "Only A C G T and IUPAC codes such as N."
+            raise InputError(
+                f"{path} line {line}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
+                f"DNA letter. {hint}"
+            )
+    elif any(sign in cell for sign in "\t\r\n"):
+        raise InputError(f"{path} line {line}: the {column} contains a tab or a line break. Remove it.")
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[TextIO]:
+    """Open a plain or gzip text file; the content decides, not the name. Errors become InputErrors."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a directory; a table was expected.") from None
+    if magic.startswith(b"PK\x03\x04"):
+        raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
+    opener = gzip.open if magic.startswith(b"\x1f\x8b") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise InputError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file (UTF-8). Save the table as TSV or CSV.") from None

@@ -1,0 +1,160 @@
+"""The token cache that every model reads.
+
+A *token cache* is a Hugging Face `datasets` directory with one column, `input_ids`: one row per line of
+sequence, `[CLS] … [SEP]`, not padded, not truncated, in the smallest integer type that holds the vocabulary.
+`datasets.load_from_disk` opens it; so does :func:`load_tokens`, which maps the file into memory and copies
+nothing.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from dnalm.running.errors import InputError
+from dnalm.tokenizers.encoding import token_dtype
+
+# Lines per Arrow record batch, the unit in which a cache is written: about 2 MB for lines of 1000 bp.
+LINES_PER_BATCH = 4096
+
+DATA_FILE = "data-00000-of-00001.arrow"
+# https://arrow.apache.org/docs/format/Columnar.html: continuation mark, then a length of zero.
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+class TokenLines:
+    """Read-only view of the lines of one or several token caches, mapped into memory.
+
+    `len(lines)`: number of lines. `lines.lengths`: int32[n_lines], tokens per line with [CLS] and [SEP].
+    `lines.line(i)`: the ids of line i, uint16 (or int32), a view of the file that must not be written to.
+    `lines.source(i)`: which cache (index into `directories`) and which line of it.
+    Can be pickled: a worker process maps the files anew.
+    """
+
+    def __init__(self, directories: Sequence[str | Path]):
+        self.directories = [Path(directory) for directory in directories]
+        self._offsets: list[np.ndarray] = []  # per record batch: int32[n + 1] into its values
+        self._values: list[np.ndarray] = []  # per record batch: the ids of all its lines
+        starts, lengths, sources = [0], [], [0]
+        for directory in self.directories:
+            for batch in _record_batches(directory):
+                column = batch.column(0)
+                offsets = column.offsets.to_numpy(zero_copy_only=True)
+                self._offsets.append(offsets)
+                self._values.append(column.values.to_numpy(zero_copy_only=True))
+                starts.append(starts[-1] + len(column))
+                lengths.append(np.diff(offsets).astype(np.int32))
+            sources.append(starts[-1])
+        self._starts = np.array(starts, dtype=np.int64)  # first line of each record batch
+        self._sources = np.array(sources, dtype=np.int64)  # first line of each directory
+        self.lengths = np.concatenate(lengths) if lengths else np.zeros(0, np.int32)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.line(index)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return (self.line(index) for index in range(len(self)))
+
+    def line(self, index: int) -> np.ndarray:
+        """The ids of line `index`, [CLS] and [SEP] included."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"line {index} of {len(self)}")
+        batch = int(np.searchsorted(self._starts, index, side="right")) - 1
+        offsets = self._offsets[batch]
+        row = index - int(self._starts[batch])
+        return self._values[batch][offsets[row] : offsets[row + 1]]
+
+    def source(self, index: int) -> tuple[int, int]:
+        """(cache, line in that cache), both from 0, of line `index`."""
+        cache = int(np.searchsorted(self._sources, index, side="right")) - 1
+        return cache, index - int(self._sources[cache])
+
+    def counts(self, vocabulary_size: int) -> np.ndarray:
+        """How often each id occurs: int64[vocabulary_size], [CLS] and [SEP] included."""
+        result = np.zeros(vocabulary_size, np.int64)
+        for values in self._values:
+            result += np.bincount(values, minlength=vocabulary_size)
+        return result
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TokenLines, (self.directories,)
+
+
+def load_tokens(*directories: str | Path) -> TokenLines:
+    """Open one or several token caches as one list of lines. Raises InputError if one is not a cache."""
+    return TokenLines(directories)
+
+
+def write_tokens(directory: str | Path, batches: Iterable[list[np.ndarray]], vocabulary_size: int) -> None:
+    """Write lists of lines (id arrays) into the existing, empty `directory` as a `datasets` directory.
+
+    Streams: memory holds one batch. The bytes depend on the lines and on nothing else: no date, no cache
+    fingerprint, no path.
+    """
+    dtype = token_dtype(vocabulary_size)
+    # "Sequence" is read by every version of datasets; "List" (what datasets 4 writes) only from 4 on.
+    features = {
+        "input_ids": {"feature": {"dtype": dtype.name, "_type": "Value"}, "length": -1, "_type": "Sequence"}
+    }
+    schema = pa.schema(
+        [pa.field("input_ids", pa.list_(pa.from_numpy_dtype(dtype)))],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    directory = Path(directory)
+    with pa.OSFile(str(directory / DATA_FILE), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for batch in batches:
+            offsets = np.zeros(len(batch) + 1, np.int32)
+            np.cumsum([len(ids) for ids in batch], out=offsets[1:])
+            values = np.concatenate(batch).astype(dtype, copy=False) if batch else np.zeros(0, dtype)
+            column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+            writer.write_batch(pa.record_batch([column], schema=schema))
+    state = {
+        "_data_files": [{"filename": DATA_FILE}],
+        "_fingerprint": "dnalm-tokens",
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    (directory / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
+    info = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    (directory / "dataset_info.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n")
+
+
+def _record_batches(directory: Path) -> Iterator[pa.RecordBatch]:
+    """The record batches of a `datasets` directory with a list column `input_ids`."""
+    try:
+        state = json.loads((directory / "state.json").read_text())
+        files = [directory / entry["filename"] for entry in state["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{directory}: not a token cache. Make one with scripts/tokenize_windows.py."
+        ) from None
+    for path in files:
+        try:
+            # Arrow itself takes a file that was cut between two batches for a shorter one.
+            if not ends_properly(path):
+                raise pa.ArrowInvalid("its end is missing")
+            reader = pa.ipc.open_stream(pa.memory_map(str(path), "r"))
+            batches = list(reader)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{path}: damaged or missing ({error}). Delete {directory} and tokenize again."
+            ) from None
+        if reader.schema.names != ["input_ids"] or not pa.types.is_list(reader.schema.field(0).type):
+            raise InputError(f"{path}: a list column input_ids was expected, found {reader.schema.names}.")
+        yield from batches
+
+
+def ends_properly(path: Path) -> bool:
+    """Does the Arrow stream in `path` end with its end mark?"""
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - len(END_OF_STREAM)))
+        return file.read() == END_OF_STREAM

@@ -1,0 +1,1 @@
+"""Tokenizers: vocabularies of DNA, and encoding with them."""

@@ -1,0 +1,81 @@
+"""The tokenizer directory, and sequences as token ids.
+
+A *tokenizer directory* is what Transformers calls a fast tokenizer: `tokenizer.json` and
+`tokenizer_config.json`.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dnalm.running.errors import InputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+# Sequences handed to the tokenizer at once. Its results take about 20 times the memory of the text.
+SEQUENCES_PER_CALL = 1024
+
+
+def load_tokenizer(directory: str | Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer in `directory` (a tokenizer or a model directory), without padding or truncation.
+
+    Raises InputError when there is none, or when it lacks one of [UNK] [CLS] [SEP] [PAD] [MASK].
+    """
+    # Transformers takes seconds to import, which readers of token caches need not wait for.
+    from transformers import PreTrainedTokenizerFast
+
+    directory = Path(directory)
+    if not (directory / "tokenizer.json").is_file():
+        raise InputError(f"{directory}: no tokenizer.json. Give a tokenizer directory or a model directory.")
+    try:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(directory, local_files_only=True)
+    except Exception as error:
+        raise InputError(f"{directory}/tokenizer.json: not a usable tokenizer ({error}).") from error
+    names = [f"{name}_token" for name in ("unk", "cls", "sep", "pad", "mask")]
+    missing = [name for name in names if getattr(tokenizer, f"{name}_id") is None]
+    if missing:
+        raise InputError(
+            f"{directory}/tokenizer_config.json: no {', '.join(missing)}. "
+            "Import the tokenizer with scripts/import_tokenizer.py."
+        )
+    return tokenizer
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype:
+    """The smallest integer type for ids below `vocabulary_size`: uint16, else int32."""
+    return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.int32)
+
+
+def truncate(ids: np.ndarray, max_tokens: int | None) -> np.ndarray:
+    """At most `max_tokens` ids: the first ones, and the last one ([SEP]) in the last place.
+
+    The same as Transformers' truncation. None keeps everything.
+    """
+    if max_tokens is None or len(ids) <= max_tokens:
+        return ids
+    if max_tokens < 3:
+        raise InputError(f"max_tokens is {max_tokens}; [CLS], one token and [SEP] need at least 3.")
+    return np.concatenate([ids[: max_tokens - 1], ids[-1:]])
+
+
+def encode(
+    tokenizer: "PreTrainedTokenizerFast", sequences: Sequence[str], max_tokens: int | None = None
+) -> list[np.ndarray]:
+    """The ids of each sequence: `[CLS] … [SEP]`, unpadded, cut to `max_tokens`.
+
+    Returns one uint16 array per sequence (int32 for vocabularies above 65,536), in the given order.
+    """
+    backend = tokenizer.backend_tokenizer
+    # A call with padding=True leaves padding switched on in the backend; here it would add PADs silently.
+    backend.no_padding()
+    backend.no_truncation()
+    dtype = token_dtype(len(tokenizer))
+    result = []
+    for start in range(0, len(sequences), SEQUENCES_PER_CALL):
+        chunk = list(sequences[start : start + SEQUENCES_PER_CALL])
+        for encoding in backend.encode_batch_fast(chunk):
+            result.append(truncate(np.array(encoding.ids, dtype=dtype), max_tokens))
+    return result

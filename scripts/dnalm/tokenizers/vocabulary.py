@@ -1,0 +1,168 @@
+"""A vocabulary made fit for DNA: letter case, N and special tokens are settled inside the tokenizer.
+
+A BPE vocabulary by itself knows the four letters A C G T and their merges. Genomes hold more: lower case
+for repeats, N for gaps, IUPAC codes for variants. Here the tokenizer gets a normalizer and a template that
+settle these once, in `tokenizer.json`, so that whoever has only that directory gets the same ids.
+"""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, processors
+
+from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+
+BASES = "ACGT"
+# The order gives the ids 0..4 of a vocabulary trained here; DNABERT-2 has the same.
+SPECIAL_TOKENS = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+# What other vocabularies call them, tried in this order where no tokenizer_config.json says it.
+SPECIAL_TOKEN_NAMES = {
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<cls>", "<s>"),
+    "sep": ("[SEP]", "<sep>", "<eos>", "</s>"),
+    "pad": ("[PAD]", "<pad>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+N_POLICIES = {
+    "drop": "N and IUPAC letters leave no token, and no token spans the place",
+    "unk": "every N and every IUPAC letter becomes one [UNK]",
+    "token": "every N and every IUPAC letter becomes one token N",
+}
+# U+FFFD, "replacement character": in no DNA vocabulary, so that the model maps it to [UNK].
+UNKNOWN_LETTER = "\N{REPLACEMENT CHARACTER}"
+
+# The first is the published example of DNABERT-2's vocabulary: 1 193 1911 1426 16 2.
+PROBES = ("AAATTTCCCGGGATCTATC", "aaatttcccgggatctatc", "acgtACGT", "ACGTACGT", "ACGTNNACGT", "ACGTRYACGT")
+
+
+def adjust_for_dna(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str) -> Tokenizer:
+    """Give `tokenizer` upper-casing, an N policy and the template `[CLS] … [SEP]`. Changes it in place.
+
+    `special_tokens`: the tokens that play unk, cls, sep, pad and mask. They must be in the vocabulary.
+    """
+    # Special tokens are found before normalization, so that [MASK] can be typed into a sequence.
+    tokenizer.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in special_tokens.values()]
+    )
+    upper_case = [normalizers.Replace(base.lower(), base) for base in BASES]
+    if n_policy == "drop":
+        # A blank, at which the sequence is split, and not nothing: bases on the two sides of a gap are no
+        # neighbours in the genome and must not end up in one token.
+        other_letters = normalizers.Replace(Regex(f"[^{BASES}]+"), " ")
+    elif n_policy == "unk":
+        other_letters = normalizers.Replace(Regex(f"[^{BASES}\\s]"), UNKNOWN_LETTER)
+    else:
+        other_letters = normalizers.Replace(Regex(f"[^{BASES}\\s]"), "N")
+        # Found after normalization, before the merges: a run of N is a run of tokens N.
+        tokenizer.add_tokens([AddedToken("N", special=False, normalized=True)])
+    tokenizer.normalizer = normalizers.Sequence([*upper_case, other_letters])
+    cls, sep = special_tokens["cls"], special_tokens["sep"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B {sep}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
+    )
+    # Decoded tokens are joined without blanks: a sequence comes back as it was.
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, source: str) -> None:
+    """Raise InputError, naming `source`, unless the adjusted tokenizer keeps DNA as it is.
+
+    Checked by trying: 1000 random bases must come back from their tokens letter by letter, and N must do
+    what the policy says. Word-piece and byte-level vocabularies fail here.
+    """
+    vocabulary = tokenizer.get_vocab()
+    if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+        raise InputError(f"{source}: the ids of the vocabulary are not 0 to {len(vocabulary) - 1}.")
+    letters = random.Random(0)
+    sequence = "".join(letters.choices(BASES, k=1000))
+    tokens = tokenizer.encode(sequence).tokens
+    if tokens[0] != special_tokens["cls"] or tokens[-1] != special_tokens["sep"]:
+        raise InputError(f"{source}: sequences do not become [CLS] … [SEP] but {tokens[0]} … {tokens[-1]}.")
+    if "".join(tokens[1:-1]) != sequence:
+        raise InputError(
+            f"{source}: the tokens of a DNA sequence do not spell the sequence ({' '.join(tokens[:6])} …). "
+            "Only vocabularies whose tokens are pieces of DNA can be used, such as BPE."
+        )
+    expected = {"drop": [], "unk": [special_tokens["unk"]] * 2, "token": ["N", "N"]}[n_policy]
+    found = tokenizer.encode("NR").tokens[1:-1]
+    if found != expected:
+        raise InputError(
+            f"{source}: NR becomes {' '.join(found) or 'nothing'} instead of "
+            f"{' '.join(expected) or 'nothing'} under the N policy {n_policy}. Choose another N policy."
+        )
+
+
+def describe(
+    tokenizer: Tokenizer, plain: Tokenizer, special_tokens: dict[str, str], n_policy: str
+) -> dict[str, Any]:
+    """What the adjusted `tokenizer` does, tried out, beside `plain`, the vocabulary before the adjustment."""
+    probes = [
+        {
+            "text": text,
+            "ids": tokenizer.encode(text).ids,
+            "tokens": tokenizer.encode(text, add_special_tokens=False).tokens,
+            "tokens_without_adjustment": plain.encode(text, add_special_tokens=False).tokens,
+        }
+        for text in PROBES
+    ]
+    return {
+        "vocabulary_size": tokenizer.get_vocab_size(),
+        "n_policy": n_policy,
+        "n_policy_meaning": N_POLICIES[n_policy],
+        "special_tokens": {
+            role: {"token": token, "id": tokenizer.token_to_id(token)}
+            for role, token in special_tokens.items()
+        },
+        "longest_token_bp": max(len(token) for token in tokenizer.get_vocab() if set(token) <= set(BASES)),
+        "probes": probes,
+    }
+
+
+def copy(tokenizer: Tokenizer) -> Tokenizer:
+    """An independent tokenizer with the same vocabulary and steps."""
+    return Tokenizer.from_str(tokenizer.to_str())
+
+
+def save(
+    tokenizer: Tokenizer,
+    special_tokens: dict[str, str],
+    description: dict[str, Any],
+    output: Path,
+    summary: Path,
+) -> None:
+    """Write the tokenizer directory `output`, and `summary`: the description and the directory's SHA-256.
+
+    `output` holds `tokenizer.json`, `tokenizer_config.json` and `dna_tokenizer.json`, the description.
+    """
+    description = {"tokenizer": output.name, **description}
+    with atomic_directory(output) as temporary:
+        _write(tokenizer, special_tokens, description, temporary)
+        # What reads this file is made anew if and only if the tokenizer differs, not if its date does.
+        digest = sha256_of_directory(temporary)
+    write_json(summary, {**description, "sha256": digest})
+
+
+def _write(
+    tokenizer: Tokenizer, special_tokens: dict[str, str], description: dict[str, Any], directory: Path
+) -> None:
+    tokenizer.save(str(directory / "tokenizer.json"))
+    config = {
+        # The class that Transformers 4 and 5 both know.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        **{f"{role}_token": token for role, token in special_tokens.items()},
+        # ModernBERT takes no token_type_ids.
+        "model_input_names": ["input_ids", "attention_mask"],
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "right",
+        "truncation_side": "right",
+    }
+    for name, value in (("tokenizer_config.json", config), ("dna_tokenizer.json", description)):
+        (directory / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,32 @@
+# Simple predictors that the classifier has to beat.
+
+
+rule baseline:
+    input:
+        train="<results>/tasks/{task}/train.tsv",
+        validation="<results>/tasks/{task}/validation.tsv",
+    output:
+        directory=directory("<results>/baselines/{baseline}/{task}"),
+        summary="<results>/baselines/{baseline}/{task}.json",
+    log:
+        "<logs>/baseline/{baseline}/{task}.log",
+    benchmark:
+        "<benchmarks>/baseline/{baseline}/{task}.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: need.table_runtime_min(20 * size_mb(input), attempt),
+    params:
+        code=code_digest("baseline"),
+        flags=flags({"kmer_lengths": config["baseline"]["kmer_lengths"]}),
+    message:
+        "Training baseline {wildcards.baseline} for task {wildcards.task}"
+    shell:
+        command(
+            "baseline",
+            "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task}"
+            " --train {input.train:q} --validation {input.validation:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )

@@ -1,0 +1,34 @@
+# Genome FASTA -> lines of windows.length bp, one sequence per line.
+
+
+rule extract_windows:
+    input:
+        fasta=genome_fasta,
+    output:
+        train="<results>/windows/{genome}.train.txt",
+        validation="<results>/windows/{genome}.validation.txt",
+        stats="<results>/windows/{genome}.stats.json",
+    log:
+        "<logs>/extract_windows/{genome}.log",
+    benchmark:
+        "<benchmarks>/extract_windows/{genome}.tsv"
+    conda:
+        "../../envs/genome.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.genome_memory_mb(attempt),
+        runtime=lambda wildcards, input, attempt: need.genome_runtime_min(size_mb(input), attempt),
+    params:
+        code=code_digest("extract_windows"),
+        size=lambda wildcards: given_bytes(GENOMES[wildcards.genome].fasta),
+        flags=lambda wildcards: flags(
+            config["extract_windows"] | {"validation_sequences": GENOMES[wildcards.genome].validation}
+        ),
+    message:
+        "Cutting genome {wildcards.genome} into windows"
+    shell:
+        command(
+            "extract_windows",
+            "--log {log:q} --genome {wildcards.genome} --fasta {input.fasta:q}"
+            " {params.flags} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+        )

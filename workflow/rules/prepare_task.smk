@@ -1,0 +1,39 @@
+# Labelled sequences: checked, deduplicated, split, and searched for leaks between the splits.
+
+
+rule prepare_task:
+    input:
+        train=lambda wildcards: task_file(wildcards.task, "train"),
+        test=lambda wildcards: task_file(wildcards.task, "test"),
+        validation=lambda wildcards: (
+            [task_file(wildcards.task, "validation")] if "validation" in TASKS[wildcards.task].files else []
+        ),
+    output:
+        train="<results>/tasks/{task}/train.tsv",
+        validation="<results>/tasks/{task}/validation.tsv",
+        test="<results>/tasks/{task}/test.tsv",
+        checks="<results>/tasks/{task}/checks.json",
+    log:
+        "<logs>/prepare_task/{task}.log",
+    benchmark:
+        "<benchmarks>/prepare_task/{task}.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+    params:
+        code=code_digest("prepare_task"),
+        size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
+        validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
+        flags=flags(config["prepare_task"]),
+    message:
+        "Checking task {wildcards.task}: duplicates, leaks, labels"
+    shell:
+        command(
+            "prepare_task",
+            "--log {log:q} --task {wildcards.task} --train {input.train:q}"
+            " --test {input.test:q} {params.validation} {params.flags} --output-train {output.train:q}"
+            " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
+        )

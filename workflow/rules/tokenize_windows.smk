@@ -1,0 +1,34 @@
+# The token cache of every genome.
+
+
+rule tokenize_windows:
+    input:
+        windows="<results>/windows/{genome}.{split}.txt",
+        tokenizer="<results>/tokenizers/{tokenizer}.json",
+        tokenizer_directory=ancient("<results>/tokenizers/{tokenizer}"),
+    output:
+        directory=directory("<results>/tokens/{tokenizer}/{genome}.{split}"),
+        summary="<results>/tokens/{tokenizer}/{genome}.{split}.json",
+    log:
+        "<logs>/tokenize_windows/{tokenizer}/{genome}.{split}.log",
+    benchmark:
+        "<benchmarks>/tokenize_windows/{tokenizer}/{genome}.{split}.tsv"
+    wildcard_constraints:
+        split="train|validation",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
+        runtime=lambda wildcards, input, attempt: need.tokens_runtime_min(size_mb([input.windows]), attempt),
+    params:
+        code=code_digest("tokenize_windows"),
+    message:
+        "Tokenizing {wildcards.genome}, {wildcards.split} lines, with tokenizer {wildcards.tokenizer}"
+    shell:
+        command(
+            "tokenize_windows",
+            "--log {log:q} --genome {wildcards.genome} --split {wildcards.split}"
+            " --threads {threads} --windows {input.windows:q} --tokenizer {input.tokenizer_directory:q}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )

@@ -1,0 +1,70 @@
+# Tokenizers: given, or learned here.
+
+
+rule train_tokenizer:
+    input:
+        windows=expand("<results>/windows/{genome}.train.txt", genome=GENOMES),
+    output:
+        directory=directory("<results>/tokenizers/{tokenizer}"),
+        summary="<results>/tokenizers/{tokenizer}.json",
+    log:
+        "<logs>/train_tokenizer/{tokenizer}.log",
+    benchmark:
+        "<benchmarks>/train_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer="|".join(map(re.escape, LEARNED)) or "none_is_learned",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokenizer_memory_mb(
+            learning(wildcards, "sample_lines"), config["extract_windows"]["length"], attempt
+        ),
+        runtime=lambda wildcards, attempt: need.tokenizer_runtime_min(
+            learning(wildcards, "sample_lines"), config["extract_windows"]["length"], attempt
+        ),
+    params:
+        code=code_digest("train_tokenizer"),
+        flags=lambda wildcards: flags(
+            config["tokenizers"][wildcards.tokenizer]["train"]
+            | {"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}
+        ),
+    message:
+        "Learning tokenizer {wildcards.tokenizer} from the training windows"
+    shell:
+        command(
+            "train_tokenizer",
+            "--log {log:q} --windows {input.windows:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )
+
+
+rule import_tokenizer:
+    input:
+        source=tokenizer_source,
+    output:
+        directory=directory("<results>/tokenizers/{tokenizer}"),
+        summary="<results>/tokenizers/{tokenizer}.json",
+    log:
+        "<logs>/import_tokenizer/{tokenizer}.log",
+    benchmark:
+        "<benchmarks>/import_tokenizer/{tokenizer}.tsv"
+    wildcard_constraints:
+        tokenizer="|".join(re.escape(t) for t in config["tokenizers"] if t not in LEARNED) or "none_is_given",
+    conda:
+        "../../envs/tokenize.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
+        runtime=10,
+    params:
+        code=code_digest("import_tokenizer"),
+        flags=lambda wildcards: flags({"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}),
+    message:
+        "Reading tokenizer {wildcards.tokenizer}"
+    shell:
+        command(
+            "import_tokenizer",
+            "--log {log:q} --source {input.source:q} {params.flags}"
+            " --output {output.directory:q} --summary {output.summary:q}",
+        )
