@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnalm.running.checkpoints import sha256_of_code
+from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
@@ -48,6 +48,7 @@ CODE = (
     "dnalm.finetune.training",
     "dnalm.finetune.classifier",
     "dnalm.tokenizers.encoding",
+    "dnalm.tokenize_windows.cache",
     "dnalm.embed.embedding",
 )
 
@@ -148,15 +149,7 @@ def main(
             "settings": asdict(settings),
             "precision": precision,
             "versions": versions(),
-            "code": sha256_of_code(
-                [
-                    "dnalm.finetune.training",
-                    "dnalm.finetune.classifier",
-                    "dnalm.tokenizers.encoding",
-                    "dnalm.tokenize_windows.cache",
-                    "dnalm.embed.embedding",
-                ]
-            ),
+            "code": sha256_of_modules(CODE),
         }
         keeper = finetuning.Keeper(
             checkpoints,

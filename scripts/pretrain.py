@@ -33,7 +33,8 @@ from typing import Any
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
 from dnalm.models.directory import copy_tokenizer, quieten, versions
 from dnalm.running.budget import StopSignals, TimeBudget
-from dnalm.running.checkpoints import Checkpoint, CheckpointStore, sha256_of_code
+from dnalm.running.checkpoints import Checkpoint, CheckpointStore
+from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError, Interrupted
@@ -147,7 +148,7 @@ def pretrain(
             "evaluate_lines": training_evaluate_lines,
             "precision": training_precision,
         },
-        "code": sha256_of_code(CODE),
+        "code": sha256_of_modules(CODE),
         "versions": versions(),
     }
     store = CheckpointStore(checkpoints, settings)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint, sha256_of_code
+from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
 MOMENTS = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
@@ -94,18 +94,6 @@ def test_other_trainings_are_not_touched_and_their_difference_is_named(store, tm
     other.prepare()
     assert other.newest() is None
     assert other.differences() == [f"{store.fingerprint[:12]} (other training.steps)"]
-
-
-def test_comments_and_docstrings_are_no_code(tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def digest(text):
-        (tmp_path / "some_code.py").write_text(text)
-        return sha256_of_code(["some_code"])
-
-    plain = digest("def f(x):\n    return x + 1\n")
-    assert plain == digest('"""Module."""\ndef f(x):\n    """Adds."""\n    # one\n    return (x + 1)\n')
-    assert plain != digest("def f(x):\n    return x + 2\n")
 
 
 def test_nothing_is_pickled(store):

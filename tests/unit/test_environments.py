@@ -11,17 +11,11 @@ import pytest
 import rattler
 import yaml
 
-import digest
+from digest import PYPI_NAMES
+from dnalm.running.code import dependencies
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
-# conda-forge's name -> PyPI's name, where they differ
-PYPI_NAMES = {
-    "pytorch": "torch",
-    "python-isal": "isal",
-    "matplotlib-base": "matplotlib",
-    "huggingface_hub": "huggingface-hub",
-}
 # PyPI's name -> imported name, where they differ
 IMPORT_NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
 
@@ -42,6 +36,14 @@ def project_pins() -> dict[str, str]:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     requirements = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
     return dict(requirement.split("==") for requirement in requirements)
+
+
+def test_rules_run_again_for_the_packages_of_their_own_environment():
+    for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        for body in re.split(r"^\s*rule ", file.read_text(), flags=re.MULTILINE)[1:]:
+            for script, environment in re.findall(r'\*code\("(\w+)", "(\w+)"\)', body):
+                assert f"envs/{environment}.yaml" in body, body[:40]
+                assert re.search(rf'command\(\s*"{script}"', body), body[:40]
 
 
 def rules() -> list[tuple[str, str]]:
@@ -77,7 +79,7 @@ def test_the_lock_file_holds_the_pins_and_no_gpu_packages():
 @pytest.mark.parametrize("script, environment", rules(), ids=lambda value: value)
 def test_an_environment_covers_every_import_of_its_scripts(script, environment):
     available = {IMPORT_NAMES.get(name, name) for name in pins(REPOSITORY / "envs" / f"{environment}.yaml")}
-    for path in digest.dependencies(REPOSITORY / "scripts" / f"{script}.py"):
+    for path in dependencies(REPOSITORY / "scripts" / f"{script}.py"):
         if path.suffix != ".py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):

@@ -11,33 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from stand_in_conda import stand_in_for_conda
 from workflow_jobs import REPOSITORY
-
-CONDA = """\
-#!/bin/sh
-case "$*" in
-  "info --json") echo '{{"conda_prefix": "{base}", "platform": "linux-64", "conda_version": "25.1.0"}}';;
-  "--version") echo "conda 25.1.0";;
-  "config --get"*) echo '{{"get": {{"channel_priority": "strict"}}}}';;
-  *create*)
-    while [ "$1" != --prefix ]; do shift; done
-    echo "$2" >> {base}/made
-    mkdir -p "$2/bin" "$2/conda-meta"
-    printf '#!/bin/sh\\necho "$0" >> {base}/used\\nexec {python} "$@"\\n' > "$2/bin/python"
-    chmod +x "$2/bin/python";;
-esac
-"""
-ACTIVATE = 'export CONDA_PREFIX="$1"; export PATH="$1/bin:$PATH"\n'
 
 
 @pytest.fixture
 def conda(tmp_path, monkeypatch) -> Path:
-    base = tmp_path / "conda"
-    (base / "bin").mkdir(parents=True)
-    program = base / "bin" / "conda"
-    program.write_text(CONDA.format(base=base, python=sys.executable))
-    program.chmod(0o755)
-    (base / "bin" / "activate").write_text(ACTIVATE)
+    base = stand_in_for_conda(tmp_path / "conda")
     monkeypatch.setenv("PATH", f"{base / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}")
     return base
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import yaml
 from dry_runs import DryRuns
+from stand_in_conda import stand_in_for_conda
 from workflow_jobs import REPOSITORY
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,9 @@ TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
 PREPARED = {"prepare_task", "baseline", "evaluate_baseline"} | EMBEDDED
+TRAIN_ENVIRONMENT = (TOKENIZED | {"untrained_model", "evaluate_baseline"}) - {"write_configuration"}
+# The pins of the environment files count where conda makes the environments.
+CONDA = ("--sdm", "conda")
 # A changed configuration is shown by the report.
 SHOWN = {"write_configuration"} | REPORT
 
@@ -120,9 +124,12 @@ def finished(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def dry_runs():
-    with DryRuns() as server:
-        yield server
+def dry_runs(tmp_path_factory):
+    conda = stand_in_for_conda(tmp_path_factory.mktemp("stand_in") / "conda")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{conda / 'bin'}:{os.environ['PATH']}")
+        with DryRuns() as server:
+            yield server
 
 
 @pytest.fixture
@@ -210,6 +217,28 @@ def architecture(path: str) -> Callable[[Path], None]:
     return edit
 
 
+def renamed_import(path: str, name: str, new: str) -> Callable[[Path], None]:
+    """Call an imported function by another name: `from … import name as new`."""
+
+    def edit(folder: Path) -> None:
+        lines = (folder / path).read_text().splitlines()
+        renamed = [
+            re.sub(rf"\b{name}\b", f"{name} as {new}" if "import" in line else new, line) for line in lines
+        ]
+        assert renamed != lines
+        (folder / path).write_text("\n".join(renamed) + "\n")
+
+    return edit
+
+
+def together(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        for one in edits:
+            one(folder)
+
+    return edit
+
+
 def _append(path: Path, text: str) -> None:
     with path.open("a") as file:
         file.write(text)
@@ -242,7 +271,40 @@ CASES = {
     "comment in a script": Case(comment("scripts/pretrain.py"), set()),
     "comment in a library module": Case(comment("scripts/dnalm/running/files.py"), set()),
     "comment in an environment": Case(comment("envs/train.yaml"), set()),
-    "another environment": Case(substitute("envs/train.yaml", "numpy =.*", "numpy =1.0"), set()),
+    "a package that only measures": Case(
+        substitute("envs/train.yaml", "psutil =.*", "psutil =1.0"), set(), arguments=CONDA
+    ),
+    "a pin, where the installed packages are used": Case(
+        substitute("envs/train.yaml", "numpy =.*", "numpy =1.0"), set()
+    ),
+    "conda in place of the same installed packages": Case(lambda folder: None, set(), arguments=CONDA),
+    "five words in an error message": Case(
+        substitute(
+            "scripts/dnalm/tokenizers/encoding.py", r"(raise InputError\(\s*f?\")", r"\1I am sorry to say "
+        ),
+        set(),
+    ),
+    "docstring of a module": Case(
+        substitute("scripts/dnalm/running/files.py", '"""', '"""In other words: '), set()
+    ),
+    "docstring of progress": Case(
+        substitute("scripts/dnalm/running/progress.py", '"""', '"""In other words: '), set()
+    ),
+    "code of progress, of errors, of the command line": Case(
+        together(
+            code("scripts/dnalm/running/progress.py"),
+            code("scripts/dnalm/running/errors.py"),
+            code("scripts/dnalm/running/commandline.py"),
+        ),
+        set(),
+    ),
+    "a log line": Case(
+        text("scripts/dnalm/tokenizers/encoding.py", '\nlogging.getLogger("dnalm").info("read")\n'), set()
+    ),
+    "another log line": Case(text("scripts/embed.py", '\nlogger.info("embedded")\n'), set()),
+    "a renamed local import": Case(
+        renamed_import("scripts/embed.py", "read_labelled_table", "read_sequences"), set()
+    ),
     "comment in the configuration": Case(comment("settings.yaml"), set()),
     "hours and GPUs": Case(
         setting("resources", {"pretrain_gpus": 4, "pretrain_hours": 2, "gres": "gpu"}), set()
@@ -298,6 +360,21 @@ CASES = {
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
     "module of one rule": Case(code("scripts/dnalm/report/charts.py"), REPORT),
+    "file of a package that Python runs first": Case(
+        code("scripts/dnalm/tokenize_windows/__init__.py"), {"tokenize_windows"} | TOKENIZED
+    ),
+    "page of the report": Case(text("scripts/dnalm/report/report.html.j2", "<p>\n"), REPORT),
+    # Packages.
+    "a new pin of transformers": Case(
+        substitute("envs/train.yaml", "transformers =.*", "transformers =9.9"),
+        TRAIN_ENVIRONMENT,
+        arguments=CONDA,
+    ),
+    "a new pin of the report's templates": Case(
+        substitute("envs/analyse.yaml", "jinja2 =.*", "jinja2 =9.9"),
+        PREPARED,
+        arguments=CONDA,
+    ),
     "module of several rules": Case(code("scripts/dnalm/pretrain/masking.py"), TOKENIZED),
     # Inputs.
     "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
@@ -349,12 +426,12 @@ CASES = {
     ),
     # Each section of the configuration.
     "title": Case(setting("title", "Another"), SHOWN),
-    "simulation": Case(
+    "simulate_demo": Case(
         setting("simulate_demo.seed", 2),
         {"simulate_demo"} | CUT | PREPARED | SHOWN,
         {"extract_windows": "simulated"},
     ),
-    "windows": Case(setting("extract_windows.length", 500), CUT | SHOWN),
+    "extract_windows": Case(setting("extract_windows.length", 500), CUT | SHOWN),
     "tokenizers": Case(
         setting("tokenizers.learned.train.vocabulary_size", 99),
         {"train_tokenizer"} | WITH_TOKENIZER | SHOWN,
@@ -371,10 +448,10 @@ CASES = {
     "models: max_tokens": Case(
         setting("models.first.max_tokens", 99), TOKENIZED | SHOWN, {"pretrain": "first"}
     ),
-    "language_model_evaluation": Case(
+    "evaluate_language_model": Case(
         setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model"} | SHOWN
     ),
-    "task_preparation": Case(setting("prepare_task.drop_leaked", False), PREPARED | SHOWN),
+    "prepare_task": Case(setting("prepare_task.drop_leaked", False), PREPARED | SHOWN),
     "finetune: frozen": Case(
         setting("finetune.frozen", {"epochs": 9}),
         CLASSIFIED | SHOWN,
@@ -386,13 +463,13 @@ CASES = {
         {"finetune": "full", "evaluate": "full"},
     ),
     "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
-    "baselines": Case(
+    "baseline": Case(
         setting("baseline.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
     ),
-    "evaluation": Case(
+    "evaluate": Case(
         setting("evaluate.bootstrap_samples", 123), {"evaluate", "evaluate_baseline"} | COMPARED | SHOWN
     ),
-    "predictions": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),
+    "predict": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),
 }
 
 
@@ -407,8 +484,23 @@ def test_exactly_what_depends_on_an_edit_runs_again(name, repository_copy, dry_r
         assert all(part in wildcards for wildcards in jobs[rule]), f"{rule}: {jobs[rule]}"
 
 
+def test_the_reason_names_the_file_that_changed(repository_copy):
+    code("scripts/dnalm/pretrain/masking.py")(repository_copy)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--configfile", "settings.yaml"],
+        cwd=repository_copy,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    reasons = {line for line in (done.stdout + done.stderr).splitlines() if "Params have changed" in line}
+    assert len(reasons) == 1
+    digest = r"'scripts/dnalm/pretrain/masking\.py [0-9a-f]{10}'"
+    assert re.search(rf"before: {digest} now: {digest}\s*$", reasons.pop())
+
+
 def test_a_library_module_used_by_all_reruns_all(repository_copy, dry_runs):
-    code("scripts/dnalm/running/commandline.py")(repository_copy)
+    code("scripts/dnalm/running/files.py")(repository_copy)
     jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml")
     assert set(jobs) >= CUT | PREPARED | REPORT | {"simulate_demo", "import_tokenizer"}
 

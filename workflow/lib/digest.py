@@ -1,74 +1,60 @@
-"""A fingerprint of a script's code, so that Snakemake reruns a step when its code changes and only then.
+"""What can change a rule's numbers besides its inputs and settings, as params that Snakemake compares.
 
-Snakemake judges scripts by their date and does not see what they import. Here the script and every module
-of `scripts/dnalm/` that it imports, directly or not, are read; comments and blank lines do not count.
+Each file and each package is a param of its own, so that the reason Snakemake gives for running a step again
+names the file or the package that changed:
+
+    before: 'scripts/dnalm/pretrain/masking.py 1f0c…' now: 'scripts/dnalm/pretrain/masking.py 77ab…'
 """
 
-import ast
-import hashlib
-import io
-import tokenize
+import platform
+import sys
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+import yaml
+
+ROOT = Path(__file__).parents[2]
+if str(ROOT / "scripts") not in sys.path:
+    sys.path.append(str(ROOT / "scripts"))
+
+from dnalm.running.code import digests  # noqa: E402
+
+# conda-forge's name -> PyPI's name, where they differ
+PYPI_NAMES = {"pytorch": "torch", "python-isal": "isal", "huggingface_hub": "huggingface-hub"}
+# Packages that decide no number: they measure.
+DECIDE_NOTHING = {"psutil"}
 
 
-def code_digest(script: str, scripts: Path = SCRIPTS) -> str:
-    """SHA-256 (first 16 digits) of `<script>.py` and the library modules that it depends on."""
-    digest = hashlib.sha256()
-    for path in sorted(dependencies(scripts / f"{script}.py", scripts)):
-        digest.update(f"{path.relative_to(scripts)}\0{_code_of(path)}\0".encode())
-    return digest.hexdigest()[:16]
+def code(script: str, environment: str, *, with_conda: bool, root: Path = ROOT) -> list[str]:
+    """Digests of the script's code and the versions of its environment's packages, one string each.
 
-
-def dependencies(path: Path, scripts: Path = SCRIPTS) -> set[Path]:
-    """The file itself and all files below `scripts` that it imports or loads as a resource, recursively."""
-    found: set[Path] = set()
-    queue = [path]
-    while queue:
-        path = queue.pop()
-        if path in found:
-            continue
-        found.add(path)
-        if path.suffix == ".py":
-            queue.extend(_imports(path, scripts))
-    return found
-
-
-@cache
-def _imports(path: Path, scripts: Path) -> tuple[Path, ...]:
-    names: set[str] = set()
-    files: set[Path] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and _names_a_resource(node.value):
-            files.update(p for p in (path.parent / node.value, scripts / node.value) if p.is_file())
-    for name in names:
-        candidate = scripts.joinpath(*name.split("."))
-        if candidate.with_suffix(".py").is_file():
-            files.add(candidate.with_suffix(".py"))
-    return tuple(sorted(files))
-
-
-def _names_a_resource(value: object) -> bool:
-    """A template or a launched script is named in a string, e.g. "report.html.j2"."""
-    return isinstance(value, str) and value.endswith((".j2", ".css", ".py")) and "\n" not in value
+    With conda the versions are the pins in `envs/<environment>.yaml`, without they are those installed.
+    """
+    files = digests(root / "scripts" / f"{script}.py", root / "scripts")
+    versions = pins(root / "envs" / f"{environment}.yaml")
+    if not with_conda:
+        versions = {package: installed(package) for package in versions}
+    return [f"scripts/{file} {digest}" for file, digest in files.items()] + [
+        f"{package} {version}" for package, version in versions.items() if package not in DECIDE_NOTHING
+    ]
 
 
 @cache
-def _code_of(path: Path) -> str:
-    """The text without comments and blank lines; other kinds of file as they are."""
-    text = path.read_text()
-    if path.suffix != ".py":
-        return text
-    lines = text.splitlines()
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            row, column = token.start
-            lines[row - 1] = lines[row - 1][:column]
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+def pins(environment: Path) -> dict[str, str]:
+    """Package (conda's name) -> pinned version of an environment file, where a package has one."""
+    specifications = yaml.safe_load(environment.read_text())["dependencies"]
+    pairs = (spec.partition("=") for spec in specifications if isinstance(spec, str))
+    return {name.strip(): version.strip(" =") for name, _, version in pairs}
+
+
+@cache
+def installed(package: str) -> str:
+    """The version of a package (conda's name) here, as conda would write it; "absent" where it is not."""
+    if package == "python":
+        return ".".join(platform.python_version_tuple()[:2])
+    try:
+        # 2.13.0+cpu: which build it is depends on the machine.
+        return metadata.version(PYPI_NAMES.get(package, package)).split("+")[0]
+    except metadata.PackageNotFoundError:
+        return "absent"

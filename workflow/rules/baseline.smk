@@ -19,7 +19,7 @@ rule baseline:
         mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(20 * size_mb(input), attempt),
     params:
-        code=code_digest("baseline"),
+        *code("baseline", "analyse"),
         flags=flags({"kmer_lengths": config["baseline"]["kmer_lengths"]}),
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"

@@ -13,7 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
 
 import resources as need
-from digest import code_digest
+import digest
 from last_words import last_words
 from settings import (
     UNTRAINED,
@@ -93,6 +93,11 @@ wildcard_constraints:
 def command(script, *arguments):
     """The shell command of a script. `exec`: signals reach the script itself, not a shell around it."""
     return " ".join(["exec", PYTHON, f"{SCRIPTS}/{script}.py", *arguments])
+
+
+def code(script, environment):
+    """Params of a rule that change with its script's code, or the packages of its environment, and only then."""
+    return digest.code(script, environment, with_conda=WITH_CONDA)
 
 
 def flags(settings, prefix=""):

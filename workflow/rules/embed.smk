@@ -31,7 +31,7 @@ rule embed:
             size_mb([input.sequences]), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
-        code=code_digest("embed"),
+        *code("embed", "train"),
         flags=flags({"max_tokens": config["finetune"]["max_tokens"]}),
     message:
         "Embedding {wildcards.task}, {wildcards.split} split, with model {wildcards.model}"

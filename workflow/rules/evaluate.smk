@@ -38,7 +38,7 @@ rule evaluate:
             size_mb([input.test]), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
-        code=code_digest("evaluate"),
+        *code("evaluate", "train"),
         kind=lambda wildcards: kind_of(wildcards.model),
         flags=flags(config["evaluate"]),
     message:
@@ -74,7 +74,7 @@ rule evaluate_baseline:
         mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
     params:
-        code=code_digest("evaluate"),
+        *code("evaluate", "train"),
         flags=flags(config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
@@ -111,7 +111,7 @@ rule compare:
         mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
     params:
-        code=code_digest("compare"),
+        *code("compare", "analyse"),
         reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
         flags=flags(config["evaluate"]),
     message:

@@ -44,7 +44,7 @@ rule evaluate_language_model:
             attempt,
         ),
     params:
-        code=code_digest("evaluate_language_model"),
+        *code("evaluate_language_model", "train"),
         flags=lambda wildcards: flags(
             config["evaluate_language_model"] | {"max_tokens": MODELS[wildcards.model]["max_tokens"]}
         ),

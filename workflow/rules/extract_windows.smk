@@ -19,7 +19,7 @@ rule extract_windows:
         mem_mb=lambda wildcards, attempt: need.genome_memory_mb(attempt),
         runtime=lambda wildcards, input, attempt: need.genome_runtime_min(size_mb(input), attempt),
     params:
-        code=code_digest("extract_windows"),
+        *code("extract_windows", "genome"),
         size=lambda wildcards: given_bytes(GENOMES[wildcards.genome].fasta),
         flags=lambda wildcards: flags(
             config["extract_windows"] | {"validation_sequences": GENOMES[wildcards.genome].validation}

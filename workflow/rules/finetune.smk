@@ -37,7 +37,7 @@ rule finetune:
             attempt,
         ),
     params:
-        code=code_digest("finetune"),
+        *code("finetune", "train"),
         embeddings=lambda wildcards, input: flags(
             {f"{split}_embeddings": input.get(split) for split in SPLITS}
         ),

@@ -36,7 +36,7 @@ rule predict:
             attempt,
         ),
     params:
-        code=code_digest("predict"),
+        *code("predict", "train"),
         genome=lambda wildcards: flags({"genome": asked(wildcards)["genome"]}),
         flags=lambda wildcards: flags(
             {key: asked(wildcards)[key] for key in ("window", "stride", "both_strands")}

@@ -24,7 +24,7 @@ rule prepare_task:
         mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
         runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
     params:
-        code=code_digest("prepare_task"),
+        *code("prepare_task", "analyse"),
         size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
         validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
         flags=flags(config["prepare_task"]),

@@ -38,7 +38,7 @@ rule pretrain:
         ),
         runtime=int(60 * config["resources"]["pretrain_hours"]),
     params:
-        code=code_digest("pretrain"),
+        *code("pretrain", "train"),
         start=start_flag,
         checkpoints=lambda wildcards: f"{CHECKPOINTS}/{wildcards.model}",
         max_tokens=lambda wildcards: MODELS[wildcards.model]["max_tokens"],
@@ -80,7 +80,7 @@ rule untrained_model:
         mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
         runtime=15,
     params:
-        code=code_digest("untrained_model"),
+        *code("untrained_model", "train"),
         start=start_flag,
         seed=lambda wildcards: model_settings(wildcards.model)["training"]["seed"],
     message:

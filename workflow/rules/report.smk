@@ -92,7 +92,7 @@ rule report:
         mem_mb=lambda wildcards, attempt: need.scaled(4000, attempt),
         runtime=20,
     params:
-        code=code_digest("report"),
+        *code("report", "analyse"),
         benchmarks=f"{config['results']}/benchmarks",
         simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
         versions=flags(

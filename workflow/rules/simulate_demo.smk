@@ -19,7 +19,7 @@ if config["simulate_demo"] is not None:
             mem_mb=lambda wildcards, attempt: need.genome_memory_mb(attempt),
             runtime=10,
         params:
-            code=code_digest("simulate_demo"),
+            *code("simulate_demo", "genome"),
             flags=flags(config["simulate_demo"]),
         message:
             "Simulating the demo's genome and labelled sequences"

@@ -22,7 +22,7 @@ rule tokenize_windows:
         mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
         runtime=lambda wildcards, input, attempt: need.tokens_runtime_min(size_mb([input.windows]), attempt),
     params:
-        code=code_digest("tokenize_windows"),
+        *code("tokenize_windows", "tokenize"),
     message:
         "Tokenizing {wildcards.genome}, {wildcards.split} lines, with tokenizer {wildcards.tokenizer}"
     shell:

@@ -24,7 +24,7 @@ rule train_tokenizer:
             learning(wildcards, "sample_lines"), config["extract_windows"]["length"], attempt
         ),
     params:
-        code=code_digest("train_tokenizer"),
+        *code("train_tokenizer", "tokenize"),
         flags=lambda wildcards: flags(
             config["tokenizers"][wildcards.tokenizer]["train"]
             | {"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}
@@ -58,7 +58,7 @@ rule import_tokenizer:
         mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
         runtime=10,
     params:
-        code=code_digest("import_tokenizer"),
+        *code("import_tokenizer", "tokenize"),
         flags=lambda wildcards: flags({"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}),
     message:
         "Reading tokenizer {wildcards.tokenizer}"

@@ -14,9 +14,7 @@
 Nothing is pickled. The two newest checkpoints are kept.
 """
 
-import ast
 import hashlib
-import importlib.util
 import json
 import logging
 import shutil
@@ -175,21 +173,6 @@ def damage(path: Path) -> str | None:
 def fingerprint(settings: Mapping[str, Any]) -> str:
     """SHA-256 over the settings, whatever the order of their keys; 64 hexadecimal digits."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of_code(modules: Iterable[str]) -> str:
-    """SHA-256 over what the modules do; comments, docstrings and layout do not count."""
-    digest = hashlib.sha256()
-    for name in modules:
-        specification = importlib.util.find_spec(name)
-        tree = ast.parse(Path(specification.origin).read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            if documented and ast.get_docstring(node, clean=False) is not None:
-                node.body = body[1:]
-        digest.update(f"{name}\0{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()
 
 
 def _differing(one: Any, other: Any, prefix: str = "") -> list[str]:

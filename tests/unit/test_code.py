@@ -1,0 +1,154 @@
+"""What in the code counts as a change, and what does not."""
+
+import shutil
+
+import pytest
+
+import digest
+from dnalm.running.code import dependencies, digests, sha256_of_modules
+
+STEP = '''\
+"""What the script does."""
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from dnalm import near
+from dnalm.far import VALUE as FAR
+from dnalm.pretrain.telemetry import watch
+from dnalm.running.errors import InputError
+
+if TYPE_CHECKING:
+    from dnalm import other
+
+logger = logging.getLogger("dnalm")
+TEMPLATE = "page.html.j2"
+
+
+def step(x: int) -> int:
+    """Adds."""
+    if x < 0:
+        raise InputError(f"{x} is negative. Give a positive number.")
+    logger.info("adding %d", x)
+    parser.add_argument("--x", default=3, help="what to add")
+    total: int = x + FAR
+    return total
+'''
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    files = {
+        "step.py": STEP,
+        "page.html.j2": "<html>\n",
+        "dnalm/__init__.py": '"""Library."""\n',
+        "dnalm/near.py": "from .deep.er import VALUE\n",
+        "dnalm/far.py": "VALUE = 1\n",
+        "dnalm/other.py": "VALUE = 3\n",
+        "dnalm/deep/__init__.py": "",
+        "dnalm/deep/er.py": "VALUE = 1\n",
+        "dnalm/near/settings.py": "DEFAULT = 1\n",
+        "dnalm/pretrain/telemetry.py": "from dnalm import other\nwatch = 1\n",
+        "dnalm/running/errors.py": "class InputError(Exception): pass\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def changed(scripts, file, old, new):
+    """The files whose digest an edit changes."""
+    before = digests(scripts / "step.py", scripts)
+    text = (scripts / file).read_text()
+    assert old in text
+    (scripts / file).write_text(text.replace(old, new) if old else text + new)
+    after = digests(scripts / "step.py", scripts)
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("step.py", "x + FAR", "x - FAR"),
+        ("step.py", "x < 0", "x < 1"),
+        ("step.py", "default=3", "default=4"),
+        ("step.py", "VALUE as FAR", "VALUES as FAR"),
+        ("step.py", "raise InputError", "raise ValueError"),
+        ("step.py", "", "print(1)\n"),
+        ("step.py", "", "import torch.an_effect\n"),
+        ("dnalm/far.py", "1", "2"),
+        ("dnalm/far.py", "1", "'# not a comment'"),
+        ("dnalm/deep/er.py", "1", "2"),
+        ("dnalm/deep/__init__.py", "", "X = 1\n"),
+        ("dnalm/__init__.py", "", "X = 1\n"),
+        ("page.html.j2", "<html>", "<p>"),
+    ],
+)
+def test_what_can_change_a_number_counts_and_is_named(scripts, file, old, new):
+    assert changed(scripts, file, old, new) == {file}
+
+
+@pytest.mark.parametrize(
+    "file, old, new",
+    [
+        ("step.py", "Adds.", "Adds one."),
+        ("step.py", '    """Adds."""\n', ""),
+        ("step.py", "x + FAR", "(x +  # why\n\n FAR)"),
+        ("step.py", "is negative. Give", "is below zero. Please give"),
+        ("step.py", '"adding %d"', '"now adding %d"'),
+        ("step.py", '    logger.info("adding %d", x)\n', ""),
+        ("step.py", "what to add", "the summand"),
+        ("step.py", "(x: int) -> int", "(x: float) -> float"),
+        ("step.py", "total: int", "total: float"),
+        ("step.py", "FAR", "DISTANT"),
+        ("step.py", "    total:", "    from dnalm.far import VALUE as FAR\n    total:"),
+        ("step.py", "import json\nimport logging\n", "import logging\nimport json\n"),
+        ("step.py", "import other\n", "import other, far\n"),
+        ("dnalm/other.py", "3", "4"),
+        ("dnalm/running/errors.py", "pass", "x = 1"),
+        ("dnalm/pretrain/telemetry.py", "watch = 1", "watch = 2"),
+    ],
+)
+def test_what_cannot_does_not(scripts, file, old, new):
+    assert changed(scripts, file, old, new) == set()
+
+
+def test_settings_count_as_params_not_as_code(scripts):
+    (scripts / "dnalm" / "far.py").write_text("from dnalm.near.settings import DEFAULT\n")
+    assert "dnalm/near/settings.py" not in digests(scripts / "step.py", scripts)
+    assert scripts / "dnalm/near/settings.py" in dependencies(scripts / "step.py", scripts)
+
+
+def test_dates_and_places_do_not_count(scripts, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("elsewhere") / "scripts"
+    shutil.copytree(scripts, copy)
+    assert digests(scripts / "step.py", scripts) == digests(copy / "step.py", copy)
+
+
+def test_checkpoints_judge_modules_by_the_same_law(scripts):
+    modules = ["dnalm.far", "dnalm.deep.er"]
+    before = sha256_of_modules(modules, scripts)
+    (scripts / "dnalm/far.py").write_text('"""Far."""\nVALUE = 1  # one\n')
+    assert sha256_of_modules(modules, scripts) == before
+    (scripts / "dnalm/far.py").write_text("VALUE = 2\n")
+    assert sha256_of_modules(modules, scripts) != before
+
+
+def test_modules_that_decide_nothing_exist(repository):
+    from dnalm.running.code import DECIDES_NOTHING
+
+    assert [name for name in DECIDES_NOTHING if not (repository / "scripts" / name).is_file()] == []
+
+
+def test_every_module_that_a_script_imports_is_found(repository):
+    for script in (repository / "scripts").glob("*.py"):
+        names = {path.name for path in dependencies(script)}
+        assert "commandline.py" in names, script.name
+
+
+def test_without_conda_the_installed_versions_count(repository):
+    here = digest.code("pretrain", "train", with_conda=False)
+    assert here == digest.code("pretrain", "train", with_conda=True)
+    assert any(word.startswith("transformers ") for word in here)
+    assert digest.installed("no_such_package") == "absent"
