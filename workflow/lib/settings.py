@@ -8,7 +8,7 @@ import csv
 import difflib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,34 @@ class Task:
 def load_schema() -> dict[str, Any]:
     """The schema of the configuration, from which `config/README.md` is made too."""
     return yaml.safe_load(SCHEMA.read_text())
+
+
+# Settings that name a file or directory of the user or of the workflow; "*" is any name.
+PATHS = (
+    "genomes",
+    "tasks",
+    "models.*.architecture",
+    "models.*.checkpoint",
+    "tokenizers.*.source",
+    "predict.*.input",
+)
+
+
+def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str, Any]:
+    """A copy of the configuration, not yet checked, with `found(path)` in place of each path."""
+    config = deepcopy(config)
+    for setting in PATHS:
+        *sections, key = setting.split(".")
+        holders = [config]
+        for section in sections:
+            holders = [
+                h.values() if section == "*" else [h.get(section)] for h in holders if isinstance(h, dict)
+            ]
+            holders = [holder for group in holders for holder in group]
+        for holder in holders:
+            if isinstance(holder, dict) and key in holder:
+                holder[key] = found(holder[key])
+    return config
 
 
 def check_config(config: dict[str, Any], source: str) -> dict[str, Any]:

@@ -10,8 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(workflow.basedir) / "lib"))
-
 import resources as need
 import digest
 from last_words import last_words
@@ -23,13 +21,15 @@ from settings import (
     is_url,
     read_genomes,
     read_tasks,
+    with_paths,
 )
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 try:
     config = check_config(
-        config, " + ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles))
+        with_paths(config, beside_workflow),
+        " + ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles)),
     )
     SIMULATION = f"{config['results']}/simulation" if config["simulate_demo"] is not None else None
     GENOMES = read_genomes(config["genomes"], made_by_workflow=SIMULATION)
@@ -61,7 +61,7 @@ SPLITS = ["train", "validation"]
 # where its virtual environment was not activated.
 WITH_CONDA = any("conda" in str(method).lower() for method in workflow.deployment_settings.deployment_method)
 PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
-SCRIPTS = os.path.relpath(Path(workflow.basedir).parent / "scripts")
+SCRIPTS = ROOT / "scripts"
 
 # The scheduler is asked for `gpu` or, where it knows only generic resources, for `gres`; scripts are told
 # `devices`. Rules that use GPUs also say how many nodes, tasks and CPUs, because a site's defaults for
@@ -92,7 +92,7 @@ wildcard_constraints:
 
 def command(script, *arguments):
     """The shell command of a script. `exec`: signals reach the script itself, not a shell around it."""
-    return " ".join(["exec", PYTHON, f"{SCRIPTS}/{script}.py", *arguments])
+    return " ".join(["exec", PYTHON, shlex.quote(f"{SCRIPTS}/{script}.py"), *arguments])
 
 
 def code(script, environment):

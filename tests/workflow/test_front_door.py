@@ -1,0 +1,151 @@
+"""Other repositories use this workflow: as a module, from a git repository, deployed with snakedeploy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from workflow_jobs import REPOSITORY
+
+COPIED = ("config", "envs", "resources", "scripts", "tests/short", "workflow", "LICENSE")
+GITHUB = "https://github.com/somebody/dna-modernbert"
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory) -> Path:
+    """This repository as a git repository, under a name with a blank, with the tag v1."""
+    folder = tmp_path_factory.mktemp("front door") / "dna-modernbert"
+    for name in COPIED:
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        copy(REPOSITORY / name, folder / name)
+    for name in folder.rglob("__pycache__"):
+        shutil.rmtree(name)
+    for command in (
+        ("init", "-q", "-b", "main"),
+        ("add", "-A"),
+        ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "all"),
+        ("tag", "v1"),
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path) -> Path:
+    folder = tmp_path / "analysis"
+    (folder / "workflow").mkdir(parents=True)
+    return folder
+
+
+def run(*command: str, cwd: Path, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [*map(str, command)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def snakemake(*arguments: str, cwd: Path, environment: dict[str, str] | None = None) -> str:
+    return run(
+        sys.executable, "-m", "snakemake", "--cores", "2", *arguments, cwd=cwd, environment=environment
+    )
+
+
+def use_as_module(folder: Path, snakefile: str, *, configuration: str, name: str = "*") -> None:
+    (folder / "workflow" / "Snakefile").write_text(
+        f'configfile: "{configuration}"\n\n'
+        f"module dna:\n    snakefile: {snakefile}\n    config: config\n\nuse rule * from dna{name}\n"
+    )
+
+
+@pytest.mark.parametrize("renamed", ["", " as dna_*"])
+def test_another_repository_uses_the_workflow_as_a_module(clone, elsewhere, renamed):
+    use_as_module(
+        elsewhere, f'"{clone}/workflow/Snakefile"', configuration=f"{clone}/config/config.yaml", name=renamed
+    )
+    target = ["dna_all"] if renamed else []
+    said = snakemake("-n", "-p", *target, cwd=elsewhere)
+    assert "scripts/pretrain.py" in said
+    # Found beside the workflow, since this directory has no resources/.
+    assert "resources/architectures/demo.json" in said
+    assert not (elsewhere / "resources").exists()
+
+
+def test_a_file_of_the_working_directory_goes_first(clone, elsewhere):
+    use_as_module(
+        elsewhere, f'"{clone}/workflow/Snakefile"', configuration=f"{clone}/config/config.yaml", name=""
+    )
+    (elsewhere / "resources/architectures").mkdir(parents=True)
+    shutil.copy(clone / "resources/architectures/demo.json", elsewhere / "resources/architectures")
+    said = snakemake("-n", "-p", cwd=elsewhere)
+    assert "--architecture resources/architectures/demo.json" in said
+
+
+def test_the_workflow_runs_in_any_directory(clone, elsewhere):
+    said = snakemake("-n", "-s", str(clone / "workflow/Snakefile"), cwd=elsewhere)
+    assert "total" in said
+
+
+@pytest.mark.slow
+def test_a_module_really_runs(clone, elsewhere):
+    short = yaml.safe_load((clone / "tests/short/config.yaml").read_text())
+    (elsewhere / "config.yaml").write_text(yaml.safe_dump({**short, "results": "out"}))
+    use_as_module(elsewhere, f'"{clone}/workflow/Snakefile"', configuration="config.yaml", name="")
+    # The sheets of the short run name the simulation below its own results.
+    for sheet in ("genomes", "tasks"):
+        text = (clone / f"tests/short/{sheet}.tsv").read_text()
+        (elsewhere / "tests/short").mkdir(parents=True, exist_ok=True)
+        (elsewhere / f"tests/short/{sheet}.tsv").write_text(text.replace(short["results"], "out"))
+    name = next(iter(short["models"]))
+    snakemake(f"out/models/{name}.json", cwd=elsewhere)
+    assert (elsewhere / f"out/models/{name}/model.safetensors").is_file()
+    # Nothing is left in the repository.
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True)
+    assert [line for line in status.stdout.splitlines() if "__pycache__" not in line] == []
+    assert "Nothing to be done" in snakemake(
+        f"out/models/{name}.json", "--rerun-triggers", "mtime", "params", "input", cwd=elsewhere
+    )
+
+
+def test_a_module_is_read_from_a_git_repository(clone, elsewhere):
+    use_as_module(
+        elsewhere,
+        f'gitfile("{clone}", path="workflow/Snakefile", tag="v1")',
+        configuration=f"{clone}/config/config.yaml",
+        name="",
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "v1"], cwd=clone, capture_output=True, text=True
+    ).stdout.strip()
+    said = snakemake("-n", "-p", cwd=elsewhere)
+    assert f".snakemake/dna-modernbert/{commit}/scripts/pretrain.py" in said
+
+
+@pytest.mark.slow
+def test_snakedeploy_deploys_from_github_and_the_demo_starts(clone, tmp_path):
+    pytest.importorskip("snakedeploy", reason="snakedeploy is not installed")
+    # git asks this clone in place of GitHub.
+    offline = {
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "GIT_CONFIG_COUNT": "2",
+        "GIT_CONFIG_KEY_0": f"url.{clone}.insteadOf",
+        "GIT_CONFIG_VALUE_0": GITHUB,
+        "GIT_CONFIG_KEY_1": "safe.directory",
+        "GIT_CONFIG_VALUE_1": "*",
+    }
+    deployed = tmp_path / "deployed"
+    program = Path(sys.executable).parent / "snakedeploy"
+    run(program, "deploy-workflow", GITHUB, deployed, "--tag", "v1", cwd=tmp_path, environment=offline)
+    assert 'tag="v1"' in (deployed / "workflow/Snakefile").read_text()
+    assert "total" in snakemake("-n", cwd=deployed, environment=offline)
+    snakemake("results/windows/simulated.stats.json", cwd=deployed, environment=offline)
+    assert (deployed / "results/windows/simulated.stats.json").is_file()

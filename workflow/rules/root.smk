@@ -1,0 +1,46 @@
+# Where this workflow's own files are. They stand beside the Snakefile: in a clone, in an installed package, or
+# in a git repository that another workflow names (`snakefile: github(…)`), which is unpacked first because
+# scripts import each other.
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+def root_of(snakefile_folder):
+    """The folder with workflow/, scripts/, envs/, resources/ and config/, relative to the working directory."""
+    if hasattr(snakefile_folder, "__fspath__") or isinstance(snakefile_folder, str):
+        return Path(os.path.relpath(Path(snakefile_folder).parents[1]))
+    git = getattr(snakefile_folder, "repo_path", None) or snakefile_folder.hosted_repo.repo_clone
+    commit = subprocess.run(
+        ["git", "-C", git, "rev-parse", f"{snakefile_folder.ref}^{{commit}}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    folder = Path(".snakemake", "dna-modernbert", commit)
+    if not folder.is_dir():
+        part = folder.with_name(f".{commit}.{os.getpid()}.part")
+        part.mkdir(parents=True)
+        archive = subprocess.run(["git", "-C", git, "archive", commit], check=True, stdout=subprocess.PIPE)
+        subprocess.run(["tar", "-x", "-C", part], check=True, input=archive.stdout)
+        try:
+            part.rename(folder)
+        except OSError:
+            # Another Snakemake was faster.
+            shutil.rmtree(part)
+    return folder
+
+
+def beside_workflow(path):
+    """The path itself or, where the working directory has no such file, the one beside the workflow."""
+    if not isinstance(path, str) or os.path.exists(path) or not (ROOT / path).exists():
+        return path
+    return str(ROOT / path)
+
+
+ROOT = root_of(workflow.current_basedir)
+
+sys.path.insert(0, os.path.abspath(ROOT / "workflow" / "lib"))
