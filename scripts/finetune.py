@@ -39,6 +39,7 @@ from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
+from dnalm.running.runlock import check_held
 from dnalm.sequences.tables import read_labelled_table, sort_labels
 
 logger = logging.getLogger("dnalm")
@@ -199,7 +200,7 @@ def main(
             "precision": precision,
             "versions": versions(),
         }
-        with atomic_directory(output) as directory:
+        with atomic_directory(output, check_held) as directory:
             weights |= result.best_weights
             classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens)
             lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]

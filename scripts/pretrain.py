@@ -40,7 +40,7 @@ from dnalm.running.devices import add_device_flags, choose_device, choose_precis
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.running.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
-from dnalm.running.runlock import RunLock
+from dnalm.running.runlock import RunLock, check_held
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenizers.encoding import load_tokenizer
 
@@ -466,7 +466,7 @@ def write_results(
         "versions": settings["versions"],
     }
     network.config = configuration
-    with atomic_directory(output) as directory:
+    with atomic_directory(output, check_held) as directory:
         network.to("cpu").save_pretrained(directory)
         copy_tokenizer(tokenizer, directory)
         (directory / "training_log.jsonl").write_text(

@@ -4,13 +4,14 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from dnalm.running import runlock
-from dnalm.running.runlock import RunLock, read_owner, why_dead
+from dnalm.running.errors import Interrupted
+from dnalm.running.files import atomic_directory
+from dnalm.running.runlock import RunLock, Silence, check_held, read_owner, why_dead
 
 
 class GaveUp(Exception):
@@ -19,6 +20,18 @@ class GaveUp(Exception):
 
 def give_up():
     raise GaveUp
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def no_job(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
 
 
 def fake_squeue(directory, answer, code=0):
@@ -32,7 +45,7 @@ def test_it_is_held_and_released(tmp_path):
     with RunLock(tmp_path):
         owner = read_owner(tmp_path / "lock")
         assert (owner["pid"], owner["host"]) == (os.getpid(), socket.gethostname())
-        assert why_dead(owner, tmp_path / "lock") is None
+        assert why_dead(owner, Silence(tmp_path / "lock")) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,7 +98,7 @@ def owner(**changes):
 )
 def test_dead_owners_on_this_machine(tmp_path, changes, reason):
     (tmp_path / "lock").write_text(json.dumps(owner(**changes)))
-    assert reason in why_dead(owner(**changes), tmp_path / "lock")
+    assert reason in why_dead(owner(**changes), Silence(tmp_path / "lock"))
     with RunLock(tmp_path, meanwhile=give_up):
         pass
 
@@ -95,6 +108,8 @@ def test_dead_owners_on_this_machine(tmp_path, changes, reason):
     [
         ("RUNNING", 0, False),
         ("COMPLETING", 0, False),
+        ("PENDING", 0, True),
+        ("PREEMPTED", 0, True),
         ("", 0, True),
         ("CANCELLED", 0, True),
         ("slurm_load_jobs error: Invalid job id specified", 1, True),
@@ -107,23 +122,109 @@ def test_owners_on_other_nodes_are_asked_for_at_slurm(tmp_path, monkeypatch, ans
     monkeypatch.setenv("PATH", fake_squeue(bin_directory, answer, code), prepend=os.pathsep)
     lock = tmp_path / "lock"
     lock.write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17")))
-    assert bool(why_dead(read_owner(lock), lock)) == dead
+    assert bool(why_dead(read_owner(lock), Silence(lock))) == dead
 
 
-def test_silent_owners_that_nobody_knows_are_dead_after_ten_minutes(tmp_path):
-    lock = tmp_path / "lock"
+def test_a_job_that_slurm_started_again_on_another_node_goes_on_at_once(tmp_path, monkeypatch):
+    """Slurm keeps the job's number, so squeue says of it that it runs."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", fake_squeue(tmp_path / "bin", "RUNNING"), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").write_text(json.dumps(owner(host="elsewhere")))
+    with RunLock(tmp_path / "run", meanwhile=give_up) as lock:
+        assert read_owner(lock.path) == lock.owner
+
+
+def test_a_job_that_would_start_again_without_need_is_cancelled(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    fake_squeue(tmp_path / "bin", "PENDING")
+    scancel = tmp_path / "bin" / "scancel"
+    scancel.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\n')
+    scancel.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17")))
+    with RunLock(tmp_path / "run", meanwhile=give_up):
+        assert (tmp_path / "cancelled").read_text() == "--state=PENDING 17\n"
+
+
+@pytest.mark.parametrize("offset", [-86400, 0, 86400])
+def test_silent_owners_that_nobody_knows_are_dead_after_ten_minutes_of_watching(tmp_path, offset):
+    """Whatever the owner's clock says."""
+    lock, clock = tmp_path / "lock", Clock()
     lock.write_text(json.dumps(owner(host="elsewhere")))
-    assert why_dead(read_owner(lock), lock) is None
-    long_ago = time.time() - runlock.SILENCE_SECONDS - 60
-    os.utime(lock, (long_ago, long_ago))
-    assert "no sign of life" in why_dead(read_owner(lock), lock)
+    silence = Silence(lock, clock)
+    for beat in range(1, 5):
+        os.utime(lock, (1e9 + offset + beat, 1e9 + offset + beat))
+        assert why_dead(read_owner(lock), silence) is None
+        clock.now += runlock.SILENCE_SECONDS - 1
+        assert why_dead(read_owner(lock), silence) is None
+    clock.now += 2
+    assert "no sign of life" in why_dead(read_owner(lock), silence)
 
 
-def test_a_damaged_lock_is_no_living_owner_for_ever(tmp_path):
+def test_a_damaged_lock_is_no_living_owner_for_ever(tmp_path, monkeypatch):
     lock = tmp_path / "lock"
     lock.write_text("{")
     with pytest.raises(GaveUp), RunLock(tmp_path, meanwhile=give_up):
         pass
-    os.utime(lock, (1, 1))
-    with RunLock(tmp_path, meanwhile=give_up):
+    monkeypatch.setattr(runlock, "SILENCE_SECONDS", 0.0)
+    with RunLock(tmp_path, poll_seconds=0.001):
         pass
+
+
+def test_a_link_that_was_made_but_answered_file_exists_is_the_lock(tmp_path, monkeypatch):
+    """NFS sends a request again whose reply was lost."""
+    link = os.link
+
+    def lost_reply(source, target):
+        link(source, target)
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr(os, "link", lost_reply)
+    with RunLock(tmp_path, meanwhile=give_up) as lock:
+        assert read_owner(lock.path) == lock.owner
+
+
+def test_a_holder_that_was_replaced_publishes_nothing_and_leaves_the_lock_alone(tmp_path):
+    with RunLock(tmp_path / "run") as lock:
+        check_held()
+        theirs = owner(host="elsewhere", slurm_job_id="18")
+        lock.path.write_text(json.dumps(theirs))
+        taken_over = pytest.raises(Interrupted, match=r"elsewhere, Slurm job 18 has taken over")
+        with taken_over, atomic_directory(tmp_path / "model", check_held) as folder:
+            (folder / "weights").write_text("1")
+        lock.path.unlink()
+        with pytest.raises(Interrupted, match="was taken from this process"):
+            check_held()
+        lock.path.write_text(json.dumps(theirs))
+    assert read_owner(lock.path) == theirs
+    assert not (tmp_path / "model").exists()
+
+
+def test_workers_of_the_holder_are_checked_as_well(tmp_path):
+    code = (
+        f"import sys; sys.path.insert(0, {str(Path(runlock.__file__).parents[2])!r})\n"
+        "from dnalm.running.runlock import check_held\ncheck_held()\n"
+    )
+    worker = [sys.executable, "-c", code]
+    with RunLock(tmp_path) as lock:
+        assert subprocess.run(worker).returncode == 0
+        lock.path.write_text(json.dumps(owner(host="elsewhere")))
+        assert "has taken over" in subprocess.run(worker, capture_output=True, text=True).stderr
+    assert subprocess.run(worker).returncode == 0
+
+
+def test_a_directory_with_the_same_content_is_left_to_its_readers(tmp_path):
+    def publish(content):
+        with atomic_directory(tmp_path / "model") as folder:
+            (folder / "weights").write_text(content)
+        return (tmp_path / "model" / "weights").stat().st_ino
+
+    first = publish("1")
+    assert publish("1") == first
+    assert publish("2") != first
+    assert (tmp_path / "model" / "weights").read_text() == "2"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnalm.running.files import atomic_directory, sha256_of_file, write_json
+from dnalm.running.runlock import check_held
 
 if TYPE_CHECKING:
     import torch
@@ -111,7 +112,7 @@ class CheckpointStore:
         from safetensors.torch import save_file
 
         path = self._path(state["step"])
-        with atomic_directory(path) as temporary:
+        with atomic_directory(path, check_held) as temporary:
             save_file(dict(weights), temporary / MODEL)
             if moments is not None:
                 save_file(dict(moments), temporary / OPTIMIZER)

@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_process()}.part")
     try:
         yield temporary
         _synchronize(temporary)
@@ -32,11 +33,15 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_directory(path: str | Path) -> Iterator[Path]:
-    """Like :func:`atomic_file`, for a directory. A directory that stands at `path` is replaced."""
+def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None) -> Iterator[Path]:
+    """Like :func:`atomic_file`, for a directory. A directory that stands at `path` is replaced.
+
+    `check` is called right before; it may raise to leave `path` alone. A directory that stands there with
+    the same content already stays, since others may be reading it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{_process()}.part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -48,7 +53,10 @@ def atomic_directory(path: str | Path) -> Iterator[Path]:
             if file.is_file():
                 file.chmod(0o666 & ~umask)
             _synchronize(file)
+        check()
         if path.exists():
+            if path.is_dir() and sha256_of_directory(path) == sha256_of_directory(temporary):
+                return
             shutil.rmtree(path)
         os.replace(temporary, path)
         _synchronize(path.parent)
@@ -100,6 +108,11 @@ def write_directory_summary(path: str | Path, directory: str | Path, description
     """
     content = read_json(Path(directory) / description)
     write_json(path, content | {"sha256": sha256_of_directory(directory)})
+
+
+def _process() -> str:
+    """A name for this process that no process of another node has."""
+    return f"{socket.gethostname()}.{os.getpid()}"
 
 
 def _synchronize(path: Path) -> None:

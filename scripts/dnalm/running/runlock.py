@@ -1,8 +1,11 @@
 """A lock that stops two jobs from training into one directory, and that does not outlive its owner.
 
 The lock is a file that names the owner's host, process and Slurm job. It is taken over when the owner is
-known to be dead: the process is gone (same host), the job is no longer in the queue (other host), or, where
-neither can be asked, the owner has not touched the file for ten minutes.
+known to be dead: the process is gone (same host), the job runs no more or runs again elsewhere, or, where
+nobody can be asked, the file has not been touched during ten minutes of watching.
+
+A proof of death can be wrong, for instance about a node that has lost its network only. Therefore whoever
+publishes something calls :func:`check_held` right before; a holder that was replaced then stops.
 """
 
 import json
@@ -13,18 +16,35 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from dnalm.running.errors import Interrupted
 from dnalm.running.progress import duration
 
 logger = logging.getLogger("dnalm")
 
 HEARTBEAT_SECONDS = 30.0
 SILENCE_SECONDS = 600.0
+# While the lock is held: its path and token, for this process and for the workers that it starts.
+HELD = "DNALM_LOCK"
+# States of a Slurm job in which its processes may be alive. A job that is PENDING after it has run waits
+# to be started again: what it ran before is gone.
+ALIVE = {
+    "RUNNING",
+    "COMPLETING",
+    "SUSPENDED",
+    "CONFIGURING",
+    "STOPPED",
+    "RESIZING",
+    "SIGNALING",
+    "STAGE_OUT",
+}
 
 
 class RunLock:
@@ -40,9 +60,10 @@ class RunLock:
         meanwhile: Callable[[], None] = lambda: None,
         poll_seconds: float = 5.0,
     ):
-        self.path = Path(directory) / "lock"
+        self.path = Path(directory).absolute() / "lock"
         self.meanwhile, self.poll_seconds = meanwhile, poll_seconds
         self.owner = {
+            "token": uuid.uuid4().hex,
             "host": socket.gethostname(),
             "boot": _boot_id(),
             "pid": os.getpid(),
@@ -54,12 +75,14 @@ class RunLock:
     def __enter__(self) -> "RunLock":
         self.path.parent.mkdir(parents=True, exist_ok=True)
         said = False
+        silence = Silence(self.path)
         while not self._take():
             owner = read_owner(self.path)
-            reason = why_dead(owner, self.path) if owner is not None else None
+            reason = why_dead(owner, silence) if owner is not None else None
             if reason:
                 logger.info("the lock of %s is released: %s", describe(owner), reason)
                 self._break(owner)
+                cancel_pending(owner)
                 continue
             if not said and owner is not None:
                 logger.info(
@@ -68,11 +91,13 @@ class RunLock:
                 said = True
             self.meanwhile()
             time.sleep(self.poll_seconds)
+        os.environ[HELD] = json.dumps([str(self.path), self.owner["token"]])
         threading.Thread(target=self._beat, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        os.environ.pop(HELD, None)
         if read_owner(self.path) == self.owner:
             self.path.unlink(missing_ok=True)
 
@@ -84,7 +109,8 @@ class RunLock:
         try:
             os.link(own, self.path)
         except FileExistsError:
-            return False
+            # NFS repeats a request whose reply was lost, and then says so of a link that was made.
+            return read_owner(self.path) == self.owner
         except OSError:
             # A file system without hard links. Exclusive creation excludes as well, but for a moment the
             # file is empty.
@@ -104,6 +130,7 @@ class RunLock:
         try:
             os.rename(self.path, aside)
         except FileNotFoundError:
+            aside.unlink(missing_ok=True)
             return
         if read_owner(aside) != owner:
             # Somebody was faster and holds the lock already: give it back.
@@ -115,10 +142,52 @@ class RunLock:
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
+            # After this one was replaced, the file is the next owner's.
+            if read_owner(self.path) != self.owner:
+                return
             try:
                 os.utime(self.path)
             except OSError:
-                return
+                continue
+
+
+def check_held() -> None:
+    """Raise Interrupted if this process, or the one that started it, was given the lock and has it no more.
+
+    Called right before something is published. Without a lock there is nothing to check.
+    """
+    if HELD not in os.environ:
+        return
+    path, token = json.loads(os.environ[HELD])
+    owner = read_owner(Path(path))
+    if owner is None:
+        raise Interrupted(f"the lock {path} was taken from this process; nothing is written. Start it again.")
+    if owner.get("token") != token:
+        raise Interrupted(f"{describe(owner)} has taken over this training; nothing is written here.")
+
+
+class Silence:
+    """For how long the lock has not been touched, by this process's own clock.
+
+    The clocks of two nodes and of the file server may differ; whether a time stamp changes does not depend
+    on them. What happened before the first look does not count.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic):
+        self.path, self.clock = path, clock
+        self._stamp: tuple[int, int] | None = None
+        self._since = clock()
+
+    def seconds(self) -> float:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            stamp = None
+        else:
+            stamp = (status.st_ino, status.st_mtime_ns)
+        if stamp is None or stamp != self._stamp:
+            self._stamp, self._since = stamp, self.clock()
+        return self.clock() - self._since
 
 
 def read_owner(path: Path) -> dict[str, Any] | None:
@@ -132,7 +201,7 @@ def read_owner(path: Path) -> dict[str, Any] | None:
         return {}
 
 
-def why_dead(owner: dict[str, Any], path: Path) -> str | None:
+def why_dead(owner: dict[str, Any], silence: Silence) -> str | None:
     """Why the owner cannot be alive, in words, or None if it may be."""
     host, pid, job = owner.get("host"), owner.get("pid"), owner.get("slurm_job_id")
     if host == socket.gethostname() and pid:
@@ -149,16 +218,22 @@ def why_dead(owner: dict[str, Any], path: Path) -> str | None:
         except psutil.AccessDenied:
             return None
         return None
+    if job and job == os.environ.get("SLURM_JOB_ID"):
+        # Slurm keeps the number of a job that it starts again, and does so when the old processes are gone.
+        return f"Slurm started job {job} again, on another node"
     if job and (state := slurm_job_state(job)) is not None:
-        return f"Slurm job {job} has ended" if state == "" else None
-    silence = _now_on(path.parent) - path.stat().st_mtime if path.exists() else 0.0
-    if silence > SILENCE_SECONDS:
-        return f"no sign of life for {duration(silence)}"
+        return None if state in ALIVE else f"Slurm job {job} {_fate(state)}"
+    if (seconds := silence.seconds()) > SILENCE_SECONDS:
+        return f"no sign of life for {duration(seconds)}"
     return None
 
 
+def _fate(state: str) -> str:
+    return "waits to be started again" if state in ("PENDING", "REQUEUED") else "has ended"
+
+
 def slurm_job_state(job: str) -> str | None:
-    """State of a Slurm job as squeue names it, "" if it is not in the queue, None if squeue cannot tell."""
+    """State of a Slurm job as squeue names it, "" if it knows none, None if squeue cannot tell."""
     if shutil.which("squeue") is None:
         return None
     try:
@@ -169,18 +244,20 @@ def slurm_job_state(job: str) -> str | None:
         return None
     if answer.returncode != 0:
         return "" if "Invalid job id" in answer.stderr else None
-    state = answer.stdout.strip()
-    running = {
-        "RUNNING",
-        "COMPLETING",
-        "PENDING",
-        "SUSPENDED",
-        "CONFIGURING",
-        "REQUEUED",
-        "STOPPED",
-        "RESIZING",
-    }
-    return state if state in running else ""
+    return answer.stdout.strip()
+
+
+def cancel_pending(owner: dict[str, Any]) -> None:
+    """Cancel the Slurm job of a dead owner if it waits to be started again.
+
+    Nobody watches such a job any more: this process does its work. Started later, it would remove and
+    rewrite finished files under the eyes of their readers.
+    """
+    job = owner.get("slurm_job_id")
+    if not job or job == os.environ.get("SLURM_JOB_ID") or shutil.which("scancel") is None:
+        return
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(["scancel", "--state=PENDING", job], capture_output=True, timeout=30)
 
 
 def describe(owner: dict[str, Any]) -> str:
@@ -195,13 +272,3 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
-
-
-def _now_on(directory: Path) -> float:
-    """The file server's clock, which may differ from this machine's."""
-    probe = directory / f".clock.{socket.gethostname()}.{os.getpid()}"
-    probe.touch()
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
