@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from stand_in_conda import stand_in_for_conda
 from workflow_jobs import REPOSITORY
 
 COPIED = ("config", "envs", "resources", "scripts", "tests/short", "workflow", "LICENSE")
@@ -149,3 +150,18 @@ def test_snakedeploy_deploys_from_github_and_the_demo_starts(clone, tmp_path):
     assert "total" in snakemake("-n", cwd=deployed, environment=offline)
     snakemake("results/windows/simulated.stats.json", cwd=deployed, environment=offline)
     assert (deployed / "results/windows/simulated.stats.json").is_file()
+
+
+@pytest.mark.parametrize("profile", ["cores", "lsf", "kubernetes"])
+def test_the_example_profiles_of_other_executors_work(profile, monkeypatch, tmp_path):
+    if profile != "cores":
+        pytest.importorskip(f"snakemake_executor_plugin_{profile}", reason="the plugin is not installed")
+    conda = stand_in_for_conda(tmp_path / "conda")
+    path = {"PATH": f"{conda / 'bin'}:{os.environ['PATH']}"}
+    # The example's volume is not here.
+    volume = ["--default-storage-prefix", str(REPOSITORY)] if profile == "kubernetes" else []
+    said = snakemake(
+        "-n", "--profile", f"workflow/profiles/{profile}", *volume, cwd=REPOSITORY, environment=path
+    )
+    assert f"workflow/profiles/{profile}" in said and "pretrain" in said
+    assert profile in (REPOSITORY / "docs/executors.md").read_text()
