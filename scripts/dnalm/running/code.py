@@ -21,6 +21,7 @@ DECIDES_NOTHING = {
     "dnalm/running/code.py": "reads code for this digest",
     "dnalm/running/commandline.py": "logs, and turns errors into one line",
     "dnalm/running/errors.py": "messages and exit codes",
+    "dnalm/running/hints.py": "words of messages",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
     "dnalm/pretrain/telemetry.py": "measures speed and memory",

@@ -7,10 +7,16 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
+from dnalm.running.settings import FlagNames, Settings, flag, validated
 
 logger = logging.getLogger("dnalm")
 
@@ -24,8 +30,101 @@ def parser(docstring: str) -> argparse.ArgumentParser:
     return result
 
 
+def add_settings_flags(
+    arguments: argparse.ArgumentParser,
+    settings: type[Settings] | Mapping[str, type[Settings]],
+    name: str = "settings",
+    prefix: str = "",
+    chosen_by: str = "",
+) -> None:
+    """Add a flag per field of the class: `--<prefix><field>`. `run` hands `main` an object as keyword `name`.
+
+    Where the defaults depend on another argument, `settings` are the classes by its values and `chosen_by`
+    is that argument; they have the same fields.
+    """
+    classes = list(settings.values()) if isinstance(settings, Mapping) else [settings]
+    for field, about in classes[0].model_fields.items():
+        defaults = dict.fromkeys(_words(c.model_fields[field]) for c in classes)
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f"{name}.{field}"}
+        options["help"] = f"{about.description} ({' or '.join(defaults)})".replace("%", "%%")
+        kinds = _kinds(about.annotation)
+        if kinds[0] is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["metavar"] = _metavar(kinds)
+            options["nargs"] = "+" if get_origin(kinds[0]) is tuple else None
+        arguments.add_argument(flag(field, prefix), **options)
+    collected = arguments.get_default("settings_flags") or []
+    arguments.set_defaults(settings_flags=[*collected, (name, settings, prefix, chosen_by)])
+
+
+def collect_settings(options: dict[str, Any]) -> dict[str, Any]:
+    """The parsed arguments with objects in place of the flags of `add_settings_flags`.
+
+    Raises InputError naming the first flag whose value is wrong.
+    """
+    options = options.copy()
+    for name, settings, prefix, chosen_by in options.pop("settings_flags", []):
+        chosen = settings[options[chosen_by]] if chosen_by else settings
+        given = {key: options.pop(key) for key in list(options) if key.startswith(f"{name}.")}
+        values = {key.removeprefix(f"{name}."): value for key, value in given.items()}
+        options[name] = validated(chosen, values, FlagNames(prefix))
+    return options
+
+
+def settings_flags(settings: type[Settings], values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The words of a command line that `add_settings_flags` of the same class reads back as `values`.
+
+    Of `values`, which may hold more, the fields of the class are taken.
+    """
+    words: list[str] = []
+    for field in settings.model_fields:
+        words += flag_words(flag(field, prefix), values[field])
+    return words
+
+
+def flag_words(name: str, value: Any) -> list[str]:
+    """A flag and its value; nothing for None and for an empty list, the defaults where they are possible."""
+    if isinstance(value, bool):
+        return [name if value else name.replace("--", "--no-", 1)]
+    if isinstance(value, list | tuple):
+        return [name, *map(str, value)] if value else []
+    if value is None:
+        return []
+    # A value that begins with a dash would be taken for a flag.
+    return [f"{name}={value}"] if str(value).startswith("-") else [name, str(value)]
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that a field may have, None left out."""
+    if get_origin(annotation) in (tuple, Literal) or not get_args(annotation):
+        return [] if annotation is NoneType else [annotation]
+    inner: Iterable[Any] = get_args(annotation)
+    if hasattr(annotation, "__metadata__"):
+        inner = inner[:1]  # type: ignore[index]
+    return [kind for part in inner for kind in _kinds(part)]
+
+
+def _metavar(kinds: list[Any]) -> str:
+    if get_origin(kinds[0]) is Literal:
+        return f"{{{','.join(get_args(kinds[0]))}}}"
+    if get_origin(kinds[0]) is tuple:
+        return _metavar(_kinds(get_args(kinds[0])[0]))
+    return {int: "N", float: "X"}.get(kinds[0], "TEXT")
+
+
+def _words(field: FieldInfo) -> str:
+    """The default of a field, for its help."""
+    if field.default is PydanticUndefined:
+        return "needed"
+    if isinstance(field.default, tuple):
+        return f"default {' '.join(map(str, field.default))}"
+    return "default: empty" if field.default is None else f"default {field.default}"
+
+
 def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
-    """Call `main` with the parsed arguments as keywords (without `log`) and end the process.
+    """Call `main` with the parsed arguments as keywords (without `log`), settings as objects, and end the
+    process.
 
     Exit codes: 0, 1 after an error (one line on stderr, traceback in the log), 75 when the step stopped
     early and can continue.
@@ -34,7 +133,7 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
     log = options.pop("log", None)
     set_up_logging(log)
     try:
-        main(**options)
+        main(**collect_settings(options))
     except InputError as error:
         _fail(str(error), 1)
     except Interrupted as error:

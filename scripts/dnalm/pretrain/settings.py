@@ -1,0 +1,101 @@
+"""Settings of a language model: its tokenizer, its start, its masks, its training."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, Share, Whole
+
+
+class MaskingSettings(Settings):
+    """Which tokens the model must guess."""
+
+    probability: Share = Field(
+        0.5, gt=0, description="Share of the tokens of a line that are selected. Special tokens never are."
+    )
+    mask_token: Share = Field(0.8, description="Share of the selected tokens that become [MASK].")
+    random_token: Share = Field(
+        0.1,
+        description="Share of the selected tokens that become a random token. The rest stay as they are.",
+    )
+    span_tokens: Whole = Field(
+        1,
+        ge=1,
+        le=10**6,
+        description="Selected tokens come in runs of this many neighbours (span masking). 1 selects tokens "
+        "independently.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_of_one_whole(self) -> Self:
+        total = self.mask_token + self.random_token
+        if total > 1 + 1e-9:
+            raise ValueError(
+                f"has {{mask_token}} and {{random_token}} that add up to {total:g}, but are shares of "
+                "one whole."
+            )
+        return self
+
+
+class TrainingSettings(OptimizerSettings):
+    """How the model is trained."""
+
+    steps: Whole | None = Field(
+        None, ge=1, description="Number of optimizer steps. Give `steps` or `epochs`."
+    )
+    epochs: Number | None = Field(None, gt=0, description="Number of passes over the training lines.")
+    batch_size: Whole = Field(
+        32, ge=1, le=10**6, description="Lines per optimizer step, over all GPUs together."
+    )
+    micro_batch_size: Whole | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Lines that one GPU holds at once. The rest of the batch is accumulated. Lower it when "
+        "memory runs out; the result stays the same up to rounding. Empty: about 32,000 tokens.",
+    )
+    learning_rate: Number = Field(0.0001, gt=0, le=10, description="Peak learning rate of AdamW.")
+    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up."
+    )
+    evaluate_every: Whole = Field(
+        10,
+        ge=1,
+        description="Steps between evaluations on held-out lines. There is one before the first and one "
+        "after the last step too.",
+    )
+    evaluate_lines: Whole = Field(
+        2000,
+        ge=1,
+        description="At most this many held-out lines are evaluated during training, the same ones every "
+        "time.",
+    )
+    checkpoint_every_steps: Whole = Field(
+        500, ge=0, description="A checkpoint is written after this many steps. 0: by time only."
+    )
+    checkpoint_every_minutes: Number = Field(
+        15.0,
+        ge=0,
+        description="A checkpoint is written after this many minutes at the latest. 0: by steps only.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere."
+    )
+    seed: Seed = Field(42, description="Seed of the initial weights, the order of lines and the masks.")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("needs either {steps} or {epochs}, not both.")
+        return self
+
+
+class ContextSettings(Settings):
+    """How much of a line the model reads."""
+
+    max_tokens: Whole = Field(
+        250,
+        ge=8,
+        le=10**6,
+        description="Longer lines are cut to this many tokens, [CLS] and [SEP] included.",
+    )

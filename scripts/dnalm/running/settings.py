@@ -1,0 +1,227 @@
+"""The base of all settings: a class per step says which there are, their bounds, defaults and meaning.
+
+A configuration section, the flags of a script, the JSON schema and the table in config/README.md are all
+made from these classes. Only light packages are imported, because every cluster job reads them.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from dnalm.running.errors import InputError
+from dnalm.running.hints import either, nearest, show
+
+
+def _as_number(value: Any) -> Any:
+    """What a person writes as a number, as a number: YAML 1.1 reads 5e-4 as text, and so are all flags."""
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            pass
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value
+
+
+def _as_whole_number(value: Any) -> Any:
+    value = _as_number(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+# Nothing that is counted here comes near to it; beyond 2**63, numpy and torch fail.
+LARGEST = 10**12
+
+Whole = Annotated[int, BeforeValidator(_as_whole_number), Field(le=LARGEST)]
+Number = Annotated[float, BeforeValidator(_as_number), Field(le=LARGEST)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+# numpy takes seeds of 32 bits.
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
+Listed = BeforeValidator(_as_tuple)
+
+
+class Settings(BaseModel):
+    """A section of the configuration. Unknown keys are errors; numbers may be written as 5e-4 or 1e4.
+
+    A validator that concerns several fields raises ValueError with their names in braces: `{steps}` becomes
+    the key or the flag.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty(cls, value: Any) -> Any:
+        """A section whose lines are all commented out has its defaults."""
+        return {} if value is None else value
+
+
+class OptimizerSettings(Settings):
+    """How weights are changed, in pretraining and in fine-tuning."""
+
+    batch_size: Whole = Field(32, ge=1, le=10**6, description="Sequences per optimizer step.")
+    learning_rate: Number = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
+    warmup_fraction: Share = Field(
+        0.05, description="Share of the steps in which the learning rate rises to its peak."
+    )
+    weight_decay: Number = Field(0.0, ge=0, le=10, description="Weight decay of AdamW.")
+    max_gradient_norm: Number = Field(
+        1.0, ge=0, description="Longer gradients are scaled down to this norm. 0: never."
+    )
+
+
+def validated(settings: type[Settings], values: Mapping[str, Any], names: "Names") -> Any:
+    """An object of the class. Raises InputError for the first value that is wrong, in one line."""
+    try:
+        return settings.model_validate(values)
+    except ValidationError as error:
+        raise InputError(explain(error, settings, names)) from None
+
+
+class Names:
+    """How messages name settings: here by key, `file: dotted.key`."""
+
+    empty = " or empty"
+
+    def __init__(self, source: str = ""):
+        self.source = source
+
+    def place(self, keys: tuple[str | int, ...]) -> str:
+        """The name of a setting, or of the whole file."""
+        return ": ".join(part for part in (self.source, dotted(keys)) if part)
+
+    def field(self, keys: tuple[str | int, ...]) -> str:
+        """The name of a setting inside of a sentence whose subject is its section."""
+        return f"'{keys[-1]}'"
+
+
+class FlagNames(Names):
+    """Settings named by flag."""
+
+    empty = ""
+
+    def __init__(self, prefix: str = ""):
+        self.prefix = prefix
+
+    def place(self, keys: tuple[str | int, ...]) -> str:
+        return flag(str(keys[0]), self.prefix) if keys else "the command"
+
+    def field(self, keys: tuple[str | int, ...]) -> str:
+        return self.place(keys)
+
+
+def flag(field: str, prefix: str = "") -> str:
+    """The flag of a field: `--training-batch-size`."""
+    return f"--{prefix}{field}".replace("_", "-")
+
+
+def dotted(keys: tuple[str | int, ...]) -> str:
+    """`models.small.max_tokens`, `backbones[0]`."""
+    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def explain(error: ValidationError, settings: type[Settings], names: Names) -> str:
+    """The most telling of the errors in one line: place, value, what it must be, what was probably meant."""
+    # A misspelt key is also a missing one. It explains more.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    kind, keys, value = first["type"], first["loc"], first["input"]
+    context = first.get("ctx", {})
+    place = names.place(keys)
+    if kind == "extra_forbidden":
+        section = section_at(settings, keys[:-1])
+        known = list(section.model_fields)
+        prefix = dotted((*keys[:-1], ""))
+        source = names.place(())
+        return (
+            f"{source}: unknown key {dotted(keys)}.{nearest(keys[-1], known, prefix)} "
+            f"Known here: {', '.join(known)}."
+        )
+    if kind == "missing":
+        description = section_at(settings, keys[:-1]).model_fields[str(keys[-1])].description
+        return f"{names.place(keys[:-1])} lacks {names.field(keys)}: {description}"
+    if kind == "value_error":
+        fields = {}
+        for name in section_fields(settings, keys):
+            fields[name] = names.field((*keys, name))
+        text = re.sub(r"\{(\w+)\}", lambda m: fields.get(m[1], m[0]), str(context["error"]))
+        return f"{place} {text}"
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'", context["expected"])
+        return f"{place} is {show(value)}.{nearest(value, choices)} Use {either(choices)}."
+    if kind == "string_too_short":
+        return f"{place} is empty."
+    if kind == "too_short":
+        if isinstance(value, Mapping):
+            return f"{place} is empty. Give at least one entry."
+        return f"{place} is an empty list. Give at least one item."
+    bounds = {
+        "greater_than_equal": ("ge", "at least"),
+        "less_than_equal": ("le", "at most"),
+        "greater_than": ("gt", "greater than"),
+        "less_than": ("lt", "less than"),
+        "string_too_long": ("max_length", "text of at most {} letters"),
+    }
+    if kind in bounds:
+        bound, words = bounds[kind]
+        words = words.format(context[bound]) if "{}" in words else f"{words} {context[bound]}"
+        return f"{place} is {show(value)}, but must be {words}."
+    needed = {
+        "int_type": "a whole number",
+        "int_from_float": "a whole number",
+        "float_type": "a number",
+        "finite_number": "a finite number",
+        "string_type": "text",
+        "bool_type": "true or false",
+        "tuple_type": "a list",
+        "dict_type": "a section with keys",
+        "model_type": "a section with keys",
+        "model_attributes_type": "a section with keys",
+    }[kind]
+    may_be_empty = names.empty if is_optional(settings, keys) else ""
+    # YAML reads 2024, on and null as other things than text.
+    remedy = " Put it in quotes." if kind == "string_type" and value is not None else ""
+    return f"{place} is {show(value)}, but must be {needed}{may_be_empty}.{remedy}"
+
+
+def section_at(settings: type[Settings], keys: tuple[str | int, ...]) -> type[Settings]:
+    """The class of the section at these keys."""
+    found: Any = settings
+    for key in keys:
+        found = _inner(found.model_fields[str(key)].annotation if _is_section(found) else get_args(found)[1])
+    return found
+
+
+def section_fields(settings: type[Settings], keys: tuple[str | int, ...]) -> list[str]:
+    """Names of the fields of the section at these keys; none where it is a single value."""
+    section = section_at(settings, keys)
+    return list(section.model_fields) if _is_section(section) else []
+
+
+def is_optional(settings: type[Settings], keys: tuple[str | int, ...]) -> bool:
+    """Whether the setting at these keys may be empty."""
+    if not keys or not isinstance(keys[-1], str):
+        return False
+    section = section_at(settings, keys[:-1])
+    return _is_section(section) and type(None) in get_args(section.model_fields[keys[-1]].annotation)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Settings)
+
+
+def _inner(annotation: Any) -> Any:
+    """The class or container inside of `X | None` and `Annotated[X, …]`."""
+    if get_origin(annotation) is Annotated:
+        return _inner(get_args(annotation)[0])
+    options = [option for option in get_args(annotation) if option is not type(None)]
+    if get_origin(annotation) not in (dict, tuple, Literal) and options:
+        return _inner(options[0])
+    return annotation
