@@ -7,9 +7,13 @@ It needs Debian's packages slurmctld, slurmd, slurm-client and munge, no systemd
 single user. Everything it writes lies in DIR, everything it starts listens on this machine only and is
 stopped by the process ids in DIR/run.
 
-Two partitions: `cpu` (nodes cpu1, cpu2; the default) and `gpu` (nodes gpu1, gpu2 with two GPUs of type h100
-each). A pretended GPU is a harmless character device: Slurm hands it out and sets CUDA_VISIBLE_DEVICES, but
+Partitions: `cpu` (nodes cpu1, cpu2; the default) and `gpu` (nodes gpu1, gpu2 with two GPUs of type h100
+each). Jobs of partition `urgent` take the GPU nodes from others: a job of `gpu` is requeued, one of
+`gpu_cancel` is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets CUDA_VISIBLE_DEVICES, but
 no program can compute on it.
+
+Where the user is root, each node has a host name of its own (host-gpu1, ...), as on every real cluster. With
+`--accounting` (slurmdbd and mariadb-server) ended jobs are recorded.
 
 Processes are tracked by cgroups where the machine allows it, as on production clusters: at a time limit or
 after scancel the step's processes then get no signal before the final SIGKILL.
@@ -30,15 +34,23 @@ from pathlib import Path
 NODES = ("cpu1", "cpu2", "gpu1", "gpu2")
 GPUS_PER_NODE = 2
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "sinfo", "scancel")
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
 # Debian puts the daemons where a user's PATH does not look.
 os.environ["PATH"] = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 
-def missing_programs() -> list[str]:
+def missing_programs(*, accounting: bool = False) -> list[str]:
     """What must be installed before a cluster can start; empty if nothing."""
-    return [name for name in PROGRAMS if shutil.which(name) is None]
+    wanted = PROGRAMS + (ACCOUNTING_PROGRAMS if accounting else ())
+    return [name for name in wanted if shutil.which(name) is None]
+
+
+def nodes_can_have_names() -> bool:
+    """Whether programs can be given another host name here."""
+    prefix = ["unshare", "--uts", "--mount", "true"]
+    return shutil.which("unshare") is not None and subprocess.run(prefix, capture_output=True).returncode == 0
 
 
 def cgroups_can_be_made() -> bool:
@@ -49,8 +61,9 @@ def cgroups_can_be_made() -> bool:
 class MiniSlurm:
     """One cluster in one directory. `environment` is for the programs that shall talk to it."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, *, accounting: bool = False):
         self.directory = Path(directory).resolve()
+        self.accounting = accounting
         self.run = self.directory / "run"
         self.log = self.directory / "log"
         self.configuration = self.directory / "etc" / "slurm.conf"
@@ -64,7 +77,7 @@ class MiniSlurm:
 
     def start(self) -> None:
         """Start all daemons and wait until the nodes take jobs. Leaves nothing behind if that fails."""
-        if missing := missing_programs():
+        if missing := missing_programs(accounting=self.accounting):
             raise RuntimeError(f"not installed: {', '.join(missing)}")
         if self._pid("slurmctld") is not None:
             raise RuntimeError(f"a cluster runs in {self.directory} already")
@@ -75,11 +88,13 @@ class MiniSlurm:
         try:
             self._start_munge()
             self._write_configuration()
+            if self.accounting:
+                self._start_accounting()
             # -c: without the jobs of an earlier life.
             self._daemon(["slurmctld", "-c", "-f", str(self.configuration)])
             for node in NODES:
                 (self.directory / "spool" / node).mkdir()
-                self._daemon(["slurmd", "-f", str(self.configuration), "-N", node])
+                self.start_node(node)
             self._wait_for(
                 lambda: (
                     self.ask("sinfo", "-h", "-N", "-o", "%T", check=False).split().count("idle") == len(NODES)
@@ -90,6 +105,19 @@ class MiniSlurm:
             self.stop()
             raise
 
+    def start_node(self, node: str) -> None:
+        """Start a node's slurmd, under a host name of its own if that can be done."""
+        self._daemon(["slurmd", "-f", str(self.configuration), "-N", node], self._named(node))
+
+    def crash(self, daemon: str) -> None:
+        """Kill `slurmctld`, or `slurmd.NODE`, without a word."""
+        os.kill(self._pid(daemon), signal.SIGKILL)
+        self._wait_for(lambda: self._pid(daemon) is None, None, seconds=10)
+
+    def start_controller(self) -> None:
+        """Start slurmctld again; it remembers its jobs."""
+        self._daemon(["slurmctld", "-f", str(self.configuration)])
+
     def stop(self) -> None:
         """End jobs, then daemons, each by its process id."""
         if self._pid("slurmctld") is not None:
@@ -98,6 +126,8 @@ class MiniSlurm:
         for node in NODES:
             self._end(f"slurmd.{node}")
         self._end("slurmctld")
+        self._end("slurmdbd")
+        self._end("mariadbd")
         # Steps work in the spool directory of their node; that tells them from those of other clusters.
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -136,13 +166,89 @@ class MiniSlurm:
 
     # ---- How it is done ----------------------------------------------------------------------------------
 
-    def _daemon(self, command: list[str]) -> None:
+    def _daemon(self, command: list[str], prefix: tuple[str, ...] = ()) -> None:
         name = command[0] if command[0] != "slurmd" else f"slurmd.{command[-1]}"
         with (self.log / f"{name}.out").open("a") as log:
             subprocess.run(
-                command, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True
+                [*prefix, *command],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
             )
         self._wait_for(lambda: self._pid(name) is not None, f"{name} did not start")
+
+    def _named(self, node: str) -> tuple[str, ...]:
+        """A prefix that gives a command its own host name, and a hosts file that knows all of them."""
+        if not nodes_can_have_names():
+            return ()
+        hosts = self.directory / "etc" / "hosts"
+        names = " ".join(f"host-{name}" for name in NODES)
+        hosts.write_text(f"{Path('/etc/hosts').read_text()}\n127.0.0.1 {names}\n")
+        script = 'mount --bind "$0" /etc/hosts && hostname "$1" && shift && exec "$@"'
+        return ("unshare", "--uts", "--mount", "sh", "-c", script, str(hosts), f"host-{node}")
+
+    def _start_accounting(self) -> None:
+        """MariaDB and slurmdbd, both on ports of their own."""
+        database, data = self.directory / "database", self.directory / "database" / "data"
+        database.mkdir()
+        user = getpass.getuser()
+        (database / "init.sql").write_text(
+            "CREATE USER IF NOT EXISTS 'slurm'@'%' IDENTIFIED BY 'slurm';\n"
+            "GRANT ALL ON *.* TO 'slurm'@'%';\nDELETE FROM mysql.global_priv WHERE User='';\n"
+            "FLUSH PRIVILEGES;\n"
+        )
+        ports = _free_ports(1)
+        common = ["--no-defaults", f"--datadir={data}", f"--user={user}"]
+        with (self.log / "mariadbd.out").open("a") as log:
+            install = ["mariadb-install-db", *common, "--auth-root-authentication-method=normal"]
+            subprocess.run(install, stdout=log, stderr=log, check=True)
+            subprocess.Popen(
+                [
+                    "mariadbd",
+                    *common,
+                    f"--port={ports[0]}",
+                    "--bind-address=127.0.0.1",
+                    f"--socket={database / 'socket'}",
+                    f"--pid-file={self.run / 'mariadbd.pid'}",
+                    f"--init-file={database / 'init.sql'}",
+                    "--innodb-buffer-pool-size=32M",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_for(lambda: self._pid("mariadbd") is not None, "mariadbd did not start", seconds=60)
+        self._wait_for(lambda: _listens(ports[0]), "mariadbd does not listen", seconds=60)
+        configuration = self.directory / "etc" / "slurmdbd.conf"
+        configuration.write_text(
+            f"""\
+AuthType=auth/munge
+AuthInfo=socket={self.run}/munge.sock
+DbdHost=localhost
+DbdPort={self._accounting_port}
+SlurmUser={user}
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={ports[0]}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm_acct
+LogFile={self.log}/slurmdbd.log
+PidFile={self.run}/slurmdbd.pid
+"""
+        )
+        configuration.chmod(0o600)
+        self._daemon(["slurmdbd"])
+        self._wait_for(lambda: _listens(self._accounting_port), "slurmdbd does not listen", seconds=60)
+        for command in (
+            ["add", "cluster", "mini"],
+            ["add", "account", "lab"],
+            ["add", "user", user, "account=lab", "adminlevel=admin"],
+        ):
+            self.ask("sacctmgr", "-i", *command, check=False)
 
     def _start_munge(self) -> None:
         key = self.directory / "munge" / "key"
@@ -173,8 +279,15 @@ class MiniSlurm:
 
     def _write_configuration(self) -> None:
         host, user = socket.gethostname().split(".")[0], getpass.getuser()
-        ports = _free_ports(1 + len(NODES))
-        cgroups = cgroups_can_be_made()
+        ports = _free_ports(2 + len(NODES))
+        self._accounting_port = ports.pop()
+        cgroups, named = cgroups_can_be_made(), nodes_can_have_names()
+        accounting = (
+            "accounting_storage/slurmdbd\nAccountingStorageHost=localhost\n"
+            f"AccountingStoragePort={self._accounting_port}\nAccountingStoragePass={self.run}/munge.sock"
+            if self.accounting
+            else "accounting_storage/none"
+        )
         etc, spool = self.directory / "etc", self.directory / "spool"
         if cgroups:
             (etc / "cgroup.conf").write_text(
@@ -188,7 +301,7 @@ class MiniSlurm:
         )
         # Nodes pretend to be larger than this machine, so that jobs of the size of real ones fit.
         nodes = "".join(
-            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
+            f"NodeName={node} NodeHostname={f'host-{node}' if named else host} NodeAddr=127.0.0.1 Port={port}"
             + (f" Gres=gpu:h100:{GPUS_PER_NODE}" if node.startswith("gpu") else "")
             + "\n"
             for node, port in zip(NODES, ports[1:], strict=True)
@@ -217,7 +330,7 @@ SwitchType=switch/none
 ProctrackType=proctrack/{"cgroup" if cgroups else "linuxproc"}
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
+AccountingStorageType={accounting}
 JobCompType=jobcomp/filetxt
 JobCompLoc={self.log}/jobcomp.txt
 SelectType=select/cons_tres
@@ -234,11 +347,17 @@ MinJobAge=3600
 # Seconds between the polite signal and SIGKILL; 30 on most clusters.
 KillWait=2
 OverTimeLimit=0
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+# A node that does not answer is down after so many seconds; 300 on most clusters.
+SlurmdTimeout=10
 JobRequeue=1
 DefMemPerCPU=100
 NodeName=DEFAULT CPUs=8 RealMemory=64000 State=UNKNOWN
 {nodes}PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=INFINITE DefaultTime=60 State=UP
-PartitionName=gpu Nodes=gpu[1-2] MaxTime=INFINITE DefaultTime=60 State=UP
+PartitionName=gpu Nodes=gpu[1-2] MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1
+PartitionName=gpu_cancel Nodes=gpu[1-2] MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL
+PartitionName=urgent Nodes=gpu[1-2] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
         )
         # Inside a job the Slurm plugin of Snakemake drops SLURM_CONF before it calls srun. Real clusters have
@@ -293,6 +412,11 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return socket.gethostbyname(host).startswith("127.")
@@ -306,9 +430,10 @@ if __name__ == "__main__":
     )
     arguments.add_argument("action", choices=["start", "stop"])
     arguments.add_argument("directory", type=Path)
+    arguments.add_argument("--accounting", action="store_true", help="record ended jobs (default: no)")
     asked = arguments.parse_args()
     try:
-        getattr(MiniSlurm(asked.directory), asked.action)()
+        getattr(MiniSlurm(asked.directory, accounting=asked.accounting), asked.action)()
     except RuntimeError as error:
         sys.exit(f"error: {error}")
     if asked.action == "start":

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import resources as need
 import digest
+import slurm_status
 from last_words import last_words
 from settings import (
     UNTRAINED,
@@ -51,6 +52,11 @@ pathvars:
 
 
 STARTED = time.time()
+
+# The jobs of a cluster run under other plugins.
+if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
+    slurm_status.make_patient(sys.modules["snakemake_executor_plugin_slurm"])
+
 MODELS = config["models"]
 UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baseline"]["untrained"] else []
 BACKBONES = config["finetune"]["backbones"]
