@@ -9,8 +9,8 @@ stopped by the process ids in DIR/run.
 
 Partitions: `cpu` (nodes cpu1, cpu2; the default) and `gpu` (nodes gpu1, gpu2 with two GPUs of type h100
 each). Jobs of partition `urgent` take the GPU nodes from others: a job of `gpu` is requeued, one of
-`gpu_cancel` is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets CUDA_VISIBLE_DEVICES, but
-no program can compute on it.
+`gpu_cancel` is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets
+CUDA_VISIBLE_DEVICES, but no program can compute on it.
 
 Where the user is root, each node has a host name of its own (host-gpu1, ...), as on every real cluster. With
 `--accounting` (slurmdbd and mariadb-server) ended jobs are recorded.
@@ -97,7 +97,8 @@ class MiniSlurm:
                 self.start_node(node)
             self._wait_for(
                 lambda: (
-                    self.ask("sinfo", "-h", "-N", "-o", "%T", check=False).split().count("idle") == len(NODES)
+                    set(self.ask("sinfo", "-h", "-o", "%T %D", check=False).splitlines())
+                    == {f"idle {len(NODES)}"}
                 ),
                 "the nodes did not become idle",
             )
@@ -375,7 +376,8 @@ PartitionName=urgent Nodes=gpu[1-2] MaxTime=INFINITE State=UP PriorityTier=10 Pr
         try:
             pid = int((self.run / f"{name}.pid").read_text())
             process = Path(f"/proc/{pid}")
-            ours = str(self.directory).encode() in (process / "cmdline").read_bytes()
+            told = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+            ours = str(self.directory).encode() in told
             same = (process / "comm").read_text().strip() == name.split(".")[0]
             ended = (process / "stat").read_text().rsplit(") ", 1)[1].startswith("Z")
         except (OSError, ValueError):

@@ -33,7 +33,7 @@ def sources() -> str:
     """Code whose messages are quoted, with string literals joined that were written over several lines."""
     packages = Path(sysconfig.get_paths()["purelib"])
     files = [f for folder in PACKAGES for f in (packages / folder).rglob("*.py")]
-    files += (REPOSITORY / "scripts").rglob("*.py")
+    files += [*(REPOSITORY / "scripts").rglob("*.py"), *(REPOSITORY / "workflow" / "lib").glob("*.py")]
     text = "\n".join(path.read_text() for path in files)
     return re.sub(r"\"\s*\n\s*f?\"|\\n|'\s*\n\s*f?'", "", text)
 

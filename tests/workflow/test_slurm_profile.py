@@ -51,9 +51,8 @@ def test_every_value_is_accepted(profile, tmp_path):
     slurm = ExecutorPluginRegistry().get_plugin("slurm").get_settings(settings)
     assert slurm.status_command == "squeue"
     assert slurm.requeue
-    # `jobs` is mandatory on a cluster, and a wait for ever begins where status attempts end.
+    # `jobs` is mandatory on a cluster.
     assert settings.jobs >= 1
-    assert slurm.status_attempts / settings.max_status_checks_per_second >= 600
     assert settings.retries >= 1
     assert settings.latency_wait >= 60
 

@@ -21,6 +21,8 @@ from typing import Any
 PAUSE = 10.0
 # Each question may take this long.
 TIMEOUT = 60.0
+# At least one question in so many times `slurm-init-seconds-before-status-checks`.
+SELDOMNESS = 3
 # Final states that the plugin does not know as failures. A job that Slurm starts again is PENDING.
 FAILED = {
     "PREEMPTED": "CANCELLED",
@@ -121,6 +123,10 @@ def make_patient(plugin: Any) -> None:
         jobs.logs = {job.external_jobid: (job.aux or {}).get("slurm_logfile") for job in active_jobs}
         async for job in check(self, active_jobs):
             yield job
+        # One squeue for all jobs is cheap. The plugin asks ever less often, down to every three minutes,
+        # and the next step waits for that.
+        often = SELDOMNESS * self.workflow.executor_settings.init_seconds_before_status_checks
+        self.next_seconds_between_status_checks = min(self.next_seconds_between_status_checks, often)
 
     def submit(self: Any, job: Any) -> None:
         wait_for_scheduler(self.logger)
