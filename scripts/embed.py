@@ -12,7 +12,6 @@ Reads a model directory (scripts/pretrain.py) and one or several tables with the
 `numpy.load("F.npz")["mean"]` opens it, without pickle. All tables share one loading of the model.
 """
 
-import importlib.metadata
 import logging
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from dnalm.embed.embedding import (
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
+from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
 from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
 
@@ -83,7 +83,7 @@ def main(
             "truncated": truncated,
             "model_sha256": digest,
             "precision": precision,
-            "versions": {name: importlib.metadata.version(name) for name in ("torch", "transformers")},
+            "versions": versions("torch", "transformers"),
         }
         write_embeddings(target, table["id"], table["label"], vectors | {"tokens": lengths}, about)
         logger.info("%s: %d sequences embedded, %d dimensions", target, len(tokens), config["hidden_size"])

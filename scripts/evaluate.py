@@ -15,7 +15,6 @@ AUROC, AUPRC and the curves are those of the positive class, the last label; wit
 classes. A metric that is not defined (AUROC of one class) is null.
 """
 
-import importlib.metadata
 import logging
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
+from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
 
 logger = logging.getLogger("dnalm")
@@ -104,16 +104,12 @@ def predict(
         from dnalm.baseline.predictors import load_baseline
 
         baseline = load_baseline(predictor)
-        return baseline.predict_probabilities(sequences), baseline.labels, _versions("numpy")
+        return baseline.predict_probabilities(sequences), baseline.labels, versions("numpy")
     from dnalm.finetune.classifier import predict_probabilities
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
-    return probabilities, labels, _versions("numpy", "torch", "transformers")
-
-
-def _versions(*packages: str) -> dict[str, str]:
-    return {package: importlib.metadata.version(package) for package in packages}
+    return probabilities, labels, versions("numpy", "torch", "transformers")
 
 
 def judge(

@@ -22,7 +22,6 @@ killed goes on where it was saved and ends with the same bytes (on a CPU); exit 
 time before the end of its job and wants to be started again.
 """
 
-import importlib.metadata
 import json
 import logging
 from collections import Counter
@@ -34,12 +33,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
 from dnalm.running.runlock import check_held
+from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table, sort_labels
 
 logger = logging.getLogger("dnalm")
@@ -48,8 +49,10 @@ logger = logging.getLogger("dnalm")
 CODE = (
     "dnalm.finetune.training",
     "dnalm.finetune.classifier",
+    "dnalm.models.families",
+    "dnalm.models.optimization",
+    "dnalm.tokenizers.batches",
     "dnalm.tokenizers.encoding",
-    "dnalm.tokenize_windows.cache",
     "dnalm.embed.embedding",
 )
 
@@ -137,7 +140,7 @@ def main(
         f"{len(train_table):,}",
         len(labels),
     )
-    keeper = None
+    checkpointer = None
     if checkpoints:
         # Everything that the result depends on, so that a checkpoint of another training is never picked up.
         fingerprinted = {
@@ -152,14 +155,14 @@ def main(
             "versions": versions(),
             "code": sha256_of_modules(CODE),
         }
-        keeper = finetuning.Keeper(
+        checkpointer = Checkpointer(
             checkpoints,
             fingerprinted,
             every_minutes=checkpoint_every_minutes,
             stop_before_minutes=stop_before_minutes,
         )
-    with keeper or nullcontext():
-        result = finetuning.train(module, training, validation, settings, keeper)
+    with checkpointer or nullcontext():
+        result = finetuning.train(module, training, validation, settings, checkpointer)
         kept = next(r for r in result.log if r["event"] == "evaluation" and r["epoch"] == result.best_epoch)
         logger.info(
             "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
@@ -209,8 +212,8 @@ def main(
         if summary_file:
             # The digest makes this small file stand for the directory: it changes when the classifier does.
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
-        if keeper:
-            keeper.discard()
+        if checkpointer:
+            checkpointer.discard()
 
 
 def still_improving(log: list[dict[str, Any]]) -> bool:
@@ -221,11 +224,6 @@ def still_improving(log: list[dict[str, Any]]) -> bool:
     losses = [record["loss"] for record in log if record["event"] == "evaluation"]
     fifth = max(1, (len(losses) - 1) // 5)
     return min(losses[:-fifth]) - min(losses[-fifth:]) > 0.01
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide about the numbers."""
-    return {package: importlib.metadata.version(package) for package in ("torch", "transformers", "numpy")}
 
 
 def check_labels(

@@ -18,477 +18,256 @@ after SIGTERM, the run saves and ends with exit code 75: start it again.
 """
 
 import argparse
-import copy
 import json
 import logging
 import math
-import os
 import sys
-import time
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.models.directory import copy_tokenizer, quieten, versions
-from dnalm.running.budget import StopSignals, TimeBudget
-from dnalm.running.checkpoints import Checkpoint, CheckpointStore
+from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
-from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
-from dnalm.running.launch import LAUNCHED, as_worker, is_worker, launch, processes_wanted
-from dnalm.running.runlock import RunLock, check_held
+from dnalm.running.launch import as_worker, is_worker, launch, leads, processes_wanted
+from dnalm.running.runlock import check_held
+from dnalm.running.versions import versions
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")
 
-# The modules that decide a training's numbers. Their code is part of the fingerprint.
+# The modules that decide a training's numbers. Their code is part of the fingerprint; mending the others
+# leaves running trainings valid.
 CODE = (
-    "dnalm.pretrain.masking",
     "dnalm.models.architecture",
+    "dnalm.models.families",
+    "dnalm.models.optimization",
+    "dnalm.pretrain.batches",
+    "dnalm.pretrain.masking",
     "dnalm.pretrain.training",
-    "dnalm.tokenizers.encoding",
+    "dnalm.running.world",
     "dnalm.tokenize_windows.cache",
+    "dnalm.tokenizers.batches",
+    "dnalm.tokenizers.encoding",
 )
-# How often the telemetry of a running process is written, besides every checkpoint.
-SESSION_SECONDS = 20.0
 
 
 def main(**options: Any) -> None:
-    """Train, or go on training, and write the model directory. The options are those of `pretrain`."""
+    """Check everything, then train as one process, or as several. The options are the flags below."""
     with as_worker() if is_worker() else nullcontext():
-        pretrain(**options)
+        pretrain(SimpleNamespace(**options))
 
 
-def pretrain(
-    *,
-    tokens: list[Path],
-    validation_tokens: list[Path],
-    tokenizer: Path,
-    architecture: Path | None,
-    checkpoint: Path | None,
-    model: str,
-    max_tokens: int,
-    masking_probability: float,
-    masking_mask_token: float,
-    masking_random_token: float,
-    masking_span_tokens: int,
-    training_steps: int | None,
-    training_epochs: float | None,
-    training_batch_size: int,
-    training_micro_batch_size: int | None,
-    training_learning_rate: float,
-    training_schedule: str,
-    training_warmup_fraction: float,
-    training_weight_decay: float,
-    training_max_gradient_norm: float,
-    training_evaluate_every: int,
-    training_evaluate_lines: int,
-    training_checkpoint_every_steps: int,
-    training_checkpoint_every_minutes: float,
-    training_precision: str,
-    training_seed: int,
-    checkpoints: Path,
-    processes: str,
-    gpus: int,
-    allow_cpu: bool,
-    stop_before_minutes: float,
-    output: Path,
-    summary: Path | None,
-    telemetry: Path | None,
-) -> None:
-    """Check everything, then train as one process, or as several."""
+def pretrain(options: SimpleNamespace) -> None:
+    """Train from the newest checkpoint to the end and write the outputs, or have workers do so."""
     quieten()
     # Everything that can be wrong is found before the first expensive step.
-    check_numbers(locals())
-    device = choose_device(gpus, allow_cpu=allow_cpu)
-    precision = choose_precision(training_precision, device)
+    check_numbers(vars(options))
+    device = choose_device(options.gpus, allow_cpu=options.allow_cpu)
+    precision = choose_precision(options.training_precision, device)
 
     import torch
 
-    from dnalm.pretrain.training import Masking, Schedule, Share, batches_per_epoch
+    from dnalm.models.optimization import adamw, load_optimizer_state
+    from dnalm.pretrain import batches, training
+    from dnalm.pretrain.telemetry import Sessions, Watch
+    from dnalm.running.world import World
 
-    vocabulary_source = load_tokenizer(tokenizer)
-    if architecture is not None:
-        config = model_config(read_architecture(architecture), vocabulary_source)
-        start: dict[str, Any] = {"architecture": read_architecture(architecture)}
+    # ----------------------------------------------------------------- settings and data
+    tokenizer = load_tokenizer(options.tokenizer)
+    if options.checkpoint is None:
+        start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
+        config = model_config(start["architecture"], tokenizer)
     else:
-        start = {"checkpoint": sha256_of_directory(checkpoint)}
-    training_lines = open_corpus(tokens, "--tokens")
-    held_out_lines = open_corpus(validation_tokens, "--validation-tokens")
-    check_ids(training_lines, len(vocabulary_source))
-    check_ids(held_out_lines, len(vocabulary_source))
-
-    masking = Masking(masking_probability, masking_mask_token, masking_random_token, masking_span_tokens)
-    per_epoch = batches_per_epoch(len(training_lines), training_batch_size)
-    schedule = Schedule(
-        steps=training_steps or math.ceil(training_epochs * per_epoch),
-        learning_rate=training_learning_rate,
-        schedule=training_schedule,
-        warmup_fraction=training_warmup_fraction,
-        weight_decay=training_weight_decay,
-        max_gradient_norm=training_max_gradient_norm,
-        evaluate_every=training_evaluate_every,
-        seed=training_seed,
+        start = {"checkpoint": sha256_of_directory(options.checkpoint)}
+    lines = open_corpus(options.tokens, "--tokens", len(tokenizer))
+    held_out_lines = open_corpus(options.validation_tokens, "--validation-tokens", len(tokenizer))
+    masking = batches.Masking(
+        options.masking_probability,
+        options.masking_mask_token,
+        options.masking_random_token,
+        options.masking_span_tokens,
     )
-    settings = {
+    per_epoch = batches.batches_per_epoch(len(lines), options.training_batch_size)
+    schedule = training.Schedule(
+        steps=options.training_steps or math.ceil(options.training_epochs * per_epoch),
+        learning_rate=options.training_learning_rate,
+        schedule=options.training_schedule,
+        warmup_fraction=options.training_warmup_fraction,
+        weight_decay=options.training_weight_decay,
+        max_gradient_norm=options.training_max_gradient_norm,
+        evaluate_every=options.training_evaluate_every,
+        seed=options.training_seed,
+    )
+    # Attention on GPUs is fastest where lengths are multiples of 8.
+    pad_to_multiple_of = 8 if device.type == "cuda" else 1
+    fingerprinted = {
         **start,
-        "tokenizer": sha256_of_directory(tokenizer),
-        "corpus": [sha256_of_directory(directory) for directory in tokens],
-        "held_out": [sha256_of_directory(directory) for directory in validation_tokens],
-        "max_tokens": max_tokens,
+        "tokenizer": sha256_of_directory(options.tokenizer),
+        "corpus": [sha256_of_directory(directory) for directory in options.tokens],
+        "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
+        "max_tokens": options.max_tokens,
+        "pad_to_multiple_of": pad_to_multiple_of,
         "masking": asdict(masking),
         "training": {
             **asdict(schedule),
-            "batch_size": training_batch_size,
-            "evaluate_lines": training_evaluate_lines,
-            "precision": training_precision,
+            "batch_size": options.training_batch_size,
+            "evaluate_lines": options.training_evaluate_lines,
+            "precision": options.training_precision,
         },
         "code": sha256_of_modules(CODE),
         "versions": versions(),
     }
-    store = CheckpointStore(checkpoints, settings)
+    checkpointer = Checkpointer(
+        options.checkpoints,
+        fingerprinted,
+        every_steps=options.training_checkpoint_every_steps,
+        every_minutes=options.training_checkpoint_every_minutes,
+        stop_before_minutes=options.stop_before_minutes,
+        take_lock=leads(),
+    )
 
-    wanted = processes_wanted(processes, torch.cuda.device_count() if device.type == "cuda" else 0)
-    with StopSignals() as signals:
-        # The clock of the job runs from here, waiting for the lock included.
-        budget = TimeBudget(stop_before_minutes)
+    # ----------------------------------------------------------------- processes
+    wanted = processes_wanted(options.processes, torch.cuda.device_count() if device.type == "cuda" else 0)
+    with checkpointer:
+        if wanted > 1 and not is_worker():
+            # They train under the lock of this process.
+            launch(wanted)
+            return
+        world = World.join(device)
 
-        def give_up_waiting() -> None:
-            if signals.received or budget.is_over():
-                raise Interrupted("stopped while another process was training this model. Start it again.")
-
-        def train() -> None:
-            rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-            share = Share.of(
-                training_batch_size,
-                processes=world,
-                rank=rank,
-                max_tokens=max_tokens,
-                micro_batch_size=training_micro_batch_size,
+        # ------------------------------------------------------------- model, optimizer, resume
+        if options.checkpoint is not None:
+            network = load_model(options.checkpoint, tokenizer)
+        else:
+            network = new_model(config, schedule.seed)
+        network.to(device)
+        optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay)
+        state = training.TrainingState()
+        found = checkpointer.newest(world)
+        if found is not None:
+            state = training.TrainingState(
+                found.step, found.state["tokens"], found.state["loss_sum"], found.log()
             )
-            if checkpoint is not None:
-                network = load_model(checkpoint, vocabulary_source)
-            else:
-                network = new_model(config, training_seed)
-            train_and_write(
+            training.load_weights(network, found.weights())
+        if found is not None and not found.finished:
+            load_optimizer_state(network, optimizer, found.optimizer())
+            logger.info("going on at step %s of %s", f"{state.step:,}", f"{schedule.steps:,}")
+
+        # ------------------------------------------------------------- batches, loop
+        def corpus(lines: TokenLines) -> batches.Corpus:
+            return batches.Corpus(
+                lines,
+                batches.Vocabulary.of(tokenizer),
+                masking,
+                max_tokens=options.max_tokens,
+                seed=schedule.seed,
+                pad_to_multiple_of=pad_to_multiple_of,
+            )
+
+        if found is not None and found.finished:
+            logger.info("this training has ended before; writing its results from %s", found.path)
+        else:
+            training.train(
                 network,
-                vocabulary_source,
-                training_lines,
-                held_out_lines,
-                masking=masking,
-                schedule=schedule,
-                share=share,
-                max_tokens=max_tokens,
-                evaluate_lines=training_evaluate_lines,
-                save_every_steps=training_checkpoint_every_steps,
-                save_every_minutes=training_checkpoint_every_minutes,
+                optimizer,
+                batches.TrainingBatches(
+                    corpus(lines),
+                    schedule.steps,
+                    options.training_batch_size,
+                    batches.micro_batches_per_step(
+                        options.training_batch_size,
+                        processes=world.size,
+                        max_tokens=options.max_tokens,
+                        micro_batch_size=options.training_micro_batch_size,
+                    ),
+                    world,
+                ),
+                training.HeldOut(
+                    corpus(held_out_lines),
+                    batches.evaluation_lines(len(held_out_lines), options.training_evaluate_lines),
+                ),
+                schedule,
+                state,
                 device=device,
                 precision=precision,
-                store=store,
-                budget=budget,
-                signals=signals,
-                model=model,
-                tokenizer=tokenizer,
-                output=output,
-                summary=summary,
-                telemetry=telemetry,
+                watch=Watch(
+                    schedule.steps,
+                    device=device,
+                    quiet=not world.is_first,
+                    sessions=Sessions(checkpointer.store.directory) if world.is_first else None,
+                ),
+                checkpointer=checkpointer,
+                world=world,
             )
 
-        # Workers train under the lock of the process that launched them. Under a torchrun of the user's
-        # own (several nodes) the first worker takes it.
-        leader = not is_worker() or (LAUNCHED not in os.environ and os.environ["RANK"] == "0")
-        with RunLock(store.directory, meanwhile=give_up_waiting) if leader else nullcontext():
-            if leader:
-                for other in store.differences():
-                    logger.info("checkpoints of another training are left alone: %s", other)
-                store.prepare()
-            if wanted > 1 and not is_worker():
-                launch(wanted)
-            else:
-                train()
-        if is_worker():
-            torch.distributed.destroy_process_group()
-
-
-def train_and_write(
-    network: Any,
-    vocabulary_source: Any,
-    training_lines: TokenLines,
-    held_out_lines: TokenLines,
-    *,
-    masking: Any,
-    schedule: Any,
-    share: Any,
-    max_tokens: int,
-    evaluate_lines: int,
-    save_every_steps: int,
-    save_every_minutes: float,
-    device: Any,
-    precision: str,
-    store: CheckpointStore,
-    budget: TimeBudget,
-    signals: StopSignals,
-    model: str,
-    tokenizer: Path,
-    output: Path,
-    summary: Path | None,
-    telemetry: Path | None,
-) -> None:
-    """Train from the newest checkpoint to the end, then write the outputs. Interrupted if it stops before."""
-    import torch
-
-    from dnalm.pretrain import training
-    from dnalm.pretrain.telemetry import Sessions, Watch
-
-    first = share.rank == 0
-    arguments = training.training_arguments(
-        schedule, share, scratch=str(store.directory), device=device, precision=precision
-    )
-    # Votes and messages go over the CPU, so that no GPU has to wait for them.
-    group = torch.distributed.new_group(backend="gloo") if share.processes > 1 else None
-
-    found = newest_checkpoint(store, share, group)
-    state = training.RunState()
-    moments: dict[str, torch.Tensor] = {}
-    if found is not None:
-        state = training.RunState(found.step, found.state["tokens"], found.state["losses"], found.log())
-        training.load_weights(network, found.weights())
-        if not found.finished:
-            moments = found.moments()
-            logger.info("going on at step %s of %s", f"{found.step:,}", f"{schedule.steps:,}")
-
-    configuration = copy.deepcopy(network.config)
-    if found is None or not found.finished:
-        watch = Watch(schedule.steps, device=arguments.device, quiet=not first)
-        sessions = Sessions(store.directory / "sessions") if first else None
-        corpus = {
-            "vocabulary": training.Vocabulary.of(vocabulary_source),
-            "masking": masking,
-            "max_tokens": max_tokens,
-            "seed": schedule.seed,
-            # Attention on GPUs is fastest where lengths are multiples of 8.
-            "pad_to_multiple_of": 8 if device.type == "cuda" else 1,
-        }
-        held_out = training.Corpus(held_out_lines, **corpus)
-        saver = Saver(
-            store,
-            sessions,
-            watch,
-            budget,
-            signals,
-            schedule.steps,
-            save_every_steps,
-            save_every_minutes,
-            group,
-        )
-        trainer = training.PretrainingTrainer(
-            network,
-            arguments,
-            schedule=schedule,
-            batches=training.MicroBatches(training.Corpus(training_lines, **corpus), share, schedule.steps),
-            held_out=held_out,
-            held_out_lines=training.evaluation_lines(len(held_out_lines), evaluate_lines),
-            run=state,
-            moments=moments,
-            after_step=saver.after_step,
-            watch=watch,
-            # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
-            workers=2 if device.type == "cuda" else 0,
-        )
-        trainer.train()
-        if saver.reason:
-            raise Interrupted(
-                f"{saver.reason}: saved at step {state.step:,} of {schedule.steps:,}. "
-                "Start it again to go on."
-            )
-    else:
-        logger.info("this training has ended before; writing its results from %s", found.path)
-    if first:
-        write_results(
-            network,
-            configuration,
-            state,
-            schedule,
-            model=model,
-            tokenizer=tokenizer,
-            lines=len(training_lines),
-            settings=store.settings,
-            fingerprint=store.fingerprint,
-            precision=precision,
-            output=output,
-        )
-        if summary is not None:
-            write_directory_summary(summary, output, "training_summary.json")
-        if telemetry is not None:
-            totals = Sessions(store.directory / "sessions").totals()
-            write_json(
-                telemetry, {"model": model, "processes": share.processes, "precision": precision, **totals}
-            )
-    if group is not None:
-        torch.distributed.barrier(group)
-
-
-class Saver:
-    """Decides after each step, together with the other processes, whether to save and whether to leave."""
-
-    def __init__(
-        self,
-        store: CheckpointStore,
-        sessions: Any,
-        watch: Any,
-        budget: TimeBudget,
-        signals: StopSignals,
-        steps: int,
-        every_steps: int,
-        every_minutes: float,
-        group: Any,
-    ):
-        self.store, self.sessions, self.watch = store, sessions, watch
-        self.budget, self.signals, self.steps = budget, signals, steps
-        self.every_steps, self.every_seconds, self.group = every_steps, 60 * every_minutes, group
-        self.saved_at = self.noted_at = time.monotonic()
-        self.save_seconds = 0.0
-        self.tokens_before: int | None = None
-        # Why the training stops early, in words; None while it does not.
-        self.reason: str | None = None
-        if sessions is not None:
-            sessions.write(watch.summary("running"))
-
-    def after_step(self, trainer: Any) -> bool:
-        run, now = trainer.run, time.monotonic()
-        self.watch.end_step(run.step, trainer.batches.tokens(run.step - 1))
-        finished = run.step >= self.steps
-        out_of_time = self.budget.is_over(self.watch.seconds_per_step() + self.save_seconds)
-        stop = not finished and (self.signals.received is not None or out_of_time)
-        save = (
-            finished
-            or stop
-            or (self.every_steps > 0 and run.step % self.every_steps == 0)
-            or (self.every_seconds > 0 and now - self.saved_at >= self.every_seconds)
-        )
-        if self.group is not None:
-            import torch
-
-            # One process that must leave takes all with it, and all save at the same step.
-            votes = torch.tensor([int(stop), int(save)])
-            torch.distributed.all_reduce(votes, torch.distributed.ReduceOp.MAX, group=self.group)
-            stop, save = bool(votes[0]), bool(votes[1])
-        if save:
-            self._save(trainer, finished)
-        if stop:
-            self.reason = (
-                f"received {self.signals.received}" if self.signals.received else "the time is nearly over"
-            )
-        if self.sessions is not None and (stop or finished or save or now - self.noted_at > SESSION_SECONDS):
-            ended = (
-                "finished" if finished else ("time limit" if out_of_time else "signal") if stop else "running"
-            )
-            self.sessions.write(self.watch.summary(ended))
-            self.noted_at = now
-        if stop and self.group is not None:
-            import torch
-
-            # Leave together: a process that ends early makes torchrun end the others, also while they save.
-            torch.distributed.barrier(self.group)
-        return stop
-
-    def _save(self, trainer: Any, finished: bool) -> None:
-        from dnalm.pretrain.training import moments, weights
-
-        run = trainer.run
-        losses = trainer.gather_losses()
-        if not all(math.isfinite(loss) for loss in losses):
-            raise InputError(
-                f"the training loss is not a finite number at step {run.step:,}. Lower the learning rate "
-                f"(now {trainer.schedule.learning_rate:g}) or lengthen the warm-up."
-            )
-        self.watch.gather_memory(self.group)
-        self.saved_at = time.monotonic()
-        if trainer.batches.share.rank > 0:
-            return
-        with self.watch.measure("checkpoints"):
-            size = self.store.save(
-                {"step": run.step, "tokens": run.tokens, "losses": losses},
-                run.log,
-                weights(trainer.model),
-                None if finished else moments(trainer.model, trainer.optimizer),
-            )
-        self.save_seconds = time.monotonic() - self.saved_at
-        self.watch.checkpoints += 1
-        self.watch.checkpoint_bytes = max(self.watch.checkpoint_bytes, size)
-
-
-def newest_checkpoint(store: CheckpointStore, share: Any, group: Any) -> Checkpoint | None:
-    """The newest whole checkpoint, the same one in all processes; only the first one checks and cleans up."""
-    found = store.newest() if share.rank == 0 else None
-    if group is None:
-        return found
-    import torch
-
-    step = torch.tensor([-1 if found is None else found.step])
-    torch.distributed.broadcast(step, 0, group=group)
-    if share.rank == 0 or step.item() < 0:
-        return found
-    return store.at(int(step.item()))
+        # ------------------------------------------------------------- outputs
+        if world.is_first:
+            write_results(network, state, schedule, len(lines), precision, checkpointer.store, options)
+            if options.summary is not None:
+                write_directory_summary(options.summary, options.output, "training_summary.json")
+            if options.telemetry is not None:
+                about = {"model": options.model, "processes": world.size, "precision": precision}
+                write_json(options.telemetry, about | Sessions(checkpointer.store.directory).totals())
+        world.leave()
 
 
 def write_results(
     network: Any,
-    configuration: Any,
     state: Any,
     schedule: Any,
-    *,
-    model: str,
-    tokenizer: Path,
     lines: int,
-    settings: dict[str, Any],
-    fingerprint: str,
     precision: str,
-    output: Path,
+    store: Any,
+    options: SimpleNamespace,
 ) -> None:
     """Write the model directory, whole or not at all."""
     evaluations = [record for record in state.log if record["event"] == "evaluation"]
+    before, after = evaluations[0], evaluations[-1]
     summary = {
-        "model": model,
+        "model": options.model,
         "parameters": count_parameters(network),
         "steps": schedule.steps,
         "tokens": state.tokens,
         "lines": lines,
-        "evaluation": {"before": evaluations[0], "after": evaluations[-1]},
+        "evaluation": {"before": before, "after": after},
         "precision": precision,
-        "settings": {key: value for key, value in settings.items() if key != "versions"},
-        "fingerprint": fingerprint,
-        "versions": settings["versions"],
+        "settings": {key: value for key, value in store.settings.items() if key != "versions"},
+        "fingerprint": store.fingerprint,
+        "versions": store.settings["versions"],
     }
-    network.config = configuration
-    with atomic_directory(output, check_held) as directory:
+    with atomic_directory(options.output, check_held) as directory:
         network.to("cpu").save_pretrained(directory)
-        copy_tokenizer(tokenizer, directory)
+        copy_tokenizer(options.tokenizer, directory)
         (directory / "training_log.jsonl").write_text(
             "".join(json.dumps(record) + "\n" for record in state.log)
         )
         write_json(directory / "training_summary.json", summary)
     logger.info(
         "model %s: held-out loss %.3f before and %.3f after %s steps; written to %s",
-        model,
-        evaluations[0]["loss"],
-        evaluations[-1]["loss"],
+        options.model,
+        before["loss"],
+        after["loss"],
         f"{schedule.steps:,}",
-        output,
+        options.output,
     )
 
 
-def open_corpus(directories: list[Path], flag: str) -> TokenLines:
-    """The lines of several token caches. Raises InputError when there are none."""
+def open_corpus(directories: list[Path], flag: str, vocabulary_size: int) -> TokenLines:
+    """The lines of several token caches. Raises InputError when there are none, or of another tokenizer."""
     lines = load_tokens(*directories)
     if len(lines) == 0:
         names = ", ".join(str(directory) for directory in directories)
         raise InputError(f"{flag} {names}: no lines. Check the window settings and the held-out share.")
+    check_ids(lines, vocabulary_size)
     return lines
 
 

@@ -14,10 +14,11 @@ import logging
 from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.models.directory import copy_tokenizer, quieten, versions
+from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, write_directory_summary, write_json
+from dnalm.running.versions import versions
 from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")

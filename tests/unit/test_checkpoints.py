@@ -7,7 +7,7 @@ import torch
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
-MOMENTS = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
+OPTIMIZER = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def store(tmp_path):
     return store
 
 
-def save(store, step, moments=MOMENTS):
+def save(store, step, optimizer=OPTIMIZER):
     state = {"step": step, "tokens": 10 * step, "losses": [0.1 + step]}
-    return store.save(state, [{"step": step, "loss": 1 / 3}], WEIGHTS, moments)
+    return store.save(state, [{"step": step, "loss": 1 / 3}], WEIGHTS, optimizer)
 
 
 def test_what_was_saved_comes_back(store):
@@ -28,8 +28,8 @@ def test_what_was_saved_comes_back(store):
     found = store.newest()
     assert (found.step, found.finished, found.state["losses"]) == (3, False, [3.1])
     assert torch.equal(found.weights()["a"], WEIGHTS["a"])
-    assert found.moments().keys() == MOMENTS.keys()
-    assert torch.equal(found.moments()["step/a"], MOMENTS["step/a"])
+    assert found.optimizer().keys() == OPTIMIZER.keys()
+    assert torch.equal(found.optimizer()["step/a"], OPTIMIZER["step/a"])
     assert found.log() == [{"step": 3, "loss": 1 / 3}]
     assert size == sum(f.stat().st_size for f in found.path.iterdir() if f.name != "manifest.json")
 
@@ -38,7 +38,7 @@ def test_two_are_kept_and_only_weights_at_the_end(store):
     for step in (1, 2, 3):
         save(store, step)
     assert sorted(p.name for p in store.directory.glob("step-*")) == ["step-00000002", "step-00000003"]
-    save(store, 4, moments=None)
+    save(store, 4, optimizer=None)
     assert store.newest().finished
     assert [p.name for p in store.directory.glob("step-*")] == ["step-00000004"]
     assert not (store.newest().path / "optimizer.safetensors").exists()

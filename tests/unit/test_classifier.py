@@ -19,6 +19,7 @@ import finetune
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
+from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
 
@@ -301,7 +302,7 @@ class TestInterruptions:
     @pytest.mark.parametrize("step", [1, 3, 4, 5, 8, 11])
     def test_death_at_any_step(self, tiny_model, files, tmp_path, monkeypatch, stop_after, step):
         undisturbed = run_finetune(tiny_model, files, tmp_path / "a", backbone="full")
-        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 0, "backbone": "full"}
+        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 1e-9, "backbone": "full"}
         stop_after(step, "die")
         with pytest.raises(KeyboardInterrupt):
             run_finetune(tiny_model, files, tmp_path / "b", **keep)
@@ -316,7 +317,7 @@ class TestInterruptions:
     ):
         keep = {"checkpoints": tmp_path / "checkpoints", "backbone": "full"}
         stop_after(6, "SIGTERM")
-        with pytest.raises(Interrupted, match="SIGTERM; saved after step 6"):
+        with pytest.raises(Interrupted, match="SIGTERM: saved after step 6"):
             run_finetune(tiny_model, files, tmp_path / "b", **keep)
         steps = []
         train_batch = finetuning.train_batch
@@ -327,7 +328,7 @@ class TestInterruptions:
     def test_checkpoints_of_other_settings_are_not_taken(
         self, tiny_model, files, tmp_path, monkeypatch, stop_after
     ):
-        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 0, "backbone": "full"}
+        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 1e-9, "backbone": "full"}
         stop_after(5, "die")
         with pytest.raises(KeyboardInterrupt):
             run_finetune(tiny_model, files, tmp_path / "b", **keep)
@@ -345,8 +346,8 @@ class TestInterruptions:
             return seconds[0]
 
         monkeypatch.setattr("dnalm.running.budget.slurm_seconds_left", lambda: 1800 - seconds[0])
-        monkeypatch.setitem(finetuning.Keeper.__init__.__kwdefaults__, "clock", clock)
-        with pytest.raises(Interrupted, match="the job's time is nearly over; saved after step"):
+        monkeypatch.setitem(Checkpointer.__init__.__kwdefaults__, "clock", clock)
+        with pytest.raises(Interrupted, match="the job's time is nearly over: saved after step"):
             run_finetune(
                 tiny_model,
                 files,

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import embed
-from dnalm.embed.embedding import embed_tokens, length_batches, load_backbone, read_embeddings
+from dnalm.embed.embedding import embed_tokens, load_backbone, read_embeddings
 from dnalm.running.errors import InputError
+from dnalm.tokenizers.batches import length_batches
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 

@@ -181,11 +181,10 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
         output=place.folder / "untrained",
         summary=None,
     )
-    from contextlib import nullcontext
-
     from transformers import AutoModelForMaskedLM
 
-    from dnalm.pretrain.training import Corpus, Masking, Share, Vocabulary, evaluate, evaluation_lines
+    from dnalm.pretrain.batches import Corpus, Masking, Vocabulary, evaluation_lines
+    from dnalm.pretrain.training import evaluate
     from dnalm.tokenize_windows.cache import load_tokens
     from dnalm.tokenizers.encoding import load_tokenizer
 
@@ -194,7 +193,7 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
     corpus = Corpus(
         load_tokens(place.folder / "held_out"), vocabulary, Masking(probability=0.3), max_tokens=16, seed=42
     )
-    result = evaluate(model, corpus, evaluation_lines(40, 2000), Share(6), nullcontext)
+    result = evaluate(model, corpus, evaluation_lines(40, 2000))
     assert place.records(undisturbed)[0] | result == place.records(undisturbed)[0]
 
 
@@ -222,17 +221,17 @@ def test_epochs_and_summary_file(server, place):
     assert len(json.loads((place.folder / "epochs.json").read_text())["sha256"]) == 64
 
 
-def test_small_pieces_train_the_same(server, place, undisturbed):
+def test_small_micro_batches_train_the_same(server, place, undisturbed):
     assert (
-        server.run(place.arguments("pieces", training_micro_batch_size=4, training_steps=30), place.log("p"))
+        server.run(place.arguments("micro", training_micro_batch_size=4, training_steps=30), place.log("p"))
         == 0
     )
     assert server.run(place.arguments("whole", training_steps=30), place.log("w")) == 0
-    assert not place.same("pieces", "whole")
-    # Dropout is drawn anew for each piece, so only the start can be compared.
-    pieces, whole = place.records("pieces"), place.records("whole")
-    assert pieces[0]["loss"] == pytest.approx(whole[0]["loss"], abs=1e-5)
-    assert pieces[-1]["loss"] == pytest.approx(whole[-1]["loss"], abs=0.1)
+    assert not place.same("micro", "whole")
+    # Dropout is drawn anew for each micro-batch, so only the start can be compared.
+    micro, whole = place.records("micro"), place.records("whole")
+    assert micro[0]["loss"] == pytest.approx(whole[0]["loss"], abs=1e-5)
+    assert micro[-1]["loss"] == pytest.approx(whole[-1]["loss"], abs=0.1)
 
 
 # ----------------------------------------------------------------------------- interruptions
@@ -315,7 +314,7 @@ def test_a_signal_saves_and_leaves(server, place, undisturbed, number):
     time.sleep(0.05)
     os.kill(pid, number)
     assert server.wait(pid) == 75
-    assert f"stopped: received {number.name}: saved at step" in place.log(name).read_text()
+    assert f"stopped: received {number.name}: saved after step" in place.log(name).read_text()
     assert not (place.folder / name).exists()
     assert len(place.checkpoints(name)) == 1
     assert server.run(arguments, place.log(name)) == 0
@@ -339,7 +338,7 @@ def test_the_time_limit_is_asked_from_slurm(server, place, undisturbed):
         codes.append(server.run(arguments, place.log("limited"), slurm))
         assert len(codes) < 200, place.log("limited").read_text()
     assert codes[-1] == 0 and codes.count(75) >= 1
-    assert "the time is nearly over" in place.log("limited").read_text()
+    assert "the job's time is nearly over" in place.log("limited").read_text()
     assert place.same("limited", undisturbed)
 
 
@@ -461,7 +460,7 @@ def test_torchrun_inside_the_script(place):
     wait_for_progress("disturbed")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 75, place.log("disturbed").read_text()
-    assert "stopped: received SIGTERM: saved at step" in place.log("disturbed").read_text()
+    assert "stopped: received SIGTERM: saved after step" in place.log("disturbed").read_text()
 
     import psutil
 

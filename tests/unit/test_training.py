@@ -1,23 +1,25 @@
-import contextlib
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.optimization import get_scheduler
 
-from dnalm.pretrain.masking import EVALUATION
-from dnalm.pretrain.training import (
+from dnalm.models.optimization import SCHEDULES, learning_rate_factor
+from dnalm.pretrain.batches import (
     Corpus,
     Masking,
-    MicroBatches,
-    Share,
+    TrainingBatches,
     Vocabulary,
+    deal,
     epoch_batches,
-    evaluate,
     evaluation_lines,
-    pad,
+    micro_batches_per_step,
 )
+from dnalm.pretrain.masking import EVALUATION
+from dnalm.pretrain.training import evaluate
+from dnalm.running.world import World
+from dnalm.tokenizers.batches import pad
 
 VOCABULARY = Vocabulary(size=17, special_ids=(0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
 
@@ -60,22 +62,35 @@ def test_epochs_differ_and_lengths_stand_together():
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 4))
-def test_processes_share_a_batch_without_rest(n, processes, pieces):
+def test_processes_share_a_batch_without_rest(n, processes, micro_batches):
     batch = np.arange(n)
-    parts = [
-        Share(n, processes, rank, pieces).lines(batch, piece)
-        for rank in range(processes)
-        for piece in range(pieces)
-    ]
+    parts = [part for rank in range(processes) for part in deal(batch, World(rank, processes), micro_batches)]
     assert sorted(np.concatenate(parts).tolist()) == batch.tolist()
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 def test_micro_batches_hold_a_bounded_number_of_tokens():
-    share = Share.of(4096, processes=2, rank=0, max_tokens=250, micro_batch_size=None)
-    assert len(share.lines(np.arange(4096), 0)) * 250 <= 32768
-    assert Share.of(32, processes=1, rank=0, max_tokens=250, micro_batch_size=None).pieces == 1
-    assert Share.of(32, processes=2, rank=0, max_tokens=250, micro_batch_size=4).pieces == 4
+    count = micro_batches_per_step(4096, processes=2, max_tokens=250, micro_batch_size=None)
+    assert len(deal(np.arange(4096), World(0, 2), count)[0]) * 250 <= 32768
+    assert micro_batches_per_step(32, processes=1, max_tokens=250, micro_batch_size=None) == 1
+    assert micro_batches_per_step(32, processes=2, max_tokens=250, micro_batch_size=4) == 4
+
+
+# The first optimizer of a process takes seconds.
+@settings(deadline=None)
+@given(
+    st.sampled_from(SCHEDULES),
+    st.integers(1, 300),
+    st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+)
+def test_learning_rates_are_those_of_transformers(schedule, steps, warmup_fraction):
+    warmup = int(np.ceil(steps * warmup_fraction))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[
+        0
+    ]
+    ours = [learning_rate_factor(schedule, step, steps, warmup_fraction) for step in range(steps)]
+    assert ours == pytest.approx([theirs(step) for step in range(steps)], abs=1e-12)
 
 
 def test_a_line_is_masked_the_same_in_any_company():
@@ -88,33 +103,33 @@ def test_a_line_is_masked_the_same_in_any_company():
     assert alone["input_ids"][0, -1] == VOCABULARY.sep_id
 
 
-def test_items_can_be_made_in_any_order():
+def test_steps_can_be_made_in_any_order():
     data = corpus([5, 8, 11, 14] * 6)
-    items = MicroBatches(data, Share(4, pieces=2), steps=14)
-    assert len(items) == 28
-    forward = [items[i] for i in range(28)]
-    again = MicroBatches(data, Share(4, pieces=2), steps=14)
-    for i in reversed(range(28)):
-        assert all(torch.equal(forward[i][key], value) for key, value in again[i].items())
+    items = TrainingBatches(data, steps=14, batch_size=4, micro_batches=2)
+    assert len(items) == 14
+    forward = [items[step] for step in range(14)]
+    again = TrainingBatches(data, steps=14, batch_size=4, micro_batches=2)
+    for step in reversed(range(14)):
+        for one, other in zip(forward[step], again[step], strict=True):
+            assert all(torch.equal(one[key], value) for key, value in other.items())
     assert items.batch(6)[0] == 1 and items.batch(5)[0] == 0
     assert items.tokens(0) == sum(
-        int((b.get("attention_mask", torch.ones_like(b["input_ids"]))).sum()) for b in forward[:2]
+        int((b.get("attention_mask", torch.ones_like(b["input_ids"]))).sum()) for b in forward[0]
     )
 
 
 def test_more_processes_than_lines_is_no_error():
-    items = MicroBatches(corpus([5, 6]), Share(8, processes=4, rank=3), steps=2)
-    assert (items[0]["labels"] == -100).all()
+    items = TrainingBatches(corpus([5, 6]), steps=2, batch_size=8, world=World(3, 4))
+    assert (items[0][0]["labels"] == -100).all()
 
 
 def test_padding():
-    batch = pad(
-        [(np.array([1, 2]), np.array([-100, 2])), (np.array([1, 5, 2]), np.array([-100, 5, -100]))], 3, 4
-    )
+    tokens, labels = [np.array([1, 2]), np.array([1, 5, 2])], [np.array([-100, 2]), np.array([-100, 5, -100])]
+    batch = pad(tokens, 3, labels=labels, multiple_of=4)
     assert batch["input_ids"].tolist() == [[1, 2, 3, 3], [1, 5, 2, 3]]
     assert batch["labels"].tolist() == [[-100, 2, -100, -100], [-100, 5, -100, -100]]
     assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
-    assert "attention_mask" not in pad([(np.array([1, 2]), np.array([-100, 2]))], 3)
+    assert pad(tokens[:1], 3).keys() == {"input_ids"}
 
 
 def test_evaluation_lines_are_spread():
@@ -128,7 +143,7 @@ def test_evaluation_equals_the_plain_computation(tiny_model):
     model = ModernBertForMaskedLM.from_pretrained(tiny_model)
     data = corpus([5, 8, 11, 14, 18] * 4)
     lines = evaluation_lines(20, 20)
-    result = evaluate(model, data, lines, Share(6), contextlib.nullcontext)
+    result = evaluate(model, data, lines)
     losses, correct = [], []
     for line in lines:
         batch = data.micro_batch([line], 0, EVALUATION)

@@ -5,15 +5,17 @@ tokenizer of a ModernBERT masked language model.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnalm.models.directory import quieten
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, sha256_of_file
 from dnalm.running.progress import Progress
+from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -42,21 +44,13 @@ def read_model_config(directory: str | Path) -> dict[str, Any]:
     return config
 
 
-def quiet_transformers() -> None:
-    """Keep Transformers' warnings and progress bars out of the log; its errors remain."""
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
 def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -> "ModernBertModel":
     """The model in `directory` without its language-model head, in float32 and evaluation mode."""
     read_model_config(directory)
     import torch
     from transformers import ModernBertModel
 
-    quiet_transformers()
+    quieten()
     try:
         model, report = ModernBertModel.from_pretrained(
             directory, dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -70,47 +64,6 @@ def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -
             f"{sorted(report['missing_keys'])[0]}. Fetch or train the model again."
         )
     return model.to(device).eval()
-
-
-# ----------------------------------------------------------------------------- batches
-
-
-def length_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarray]:
-    """Split sequences into batches of similar length.
-
-    `lengths`: int[n], tokens per sequence. Yields int64 arrays of indices, together every index once, the
-    longest sequences first: then a batch that does not fit into memory fails at once. A batch padded to its
-    longest sequence holds at most `batch_tokens` tokens, or one sequence.
-    """
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    start = 0
-    while start < len(order):
-        count = max(1, batch_tokens // max(1, int(lengths[order[start]])))
-        yield order[start : start + count]
-        start += count
-
-
-def usual_batch_tokens(device: "torch.device | str") -> int:
-    """Tokens of one forward pass: on a CPU few enough for its cache (a third faster), on a GPU many."""
-    return 2048 if str(device) == "cpu" else 65536
-
-
-def pad(tokens: Sequence[np.ndarray], pad_id: int) -> tuple["torch.Tensor", "torch.Tensor | None"]:
-    """Put id arrays into one batch: `input_ids` and `attention_mask`, both int64[n, longest].
-
-    The mask is None where nothing had to be padded, which spares the model the masking.
-    """
-    import torch
-
-    longest = max(len(ids) for ids in tokens)
-    input_ids = np.full((len(tokens), longest), pad_id, dtype=np.int64)
-    for row, ids in zip(input_ids, tokens, strict=True):
-        row[: len(ids)] = ids
-    lengths = np.array([len(ids) for ids in tokens])
-    if (lengths == longest).all():
-        return torch.from_numpy(input_ids), None
-    mask = (np.arange(longest)[None, :] < lengths[:, None]).astype(np.int64)
-    return torch.from_numpy(input_ids), torch.from_numpy(mask)
 
 
 # ----------------------------------------------------------------------------- embeddings
@@ -161,10 +114,10 @@ def embed_tokens(
     done = 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch in length_batches(np.array([len(ids) for ids in tokens]), batch_tokens):
-            input_ids, mask = pad([tokens[i] for i in batch], pad_id)
-            mask = mask if mask is None else mask.to(device)
-            hidden = model(input_ids=input_ids.to(device), attention_mask=mask).last_hidden_state
-            for name, vectors in pool(hidden, mask).items():
+            inputs = pad([tokens[i] for i in batch], pad_id)
+            inputs = {name: value.to(device) for name, value in inputs.items()}
+            hidden = model(**inputs).last_hidden_state
+            for name, vectors in pool(hidden, inputs.get("attention_mask")).items():
                 result[name][batch] = vectors.cpu().numpy()
             done += len(batch)
             progress.update(done)

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnalm.models.families import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines
+from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.encoding import truncate
 
 if TYPE_CHECKING:
@@ -120,31 +122,14 @@ def model_log_probabilities(
     """
     import torch
 
-    order = sorted(range(len(lines)), key=lambda number: len(lines[number].ids))
-    start = 0
-    while start < len(order):
-        # Ascending lengths: the last line of a batch is the longest.
-        stop = start + 1
-        while stop < len(order) and (stop + 1 - start) * len(lines[order[stop]].ids) <= batch_tokens:
-            stop += 1
-        batch = [lines[number] for number in order[start:stop]]
-        width = len(batch[-1].ids)
-        input_ids = np.full((len(batch), width), pad_id, np.int64)
-        attention = np.zeros((len(batch), width), np.int64)
-        for row, line in enumerate(batch):
-            input_ids[row, : len(line.ids)] = line.input_ids
-            attention[row, : len(line.ids)] = 1
+    for batch in length_batches(np.array([len(line.ids) for line in lines]), batch_tokens):
+        inputs = pad([lines[number].input_ids for number in batch], pad_id)
         with torch.inference_mode():
-            states = model.model(
-                input_ids=torch.from_numpy(input_ids).to(device),
-                attention_mask=torch.from_numpy(attention).to(device),
-            ).last_hidden_state
-            for row, line in enumerate(batch):
-                # The prediction head works token by token: only hidden tokens have to go through it.
-                hidden = states[row, torch.from_numpy(line.positions).to(device)]
-                logits = model.decoder(model.head(hidden)).float()
-                yield order[start + row], torch.log_softmax(logits, dim=-1)
-        start = stop
+            states = hidden_states(model, **{name: value.to(device) for name, value in inputs.items()})
+            for row, number in enumerate(batch):
+                # Only hidden tokens have to go through the prediction head.
+                hidden = states[row, torch.from_numpy(lines[number].positions).to(device)]
+                yield int(number), torch.log_softmax(token_logits(model, hidden), dim=-1)
 
 
 def model_answers(

@@ -23,16 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from dnalm.embed.embedding import (
-    length_batches,
-    pad,
-    quiet_transformers,
-    read_model_config,
-    usual_batch_tokens,
-)
+from dnalm.embed.embedding import read_model_config
 from dnalm.models.architecture import part_of_model
+from dnalm.models.directory import quieten
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
+from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
 from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
 
 logger = logging.getLogger("dnalm")
@@ -115,7 +111,7 @@ def full_model(
     """The whole classifier with `weights` (from :func:`initial_weights`) as a Transformers model."""
     from transformers import ModernBertConfig, ModernBertForSequenceClassification
 
-    quiet_transformers()
+    quieten()
     config = ModernBertConfig.from_pretrained(
         directory,
         local_files_only=True,
@@ -210,10 +206,10 @@ class Tokens:
 
     def logits(self, module: nn.Module, indices: np.ndarray) -> torch.Tensor:
         """float32[n, classes]"""
-        input_ids, mask = pad([self.tokens[i] for i in indices], self.pad_id)
-        mask = mask if mask is None else mask.to(self.device)
+        inputs = pad([self.tokens[i] for i in indices], self.pad_id)
+        inputs = {name: value.to(self.device) for name, value in inputs.items()}
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
-            return module(input_ids=input_ids.to(self.device), attention_mask=mask).logits.float()
+            return module(**inputs).logits.float()
 
 
 Examples = Vectors | Tokens
@@ -286,7 +282,7 @@ class Classifier:
         self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
         from transformers import ModernBertForSequenceClassification
 
-        quiet_transformers()
+        quieten()
         try:
             self.model, report = ModernBertForSequenceClassification.from_pretrained(
                 directory, dtype=torch.float32, local_files_only=True, output_loading_info=True

@@ -1,12 +1,9 @@
 """Training a classifier: the loop, and the checkpoints that let it go on after an interruption."""
 
 import logging
-import shutil
-import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,11 +11,17 @@ import torch
 from torch import nn
 
 from dnalm.finetune.classifier import Examples, predict_logits
-from dnalm.running.budget import StopSignals, TimeBudget
-from dnalm.running.checkpoints import CheckpointStore
-from dnalm.running.errors import InputError, Interrupted
+from dnalm.models.optimization import (
+    adamw,
+    learning_rate_factor,
+    load_optimizer_state,
+    optimizer_state,
+    set_learning_rate,
+)
+from dnalm.running.checkpointer import Checkpointer, Snapshot
+from dnalm.running.checkpoints import Checkpoint
+from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
-from dnalm.running.runlock import RunLock
 
 logger = logging.getLogger("dnalm")
 
@@ -51,25 +54,6 @@ def check_settings(settings: Settings) -> None:
 
 
 # ----------------------------------------------------------------------------- one step
-
-
-def learning_rate(step: int, steps: int, settings: Settings) -> float:
-    """Rate of step 0 … steps - 1: linear from 0 during warm-up, then linear towards 0.
-
-    The same numbers as Transformers' linear schedule.
-    """
-    warmup = int(np.ceil(settings.warmup_fraction * steps))
-    if step < warmup:
-        return settings.learning_rate * step / warmup
-    return settings.learning_rate * (steps - step) / max(1, steps - warmup)
-
-
-def optimizer_for(module: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW; weight decay acts on matrices, not on norms and biases, as in Transformers' Trainer."""
-    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.0)
 
 
 def judge(module: nn.Module, examples: Examples) -> dict[str, float]:
@@ -125,20 +109,22 @@ def train(
     training: Examples,
     validation: Examples,
     settings: Settings,
-    keeper: "Keeper | None" = None,
+    checkpointer: Checkpointer | None = None,
 ) -> State:
     """Train `module`; the result holds the weights of the epoch with the lowest validation loss, and the log.
 
     The log holds one record per epoch and kind: `{"event": "train"}` with the mean loss over the epoch's
     steps, `{"event": "evaluation"}` with loss and accuracy on the validation sequences (epoch 0: before
-    training). Batches are a function of (seed, epoch), dropout of (seed, step): a run that `keeper` resumes
+    training). Batches are a function of (seed, epoch), dropout of (seed, step): a run that is resumed
     after any step ends as if it had never stopped.
     """
-    optimizer = optimizer_for(module, settings)
+    optimizer = adamw(module, settings.learning_rate, settings.weight_decay)
     steps_per_epoch = -(-len(training.labels) // settings.batch_size)
     steps = settings.epochs * steps_per_epoch
-    state = keeper.resume(module, optimizer) if keeper else None
-    if state is None:
+    checkpoint = checkpointer.newest() if checkpointer else None
+    if checkpoint is not None:
+        state = resume(checkpoint, module, optimizer)
+    else:
         state = State()
         state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **judge(module, validation)})
     progress = Progress("fine-tuning", total=steps, unit="steps")
@@ -148,9 +134,9 @@ def train(
         module.train()
         for batch in batches[state.step % steps_per_epoch :]:
             torch.manual_seed(int(np.random.SeedSequence([settings.seed, state.step]).generate_state(1)[0]))
-            rate = learning_rate(state.step, steps, settings)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            factor = learning_rate_factor("linear", state.step, steps, settings.warmup_fraction)
+            rate = settings.learning_rate * factor
+            set_learning_rate(optimizer, rate)
             loss = train_batch(module, training, batch, optimizer, settings)
             if not np.isfinite(loss):
                 raise InputError(f"the loss became {loss} at step {state.step + 1}. Lower the learning rate.")
@@ -159,8 +145,8 @@ def train(
             progress.update(state.step, note=f"loss {loss:.4f}")
             if state.step % steps_per_epoch == 0:
                 end_epoch(module, validation, state, epoch, rate)
-            if keeper:
-                keeper.after_step(module, optimizer, state)
+            if checkpointer:
+                checkpointer.after_step(state.step, partial(snapshot, module, optimizer, state))
     if not state.best_weights:
         raise InputError("the validation loss was never a number. Lower the learning rate.")
     return state
@@ -184,101 +170,35 @@ def end_epoch(module: nn.Module, validation: Examples, state: State, epoch: int,
 # ----------------------------------------------------------------------------- interruptions
 
 
-class Keeper:
-    """Saves training every so many minutes, and before the job's time ends or a signal ends it.
-
-    Use as a context manager around :func:`train`. The checkpoints lie in a directory below `root` named by a
-    fingerprint of `fingerprinted`, everything that the result depends on; one process at a time trains
-    there. :meth:`discard` removes them once the result is safe.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        fingerprinted: Mapping[str, Any],
-        *,
-        every_minutes: float,
-        stop_before_minutes: float,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.store = CheckpointStore(root, fingerprinted)
-        self.every_seconds, self.clock = every_minutes * 60, clock
-        self.stop_before_minutes = stop_before_minutes
-
-    def __enter__(self) -> "Keeper":
-        self._held = ExitStack()
-        self.budget = TimeBudget(self.stop_before_minutes, clock=self.clock)
-        self._held.enter_context(RunLock(self.store.directory))
-        self.signals = self._held.enter_context(StopSignals())
-        self.store.prepare()
-        self.saved_at = self.step_at = self.clock()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
-
-    def discard(self) -> None:
-        """Remove the checkpoints; the lock goes with them."""
-        shutil.rmtree(self.store.directory, ignore_errors=True)
-
-    def resume(self, module: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
-        """Put the newest whole checkpoint into `module` and `optimizer`; None if there is none."""
-        checkpoint = self.store.newest()
-        if checkpoint is None:
-            return None
-        logger.info("going on after step %d (%s)", checkpoint.step, checkpoint.path)
-        weights = checkpoint.weights()
-        module.load_state_dict(_without(weights, "now."))
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        for name, value in checkpoint.moments().items():
-            number, key = name.split(".")
-            parameter = parameters[int(number)]
-            # The step count stays on the CPU, where AdamW keeps it.
-            optimizer.state[parameter][key] = value if key == "step" else value.to(parameter.device)
-        kept = checkpoint.state
+def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Snapshot:
+    """All that a resumed run needs."""
+    now = {f"now.{name}": value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    best = {f"best.{name}": value for name, value in state.best_weights.items()}
+    values = {
+        "step": state.step,
+        "losses": state.losses,
+        "best_epoch": state.best_epoch,
         # JSON has no infinity: before the first epoch has ended there is no best loss.
-        best_loss = float("inf") if kept["best_loss"] is None else kept["best_loss"]
-        return State(
-            kept["step"],
-            kept["losses"],
-            checkpoint.log(),
-            kept["best_epoch"],
-            best_loss,
-            _without(weights, "best."),
-        )
+        "best_loss": state.best_loss if state.best_epoch else None,
+    }
+    return Snapshot(values, state.log, now | best, optimizer_state(module, optimizer))
 
-    def save(self, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-        """Publish a checkpoint."""
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        moments = {
-            f"{number}.{key}": value.detach().cpu().contiguous()
-            for number, parameter in enumerate(parameters)
-            for key, value in optimizer.state[parameter].items()
-        }
-        now = {
-            f"now.{name}": value.detach().cpu().contiguous() for name, value in module.state_dict().items()
-        }
-        best = {f"best.{name}": value for name, value in state.best_weights.items()}
-        kept = {
-            "step": state.step,
-            "losses": state.losses,
-            "best_epoch": state.best_epoch,
-            "best_loss": state.best_loss if state.best_epoch else None,
-        }
-        self.store.save(kept, state.log, now | best, moments)
-        self.saved_at = self.clock()
 
-    def after_step(self, module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> None:
-        """Save if it is time. Raises Interrupted after saving if the process has to leave."""
-        now = self.clock()
-        took, self.step_at = now - self.step_at, now
-        reason = self.signals.received or (
-            "the job's time is nearly over" if self.budget.is_over(took) else None
-        )
-        if reason or now - self.saved_at >= self.every_seconds:
-            self.save(module, optimizer, state)
-        if reason:
-            raise Interrupted(f"{reason}; saved after step {state.step}. Run again to go on from there.")
+def resume(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Put what :func:`snapshot` gave into `module` and `optimizer`."""
+    logger.info("going on after step %d (%s)", checkpoint.step, checkpoint.path)
+    weights = checkpoint.weights()
+    module.load_state_dict(_without(weights, "now."))
+    load_optimizer_state(module, optimizer, checkpoint.optimizer())
+    values = checkpoint.state
+    return State(
+        values["step"],
+        values["losses"],
+        checkpoint.log(),
+        values["best_epoch"],
+        float("inf") if values["best_loss"] is None else values["best_loss"],
+        _without(weights, "best."),
+    )
 
 
 def _without(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

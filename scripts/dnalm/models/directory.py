@@ -1,4 +1,4 @@
-"""What the writers of model directories share: the tokenizer's files, versions, and quiet libraries."""
+"""What the writers of model directories share: the tokenizer's files, and quiet libraries."""
 
 import shutil
 import warnings
@@ -16,19 +16,10 @@ def copy_tokenizer(source: Path, target: Path) -> None:
                 shutil.copyfile(file, target / file.name)
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that compute the result."""
-    import numpy
-    import torch
-    import transformers
-
-    return {package.__name__: package.__version__ for package in (torch, transformers, numpy)}
-
-
 def quieten() -> None:
     """Keep remarks of the libraries that mean nothing to the user from the terminal."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate)\b")
+    warnings.filterwarnings("ignore", module=r"(torch|transformers)\b")

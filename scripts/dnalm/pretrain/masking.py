@@ -9,8 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-# Label of a token that is no part of the loss (PyTorch's `ignore_index`).
-IGNORED = -100
+from dnalm.tokenizers.batches import IGNORED
 
 # Independent streams of random numbers for one (seed, epoch, line).
 TRAINING, EVALUATION = 0, 1

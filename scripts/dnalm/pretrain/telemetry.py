@@ -21,17 +21,21 @@ import torch
 
 from dnalm.running.files import read_json, write_json
 from dnalm.running.progress import Progress
+from dnalm.running.world import World
 
 logger = logging.getLogger("dnalm")
 
 MB = 1 << 20
 GPU_SAMPLE_SECONDS = 10.0
+# How often the telemetry of a running process is written, besides every checkpoint.
+SESSION_SECONDS = 20.0
 
 
 class Watch:
     """Counts and times what a training does, and shows its progress.
 
-    Padding is counted in this process; the tokens of a step are those of all processes.
+    Padding is counted in this process; the tokens of a step are those of all processes. With `sessions`
+    the summary is written there now and then.
     """
 
     def __init__(
@@ -40,9 +44,11 @@ class Watch:
         *,
         device: torch.device,
         quiet: bool = False,
+        sessions: "Sessions | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.steps, self.device, self.quiet, self.clock = steps, device, quiet, clock
+        self.sessions = sessions
         self.started = clock()
         self.seconds = {"evaluation": 0.0, "checkpoints": 0.0}
         self.first_step = self.step = 0
@@ -58,6 +64,20 @@ class Watch:
         self.gpu = GpuUse(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
+        self.note("running")
+
+    def note(self, ended: str) -> None:
+        """Write the summary; `ended` says why the process stopped, or that it still runs."""
+        self.noted_at = self.clock()
+        if self.sessions is not None:
+            self.sessions.write(self.summary(ended))
+
+    def saved(self, ended: str, size: int, seconds: float) -> None:
+        """A checkpoint of `size` bytes was written in `seconds`."""
+        self.checkpoints += 1
+        self.checkpoint_bytes = max(self.checkpoint_bytes, size)
+        self.seconds["checkpoints"] += seconds
+        self.note(ended)
 
     def begin(self, step: int) -> None:
         """The first training step of this process is about to be made."""
@@ -82,6 +102,8 @@ class Watch:
         if not self.quiet:
             loss = f"loss {self.loss:.3f}, " if self.loss is not None else ""
             self.progress.update(step, f"{loss}{self.tokens_per_second():,.0f} tokens/s")
+        if self.clock() - self.noted_at > SESSION_SECONDS:
+            self.note("running")
 
     def training_seconds(self) -> float:
         """Seconds spent in training steps, without evaluation and saving."""
@@ -104,12 +126,10 @@ class Watch:
         finally:
             self.seconds[what] += self.clock() - start
 
-    def gather_memory(self, group: Any) -> None:
+    def gather_memory(self, world: World) -> None:
         """Learn how much memory the other processes have; called by all of them together."""
-        if group is not None:
-            total = torch.tensor([peak_memory_mb()])
-            torch.distributed.all_reduce(total, group=group)
-            self.other_memory_mb = float(total) - peak_memory_mb()
+        own = peak_memory_mb()
+        self.other_memory_mb = float(world.add_up(torch.tensor(own))) - own
 
     def say_evaluation(self, step: int, result: dict[str, float]) -> None:
         now = self.clock()
@@ -126,7 +146,7 @@ class Watch:
             )
 
     def summary(self, ended: str) -> dict[str, Any]:
-        """What this process did until now; `ended` says why it stopped, or that it still runs."""
+        """What this process did until now."""
         return {
             "ended": ended,
             "first_step": self.first_step,
@@ -188,10 +208,13 @@ class GpuUse:
 
 
 class Sessions:
-    """The telemetry files of all processes that worked on one training, in order."""
+    """The telemetry files of all processes that worked on one training, in order.
 
-    def __init__(self, directory: Path):
-        self.directory = directory
+    `training`: the directory of its checkpoints.
+    """
+
+    def __init__(self, training: Path):
+        self.directory = directory = training / "sessions"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.file = directory / f"{len(list(directory.glob('*.json'))) + 1:04d}.json"
 

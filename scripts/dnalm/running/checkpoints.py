@@ -6,7 +6,7 @@
         sessions/0001.json           telemetry of each process that trained here (dnalm.pretrain.telemetry)
         step-00000500/
             model.safetensors        weights
-            optimizer.safetensors    the optimizer's moments; absent when the training has ended
+            optimizer.safetensors    the optimizer's tensors; absent when the training has ended
             state.json               step, sums, end of training or not
             training_log.jsonl       the log so far
             manifest.json            sizes and SHA-256 of the files above; written last
@@ -51,7 +51,7 @@ class Checkpoint:
 
         return load_file(self.path / MODEL)
 
-    def moments(self) -> dict[str, "torch.Tensor"]:
+    def optimizer(self) -> dict[str, "torch.Tensor"]:
         """The optimizer's tensors, on the CPU."""
         from safetensors.torch import load_file
 
@@ -103,9 +103,9 @@ class CheckpointStore:
         state: Mapping[str, Any],
         log: Iterable[Mapping[str, Any]],
         weights: Mapping[str, "torch.Tensor"],
-        moments: Mapping[str, "torch.Tensor"] | None,
+        optimizer: Mapping[str, "torch.Tensor"] | None,
     ) -> int:
-        """Publish a checkpoint of `state["step"]`; without `moments` it can end a training, not continue it.
+        """Publish a checkpoint of `state["step"]`; without `optimizer` it ends the training.
 
         Returns its size in bytes.
         """
@@ -114,10 +114,10 @@ class CheckpointStore:
         path = self._path(state["step"])
         with atomic_directory(path, check_held) as temporary:
             save_file(dict(weights), temporary / MODEL)
-            if moments is not None:
-                save_file(dict(moments), temporary / OPTIMIZER)
+            if optimizer is not None:
+                save_file(dict(optimizer), temporary / OPTIMIZER)
             (temporary / LOG).write_text("".join(json.dumps(record) + "\n" for record in log))
-            (temporary / STATE).write_text(json.dumps({**state, "finished": moments is None}) + "\n")
+            (temporary / STATE).write_text(json.dumps({**state, "finished": optimizer is None}) + "\n")
             files = {
                 file.name: {"bytes": file.stat().st_size, "sha256": sha256_of_file(file)}
                 for file in sorted(temporary.iterdir())
@@ -125,7 +125,7 @@ class CheckpointStore:
             (temporary / MANIFEST).write_text(
                 json.dumps({"fingerprint": self.fingerprint, "files": files}) + "\n"
             )
-        self._remove_old(1 if moments is None else KEPT)
+        self._remove_old(1 if optimizer is None else KEPT)
         return sum(entry["bytes"] for entry in files.values())
 
     def differences(self) -> list[str]:

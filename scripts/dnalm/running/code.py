@@ -18,12 +18,14 @@ SCRIPTS = Path(__file__).parents[2]
 # Modules that decide no number. Their own imports are not followed either.
 DECIDES_NOTHING = {
     "dnalm/running/budget.py": "says when to stop and save, and a run that goes on ends with the same bytes",
+    "dnalm/running/checkpointer.py": "saves and leaves, and a run that goes on ends with the same bytes",
     "dnalm/running/code.py": "reads code for this digest",
     "dnalm/running/commandline.py": "logs, and turns errors into one line",
     "dnalm/running/errors.py": "messages and exit codes",
     "dnalm/running/hints.py": "words of messages",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
+    "dnalm/running/versions.py": "asks for versions, which are params of the rules",
     "dnalm/pretrain/telemetry.py": "measures speed and memory",
 }
 # A settings class tells which values are allowed; the values themselves stand among the rule's params.

@@ -35,6 +35,14 @@ def is_worker() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def leads() -> bool:
+    """Whether this process takes the run's lock: the one that launches, or trains alone.
+
+    Under a torchrun of the user's own (several nodes) it is the first worker.
+    """
+    return not is_worker() or (LAUNCHED not in os.environ and os.environ["RANK"] == "0")
+
+
 def processes_wanted(processes: str, gpus_seen: int) -> int:
     """How many processes to train with: a number, or `auto`: one per GPU, one on the CPU."""
     if processes == "auto":

@@ -1,0 +1,194 @@
+"""What a pretraining run sees in which step: the order of the lines, batches and masks.
+
+Nothing here keeps a random state. The order of the lines is a function of (seed, epoch), a mask of
+(seed, epoch, line). A run that goes on at step s therefore sees what it would have seen.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from dnalm.pretrain.masking import TRAINING, line_generator, mask_tokens
+from dnalm.running.world import ALONE, World
+from dnalm.tokenize_windows.cache import TokenLines
+from dnalm.tokenizers.batches import IGNORED, pad
+from dnalm.tokenizers.encoding import truncate
+
+# Lines that are sorted by length together. Batches of 32 drawn from 3,200 lines waste under 0.2% on
+# padding and are still mixed well.
+BATCHES_PER_POOL = 100
+# A micro-batch holds at most this many tokens unless told otherwise: about 2 GB of activations for the
+# 44M network. A constant and not a measurement, since it decides the rounding of sums.
+TOKENS_PER_MICRO_BATCH = 32768
+
+# Streams of random numbers for the order of lines; those of the masks are in dnalm.pretrain.masking.
+_LINE_ORDER, _BATCH_ORDER = 2, 3
+
+
+@dataclass(frozen=True)
+class Masking:
+    """The masking section of the config; all three shares are probabilities."""
+
+    probability: float = 0.5
+    mask_token: float = 0.8
+    random_token: float = 0.1
+    span_tokens: int = 1
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the batches need of the tokenizer: its size and the ids of its special tokens."""
+
+    size: int
+    special_ids: tuple[int, ...]
+    mask_id: int
+    pad_id: int
+    cls_id: int
+    sep_id: int
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> "Vocabulary":
+        return cls(
+            size=len(tokenizer),
+            special_ids=tuple(sorted(tokenizer.all_special_ids)),
+            mask_id=tokenizer.mask_token_id,
+            pad_id=tokenizer.pad_token_id,
+            cls_id=tokenizer.cls_token_id,
+            sep_id=tokenizer.sep_token_id,
+        )
+
+
+# ----------------------------------------------------------------------------- order
+
+
+def batches_per_epoch(n_lines: int, batch_size: int) -> int:
+    """Optimizer steps in one pass over the lines; the lines left over change from epoch to epoch."""
+    return max(1, n_lines // batch_size)
+
+
+def epoch_batches(lengths: np.ndarray, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+    """The batches of one epoch in their order: int64[n_batches, batch_size] of line indices.
+
+    Lines of similar length stand together; within that, the order of lines and of batches is random. A
+    function of the arguments alone. With fewer lines than `batch_size` there is one, smaller batch.
+    """
+    n = len(lengths)
+    batch_size = min(batch_size, n)
+    count = batches_per_epoch(n, batch_size)
+    # argsort of random numbers: unlike `permutation`, its result cannot change with numpy's version.
+    order = np.argsort(line_generator(seed, epoch, 0, _LINE_ORDER).random(n), kind="stable")
+    order = order[: count * batch_size]
+    for start in range(0, len(order), BATCHES_PER_POOL * batch_size):
+        pool = order[start : start + BATCHES_PER_POOL * batch_size]
+        pool[:] = pool[np.argsort(lengths[pool], kind="stable")]
+    batches = order.reshape(count, batch_size)
+    return batches[np.argsort(line_generator(seed, epoch, 0, _BATCH_ORDER).random(count), kind="stable")]
+
+
+def evaluation_lines(n_lines: int, limit: int) -> np.ndarray:
+    """At most `limit` line indices, evenly spread over all `n_lines`: int64[m], ascending."""
+    count = min(n_lines, limit)
+    return np.arange(count, dtype=np.int64) * n_lines // max(count, 1)
+
+
+# ----------------------------------------------------------------------------- batches
+
+
+class Corpus:
+    """Lines of tokens and how they become masked micro-batches."""
+
+    def __init__(
+        self,
+        lines: TokenLines,
+        vocabulary: Vocabulary,
+        masking: Masking,
+        *,
+        max_tokens: int,
+        seed: int,
+        pad_to_multiple_of: int = 1,
+    ):
+        self.lines, self.vocabulary, self.masking = lines, vocabulary, masking
+        self.max_tokens, self.seed, self.pad_to_multiple_of = max_tokens, seed, pad_to_multiple_of
+        self.lengths = np.minimum(lines.lengths, max_tokens)
+
+    def micro_batch(self, indices: Sequence[int], epoch: int, stream: int) -> dict[str, torch.Tensor]:
+        """The masked lines `indices` as `input_ids`, `labels` and, if padded, `attention_mask`: int64[n, T].
+
+        Each mask is a function of (seed, epoch, line). No lines at all (more processes than lines) give
+        one empty sequence without labels, so that every process takes part in every step.
+        """
+        vocabulary, masking = self.vocabulary, self.masking
+        masked = [
+            mask_tokens(
+                truncate(self.lines.line(int(index)), self.max_tokens),
+                special_ids=vocabulary.special_ids,
+                vocabulary_size=vocabulary.size,
+                mask_id=vocabulary.mask_id,
+                probability=masking.probability,
+                mask_share=masking.mask_token,
+                random_share=masking.random_token,
+                span_tokens=masking.span_tokens,
+                generator=line_generator(self.seed, epoch, int(index), stream),
+            )
+            for index in indices
+        ]
+        if not masked:
+            masked = [(np.array([vocabulary.cls_id, vocabulary.sep_id]), np.full(2, IGNORED))]
+        tokens, labels = zip(*masked, strict=True)
+        return pad(tokens, vocabulary.pad_id, labels=labels, multiple_of=self.pad_to_multiple_of)
+
+
+def micro_batches_per_step(
+    batch_size: int, *, processes: int, max_tokens: int, micro_batch_size: int | None
+) -> int:
+    """In how many forward passes each of the processes works through its part of a batch of lines."""
+    micro = micro_batch_size or max(1, TOKENS_PER_MICRO_BATCH // max_tokens)
+    return math.ceil(math.ceil(batch_size / processes) / micro)
+
+
+def deal(batch: np.ndarray, world: World, micro_batches: int) -> list[np.ndarray]:
+    """The lines of each of this process's micro-batches; may be none.
+
+    A batch is dealt out like cards to all processes' micro-batches.
+    """
+    hands = world.size * micro_batches
+    return [batch[number * world.size + world.rank :: hands] for number in range(micro_batches)]
+
+
+class TrainingBatches(Dataset):
+    """Item s: this process's micro-batches of the step that follows s steps. Made in any order by anybody."""
+
+    def __init__(
+        self, corpus: Corpus, steps: int, batch_size: int, micro_batches: int = 1, world: World = ALONE
+    ):
+        self.corpus, self.steps, self.micro_batches, self.world = corpus, steps, micro_batches, world
+        self.batch_size = min(batch_size, len(corpus.lengths))
+        self.per_epoch = batches_per_epoch(len(corpus.lengths), self.batch_size)
+        self._epoch, self._batches = -1, np.empty((0, 0), np.int64)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def batch(self, step: int) -> tuple[int, np.ndarray]:
+        """(epoch, lines of the whole batch over all processes) of the step that follows `step` steps."""
+        epoch = step // self.per_epoch
+        if epoch != self._epoch:
+            self._batches = epoch_batches(self.corpus.lengths, self.batch_size, self.corpus.seed, epoch)
+            self._epoch = epoch
+        return epoch, self._batches[step % self.per_epoch]
+
+    def tokens(self, step: int) -> int:
+        """Tokens in the whole batch of that step, [CLS] and [SEP] included, padding not."""
+        return int(self.corpus.lengths[self.batch(step)[1]].sum())
+
+    def __getitem__(self, step: int) -> list[dict[str, torch.Tensor]]:
+        epoch, batch = self.batch(step)
+        return [
+            self.corpus.micro_batch(lines, epoch, TRAINING)
+            for lines in deal(batch, self.world, self.micro_batches)
+        ]
