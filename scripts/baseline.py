@@ -44,7 +44,7 @@ def main(
     if baseline == "majority":
         counts = table["label"].value_counts()
         description["frequencies"] = {label: float(counts[label] / len(table)) for label in labels}
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
     else:
         description, tensors = kmer(description, table, labels, validation, kmer_lengths)
     with atomic_directory(output) as directory:
@@ -70,8 +70,10 @@ def kmer(
     if unknown:
         raise InputError(f"{validation}: label {unknown[0]!r} does not occur in training.")
     number = {label: i for i, label in enumerate(labels)}
-    splits = [(t["seq"].tolist(), t["label"].map(number).to_numpy()) for t in (table, held_out)]
-    model, tried = train_kmer_regression(*splits, labels, sorted(set(lengths)))
+    split, held_out_split = (
+        (t["seq"].tolist(), t["label"].map(number).to_numpy()) for t in (table, held_out)
+    )
+    model, tried = train_kmer_regression(split, held_out_split, labels, sorted(set(lengths)))
     description |= {
         "n_validation": len(held_out),
         "chosen": min(tried, key=lambda result: result["loss"]),

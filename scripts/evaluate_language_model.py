@@ -124,7 +124,7 @@ def write_sequence_loss(
 ) -> None:
     """One row per line: where it comes from, how long it is, how well it was predicted."""
     means = scores.per_line(answers.loss) / scores.hidden
-    rows = [["source", "line", "tokens", "masked", "loss", "perplexity"]]
+    rows: list[list[Any]] = [["source", "line", "tokens", "masked", "loss", "perplexity"]]
     for question, mean in zip(questions, means, strict=True):
         cache, line = held_out.source(question.index)
         source = held_out.directories[cache].name

@@ -29,13 +29,16 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.running.progress import Progress, duration
+
+T = TypeVar("T")
 
 logger = logging.getLogger("dnalm")
 
@@ -182,7 +185,7 @@ def ask_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
             yield Answer(0, int(length) if length else None, version, response.read)
 
 
-def _total_of_range(headers: http.client.HTTPMessage) -> int | None:
+def _total_of_range(headers: Message) -> int | None:
     match = re.fullmatch(r"bytes .*/(\d+)", headers.get("Content-Range", ""))
     return int(match[1]) if match else None
 
@@ -206,13 +209,13 @@ def ask_ftp(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path)
     with contextlib.closing(ftplib.FTP(timeout=timeout_s)) as ftp:
-        ftp.connect(parts.hostname, parts.port or ftplib.FTP_PORT)
+        ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
         try:
             ftp.login(parts.username or "anonymous", parts.password or "anonymous@")
             ftp.voidcmd("TYPE I")
             total, version = _if_known(lambda: ftp.size(path)), _if_known(lambda: ftp.voidcmd(f"MDTM {path}"))
             same = total is not None and (total, version) == (partial.total, partial.version)
-            offset = partial.size if same and partial.size <= total else 0
+            offset = partial.size if same and total is not None and partial.size <= total else 0
             connection = ftp.transfercmd(f"RETR {path}", rest=offset or None)
         except ftplib.error_perm as error:
             raise InputError(f"{url}: the server answered {error}. Check the URL.") from None
@@ -228,7 +231,7 @@ def ask_ftp(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
             yield Answer(offset, total, version, read)
 
 
-def _if_known(command: Callable[[], str | int | None]) -> str | int | None:
+def _if_known(command: Callable[[], T]) -> T | None:
     """The answer to an FTP command that not every server understands."""
     try:
         return command()

@@ -30,6 +30,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
@@ -137,8 +138,9 @@ def main(
                     write_track(track, name, covered.pop(name))
             done += len(chunk)
             progress.update(done)
-        for name, values in covered.items():
-            write_track(track, name, values)
+        if track:
+            for name, values in covered.items():
+                write_track(track, name, values)
     logger.info("%s: %s sequences classified", output, f"{done:,}")
     if model.truncated:
         logger.warning(
@@ -338,7 +340,7 @@ def mean_by_position(
     return borders[covered], borders[covered + 1], total[covered] / cover[covered]
 
 
-def write_track(file, name: str, windows: list[tuple[int, int, float]]) -> None:
+def write_track(file: TextIO, name: str, windows: list[tuple[int, int, float]]) -> None:
     """Write one sequence as bedGraph lines."""
     starts, ends, values = (np.array(column) for column in zip(*windows, strict=True))
     for start, end, value in zip(*mean_by_position(starts, ends, values), strict=True):

@@ -36,6 +36,7 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -316,7 +317,7 @@ def main(
     wrong_motif_share: float = 0.1,
 ) -> None:
     """Simulate genome and task from `seed` and write the four files."""
-    settings = {
+    settings: dict[str, Any] = {
         "genome_length": genome_length,
         "contigs": contigs,
         "train_sequences": train_sequences,

@@ -65,12 +65,13 @@ def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str,
     config = deepcopy(config)
     for setting in PATHS:
         *sections, key = setting.split(".")
-        holders = [config]
+        holders: list[Any] = [config]
         for section in sections:
-            holders = [
-                h.values() if section == "*" else [h.get(section)] for h in holders if isinstance(h, dict)
-            ]
-            holders = [holder for group in holders for holder in group]
+            nested = [holder for holder in holders if isinstance(holder, dict)]
+            if section == "*":
+                holders = [value for holder in nested for value in holder.values()]
+            else:
+                holders = [holder.get(section) for holder in nested]
         for holder in holders:
             if isinstance(holder, dict) and key in holder:
                 holder[key] = found(holder[key])

@@ -6,7 +6,7 @@ many tokens were held for likelier).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ def choose_lines(count: int, at_most: int) -> np.ndarray:
 
 def hide_tokens(
     lines: TokenLines,
-    indices: Sequence[int],
+    indices: Iterable[int],
     tokenizer: "PreTrainedTokenizerFast",
     max_tokens: int | None,
     probability: float,

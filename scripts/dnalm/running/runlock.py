@@ -79,7 +79,7 @@ class RunLock:
         while not self._take():
             owner = read_owner(self.path)
             reason = why_dead(owner, silence) if owner is not None else None
-            if reason:
+            if owner is not None and reason:
                 logger.info("the lock of %s is released: %s", describe(owner), reason)
                 self._break(owner)
                 cancel_pending(owner)

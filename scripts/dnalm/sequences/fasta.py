@@ -188,7 +188,7 @@ def _gzip_blocks(path: Path, raw: BinaryIO, on_read: Callable[[int], None] | Non
         raise InputError(
             f"{path}: the gzip data ends too early, the file is truncated. Download or copy it again."
         ) from None
-    except (igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error) as error:
+    except (igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error) as error:  # type: ignore[misc]
         raise InputError(f"{path}: the gzip data is damaged ({error}). Download or copy it again.") from None
 
 
