@@ -10,8 +10,10 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -38,7 +40,7 @@ def digests(script: Path, scripts: Path = SCRIPTS) -> dict[str, str]:
     Files without any code, such as most `__init__.py`, are not listed.
     """
     used = {
-        file.relative_to(scripts).as_posix(): _code(file, _age(file))
+        file.relative_to(scripts).as_posix(): _read(file, scripts).code
         for file in _closure(script, scripts, deciding_only=True)
     }
     return {name: _sha256(code)[:10] for name, code in sorted(used.items()) if code}
@@ -52,7 +54,7 @@ def dependencies(script: Path, scripts: Path = SCRIPTS) -> set[Path]:
 def sha256_of_modules(modules: Iterable[str], scripts: Path = SCRIPTS) -> str:
     """SHA-256 over the code of modules given by name, without what they import."""
     files = {name: _file_of(name, scripts) for name in modules}
-    return _sha256("\n".join(f"{name}\0{_code(file, _age(file))}" for name, file in files.items()))
+    return _sha256("\n".join(f"{name}\0{_read(file, scripts).code}" for name, file in files.items()))
 
 
 def _closure(script: Path, scripts: Path, *, deciding_only: bool) -> set[Path]:
@@ -63,30 +65,44 @@ def _closure(script: Path, scripts: Path, *, deciding_only: bool) -> set[Path]:
         if path in found or (deciding_only and _decides_nothing(path.relative_to(scripts))):
             continue
         found.add(path)
-        if path.suffix == ".py":
-            queue.extend(_used_by(path, scripts, _age(path)))
+        queue.extend(_read(path, scripts).uses)
     return found
-
-
-def _age(path: Path) -> int:
-    return path.stat().st_mtime_ns
 
 
 def _decides_nothing(path: Path) -> bool:
     return path.as_posix() in DECIDES_NOTHING or path.name == SETTINGS
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a file says (the syntax tree as text, without what decides nothing) and which files it uses."""
+
+    code: str
+    uses: tuple[Path, ...]
+
+
+def _read(path: Path, scripts: Path) -> _Source:
+    # The date tells the cache an older content from this one.
+    return _read_once(path, scripts, path.stat().st_mtime_ns)
+
+
 @cache
-def _used_by(path: Path, scripts: Path, changed_ns: int) -> tuple[Path, ...]:
-    """Files that one file imports or names. `changed_ns` tells the cache an older content from this one."""
+def _read_once(path: Path, scripts: Path, changed_ns: int) -> _Source:
+    if path.suffix != ".py":
+        return _Source(path.read_bytes().decode(errors="surrogateescape"), ())
+    tree = _WithoutWords().visit(ast.parse(path.read_text()))
+    return _Source(uses=tuple(sorted(_used_by(tree, path, scripts))), code=_code(tree))
+
+
+def _used_by(tree: ast.Module, path: Path, scripts: Path) -> set[Path]:
     files: set[Path] = set()
-    for node in ast.walk(_parsed(path)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             for name in _imported_names(node, path, scripts):
                 files.update(_files_of(name, scripts))
-        elif isinstance(node, ast.Constant) and _may_name_a_file(node.value):
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _may_name_a_file(node.value):
             files.update(p for p in (path.parent / node.value, scripts / node.value) if p.is_file())
-    return tuple(sorted(files))
+    return files
 
 
 def _imported_names(node: ast.Import | ast.ImportFrom, path: Path, scripts: Path) -> Iterator[str]:
@@ -122,21 +138,12 @@ def _file_of(module: str, scripts: Path) -> Path:
     return file
 
 
-def _may_name_a_file(value: object) -> bool:
+def _may_name_a_file(value: str) -> bool:
     """A template or a launched script is named in a string, e.g. "report.html.j2"."""
-    return isinstance(value, str) and re.fullmatch(r"[\w./-]{1,100}\.\w{1,8}", value) is not None
+    return re.fullmatch(r"[\w./-]{1,100}\.\w{1,8}", value) is not None
 
 
-def _parsed(path: Path) -> ast.Module:
-    return _WithoutWords().visit(ast.parse(path.read_text()))
-
-
-@cache
-def _code(path: Path, changed_ns: int) -> str:
-    """The syntax tree without what decides nothing, as text; files of other kinds as they are."""
-    if path.suffix != ".py":
-        return path.read_bytes().decode(errors="surrogateescape")
-    tree = _parsed(path)
+def _code(tree: ast.Module) -> str:
     imports = _Imports()
     imports.visit(tree)
     tree = imports.resolved(tree)
@@ -147,6 +154,9 @@ def _code(path: Path, changed_ns: int) -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class _WithoutWords(ast.NodeTransformer):
@@ -186,8 +196,10 @@ class _WithoutWords(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        call = node.value
-        if isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[0] in {"logger", "logging"}:
+        callee = node.value.func if isinstance(node.value, ast.Call) else None
+        while isinstance(callee, ast.Attribute | ast.Call):
+            callee = callee.value if isinstance(callee, ast.Attribute) else callee.func
+        if isinstance(callee, ast.Name) and callee.id in {"logger", "logging"}:
             return None
         return self.generic_visit(node)
 
@@ -199,12 +211,12 @@ class _WithoutWords(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         return self._not_empty(super().generic_visit(node))
 
-    def _without_docstring(self, node: ast.AST) -> ast.AST:
+    def _without_docstring(self, node: Documented) -> ast.AST:
         if ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
         return self.generic_visit(node)
 
-    def _not_empty(self, node: ast.AST) -> ast.AST:
+    def _not_empty(self, node: Any) -> ast.AST:
         if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
             node.body = [ast.Pass()]
         return node
