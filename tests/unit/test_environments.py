@@ -17,6 +17,8 @@ from dnalm.running.code import dependencies
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 # PyPI's name -> imported name, where they differ
+# A package whose other half is a package of its own, always of the version that fits.
+BROUGHT_ALONG = {"pydantic": "pydantic_core"}
 IMPORT_NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
 
 
@@ -79,6 +81,7 @@ def test_the_lock_file_holds_the_pins_and_no_gpu_packages():
 @pytest.mark.parametrize("script, environment", rules(), ids=lambda value: value)
 def test_an_environment_covers_every_import_of_its_scripts(script, environment):
     available = {IMPORT_NAMES.get(name, name) for name in pins(REPOSITORY / "envs" / f"{environment}.yaml")}
+    available |= {half for whole, half in BROUGHT_ALONG.items() if whole in available}
     for path in dependencies(REPOSITORY / "scripts" / f"{script}.py"):
         if path.suffix != ".py":
             continue
