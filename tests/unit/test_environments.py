@@ -16,9 +16,9 @@ from dnalm.running.code import dependencies
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
-# PyPI's name -> imported name, where they differ
 # A package whose other half is a package of its own, always of the version that fits.
 BROUGHT_ALONG = {"pydantic": "pydantic_core"}
+# PyPI's name -> imported name, where they differ
 IMPORT_NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
 
 

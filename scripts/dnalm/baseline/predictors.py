@@ -112,7 +112,8 @@ def train_kmer_regression(
     """
     from sklearn.linear_model import LogisticRegression
 
-    best, tried = None, []
+    best: tuple[float, KmerRegression] | None = None
+    tried: list[dict] = []
     for k in lengths:
         for strands in STRANDS:
             features = kmer_features(train[0], k, strands)
@@ -133,6 +134,7 @@ def train_kmer_regression(
                 tried.append(result)
                 if best is None or loss < best[0]:
                     best = (loss, model)
+            assert best is not None
             logger.info("k = %d, %s: best loss so far %.4f", k, strands, best[0])
     assert best is not None
     return best[1], tried

@@ -5,7 +5,7 @@ tokenizer of a ModernBERT masked language model.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,8 +129,8 @@ def embed_tokens(
 
 def write_embeddings(
     path: str | Path,
-    ids: Sequence[str],
-    labels: Sequence[str],
+    ids: Iterable[str],
+    labels: Iterable[str],
     vectors: dict[str, np.ndarray],
     about: dict[str, Any],
 ) -> None:
@@ -140,13 +140,13 @@ def write_embeddings(
     same content gives the same bytes.
     """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            id=np.array(ids, dtype=np.str_),
-            label=np.array(labels, dtype=np.str_),
-            about=np.array(json.dumps(about)),
+        arrays: dict[str, Any] = {
+            "id": np.array(list(ids), dtype=np.str_),
+            "label": np.array(list(labels), dtype=np.str_),
+            "about": np.array(json.dumps(about)),
             **vectors,
-        )
+        }
+        np.savez(file, **arrays)
 
 
 def read_embeddings(

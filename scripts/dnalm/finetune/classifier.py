@@ -186,7 +186,6 @@ class Tokens:
     batch_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        self.batch_tokens = self.batch_tokens or usual_batch_tokens(self.device)
         self.lengths = np.array([len(ids) for ids in self.tokens])
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -201,7 +200,8 @@ class Tokens:
 
     def parts(self, batch: np.ndarray) -> Iterator[np.ndarray]:
         """Split a batch so that no part holds more than `batch_tokens` tokens with padding."""
-        for part in length_batches(self.lengths[batch], self.batch_tokens):
+        limit = self.batch_tokens or usual_batch_tokens(self.device)
+        for part in length_batches(self.lengths[batch], limit):
             yield batch[part]
 
     def logits(self, module: nn.Module, indices: np.ndarray) -> torch.Tensor:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,13 @@ FAMILIES = {
 
 
 def hidden_states(
-    model: "torch.nn.Module", input_ids: "torch.Tensor", attention_mask: "torch.Tensor | None" = None
+    model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor | None" = None
 ) -> "torch.Tensor":
     """The last hidden states [n, tokens, hidden] of a masked language model's backbone."""
     return model.base_model(input_ids=input_ids, attention_mask=attention_mask)[0]
 
 
-def token_logits(model: "torch.nn.Module", hidden: "torch.Tensor") -> "torch.Tensor":
+def token_logits(model: "PreTrainedModel", hidden: "torch.Tensor") -> "torch.Tensor":
     """What the prediction head says of hidden states [..., hidden]: logits float32[..., vocabulary].
 
     It works token by token, so only the tokens in question need to pass through it.

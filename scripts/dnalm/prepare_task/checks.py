@@ -145,7 +145,8 @@ def soft_masked_shares(rows: pd.DataFrame) -> dict[str, float]:
     """Share of lower-case bases in the sequences of each label, by label in the order of appearance."""
     bases = rows["seq"].str.len().groupby(rows["label"], sort=False).sum()
     lower = rows["seq"].map(lambda sequence: sum(map(sequence.count, "acgtryswkmbdhvn")))
-    return (lower.groupby(rows["label"], sort=False).sum() / bases).to_dict()
+    shares = lower.groupby(rows["label"], sort=False).sum() / bases
+    return {str(label): float(share) for label, share in shares.items()}
 
 
 def length_distribution(sequences: pd.Series, bins: int = 20) -> dict:

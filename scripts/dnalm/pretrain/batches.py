@@ -116,7 +116,9 @@ class Corpus:
         self.max_tokens, self.seed, self.pad_to_multiple_of = max_tokens, seed, pad_to_multiple_of
         self.lengths = np.minimum(lines.lengths, max_tokens)
 
-    def micro_batch(self, indices: Sequence[int], epoch: int, stream: int) -> dict[str, torch.Tensor]:
+    def micro_batch(
+        self, indices: Sequence[int] | np.ndarray, epoch: int, stream: int
+    ) -> dict[str, torch.Tensor]:
         """The masked lines `indices` as `input_ids`, `labels` and, if padded, `attention_mask`: int64[n, T].
 
         Each mask is a function of (seed, epoch, line). No lines at all (more processes than lines) give

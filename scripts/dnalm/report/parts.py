@@ -67,5 +67,6 @@ def with_interval(value: dict[str, float | None] | None) -> Any:
     """A metric as a cell: the value, its interval in small print below; empty where it is not defined."""
     if not value or value.get("value") is None:
         return ""
-    shown = [number(value[key]) for key in ("value", "low", "high") if value.get(key) is not None]
+    known = (value.get(key) for key in ("value", "low", "high"))
+    shown = [number(part) for part in known if part is not None]
     return shown[0] if len(set(shown)) == 1 else {"number": shown[0], "low": shown[1], "high": shown[2]}

@@ -118,7 +118,7 @@ class CheckpointStore:
                 save_file(dict(optimizer), temporary / OPTIMIZER)
             (temporary / LOG).write_text("".join(json.dumps(record) + "\n" for record in log))
             (temporary / STATE).write_text(json.dumps({**state, "finished": optimizer is None}) + "\n")
-            files = {
+            files: dict[str, dict[str, Any]] = {
                 file.name: {"bytes": file.stat().st_size, "sha256": sha256_of_file(file)}
                 for file in sorted(temporary.iterdir())
             }

@@ -171,7 +171,7 @@ def set_up_logging(log: Path | None = None) -> None:
 
 def _fail(message: str, code: int, word: str = "error") -> None:
     for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler):
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.stream.write(traceback.format_exc())
     logger.error("%s: %s", word, " ".join(message.split()))
     logging.shutdown()

@@ -178,7 +178,7 @@ def as_worker() -> Iterator[None]:
         if LAUNCHED in os.environ:
             # The launching process says it. Waiting for the others in a clean shutdown could take for ever.
             for handler in logger.handlers:
-                if isinstance(handler, logging.FileHandler):
+                if isinstance(handler, logging.FileHandler) and handler.stream is not None:
                     handler.stream.write(f"worker {os.environ['RANK']}: {traceback.format_exc()}")
             logging.shutdown()
             os._exit(RETRY_EXIT_CODE if isinstance(error, Interrupted) else 1)

@@ -114,7 +114,7 @@ def write_tokens(directory: str | Path, batches: Iterable[list[np.ndarray]], voc
             values = np.concatenate(batch).astype(dtype, copy=False) if batch else np.zeros(0, dtype)
             column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
             writer.write_batch(pa.record_batch([column], schema=schema))
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": DATA_FILE}],
         "_fingerprint": "dnalm-tokens",
         "_format_columns": None,
