@@ -20,6 +20,7 @@ after scancel the step's processes then get no signal before the final SIGKILL.
 """
 
 import argparse
+import contextlib
 import getpass
 import os
 import re
@@ -114,6 +115,17 @@ class MiniSlurm:
         """Kill `slurmctld`, or `slurmd.NODE`, without a word."""
         os.kill(self._pid(daemon), signal.SIGKILL)
         self._wait_for(lambda: self._pid(daemon) is None, None, seconds=10)
+
+    def crash_node(self, node: str) -> None:
+        """Kill a node's slurmd and all that it runs, as when it loses power."""
+        self.crash(f"slurmd.{node}")
+        own, spool = f"SLURMD_NODENAME={node}".encode(), self.directory / "spool" / node
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                step = (process / "comm").read_text().strip() == "slurmstepd"
+                here = (process / "cwd").resolve() == spool if step else False
+                if here or own in (process / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def start_controller(self) -> None:
         """Start slurmctld again; it remembers its jobs."""
