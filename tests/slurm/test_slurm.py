@@ -160,11 +160,11 @@ class Story:
     def start(self, **settings) -> subprocess.Popen:
         """Type `snakemake --profile slurm` after editing the profile as its comments say."""
         profile = edited_profile((REPOSITORY / "slurm" / "config.yaml").read_text())
-        # Pretraining where preempted jobs are cancelled, one way to ask for GPUs after the other, no conda.
-        profile["set-resources"]["pretrain"]["slurm_partition"] = "gpu_cancel"
-        del profile["default-resources"]["slurm_account"]
-        del profile["software-deployment-method"]
-        del profile["config"]
+        # No conda; pretraining where preempted jobs are cancelled; one way to ask for GPUs after the other.
+        profile.pop("software-deployment-method", None)
+        queues = {"partition": "cpu", "gpu_partition": "gpu"}
+        profile["config"] = {"resources": queues | settings.pop("resources", {})}
+        profile["set-resources"] = {"pretrain": {"slurm_partition": "gpu_cancel"}}
         # Look more often than a real cluster would like.
         profile |= {"slurm-init-seconds-before-status-checks": 4, "latency-wait": 10} | settings
         (self.folder / "slurm" / "config.yaml").write_text(yaml.safe_dump(profile))
@@ -273,7 +273,7 @@ def story(tmp_path_factory, undisturbed, cluster) -> Story:
             subprocess.run(unlock, cwd=story.folder, check=True, capture_output=True, timeout=PATIENCE)
 
             known = len(story.jobs_of("pretrain"))
-            main = story.start(config={"resources": {"gres": "gpu"}})
+            main = story.start(resources={"gres": "gpu"})
             wait_until(lambda: len(story.jobs_of("pretrain")) > known, "another pretraining job", main)  # noqa: B023
             wait_until(lambda: log.is_file() and waiting in log.read_text(), "that job to wait", main)
         send(signal.SIGCONT, processes_of(story.events["killed"]["JobId"]))

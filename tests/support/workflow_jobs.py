@@ -10,6 +10,7 @@ from snakemake.resources import Resources
 from snakemake.settings.types import (
     ConfigSettings,
     DAGSettings,
+    DeploymentMethod,
     DeploymentSettings,
     ExecutionSettings,
     OutputSettings,
@@ -28,6 +29,7 @@ def workflow_jobs(
     default_resources: list[str] | None = None,
     set_resources: dict[str, list[str]] | None = None,
     config: dict | None = None,
+    deployment_methods: list[str] | None = None,
 ) -> list:
     """All jobs that a first run of `configfile` has, with resources as the Slurm executor would see them.
 
@@ -51,7 +53,9 @@ def workflow_jobs(
                 ),
                 config_settings=ConfigSettings(configfiles=[configfile], config=config or {}),
                 storage_settings=StorageSettings(),
-                deployment_settings=DeploymentSettings(),
+                deployment_settings=DeploymentSettings(
+                    deployment_method=DeploymentMethod.parse_choices_set(deployment_methods or [])
+                ),
                 snakefile=REPOSITORY / "workflow" / "Snakefile",
                 workdir=REPOSITORY,
             )

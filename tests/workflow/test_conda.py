@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from stand_in_conda import stand_in_for_conda
-from workflow_jobs import REPOSITORY
+from workflow_jobs import REPOSITORY, workflow_jobs
 
 
 @pytest.fixture
@@ -41,14 +41,42 @@ def test_the_literal_command_works_in_a_fresh_clone(conda, fresh_clone):
     assert "pretrain" in done.stdout + done.stderr
 
 
-def test_without_conda_the_message_says_so(fresh_clone, monkeypatch):
-    """docs/cluster.md quotes it."""
+@pytest.fixture
+def no_conda(monkeypatch):
     if shutil.which("conda"):
         pytest.skip("conda is installed")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    done = snakemake(fresh_clone, "--profile", "slurm", "-n")
-    assert done.returncode != 0
-    assert "Error running conda info. Is conda installed and accessible?" in done.stdout + done.stderr
+
+
+def test_without_conda_the_literal_command_uses_the_running_python(no_conda, fresh_clone):
+    """docs/cluster.md quotes the message."""
+    done = snakemake(fresh_clone, "--profile", "slurm", "-n", "--printshellcmds")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("conda is not found; all steps use the packages of") == 1
+    assert f"exec {sys.executable}" in done.stdout + done.stderr
+
+
+def test_without_conda_and_packages_the_message_names_the_switches(no_conda, monkeypatch):
+    import software
+
+    monkeypatch.setattr(software.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(LookupError, match=r"has no torch.*software-deployment-method in slurm/config.yaml"):
+        software.with_conda({"conda"}, speak=False)
+
+
+def test_with_an_image_every_step_runs_in_it(tmp_path, monkeypatch):
+    """Apptainer is a stand-in that only tells its version."""
+    program = tmp_path / "apptainer"
+    program.write_text("#!/bin/sh\necho apptainer version 1.3.0\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    jobs = workflow_jobs(
+        REPOSITORY / "config/config.yaml",
+        config={"resources": {"image": "all.sif"}},
+        deployment_methods=["apptainer"],
+    )
+    assert {job.container_img_url for job in jobs if job.rule.name != "all"} == {"all.sif"}
+    assert not any(sys.executable in job.shellcmd for job in jobs if job.shellcmd)
 
 
 def test_rules_use_the_python_of_their_environment(conda, fresh_clone):

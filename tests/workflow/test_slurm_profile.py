@@ -27,11 +27,6 @@ def parsed(profile: dict, folder: Path):
     return get_argument_parser(profiles=[str(folder)]).parse_args([])
 
 
-def rules_of_the_workflow() -> set[str]:
-    text = "".join(path.read_text() for path in (REPOSITORY / "workflow").rglob("*.smk"))
-    return set(re.findall(r"(?m)^\s*rule (\w+):", text)) | {"all"}
-
-
 def as_committed() -> dict:
     return yaml.safe_load(PROFILE.read_text())
 
@@ -57,15 +52,7 @@ def test_every_value_is_accepted(profile, tmp_path):
     assert settings.latency_wait >= 60
 
 
-def test_every_rule_that_the_profile_names_exists():
-    profile = as_edited()
-    named = set(profile["set-resources"]) | set(profile.get("set-threads", {}))
-    assert named
-    assert named <= rules_of_the_workflow()
-
-
-def test_a_misspelt_rule_or_key_would_be_found():
-    assert "pretrian" not in rules_of_the_workflow()
+def test_a_misspelt_key_would_be_found():
     assert "slurm-status-comand" not in known_options()
 
 
@@ -81,7 +68,13 @@ def test_the_workflow_s_settings_can_be_changed_from_the_profile(tmp_path):
 
     asked = parse_config(parsed(as_edited(), tmp_path / "profile").config)["resources"]
     assert set(asked) <= set(load_schema()["properties"]["resources"]["properties"])
-    assert asked == {"pretrain_gpus": "4", "gres": "gpu"}
+    assert asked == {
+        "partition": "cpu",
+        "gpu_partition": "gpu",
+        "account": "my_account",
+        "pretrain_gpus": "4",
+        "gres": "gpu",
+    }
 
 
 def test_every_line_has_its_reason_above_it():

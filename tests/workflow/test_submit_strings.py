@@ -148,17 +148,23 @@ def test_without_gpus_the_same_rules_ask_for_none(configfile):
     assert not any("gpu" in command for group in commands.values() for command in group)
 
 
-def test_the_partition_of_the_profile_s_example_reaches_the_right_jobs(configfile):
+def test_partition_and_account_are_one_line_each(configfile):
     from workflow_jobs import edited_profile
 
-    profile = edited_profile((REPOSITORY / "slurm/config.yaml").read_text())
+    asked = edited_profile((REPOSITORY / "slurm/config.yaml").read_text())["config"]["resources"]
+    queues = {key: asked[key] for key in ("partition", "gpu_partition", "account")}
     jobs = workflow_jobs(
         configfile,
-        default_resources=[f"{k}={v}" for k, v in profile["default-resources"].items()],
-        set_resources={
-            rule: [f"{k}={v}" for k, v in block.items()] for rule, block in profile["set-resources"].items()
-        },
+        config={"resources": queues},
+        set_resources={"compare": ["slurm_partition=short"]},
     )
     for job in jobs:
-        if job.rule.name not in LOCAL_RULES:
-            assert job.resources.slurm_partition == ("gpu" if job.resources.get("gpu") else "cpu"), job
+        if job.rule.name in LOCAL_RULES:
+            continue
+        wanted = "gpu" if job.resources.get("gpu") else "short" if job.rule.name == "compare" else "cpu"
+        assert job.resources.slurm_partition == wanted, job
+        assert job.resources.slurm_account == "my_account"
+
+
+def test_without_them_nothing_is_asked_for(configfile):
+    assert not any(job.resources.get("slurm_partition") for job in workflow_jobs(configfile))

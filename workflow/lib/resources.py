@@ -6,7 +6,10 @@ rounded up generously: a job that waits a little longer is better than one that 
 
 import json
 from pathlib import Path
+from typing import Any
 
+# Keys of the configuration that say where jobs go.
+QUEUES = ("partition", "gpu_partition", "account")
 # PyTorch with Transformers loaded, before any model.
 FRAMEWORK_MB = 2000
 # AdamW in fp32: weight, gradient and two moments, four bytes each.
@@ -43,6 +46,27 @@ def gpu(gpus: int, generic_resource: str | None) -> int:
 def gres(gpus: int, generic_resource: str | None) -> str | None:
     """What a job asks for by Slurm's --gres, on clusters that do not know --gpus."""
     return f"{generic_resource}:{gpus}" if generic_resource and gpus else None
+
+
+def name_queues(workflow: Any, partition: str | None, gpu_partition: str | None, account: str | None) -> None:
+    """Give every rule Slurm's partition and account; what --set-resources says of a rule stays.
+
+    A rule's resource `devices` is the number of its GPUs, maybe by wildcards.
+    """
+    for rule in workflow.rules:
+        devices = rule.resources.get("devices")
+        queue: dict[str, Any] = {"slurm_account": account} if account else {}
+        if devices is not None and gpu_partition:
+            queue["slurm_partition"] = _partition_by(devices, partition, gpu_partition)
+        elif partition:
+            queue["slurm_partition"] = partition
+        given = (workflow.resource_settings.overwrite_resources or {}).get(rule.name, {})
+        for key in queue.keys() - given.keys():
+            rule.resources[key] = queue[key]
+
+
+def _partition_by(devices: Any, partition: str | None, gpu_partition: str) -> Any:
+    return lambda wildcards: gpu_partition if devices.evaluate(wildcards).value else partition
 
 
 def genome_memory_mb(attempt: int) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import resources as need
 import digest
 import slurm_status
+import software
 from last_words import last_words
 from settings import (
     UNTRAINED,
@@ -63,10 +64,15 @@ BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ("majority", "kmer") if config["baseline"][name]]
 SPLITS = ["train", "validation"]
 
-# With conda, `python` is that of the rule's environment. Without, it is the one that runs Snakemake, also
-# where its virtual environment was not activated.
-WITH_CONDA = any("conda" in str(method).lower() for method in workflow.deployment_settings.deployment_method)
-PYTHON = "python" if WITH_CONDA else shlex.quote(sys.executable)
+# With conda or an image, `python` is the one in there. Without, it is the one that runs Snakemake, also where
+# its virtual environment was not activated.
+METHODS = workflow.deployment_settings.deployment_method
+try:
+    WITH_CONDA = software.with_conda(METHODS, speak=workflow.is_main_process)
+except LookupError as error:
+    raise WorkflowError(str(error))
+IMAGE = config["resources"]["image"] if software.with_images(METHODS) else None
+PYTHON = "python" if WITH_CONDA or IMAGE else shlex.quote(sys.executable)
 SCRIPTS = ROOT / "scripts"
 
 # The scheduler is asked for `gpu` or, where it knows only generic resources, for `gres`; scripts are told
