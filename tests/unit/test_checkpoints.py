@@ -1,10 +1,14 @@
+import argparse
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
+from dnalm.running.commandline import run
+from dnalm.running.files import atomic_directory
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
 OPTIMIZER = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
@@ -102,3 +106,21 @@ def test_nothing_is_pickled(store):
         assert file.suffix in {".json", ".jsonl", ".safetensors"}
         if file.suffix == ".json":
             json.loads(file.read_text())
+
+
+def test_a_full_disk_during_a_checkpoint_ends_in_one_line_that_names_it(tmp_path, capsys):
+    """safetensors says so in an error of its own."""
+
+    def main():
+        with atomic_directory(tmp_path / "step-00000001") as folder:
+            (folder / "half").touch()
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(SystemExit) as ended:
+        run(main, argparse.Namespace())
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/step-00000001: the disk, or your quota on it, is full. "
+        "Make room and start again.\n"
+    )
+    assert list(tmp_path.iterdir()) == []

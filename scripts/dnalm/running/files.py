@@ -1,5 +1,6 @@
 """Outputs that appear whole or not at all."""
 
+import errno
 import hashlib
 import json
 import os
@@ -24,8 +25,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_process()}.part")
     try:
-        yield temporary
-        _synchronize(temporary)
+        with _disk_errors_name(path):
+            yield temporary
+            _synchronize(temporary)
         os.replace(temporary, path)
         _synchronize(path.parent)
     finally:
@@ -45,14 +47,15 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        yield temporary
-        # Some writers (safetensors) make files that only their owner can read; a lab shares its models.
-        umask = os.umask(0)
-        os.umask(umask)
-        for file in sorted(temporary.rglob("*")):
-            if file.is_file():
-                file.chmod(0o666 & ~umask)
-            _synchronize(file)
+        with _disk_errors_name(path):
+            yield temporary
+            # Some writers (safetensors) make files that only their owner can read; a lab shares its models.
+            umask = os.umask(0)
+            os.umask(umask)
+            for file in sorted(temporary.rglob("*")):
+                if file.is_file():
+                    file.chmod(0o666 & ~umask)
+                _synchronize(file)
         check()
         if path.exists():
             if path.is_dir() and sha256_of_directory(path) == sha256_of_directory(temporary):
@@ -108,6 +111,22 @@ def write_directory_summary(path: str | Path, directory: str | Path, description
     """
     content = read_json(Path(directory) / description)
     write_json(path, content | {"sha256": sha256_of_directory(directory)})
+
+
+@contextmanager
+def _disk_errors_name(path: Path) -> Iterator[None]:
+    """Make of a full disk an OSError that names `path`, whoever reports it and how.
+
+    safetensors raises an error of its own, writing an OSError without a file name.
+    """
+    try:
+        yield
+    except Exception as error:
+        for number in (errno.ENOSPC, errno.EDQUOT):
+            own = isinstance(error, OSError) and error.errno == number
+            if own or (not isinstance(error, OSError) and os.strerror(number) in str(error)):
+                raise OSError(number, os.strerror(number), str(path)) from error
+        raise
 
 
 def _process() -> str:
