@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run unlock test test-slow test-slurm course lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm test-kills course lint lock docs clean help
 
 run: $(INSTALLED)
 	@snakemake --cores $(CORES) --quiet host reason || { \
@@ -33,6 +33,11 @@ test-slow: $(INSTALLED)
 
 test-slurm: $(INSTALLED)
 	pytest -m slurm tests/slurm
+
+# Kills a running workflow N times at random moments.
+N ?= 60
+test-kills: $(INSTALLED)
+	python tests/kills.py $(N)
 
 course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
@@ -60,7 +65,7 @@ clean:
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: unlock test-slow test-slurm course lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm test-kills course lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"

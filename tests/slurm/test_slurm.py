@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from short_run import CONFIGURATION, MODEL, RESULTS, copy_repository, files
 from workflow_jobs import REPOSITORY, edited_profile
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -30,10 +31,6 @@ pytestmark = [
     ),
 ]
 
-COPIED = ("config", "envs", "resources", "scripts", "slurm", "tests", "workflow")
-CONFIGURATION = "tests/short/config.yaml"
-RESULTS = Path("results/short")
-MODEL = "short"
 # Long enough to be disturbed again and again, seconds on an idle machine.
 STEPS = 1200
 # Seconds without slurmctld, and whether the cluster has accounting; the defaults keep the suite short.
@@ -43,35 +40,10 @@ ACCOUNTING = "MINI_SLURM_ACCOUNTING" in os.environ
 PATIENCE = 600
 # Name of jobs that are not ours.
 OTHER = "somebody_else"
-# Made with a clock in hand: never the same twice.
-WITH_A_CLOCK = ("logs", "benchmarks", "telemetry", "checkpoints", "report.html")
 
-
-def copy_repository(folder: Path) -> Path:
-    for name in COPIED:
-        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / CONFIGURATION
-    config = yaml.safe_load(path.read_text())
-    config["models"][MODEL]["training"] |= {
-        "steps": STEPS,
-        "batch_size": 32,
-        "evaluate_every": 300,
-        "checkpoint_every_steps": 10,
-    }
-    # Half of the jobs, and no kind of job less.
-    config["baseline"]["untrained"] = False
-    path.write_text(yaml.safe_dump(config))
-    return folder
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Everything below the results of a run, by name, that must be the same in every run."""
-    root = folder / RESULTS
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.relative_to(root).parts[0] not in WITH_A_CLOCK
-    }
+TRAINING = {"steps": STEPS, "batch_size": 32, "evaluate_every": 300, "checkpoint_every_steps": 10}
+# Half of the jobs, and no kind of job less.
+SECTIONS = {"baseline": {"untrained": False}}
 
 
 def wait_until(is_true: Callable[[], object], what: str, main: subprocess.Popen | None = None):
@@ -98,7 +70,7 @@ def without_network() -> list[str]:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> Path:
-    folder = copy_repository(tmp_path_factory.mktemp("undisturbed"))
+    folder = copy_repository(tmp_path_factory.mktemp("undisturbed") / "run", TRAINING, **SECTIONS)
     command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", CONFIGURATION]
     done = subprocess.run(
         [*without_network(), *command], cwd=folder, capture_output=True, text=True, timeout=2 * PATIENCE
@@ -236,7 +208,9 @@ def preempt(cluster: MiniSlurm, node: str) -> None:
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory, undisturbed, cluster) -> Story:
-    story = Story(copy_repository(tmp_path_factory.mktemp("disturbed")), cluster)
+    story = Story(
+        copy_repository(tmp_path_factory.mktemp("disturbed") / "run", TRAINING, **SECTIONS), cluster
+    )
     ask = cluster.ask
     main = story.start()
     try:
