@@ -200,10 +200,8 @@ class Story:
 
 def preempt(cluster: MiniSlurm, node: str) -> None:
     """Take a node from its jobs for some seconds, by a job of higher priority."""
-    gpus = f"--gpus={GPUS_PER_NODE}"
-    cluster.ask(
-        "sbatch", "-p", "urgent", "-w", node, gpus, "-o", "/dev/null", "-J", OTHER, "--wrap", "sleep 5"
-    )
+    whole = ("-p", "urgent", "-w", node, "-N", "1", f"--gpus-per-node={GPUS_PER_NODE}")
+    cluster.ask("sbatch", *whole, "-J", OTHER, "-o", "/dev/null", "--wrap", "sleep 5")
 
 
 @pytest.fixture(scope="module")
