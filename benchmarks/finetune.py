@@ -161,7 +161,13 @@ def main() -> None:
         for backbone in options.backbones:
             rate = 1e-3 if backbone == "frozen" else 5e-5
             settings = finetuning.Settings(
-                epochs=options.epochs, learning_rate=rate, batch_size=options.batch_size
+                epochs=options.epochs,
+                learning_rate=rate,
+                batch_size=options.batch_size,
+                weight_decay=0.0,
+                warmup_fraction=0.0,
+                max_gradient_norm=1.0,
+                seed=42,
             )
             request = (directory, backbone == "frozen", sequences, labels, options.max_tokens, settings)
             plain_seconds, plain_losses = plain(*request)

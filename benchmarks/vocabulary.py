@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import import_tokenizer
 import train_tokenizer
 from dnalm.tokenizers import vocabulary
+from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
 WINDOW_BP = 1000
 # ModernBERT-base as published: tokens of its text vocabulary, size of a hidden state.
@@ -119,11 +120,8 @@ def train(name: str, windows: Path, seed: int, folder: Path, vocabulary_size: in
     """A vocabulary learnt from 1.5 Mbp of the file `windows`."""
     train_tokenizer.main(
         windows=[windows],
-        vocabulary_size=vocabulary_size,
-        sample_lines=1500,
-        min_frequency=2,
-        seed=seed,
-        n_policy="unk",
+        settings=TrainTokenizerSettings(vocabulary_size=vocabulary_size, sample_lines=1500, seed=seed),
+        unknown_bases=UnknownBaseSettings(),
         output=folder / name,
         summary=folder / f"{name}.json",
     )
@@ -222,7 +220,7 @@ def main() -> None:
         for policy in vocabulary.N_POLICIES:
             import_tokenizer.main(
                 source=arguments.source,
-                n_policy=policy,
+                settings=UnknownBaseSettings(n_policy=policy),
                 output=folder / policy,
                 summary=folder / f"{policy}.json",
             )

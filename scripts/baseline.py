@@ -18,12 +18,11 @@ import sklearn
 from safetensors.numpy import save_file
 
 from dnalm.baseline.predictors import train_kmer_regression
-from dnalm.running.commandline import parser, run
+from dnalm.baseline.settings import KmerSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
 from dnalm.sequences.tables import read_labelled_table, sort_labels
-
-LONGEST_KMER = 8  # 4**8 = 65,536 features
 
 
 def main(
@@ -31,7 +30,7 @@ def main(
     task: str,
     train: Path,
     validation: Path | None,
-    kmer_lengths: list[int],
+    settings: KmerSettings,
     output: Path,
     summary: Path,
 ) -> None:
@@ -46,7 +45,7 @@ def main(
         description["frequencies"] = {label: float(counts[label] / len(table)) for label in labels}
         tensors: dict[str, np.ndarray] = {}
     else:
-        description, tensors = kmer(description, table, labels, validation, kmer_lengths)
+        description, tensors = kmer(description, table, labels, validation, settings.kmer_lengths)
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
         if tensors:
@@ -57,14 +56,15 @@ def main(
 
 
 def kmer(
-    description: dict, table: pd.DataFrame, labels: list[str], validation: Path | None, lengths: list[int]
+    description: dict,
+    table: pd.DataFrame,
+    labels: list[str],
+    validation: Path | None,
+    lengths: tuple[int, ...],
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Train the k-mer regression; return its description and its weights."""
     if validation is None:
         raise InputError("--baseline kmer needs --validation: k and the penalty are chosen there.")
-    if not all(1 <= k <= LONGEST_KMER for k in lengths):
-        given = " ".join(map(str, lengths))
-        raise InputError(f"--kmer-lengths {given}: give lengths of 1 to {LONGEST_KMER}.")
     held_out = read_labelled_table(validation)
     unknown = sorted(set(held_out["label"]) - set(labels))
     if unknown:
@@ -73,7 +73,7 @@ def kmer(
     split, held_out_split = (
         (t["seq"].tolist(), t["label"].map(number).to_numpy()) for t in (table, held_out)
     )
-    model, tried = train_kmer_regression(split, held_out_split, labels, sorted(set(lengths)))
+    model, tried = train_kmer_regression(split, held_out_split, labels, sorted(lengths))
     description |= {
         "n_validation": len(held_out),
         "chosen": min(tried, key=lambda result: result["loss"]),
@@ -89,13 +89,7 @@ if __name__ == "__main__":
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")
-    arguments.add_argument(
-        "--kmer-lengths",
-        type=int,
-        nargs="+",
-        default=[3, 4, 5, 6],
-        help="lengths k to choose from (kmer; default 3 4 5 6)",
-    )
+    add_settings_flags(arguments, KmerSettings)
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
     run(main, arguments.parse_args())

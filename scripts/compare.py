@@ -22,7 +22,8 @@ import numpy as np
 
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
 from dnalm.evaluate.predictions import UNTRAINED, Predictions, read_predictions
-from dnalm.running.commandline import parser, run
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, write_json
 
@@ -55,9 +56,7 @@ def main(
     metrics: list[Path],
     predictions: list[Path],
     reference: str,
-    bootstrap_samples: int,
-    confidence: float,
-    seed: int,
+    settings: EvaluateSettings,
     output: Path,
     output_json: Path,
 ) -> None:
@@ -75,8 +74,9 @@ def main(
     tables = [read_predictions(path) for path in predictions]
     for table, path in zip(tables, predictions, strict=True):
         check_same_sequences(tables[0], table, predictions[0], path)
+    samples, confidence, seed = settings.bootstrap_samples, settings.confidence, settings.seed
     predictors = [
-        Predictor(report, *bootstrap_metrics(table.truth, table.probabilities, bootstrap_samples, seed))
+        Predictor(report, *bootstrap_metrics(table.truth, table.probabilities, samples, seed))
         for report, table in zip(reports, tables, strict=True)
     ]
     leader = predictors[names.index(reference)]
@@ -88,7 +88,7 @@ def main(
         "task": task,
         "reference": reference,
         "n": reports[0]["n"],
-        "bootstrap": {"samples": bootstrap_samples, "confidence": confidence, "seed": seed},
+        "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
         "predictors": rows,
         "questions": questions,
     }
@@ -210,11 +210,7 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--reference", required=True, help="NAME/BACKBONE of the predictor that the others are compared with"
     )
-    arguments.add_argument(
-        "--bootstrap-samples", type=int, default=1000, help="samples behind each interval (default 1000)"
-    )
-    arguments.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
-    arguments.add_argument("--seed", type=int, default=42, help="seed of the bootstrap (default 42)")
+    add_settings_flags(arguments, EvaluateSettings)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
     arguments.add_argument("--output-json", type=Path, required=True, help="JSON to write")
     run(main, arguments.parse_args())

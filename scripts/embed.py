@@ -22,9 +22,11 @@ from dnalm.embed.embedding import (
     load_backbone,
     model_digest,
     read_model_config,
+    token_limit,
     write_embeddings,
 )
-from dnalm.running.commandline import parser, run
+from dnalm.finetune.settings import SequenceSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.versions import versions
@@ -41,7 +43,7 @@ def main(
     output: list[Path],
     name: str,
     task: str,
-    max_tokens: int | None,
+    settings: SequenceSettings,
     batch_tokens: int | None,
     precision: str,
     gpus: int,
@@ -55,6 +57,7 @@ def main(
     # Everything that can be wrong with the input shows before the slow imports.
     tables = [read_labelled_table(path) for path in sequences]
     config = read_model_config(model)
+    max_tokens = token_limit(config, settings.max_tokens)
     device = choose_device(gpus, allow_cpu=allow_cpu)
     precision = choose_precision(precision, device)
     tokenizer = load_tokenizer(model)
@@ -101,9 +104,7 @@ if __name__ == "__main__":
     )
     arguments.add_argument("--name", required=True, help="name of the model, written into the files")
     arguments.add_argument("--task", required=True, help="name of the task, written into the files")
-    arguments.add_argument(
-        "--max-tokens", type=int, help="cut sequences to this many tokens (default: no limit)"
-    )
+    add_settings_flags(arguments, SequenceSettings)
     arguments.add_argument(
         "--batch-tokens",
         type=int,

@@ -22,7 +22,8 @@ import numpy as np
 
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
-from dnalm.running.commandline import parser, run
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
@@ -39,9 +40,7 @@ def main(
     backbone: str | None,
     task: str,
     test: Path,
-    bootstrap_samples: int,
-    confidence: float,
-    seed: int,
+    settings: EvaluateSettings,
     batch_tokens: int | None,
     gpus: int,
     allow_cpu: bool,
@@ -50,7 +49,6 @@ def main(
     curves: Path,
 ) -> None:
     """Predict the test sequences once, and write metrics, predictions and curves."""
-    check_bootstrap(bootstrap_samples, confidence)
     table = read_labelled_table(test)
     sequences = table["seq"].tolist()
     probabilities, labels, versions = predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu)
@@ -58,7 +56,7 @@ def main(
     truth = class_numbers(table["label"], labels, test)
 
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
-    report = about | judge(truth, probabilities, labels, bootstrap_samples, confidence, seed)
+    report = about | judge(truth, probabilities, labels, settings)
     report["versions"] = versions
     if kind != "baseline":
         report["still_improving"] = still_improving(predictor)
@@ -68,7 +66,7 @@ def main(
     accuracy = report["metrics"]["accuracy"]
     logger.info(
         "%s, %s: test accuracy %.3f (%.0f%% interval %.3f to %.3f) on %s sequences",
-        *(task, f"{name}/{backbone}" if backbone else name, accuracy["value"], 100 * confidence),
+        *(task, f"{name}/{backbone}" if backbone else name, accuracy["value"], 100 * settings.confidence),
         *(accuracy["low"], accuracy["high"], f"{len(table):,}"),
     )
 
@@ -80,14 +78,6 @@ def still_improving(classifier: Path) -> bool:
     """
     file = classifier / "finetuning_summary.json"
     return file.exists() and read_json(file)["kept"]["still_improving"]
-
-
-def check_bootstrap(samples: int, confidence: float) -> None:
-    """Raise InputError unless there is at least one bootstrap sample and 0 < confidence < 1."""
-    if samples < 1:
-        raise InputError(f"--bootstrap-samples {samples}: at least 1 is needed.")
-    if not 0 < confidence < 1:
-        raise InputError(f"--confidence {confidence}: give a number between 0 and 1, such as 0.95.")
 
 
 def predict(
@@ -116,20 +106,22 @@ def judge(
     truth: np.ndarray,
     probabilities: np.ndarray,
     labels: list[str],
-    samples: int,
-    confidence: float,
-    seed: int,
+    settings: EvaluateSettings,
 ) -> dict:
     """The part of metrics.json that follows from the predictions."""
-    values, bootstrapped = bootstrap_metrics(truth, probabilities, samples, seed)
-    intervals = {name: interval(values[name], bootstrapped[name], confidence) for name in values}
+    values, bootstrapped = bootstrap_metrics(truth, probabilities, settings.bootstrap_samples, settings.seed)
+    intervals = {name: interval(values[name], bootstrapped[name], settings.confidence) for name in values}
     matrix = confusion_matrices(truth, probabilities.argmax(axis=1), len(labels), np.ones((1, len(truth))))[0]
     return {
         "labels": labels,
         "positive_label": labels[-1] if len(labels) == 2 else None,
         "n": len(truth),
         "label_counts": {label: int((truth == number).sum()) for number, label in enumerate(labels)},
-        "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
+        "bootstrap": {
+            "samples": settings.bootstrap_samples,
+            "confidence": settings.confidence,
+            "seed": settings.seed,
+        },
         "metrics": {name: intervals[name] for name in METRICS},
         "loss": intervals["loss"],
         "confusion_matrix": matrix.astype(int).tolist(),
@@ -160,11 +152,7 @@ if __name__ == "__main__":
     arguments.add_argument("--backbone", choices=["frozen", "full"], help="how the classifier was fine-tuned")
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
-    arguments.add_argument(
-        "--bootstrap-samples", type=int, default=1000, help="samples behind each interval (default 1000)"
-    )
-    arguments.add_argument("--confidence", type=float, default=0.95, help="of the intervals (default 0.95)")
-    arguments.add_argument("--seed", type=int, default=42, help="seed of the bootstrap (default 42)")
+    add_settings_flags(arguments, EvaluateSettings)
     arguments.add_argument(
         "--batch-tokens",
         type=int,

@@ -33,7 +33,9 @@ from dnalm.evaluate_language_model.scoring import (
     model_answers,
     model_log_probabilities,
 )
+from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model
+from dnalm.pretrain.settings import ContextSettings
 from dnalm.running import commandline
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
@@ -50,13 +52,8 @@ def main(
     tokens: list[Path],
     training_tokens: list[Path],
     name: str,
-    max_tokens: int,
-    masking_probability: float,
-    max_lines: int,
-    examples: int,
-    bootstrap_samples: int,
-    confidence: float,
-    seed: int,
+    context: ContextSettings,
+    settings: EvaluateLanguageModelSettings,
     gpus: int,
     allow_cpu: bool,
     metrics: Path,
@@ -71,8 +68,10 @@ def main(
         if len(lines) == 0:
             raise InputError(f"{paths[0]}: no lines.")
         check_vocabulary(lines, len(tokenizer))
-    chosen = choose_lines(len(held_out), max_lines)
-    questions = hide_tokens(held_out, chosen, tokenizer, max_tokens, masking_probability, seed)
+    chosen = choose_lines(len(held_out), settings.max_lines)
+    questions = hide_tokens(
+        held_out, chosen, tokenizer, context.max_tokens, settings.masking_probability, settings.seed
+    )
     if not questions:
         raise InputError(
             f"{tokens[0]}: no token was hidden in {len(chosen)} lines. Raise the masking probability."
@@ -84,9 +83,17 @@ def main(
     ours = model_answers(network, questions, tokenizer.pad_token_id, device)
     floors = Floors(training, tokenizer.all_special_ids, len(tokenizer))
     theirs = floors.answers(questions, tokenizer.mask_token_id)
-    scores = Scores(questions, bases_per_id(tokenizer), bootstrap_samples, confidence, seed)
+    scores = Scores(
+        questions,
+        bases_per_id(tokenizer),
+        settings.bootstrap_samples,
+        settings.confidence,
+        settings.seed,
+    )
     write_sequence_loss(sequence_loss, questions, ours, scores, held_out)
-    write_examples(fill_mask, questions, examples, seed, network, tokenizer, device, held_out)
+    write_examples(
+        fill_mask, questions, settings.examples, settings.seed, network, tokenizer, device, held_out
+    )
     write_json(
         metrics,
         {
@@ -97,14 +104,7 @@ def main(
             "lines_available": len(held_out),
             "hidden_tokens": len(ours.loss),
             "hidden_bases": int(scores.bases.sum()),
-            "settings": {
-                "max_tokens": max_tokens,
-                "masking_probability": masking_probability,
-                "max_lines": max_lines,
-                "bootstrap_samples": bootstrap_samples,
-                "confidence": confidence,
-                "seed": seed,
-            },
+            "settings": context.model_dump() | settings.model_dump(exclude={"examples"}),
             "metrics": scores.of(ours),
             "floors": {
                 floor: scores.of(answers, int(floors.ordinary.sum()) if floor == "uniform" else None)
@@ -197,17 +197,8 @@ if __name__ == "__main__":
         help="token caches of training lines, which the floors count",
     )
     parser.add_argument("--name", default="model", help="what reports call this model")
-    parser.add_argument("--max-tokens", type=int, default=250, help="lines are cut to so many tokens (250)")
-    parser.add_argument(
-        "--masking-probability", type=float, default=0.15, help="share of tokens that are hidden (0.15)"
-    )
-    parser.add_argument(
-        "--max-lines", type=int, default=2000, help="at most so many held-out lines, evenly spaced (2000)"
-    )
-    parser.add_argument("--examples", type=int, default=20, help="number of fill-mask examples (20)")
-    parser.add_argument("--bootstrap-samples", type=int, default=1000, help="resamplings of the lines (1000)")
-    parser.add_argument("--confidence", type=float, default=0.95, help="of the intervals (0.95)")
-    parser.add_argument("--seed", type=int, default=42, help="of hidden tokens and bootstrap (42)")
+    commandline.add_settings_flags(parser, ContextSettings, "context")
+    commandline.add_settings_flags(parser, EvaluateLanguageModelSettings)
     add_device_flags(parser)
     parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--sequence-loss", type=Path, required=True, help="TSV file to write: loss per line")

@@ -32,7 +32,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dnalm.running.commandline import parser, run
+from dnalm.extract_windows.settings import ExtractWindowsSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
 from dnalm.running.progress import Progress
@@ -224,25 +225,13 @@ class WindowCutter:
         return before[starts + self.length] - before[starts]
 
 
-def make_split(
-    *, length: int, validation_sequences: list[str], validation_fraction: float, validation_block: int
-) -> Split:
-    """Check the settings of the validation split. Raises InputError naming the setting."""
+def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]) -> Split:
+    """Which bases are held out: the sequences that are named or, if none is, blocks."""
     if validation_sequences:
         return Split(sequences=frozenset(validation_sequences))
-    # Above one half, blocks at every p-th place cannot come near the fraction asked for.
-    if not 0 <= validation_fraction <= 0.5:
-        raise InputError(
-            f"validation fraction {validation_fraction}: give a number from 0 (none) to 0.5, e.g. 0.05."
-        )
-    if validation_fraction == 0:
+    if settings.validation_fraction == 0:
         return Split()
-    if validation_block < length:
-        raise InputError(
-            f"validation block of {validation_block} bp is shorter than a window of {length} bp, "
-            "so that no window fits. Give at least ten window lengths."
-        )
-    return Split(block_bp=validation_block, period=round(1 / validation_fraction))
+    return Split(block_bp=settings.validation_block, period=round(1 / settings.validation_fraction))
 
 
 def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
@@ -318,30 +307,14 @@ def main(
     *,
     fasta: Path,
     genome: str,
-    length: int,
-    stride: int,
-    max_non_acgt: int,
-    max_soft_masked: float,
+    settings: ExtractWindowsSettings,
     validation_sequences: list[str],
-    validation_fraction: float,
-    validation_block: int,
     train: Path,
     validation: Path,
     stats: Path,
 ) -> None:
     """Cut `fasta` into windows. See the top of this file for what comes out."""
-    if length < 1 or stride < 1:
-        raise InputError(f"window length {length} and stride {stride}: both must be at least 1 bp.")
-    if max_non_acgt < 0:
-        raise InputError(f"limit of {max_non_acgt} non-ACGT bases per window: give 0 or more.")
-    if not 0 <= max_soft_masked <= 1:
-        raise InputError(f"limit {max_soft_masked} on the soft-masked share: give a number from 0 to 1.")
-    split = make_split(
-        length=length,
-        validation_sequences=validation_sequences,
-        validation_fraction=validation_fraction,
-        validation_block=validation_block,
-    )
+    split = make_split(settings, validation_sequences)
     size = os.path.getsize(fasta) if fasta.is_file() else None
     progress = Progress(f"{genome}: reading", total=size, unit="bytes")
     with contextlib.ExitStack() as stack:
@@ -351,10 +324,10 @@ def main(
             for name, path in (("train", train), ("validation", validation))
         }
         cutter = WindowCutter(
-            length=length,
-            stride=stride,
-            max_non_acgt=max_non_acgt,
-            max_soft_masked=max_soft_masked,
+            length=settings.length,
+            stride=settings.stride,
+            max_non_acgt=settings.max_non_acgt,
+            max_soft_masked=settings.max_soft_masked,
             split=split,
             writers={name: LineWriter(file) for name, file in files.items()},
         )
@@ -363,17 +336,11 @@ def main(
         cutter.finish()
         if cutter.unseen_names:
             raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))
-        check_not_empty(fasta, cutter, validation_block)
-    settings = {
-        "length": length,
-        "stride": stride,
-        "max_non_acgt": max_non_acgt,
-        "max_soft_masked": max_soft_masked,
-        "validation_sequences": sorted(split.sequences),
-        "validation_fraction": None if split.by_name else validation_fraction,
-        "validation_block": None if split.by_name else validation_block,
-    }
-    write_json(stats, statistics(cutter, genome=genome, settings=settings))
+        check_not_empty(fasta, cutter, settings.validation_block)
+    used = settings.model_dump() | {"validation_sequences": sorted(split.sequences)}
+    if split.by_name:
+        used |= {"validation_fraction": None, "validation_block": None}
+    write_json(stats, statistics(cutter, genome=genome, settings=used))
     windows = cutter.totals.windows
     logger.info(
         "%s: %s sequences, %s bases: %s windows for training, %s for validation, dropped %s",
@@ -391,38 +358,13 @@ if __name__ == "__main__":
     add = arguments.add_argument
     add("--fasta", type=Path, required=True, help="genome, FASTA, plain, gzip or bgzip")
     add("--genome", required=True, help="name of the genome, kept in the statistics")
-    add("--length", type=int, default=1000, help="window length in bp (default %(default)s)")
-    add("--stride", type=int, default=1000, help="distance between window starts in bp (default %(default)s)")
-    add(
-        "--max-non-acgt",
-        type=int,
-        default=0,
-        help="drop windows with more N or other IUPAC codes than this (default %(default)s)",
-    )
-    add(
-        "--max-soft-masked",
-        type=float,
-        default=1.0,
-        help="drop windows with a larger share of lower-case bases than this (default %(default)s: none)",
-    )
+    add_settings_flags(arguments, ExtractWindowsSettings)
     add(
         "--validation-sequences",
         nargs="*",
         default=[],
         metavar="NAME",
         help="sequences held out for validation; without names, blocks are held out",
-    )
-    add(
-        "--validation-fraction",
-        type=float,
-        default=0.05,
-        help="share of the genome held out in blocks, 0 for none (default %(default)s)",
-    )
-    add(
-        "--validation-block",
-        type=int,
-        default=100_000,
-        help="length of a held-out block in bp (default %(default)s)",
     )
     add("--train", type=Path, required=True, help="output: windows for training, one per line")
     add("--validation", type=Path, required=True, help="output: windows for validation, one per line")

@@ -33,9 +33,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dnalm.embed.embedding import token_limit
+from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, FullSettings
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
-from dnalm.running.commandline import parser, run
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
@@ -64,15 +66,8 @@ def main(
     train_embeddings: Path | None,
     validation_embeddings: Path | None,
     backbone: str,
-    pooling: str,
-    max_tokens: int | None,
-    epochs: int,
-    learning_rate: float,
-    batch_size: int,
-    weight_decay: float,
-    warmup_fraction: float,
-    max_gradient_norm: float,
-    seed: int,
+    settings: ClassifierSettings,
+    training: FrozenSettings | FullSettings,
     precision: str,
     gpus: int,
     allow_cpu: bool,
@@ -104,22 +99,15 @@ def main(
     from dnalm.finetune import classifier
     from dnalm.finetune import training as finetuning
 
-    settings = finetuning.Settings(
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        weight_decay=weight_decay,
-        warmup_fraction=warmup_fraction,
-        max_gradient_norm=max_gradient_norm,
-        seed=seed,
-    )
-    finetuning.check_settings(settings)
+    recipe = finetuning.Settings(**training.model_dump(), seed=settings.seed)
+    pooling = settings.pooling
     config = classifier.read_model_config(model)
-    weights = classifier.initial_weights(model, len(labels), seed)
+    max_tokens = token_limit(config, settings.max_tokens)
+    weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
         precision = "fp32"
         module = classifier.head_with(config, weights)
-        training, validation = (
+        learned, held_out = (
             read_vectors(path, table, labels, pooling, model, max_tokens)
             for path, table in ((train_embeddings, train_table), (validation_embeddings, validation_table))
         )
@@ -127,7 +115,7 @@ def main(
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
         module = classifier.full_model(model, weights, len(labels), pooling, device)
-        training, validation = (
+        learned, held_out = (
             encode_table(table, labels, model, config, max_tokens, device, precision)
             for table in (train_table, validation_table)
         )
@@ -150,7 +138,7 @@ def main(
             "validation": sha256_of_file(validation_sequences),
             "pooling": pooling,
             "max_tokens": max_tokens,
-            "settings": asdict(settings),
+            "settings": asdict(recipe),
             "precision": precision,
             "versions": versions(),
             "code": sha256_of_modules(CODE),
@@ -162,12 +150,12 @@ def main(
             stop_before_minutes=stop_before_minutes,
         )
     with checkpointer or nullcontext():
-        result = finetuning.train(module, training, validation, settings, checkpointer)
+        result = finetuning.train(module, learned, held_out, recipe, checkpointer)
         kept = next(r for r in result.log if r["event"] == "evaluation" and r["epoch"] == result.best_epoch)
         logger.info(
             "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
             kept["epoch"],
-            epochs,
+            training.epochs,
             kept["loss"],
             kept["accuracy"],
         )
@@ -193,7 +181,7 @@ def main(
             "parameters": parameters,
             "parameters_total": parameters["total"],
             "parameters_trainable": parameters["trainable"],
-            "settings": asdict(settings),
+            "settings": asdict(recipe),
             "steps": result.step,
             "kept": {
                 "rule": "lowest validation loss",
@@ -252,7 +240,7 @@ def class_numbers(table: pd.DataFrame, labels: list[str]) -> np.ndarray:
 
 
 def read_vectors(
-    path: Path, table: pd.DataFrame, labels: list[str], pooling: str, model: Path, max_tokens: int | None
+    path: Path, table: pd.DataFrame, labels: list[str], pooling: str, model: Path, max_tokens: int
 ) -> Any:
     """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
     import torch
@@ -278,7 +266,7 @@ def encode_table(
     labels: list[str],
     model: Path,
     config: dict[str, Any],
-    max_tokens: int | None,
+    max_tokens: int,
     device: Any,
     precision: str,
 ) -> Any:
@@ -312,40 +300,8 @@ if __name__ == "__main__":
         default="frozen",
         help="what learns (default frozen: only the head)",
     )
-    arguments.add_argument(
-        "--pooling",
-        choices=("cls", "mean"),
-        default="cls",
-        help="the vector of a sequence: the state of [CLS] or the mean over its tokens (default cls)",
-    )
-    arguments.add_argument(
-        "--max-tokens", type=int, help="cut sequences to this many tokens (default: no limit)"
-    )
-    arguments.add_argument(
-        "--epochs", type=int, default=5, help="passes over the training sequences (default 5)"
-    )
-    arguments.add_argument(
-        "--learning-rate", type=float, default=1e-3, help="highest learning rate (default 1e-3)"
-    )
-    arguments.add_argument("--batch-size", type=int, default=2048, help="sequences per step (default 2048)")
-    arguments.add_argument(
-        "--weight-decay", type=float, default=0.0, help="weight decay of AdamW (default 0)"
-    )
-    arguments.add_argument(
-        "--warmup-fraction",
-        type=float,
-        default=0.0,
-        help="share of the steps in which the learning rate rises; then it falls linearly (default 0)",
-    )
-    arguments.add_argument(
-        "--max-gradient-norm",
-        type=float,
-        default=1.0,
-        help="longer gradients are shortened to this (default 1)",
-    )
-    arguments.add_argument(
-        "--seed", type=int, default=42, help="seed of start, batches and dropout (default 42)"
-    )
+    add_settings_flags(arguments, ClassifierSettings)
+    add_settings_flags(arguments, BACKBONE_SETTINGS, "training", chosen_by="backbone")
     arguments.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16"),

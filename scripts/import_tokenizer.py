@@ -15,9 +15,10 @@ from dnalm.running import commandline
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, sha256_of_file
 from dnalm.tokenizers import vocabulary
+from dnalm.tokenizers.settings import UnknownBaseSettings
 
 
-def main(source: Path, n_policy: str, output: Path, summary: Path) -> None:
+def main(source: Path, settings: UnknownBaseSettings, output: Path, summary: Path) -> None:
     """Read the vocabulary at `source`, adjust it, check it by trying, write it to `output`."""
     path = source / "tokenizer.json" if source.is_dir() else source
     tokenizer = read_tokenizer(path)
@@ -27,12 +28,12 @@ def main(source: Path, n_policy: str, output: Path, summary: Path) -> None:
     if missing:
         raise InputError(f"{path}: the vocabulary lacks {', '.join(missing)}. It is not a vocabulary of DNA.")
     plain = vocabulary.copy(tokenizer)
-    vocabulary.adjust_for_dna(tokenizer, special_tokens, n_policy)
-    vocabulary.check(tokenizer, special_tokens, n_policy, str(path))
+    vocabulary.adjust_for_dna(tokenizer, special_tokens, settings.n_policy)
+    vocabulary.check(tokenizer, special_tokens, settings.n_policy, str(path))
     description = {
         "source": source.name,
         "source_sha256": sha256_of_file(path),
-        **vocabulary.describe(tokenizer, plain, special_tokens, n_policy),
+        **vocabulary.describe(tokenizer, plain, special_tokens, settings.n_policy),
     }
     vocabulary.save(tokenizer, special_tokens, description, output, summary)
 
@@ -72,12 +73,7 @@ if __name__ == "__main__":
     parser.add_argument(
         "--source", type=Path, required=True, help="tokenizer.json, or a directory that holds one"
     )
-    parser.add_argument(
-        "--n-policy",
-        choices=vocabulary.N_POLICIES,
-        default="unk",
-        help="; ".join(f"{name}: {meaning}" for name, meaning in vocabulary.N_POLICIES.items()),
-    )
+    commandline.add_settings_flags(parser, UnknownBaseSettings)
     parser.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
     parser.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"

@@ -22,7 +22,6 @@ With --both-strands the probabilities are the mean of a sequence and its reverse
 different readings, since tokens of one strand are not those of the other.
 """
 
-import argparse
 import difflib
 import logging
 from collections.abc import Iterable, Iterator
@@ -34,7 +33,8 @@ from typing import TextIO
 
 import numpy as np
 
-from dnalm.running.commandline import parser, run
+from dnalm.predict.settings import ScanSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
@@ -76,10 +76,7 @@ def main(
     classifier: Path,
     input: Path,
     genome: Path | None,
-    window: int | None,
-    stride: int | None,
-    max_unknown_fraction: float,
-    both_strands: bool,
+    settings: ScanSettings,
     batch_tokens: int | None,
     bedgraph_label: str | None,
     precision: str,
@@ -100,7 +97,7 @@ def main(
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
     if batch_tokens is not None and batch_tokens < 1:
         raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
-    windows = read_windows(input, kind, genome, classifier, window, stride, max_unknown_fraction)
+    windows = read_windows(input, kind, genome, classifier, settings)
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.finetune.classifier import Classifier
@@ -123,7 +120,7 @@ def main(
         rows.write("\t".join(header + [f"probability_{label}" for label in model.labels]) + "\n")
         while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
             probabilities = model.probabilities([w.bases for w in chunk], batch_tokens)
-            if both_strands:
+            if settings.both_strands:
                 other = model.probabilities([reverse_complement(w.bases) for w in chunk], batch_tokens)
                 probabilities = (probabilities + other) / 2
             for w, row in zip(chunk, probabilities, strict=True):
@@ -146,7 +143,7 @@ def main(
         logger.warning(
             "%s of %s readings had more than the %d tokens that the classifier reads; the rest was ignored.",
             f"{model.truncated:,}",
-            f"{done * (1 + both_strands):,}",
+            f"{done * (1 + settings.both_strands):,}",
             model.max_tokens,
         )
 
@@ -173,26 +170,25 @@ def read_windows(
     kind: str,
     genome: Path | None,
     classifier: Path,
-    window: int | None,
-    stride: int | None,
-    max_unknown_fraction: float,
+    settings: ScanSettings,
 ) -> Iterator[Window]:
     """Everything to classify, in the order of the input."""
     if kind == "table":
-        if window is not None or stride is not None:
+        if settings.window is not None or settings.stride is not None:
             logger.info("%s: the rows of a table are read whole; windows and stride do not apply", path)
         table = read_sequence_table(path)
         rows = zip(table["id"], table["seq"], strict=True)
         return (Window(id, 0, len(sequence), id, sequence) for id, sequence in rows)
-    window = usual_length(classifier) if window is None else window
-    stride = max(1, window // 2) if stride is None else stride
-    if window < 1 or stride < 1:
-        raise InputError(f"--window is {window} and --stride {stride}; both must be at least 1.")
+    window = usual_length(classifier) if settings.window is None else settings.window
+    stride = max(1, window // 2) if settings.stride is None else settings.stride
+    logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
     if kind == "fasta":
-        return fasta_windows(path, window, stride, max_unknown_fraction)
+        return fasta_windows(path, window, stride, settings.max_unknown_fraction)
     assert genome is not None
     regions = read_bed(path)
-    return region_windows(regions, read_regions(regions, path, genome), window, stride, max_unknown_fraction)
+    return region_windows(
+        regions, read_regions(regions, path, genome), window, stride, settings.max_unknown_fraction
+    )
 
 
 def usual_length(classifier: Path) -> int:
@@ -355,27 +351,7 @@ if __name__ == "__main__":
     )
     arguments.add_argument("--input", type=Path, required=True, help="FASTA, BED or table of sequences")
     arguments.add_argument("--genome", type=Path, help="FASTA file in which the regions of a BED file lie")
-    arguments.add_argument(
-        "--window",
-        type=int,
-        help="longer FASTA records and regions are scanned by windows of this many bp (default: the median "
-        "length of the sequences that the classifier learned from)",
-    )
-    arguments.add_argument(
-        "--stride", type=int, help="bp from one window to the next (default: half a window)"
-    )
-    arguments.add_argument(
-        "--max-unknown-fraction",
-        type=float,
-        default=0.5,
-        help="leave out windows in which a larger share is not A, C, G or T (default 0.5)",
-    )
-    arguments.add_argument(
-        "--both-strands",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="average over a sequence and its reverse complement (default: yes)",
-    )
+    add_settings_flags(arguments, ScanSettings)
     arguments.add_argument(
         "--batch-tokens",
         type=int,

@@ -21,7 +21,6 @@ What happens to the rows:
   4. Without a validation table, a share of the training sequences is taken, by content, of every label.
 """
 
-import argparse
 import logging
 from pathlib import Path
 
@@ -38,7 +37,8 @@ from dnalm.prepare_task.checks import (
     overlap_shares,
     soft_masked_shares,
 )
-from dnalm.running.commandline import parser, run
+from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file, write_json
 from dnalm.sequences.tables import read_rows, sort_labels, write_labelled_table
@@ -55,42 +55,33 @@ def main(
     train: Path,
     test: Path,
     validation: Path | None,
-    validation_fraction: float,
-    seed: int,
-    drop_leaked: bool,
+    settings: PrepareTaskSettings,
     output_train: Path,
     output_validation: Path,
     output_test: Path,
     checks: Path,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
-    if validation is None and not 0 < validation_fraction < 1:
-        raise InputError(
-            f"validation fraction {validation_fraction}: it must lie between 0 and 1, since task {task} "
-            "has no validation table."
-        )
     inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
     tables = {name: add_molecules(read_rows(path, id_prefix=f"{name}_")) for name, path in inputs.items()}
     labels = check_labels(tables, inputs)
 
-    splits, rows, leakage = make_splits(tables, validation_fraction, seed, drop_leaked)
+    splits, rows, leakage = make_splits(
+        tables, settings.validation_fraction, settings.seed, settings.drop_leaked
+    )
     check_splits(splits, labels, task)
     test_overlap = overlap_shares(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
     report = {
         "task": task,
         "labels": labels,
-        "settings": {
-            "validation_fraction": None if validation else validation_fraction,
-            "seed": seed,
-            "drop_leaked": drop_leaked,
-        },
+        "settings": settings.model_dump() | ({"validation_fraction": None} if validation else {}),
         "inputs": {
             name: {"file": path.name, "sha256": sha256_of_file(path)} for name, path in inputs.items()
         },
         "rows": rows,
         "leakage": {
             **{name: describe_leakage(found, len(tables[name])) for name, found in leakage.items()},
-            "dropped_from_training": drop_leaked,
+            "dropped_from_training": settings.drop_leaked,
             "partial_overlap": {
                 "word_bp": OVERLAP_BP,
                 "test_sequences_sharing_any": int((test_overlap > 0).sum()),
@@ -306,19 +297,7 @@ if __name__ == "__main__":
     arguments.add_argument("--train", type=Path, required=True, help="table of training sequences")
     arguments.add_argument("--test", type=Path, required=True, help="table of test sequences")
     arguments.add_argument("--validation", type=Path, help="table of validation sequences, if there is one")
-    arguments.add_argument(
-        "--validation-fraction",
-        type=float,
-        default=0.1,
-        help="share of the training sequences taken for validation where there is no table (default 0.1)",
-    )
-    arguments.add_argument("--seed", type=int, default=42, help="seed of that choice (default 42)")
-    arguments.add_argument(
-        "--drop-leaked",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="drop training sequences that also occur in the test or validation table (default: yes)",
-    )
+    add_settings_flags(arguments, PrepareTaskSettings)
     arguments.add_argument("--output-train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")
     arguments.add_argument("--output-test", type=Path, required=True, help="TSV of the test split")

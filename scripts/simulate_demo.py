@@ -36,13 +36,13 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from dnalm.running.commandline import parser, run
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
+from dnalm.simulate_demo.settings import SimulateDemoSettings
 
 # Bases are uint8 0..3 in the order of LETTERS until they are written: the complement of b is 3 - b.
 LETTERS = np.frombuffer(b"ACGT", dtype=np.uint8)
@@ -263,83 +263,30 @@ def write_table(path: Path, rows: list[tuple[str, str, int]]) -> None:
         temporary.write_text("\n".join(lines) + "\n")
 
 
-def check_sizes(
-    genome_length: int,
-    contigs: int,
-    train_sequences: int,
-    test_sequences: int,
-    leaked_sequences: int,
-    sequence_length: int,
-    motifs: int,
-    motif_length: int,
-    wrong_motif_share: float,
-) -> None:
-    """Raise InputError for a size that cannot be simulated."""
-    at_least = {
-        "--genome-length": (genome_length, 1000),
-        "--contigs": (contigs, 1),
-        "--train-sequences": (train_sequences, 2),
-        "--test-sequences": (test_sequences, 2),
-        "--leaked-sequences": (leaked_sequences, 0),
-        "--sequence-length": (sequence_length, 50),
-        "--motifs": (motifs, 1),
-        "--motif-length": (motif_length, 4),
-    }
-    for flag, (value, minimum) in at_least.items():
-        if value < minimum:
-            raise InputError(f"{flag} {value}: too small. Give {minimum} or more.")
-    if leaked_sequences > test_sequences:
-        raise InputError(
-            f"--leaked-sequences {leaked_sequences}: the test set has only {test_sequences} sequences. "
-            "Give a smaller number."
-        )
-    if not 0 <= wrong_motif_share < 0.5:
-        raise InputError(
-            f"--wrong-motif-share {wrong_motif_share}: at 0.5 the classes are the same. Give 0 to below 0.5."
-        )
-
-
 def main(
     *,
-    seed: int,
+    settings: SimulateDemoSettings,
     genome: Path,
     train: Path,
     test: Path,
     description: Path,
-    genome_length: int = 4_000_000,
-    contigs: int = 8,
-    train_sequences: int = 200,
-    test_sequences: int = 1000,
-    leaked_sequences: int = 12,
-    sequence_length: int = 200,
-    motifs: int = 40,
-    motif_length: int = 8,
-    wrong_motif_share: float = 0.1,
 ) -> None:
-    """Simulate genome and task from `seed` and write the four files."""
-    settings: dict[str, Any] = {
-        "genome_length": genome_length,
-        "contigs": contigs,
-        "train_sequences": train_sequences,
-        "test_sequences": test_sequences,
-        "leaked_sequences": leaked_sequences,
-        "sequence_length": sequence_length,
-        "motifs": motifs,
-        "motif_length": motif_length,
-        "wrong_motif_share": wrong_motif_share,
-    }
-    check_sizes(**settings)
-    if seed < 0:
-        raise InputError(f"--seed {seed}: a seed is 0 or more.")
+    """Simulate genome and task and write the four files."""
     # One stream per part: another genome length changes neither the motifs nor the task.
     for_motifs, for_genome, for_train, for_test, for_leaks = (
-        np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(5)
+        np.random.default_rng(child) for child in np.random.SeedSequence(settings.seed).spawn(5)
     )
-    grammar = Grammar(make_lexicons(for_motifs, motifs, motif_length), wrong_motif_share)
-    contig_text, counts = write_genome(for_genome, genome_length, contigs, grammar)
-    test_texts, test_labels = write_sequences(for_test, test_sequences, sequence_length, grammar)
-    train_texts, train_labels = write_sequences(for_train, train_sequences, sequence_length, grammar)
-    leaked = leak(for_leaks, test_texts, test_labels, leaked_sequences)
+    grammar = Grammar(
+        make_lexicons(for_motifs, settings.motifs, settings.motif_length), settings.wrong_motif_share
+    )
+    contig_text, counts = write_genome(for_genome, settings.genome_length, settings.contigs, grammar)
+    test_texts, test_labels = write_sequences(
+        for_test, settings.test_sequences, settings.sequence_length, grammar
+    )
+    train_texts, train_labels = write_sequences(
+        for_train, settings.train_sequences, settings.sequence_length, grammar
+    )
+    leaked = leak(for_leaks, test_texts, test_labels, settings.leaked_sequences)
 
     train_rows = [
         *zip(train_texts, train_labels, strict=True),
@@ -360,8 +307,8 @@ def main(
         description,
         {
             "simulated": True,
-            "seed": seed,
-            "settings": settings,
+            "seed": settings.seed,
+            "settings": settings.model_dump(exclude={"seed"}),
             "genome": {
                 "sequences": {name: len(text) for name, text in contig_text.items()},
                 "bases": bases,
@@ -391,36 +338,9 @@ def main(
 
 if __name__ == "__main__":
     p = parser(__doc__)
-    p.add_argument("--seed", type=int, required=True, help="the same seed gives the same files, byte by byte")
+    add_settings_flags(p, SimulateDemoSettings)
     p.add_argument("--genome", type=Path, required=True, help="genome to write (FASTA, gzip)")
     p.add_argument("--train", type=Path, required=True, help="labelled training sequences to write (TSV)")
     p.add_argument("--test", type=Path, required=True, help="labelled test sequences to write (TSV)")
     p.add_argument("--description", type=Path, required=True, help="what was simulated (JSON)")
-    p.add_argument(
-        "--genome-length", type=int, default=4_000_000, help="bases in all contigs (default %(default)s)"
-    )
-    p.add_argument("--contigs", type=int, default=8, help="sequences of the genome (default %(default)s)")
-    p.add_argument(
-        "--train-sequences", type=int, default=200, help="labelled for training (default %(default)s)"
-    )
-    p.add_argument(
-        "--test-sequences", type=int, default=1000, help="labelled for testing (default %(default)s)"
-    )
-    p.add_argument(
-        "--leaked-sequences",
-        type=int,
-        default=12,
-        help="test sequences to put into training as well, half of them turned (default %(default)s)",
-    )
-    p.add_argument(
-        "--sequence-length", type=int, default=200, help="labelled sequences, bp (default %(default)s)"
-    )
-    p.add_argument("--motifs", type=int, default=40, help="motifs per lexicon (default %(default)s)")
-    p.add_argument("--motif-length", type=int, default=8, help="bp (default %(default)s)")
-    p.add_argument(
-        "--wrong-motif-share",
-        type=float,
-        default=0.1,
-        help="share of a region's motifs that come from the other lexicon (default %(default)s)",
-    )
     run(main, p.parse_args())

@@ -22,21 +22,20 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from dnalm.running import commandline
 from dnalm.running.errors import InputError
 from dnalm.tokenizers import vocabulary
+from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
 logger = logging.getLogger("dnalm")
 
 
 def main(
     windows: list[Path],
-    vocabulary_size: int,
-    sample_lines: int,
-    min_frequency: int,
-    seed: int,
-    n_policy: str,
+    settings: TrainTokenizerSettings,
+    unknown_bases: UnknownBaseSettings,
     output: Path,
     summary: Path,
 ) -> None:
     """Sample lines, learn merges, write the tokenizer directory."""
+    vocabulary_size, n_policy = settings.vocabulary_size, unknown_bases.n_policy
     own_tokens = len(vocabulary.SPECIAL_TOKENS) + len(vocabulary.BASES) + (n_policy == "token")
     if vocabulary_size < own_tokens:
         raise InputError(
@@ -46,7 +45,7 @@ def main(
     total = sum(lines_per_file)
     if total == 0:
         raise InputError(f"{windows[0]}: no lines to learn a vocabulary from.")
-    chosen = choose_lines(total, sample_lines, seed)
+    chosen = choose_lines(total, settings.sample_lines, settings.seed)
     sample = list(pick_lines(windows, lines_per_file, chosen))
     bases = sum(len(piece) for piece in sample)
     if bases == 0:
@@ -54,7 +53,7 @@ def main(
     logger.info(
         "learning %d tokens from %d of %d lines, %d bases", vocabulary_size, len(chosen), total, bases
     )
-    tokenizer = learn(sample, vocabulary_size - (n_policy == "token"), min_frequency)
+    tokenizer = learn(sample, vocabulary_size - (n_policy == "token"), settings.min_frequency)
     plain = vocabulary.copy(tokenizer)
     vocabulary.adjust_for_dna(tokenizer, vocabulary.SPECIAL_TOKENS, n_policy)
     vocabulary.check(tokenizer, vocabulary.SPECIAL_TOKENS, n_policy, "trained tokenizer")
@@ -64,17 +63,12 @@ def main(
             "the vocabulary has %d tokens, not %d: no further pair of tokens occurs %d times in the sample",
             size,
             vocabulary_size,
-            min_frequency,
+            settings.min_frequency,
         )
     bounds = np.cumsum([0, *lines_per_file])
     description = {
         "source": "trained",
-        "settings": {
-            "vocabulary_size": vocabulary_size,
-            "sample_lines": sample_lines,
-            "min_frequency": min_frequency,
-            "seed": seed,
-        },
+        "settings": settings.model_dump(),
         "sample": {
             "lines": len(chosen),
             "bases": bases,
@@ -144,25 +138,8 @@ if __name__ == "__main__":
     parser.add_argument(
         "--windows", type=Path, nargs="+", required=True, help="text files, one sequence per line"
     )
-    parser.add_argument(
-        "--vocabulary-size", type=int, default=4096, help="number of tokens, special tokens included (4096)"
-    )
-    parser.add_argument(
-        "--sample-lines",
-        type=int,
-        default=20_000,
-        help="at most so many lines, drawn evenly from all lines of all files (20000)",
-    )
-    parser.add_argument(
-        "--min-frequency", type=int, default=2, help="a pair of tokens must occur so often to be merged (2)"
-    )
-    parser.add_argument("--seed", type=int, default=42, help="of the draw of lines (42)")
-    parser.add_argument(
-        "--n-policy",
-        choices=vocabulary.N_POLICIES,
-        default="unk",
-        help="; ".join(f"{name}: {meaning}" for name, meaning in vocabulary.N_POLICIES.items()),
-    )
+    commandline.add_settings_flags(parser, TrainTokenizerSettings)
+    commandline.add_settings_flags(parser, UnknownBaseSettings, "unknown_bases")
     parser.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
     parser.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import baseline
 from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, load_baseline
+from dnalm.baseline.settings import KmerSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -65,7 +66,7 @@ def train(kind: str, paths: dict[str, Path], output: Path, lengths=(3, 4)) -> di
         task="toy",
         train=paths["train"],
         validation=paths["validation"],
-        kmer_lengths=list(lengths),
+        settings=KmerSettings(kmer_lengths=lengths),
         output=output,
         summary=output.with_suffix(".json"),
     )

@@ -13,12 +13,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from settings_objects import grouped
 
 import embed
 import finetune
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
+from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, FullSettings, SequenceSettings
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
@@ -52,7 +54,7 @@ def data(tiny_model, tmp_path_factory) -> dict[str, Path]:
         output=[folder / "train.npz", folder / "validation.npz"],
         name="tiny",
         task="gc",
-        max_tokens=30,
+        settings=SequenceSettings(max_tokens=30),
         batch_tokens=400,
         precision="fp32",
         gpus=0,
@@ -91,7 +93,8 @@ def run_finetune(model: Path, files: dict[str, Path], output: Path, **changes: o
         "output": output,
         "summary_file": None,
     }
-    finetune.main(**(settings | changes))
+    classes = {"settings": ClassifierSettings, "training": FrozenSettings}
+    finetune.main(**grouped(settings | changes, **classes))
     return output
 
 
@@ -242,8 +245,9 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
     for batch_tokens in (10, 10_000):
         model = classifier.full_model(tiny_model, weights, 2, "mean", "cpu")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        recipe = finetuning.Settings(**FullSettings().model_dump(), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
-        loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, finetuning.Settings())
+        loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, recipe)
         after.append((loss, model.model.layers[0].mlp.Wo.weight.detach().clone()))
     assert after[0][0] == pytest.approx(after[1][0], abs=1e-6)
     torch.testing.assert_close(after[0][1], after[1][1], atol=1e-6, rtol=1e-4)

@@ -11,9 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from settings_objects import grouped
 
 import embed
 from dnalm.embed.embedding import embed_tokens, load_backbone, read_embeddings
+from dnalm.finetune.settings import SequenceSettings
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.batches import length_batches
 from dnalm.tokenizers.encoding import encode, load_tokenizer
@@ -45,7 +47,7 @@ def run_embed(model: Path, table: Path, output: Path, **changes: object) -> None
         "gpus": 0,
         "allow_cpu": False,
     }
-    embed.main(**(settings | changes))
+    embed.main(**grouped(settings | changes, settings=SequenceSettings))
 
 
 @given(lengths=st.lists(st.integers(2, 300), max_size=60), batch_tokens=st.integers(1, 1000))

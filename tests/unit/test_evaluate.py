@@ -13,6 +13,7 @@ import pytest
 import compare
 import evaluate
 from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 
@@ -44,9 +45,7 @@ def run_evaluation(
         backbone=backbone,
         task="toy",
         test=test,
-        bootstrap_samples=200,
-        confidence=0.95,
-        seed=1,
+        settings=EvaluateSettings(bootstrap_samples=200, seed=1),
         batch_tokens=1000,
         gpus=0,
         allow_cpu=False,
@@ -134,9 +133,7 @@ def run_comparison(folder: Path, outs: list[Path], reference: str) -> dict:
         metrics=[out / "metrics.json" for out in outs],
         predictions=[out / "predictions.tsv" for out in outs],
         reference=reference,
-        bootstrap_samples=200,
-        confidence=0.95,
-        seed=1,
+        settings=EvaluateSettings(bootstrap_samples=200, seed=1),
         output=folder / "comparison.tsv",
         output_json=folder / "comparison.json",
     )

@@ -13,16 +13,20 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from settings_objects import grouped
 
 import evaluate_language_model
 import train_tokenizer
 from dnalm.evaluate_language_model import scoring as language_model
 from dnalm.evaluate_language_model.scoring import Answers, Floors, MaskedLine, Scores
+from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model, model_config, new_model
+from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.tokenize_windows import cache as token_cache
 from dnalm.tokenizers import encoding
+from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
 ROOT = Path(__file__).parents[2]
 ARCHITECTURE = {"num_hidden_layers": 2, "hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
@@ -37,11 +41,8 @@ def place(tmp_path_factory) -> Path:
     (place / "w.txt").write_text("\n".join(lines) + "\n")
     train_tokenizer.main(
         windows=[place / "w.txt"],
-        vocabulary_size=40,
-        sample_lines=60,
-        min_frequency=2,
-        seed=1,
-        n_policy="unk",
+        settings=TrainTokenizerSettings(vocabulary_size=40, sample_lines=60, seed=1),
+        unknown_bases=UnknownBaseSettings(),
         output=place / "model",
         summary=place / "tokenizer.summary.json",
     )
@@ -84,7 +85,8 @@ def evaluate(place: Path, output: Path, **changes) -> dict:
         "sequence_loss": output / "sequence_loss.tsv",
         "fill_mask": output / "fill_mask.tsv",
     }
-    evaluate_language_model.main(**{**options, **changes})
+    classes = {"context": ContextSettings, "settings": EvaluateLanguageModelSettings}
+    evaluate_language_model.main(**grouped(options | changes, **classes))
     return json.loads((output / "metrics.json").read_text())
 
 

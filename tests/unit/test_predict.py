@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from settings_objects import grouped
 
 import predict
+from dnalm.predict.settings import ScanSettings
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import reverse_complement
 
@@ -52,7 +54,7 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
         "output": output,
         "bedgraph": None,
     }
-    predict.main(**(settings | changes))
+    predict.main(**grouped(settings | changes, settings=ScanSettings))
     header, *rows = (line.split("\t") for line in output.read_text().splitlines())
     return [dict(zip(header, row, strict=True)) for row in rows]
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import prepare_task
 from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_shares
+from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import canonical, reverse_complement
 from dnalm.sequences.tables import read_labelled_table
@@ -46,9 +47,11 @@ def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict
         train=write(folder / "train.tsv", train),
         test=write(folder / "test.tsv", test),
         validation=write(folder / "validation.tsv", validation) if validation else None,
-        validation_fraction=options.get("fraction", 0.3),
-        seed=options.get("seed", 42),
-        drop_leaked=options.get("drop_leaked", True),
+        settings=PrepareTaskSettings(
+            validation_fraction=options.get("fraction", 0.3),
+            seed=options.get("seed", 42),
+            drop_leaked=options.get("drop_leaked", True),
+        ),
         checks=folder / "checks.json",
         **outputs,
     )
@@ -260,9 +263,7 @@ def test_real_tasks(real_data, tmp_path):
             train=folder / "train.tsv",
             test=folder / "test.tsv",
             validation=folder / "dev.tsv",
-            validation_fraction=0.1,
-            seed=1,
-            drop_leaked=True,
+            settings=PrepareTaskSettings(seed=1),
             checks=tmp_path / "checks.json",
             **{f"output_{name}": tmp_path / f"{name}.tsv" for name in SPLITS},
         )

@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 import config_docs
-import settings
-from settings import SettingsError, check_config, read_genomes, read_tasks
+from dnalm.config import is_hub_id, read_config
+from dnalm.running.errors import InputError
+from settings import read_genomes, read_tasks
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def edited(config: dict, key: str, value) -> dict:
 
 
 def test_defaults_are_filled_in_at_every_depth(config):
-    checked = check_config(config, "config.yaml")
+    checked = read_config(config, "config.yaml")
     assert checked["extract_windows"]["length"] == 1000
     assert checked["models"]["small"]["masking"] == {
         "probability": 0.5,
@@ -46,19 +47,19 @@ def test_defaults_are_filled_in_at_every_depth(config):
 
 
 def test_a_section_whose_lines_are_commented_out_is_taken_for_empty(config):
-    assert check_config(edited(config, "extract_windows", None), "c")["extract_windows"]["stride"] == 1000
+    assert read_config(edited(config, "extract_windows", None), "c")["extract_windows"]["stride"] == 1000
 
 
 @pytest.mark.parametrize("text, number", [("5e-4", 5e-4), ("1E-3", 1e-3), ("0.5", 0.5)])
 def test_numbers_may_be_written_as_people_write_them(config, text, number):
     loaded = yaml.safe_load(f"learning_rate: {text}")["learning_rate"]
     edited(config, "models.small.training.learning_rate", loaded)
-    assert check_config(config, "c")["models"]["small"]["training"]["learning_rate"] == number
+    assert read_config(config, "c")["models"]["small"]["training"]["learning_rate"] == number
 
 
 @pytest.mark.parametrize("text, number", [("1e4", 10000), (20.0, 20)])
 def test_whole_numbers_may_be_written_with_an_exponent(config, text, number):
-    value = check_config(edited(config, "extract_windows.length", text), "c")["extract_windows"]["length"]
+    value = read_config(edited(config, "extract_windows.length", text), "c")["extract_windows"]["length"]
     assert value == number and isinstance(value, int)
 
 
@@ -72,7 +73,7 @@ WRONG = [
     ("extract_windows.length", 3, "extract_windows.length is 3, but must be at least 10"),
     ("models.small.masking.probability", 0, "must be greater than 0"),
     ("models.small.masking.probability", 1.5, "must be at most 1"),
-    ("models.small.masking.probability", float("nan"), "must be a number"),
+    ("models.small.masking.probability", float("nan"), "must be a finite number"),
     ("models.small.masking.random_token", 0.3, "add up to 1.1"),
     (
         "models.small.training.schedule",
@@ -90,7 +91,7 @@ WRONG = [
     ("models.small.checkpoint", "owner/name", "needs either 'architecture' or 'checkpoint'"),
     ("models", {}, "models is empty"),
     ("models.a b", {"tokenizer": "bpe"}, "models.a b is not a usable name"),
-    ("models.x-untrained", {"tokenizer": "bpe"}, "taken by the baseline"),
+    ("models.x-untrained", {"tokenizer": "bpe"}, "is a name of a baseline"),
     ("tokenizers.bpe.train", {"vocabulary_size": 100}, "needs either 'source' or 'train'"),
     ("tokenizers.bpe.source", "tokenizer.json", "no such file or directory: tokenizer.json"),
     ("finetune.backbones", [], "finetune.backbones is an empty list"),
@@ -107,18 +108,18 @@ WRONG = [
 def test_what_is_wrong_is_named_with_key_value_and_nearest(config, key, value, message):
     edited(config, key, value)
     if message is None:
-        check_config(config, "my.yaml")
+        read_config(config, "my.yaml")
         return
-    with pytest.raises(SettingsError) as error:
-        check_config(config, "my.yaml")
+    with pytest.raises(InputError) as error:
+        read_config(config, "my.yaml")
     assert message in str(error.value)
     assert str(error.value).startswith("my.yaml: ") and "\n" not in str(error.value)
 
 
 def test_a_missing_section_is_explained(config):
     del config["genomes"]
-    with pytest.raises(SettingsError, match="lacks the key 'genomes': Sheet of genomes"):
-        check_config(config, "c")
+    with pytest.raises(InputError, match="lacks the key 'genomes': Sheet of genomes"):
+        read_config(config, "c")
 
 
 @pytest.fixture
@@ -162,7 +163,7 @@ SHEETS = [
 
 @pytest.mark.parametrize("text, message", SHEETS, ids=[message for _, message in SHEETS])
 def test_a_wrong_sheet_is_named_by_row_and_column(sheet, text, message):
-    with pytest.raises(SettingsError) as error:
+    with pytest.raises(InputError) as error:
         read_genomes(sheet(text))
     assert message in str(error.value) and str(error.value).startswith("sheet.tsv")
 
@@ -182,13 +183,14 @@ def test_tasks_keep_files_and_checksums_by_split(sheet):
 def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    assert settings.is_hub_id("zhihan1996/DNABERT-2-117M")
-    assert not settings.is_hub_id("data/checkpoint")  # the folder exists: a path with a typing error
-    assert not settings.is_hub_id("models/tokenizer.json")
+    assert is_hub_id("zhihan1996/DNABERT-2-117M")
+    assert not is_hub_id("data/checkpoint")  # the folder exists: a path with a typing error
+    assert not is_hub_id("models/tokenizer.json")
 
 
-def test_the_documentation_of_the_keys_is_that_of_the_schema(repository):
-    assert (repository / "config" / "README.md").read_text() == config_docs.documentation(), "run 'make docs'"
+def test_documentation_and_schema_are_those_of_the_settings_classes():
+    assert config_docs.README.read_text() == config_docs.documentation(), "run 'make docs'"
+    assert config_docs.SCHEMA.read_text() == config_docs.schema_text(), "run 'make docs'"
 
 
 def test_every_key_of_the_schema_is_described():
@@ -199,4 +201,4 @@ def test_every_key_of_the_schema_is_described():
             yield from undescribed(part, f"{key}.{name}")
             yield from undescribed(part.get("additionalProperties") or {}, f"{key}.{name}.*")
 
-    assert list(undescribed(settings.load_schema())) == []
+    assert list(undescribed(config_docs.schema())) == []

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import simulate_demo as demo
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
+from dnalm.simulate_demo.settings import SimulateDemoSettings
 
 SCRIPT = Path(demo.__file__)
 FILES = {"genome": "genome.fa.gz", "train": "train.tsv", "test": "test.tsv", "description": "demo.json"}
@@ -23,7 +24,8 @@ FILES = {"genome": "genome.fa.gz", "train": "train.tsv", "test": "test.tsv", "de
 def simulate(directory: Path, **options) -> dict[str, Path]:
     paths = {name: directory / file for name, file in FILES.items()}
     sizes = {"genome_length": 300_000, "contigs": 3, "train_sequences": 60, "test_sequences": 80}
-    demo.main(**{"seed": 7, **sizes, **paths, **options})
+    settings = SimulateDemoSettings(**{"seed": 7, **sizes, **options})
+    demo.main(settings=settings, **paths)
     return paths
 
 
@@ -160,29 +162,27 @@ def test_region_has_the_length_and_without_strangers_only_its_lexicon(seed, leng
     assert demo.count_motifs(demo.letters(region), grammar)[1 - lexicon] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"leaked_sequences": 81}, "--leaked-sequences 81"),
-        ({"wrong_motif_share": 0.5}, "--wrong-motif-share 0.5"),
-        ({"contigs": 0}, "--contigs 0"),
-        ({"seed": -1}, "--seed -1"),
-        ({"motifs": 500, "motif_length": 4}, "--motifs 500"),
-    ],
-)
-def test_impossible_sizes_are_refused_and_nothing_is_written(tmp_path, options, words):
-    with pytest.raises(InputError, match=words):
-        simulate(tmp_path, **options)
+def test_more_motifs_than_there_are_words_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(InputError, match="--motifs 500"):
+        simulate(tmp_path, motifs=500, motif_length=4)
     assert not list(tmp_path.iterdir())
 
 
-def test_error_on_the_command_line_is_one_line(tmp_path):
-    flags = [part for name, file in FILES.items() for part in (f"--{name}", str(tmp_path / file))]
-    done = subprocess.run(
-        [sys.executable, SCRIPT, "--seed", "1", "--train-sequences", "0", *flags],
-        capture_output=True,
-        text=True,
-    )
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--train-sequences", "0"], "--train-sequences is 0, but must be at least 2."),
+        (["--wrong-motif-share", "0.5"], "--wrong-motif-share is 0.5, but must be less than 0.5."),
+        (["--seed=-1"], "--seed is -1, but must be at least 0."),
+        (
+            ["--leaked-sequences", "81", "--test-sequences", "80"],
+            "the command has --leaked-sequences 81, but only 80 --test-sequences. Give a smaller number.",
+        ),
+    ],
+)
+def test_impossible_sizes_are_refused_in_one_line_and_nothing_is_written(tmp_path, flags, message):
+    files = [part for name, file in FILES.items() for part in (f"--{name}", str(tmp_path / file))]
+    done = subprocess.run([sys.executable, SCRIPT, *flags, *files], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["error: --train-sequences 0: too small. Give 2 or more."]
+    assert done.stderr.splitlines() == [f"error: {message}"]
     assert not list(tmp_path.iterdir())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from settings_objects import grouped
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import import_tokenizer
@@ -22,6 +23,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.tokenize_windows import cache as token_cache
 from dnalm.tokenizers import encoding
+from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
 ROOT = Path(__file__).parents[2]
 DNABERT2 = ROOT.parent / "shared" / "data" / "tokenizer" / "dnabert2-tokenizer.json"
@@ -41,13 +43,16 @@ def train(directory: Path, windows: list[Path], **changes) -> Path:
         "n_policy": "unk",
     }
     summary = directory.with_suffix(".json")
-    train_tokenizer.main(windows=windows, output=directory, summary=summary, **{**options, **changes})
+    classes = {"settings": TrainTokenizerSettings, "unknown_bases": UnknownBaseSettings}
+    settings = grouped(options | changes, **classes)
+    train_tokenizer.main(windows=windows, output=directory, summary=summary, **settings)
     return directory
 
 
 def import_(source: Path, directory: Path, n_policy: str = "unk") -> Path:
     summary = directory.with_suffix(".json")
-    import_tokenizer.main(source=source, n_policy=n_policy, output=directory, summary=summary)
+    settings = UnknownBaseSettings(n_policy=n_policy)
+    import_tokenizer.main(source=source, settings=settings, output=directory, summary=summary)
     return directory
 
 

@@ -64,10 +64,10 @@ def test_the_automatically_loaded_profile_does_not_wipe_a_site_s_resources():
 
 
 def test_the_workflow_s_settings_can_be_changed_from_the_profile(tmp_path):
-    from settings import load_schema
+    from dnalm.running.resources import ResourceSettings
 
     asked = parse_config(parsed(as_edited(), tmp_path / "profile").config)["resources"]
-    assert set(asked) <= set(load_schema()["properties"]["resources"]["properties"])
+    assert set(asked) <= set(ResourceSettings.model_fields)
     assert asked == {
         "partition": "cpu",
         "gpu_partition": "gpu",

@@ -135,14 +135,22 @@ def language_model_runtime_min(
 
 
 def prediction_runtime_min(
-    input_mb: float, window: int, stride: int, strands: int, parameters: int, gpus: int, attempt: int
+    input_mb: float,
+    window: int | None,
+    stride: int | None,
+    strands: int,
+    parameters: int,
+    gpus: int,
+    attempt: int,
 ) -> int:
     """Predicting new sequences: overlapping windows and a second strand multiply the bases.
 
     The form of the input is not known here. A compressed FASTA holds four bases per byte, a BED file about
-    ten per byte with windows of 200 bp; four are taken, and later attempts take more.
+    ten per byte with windows of 200 bp; four are taken, and later attempts take more. Where window or stride
+    follow from the classifier, every base is read twice.
     """
-    bases_mb = 4 * input_mb * max(1, window / stride) * strands
+    overlap = max(1, window / stride) if window and stride else 2
+    bases_mb = 4 * input_mb * overlap * strands
     return model_runtime_min(bases_mb, parameters, gpus, attempt)
 
 

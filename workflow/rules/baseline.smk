@@ -16,11 +16,11 @@ rule baseline:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: need.table_runtime_min(20 * size_mb(input), attempt),
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(20 * size_mb(input), attempt),
     params:
         *code("baseline", "analyse"),
-        flags=flags({"kmer_lengths": config["baseline"]["kmer_lengths"]}),
+        flags=settings_flags(KmerSettings, config["baseline"]),
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:

@@ -10,33 +10,38 @@ import sys
 import time
 from pathlib import Path
 
-import resources as need
 import digest
+import resources
 import slurm_status
 import software
+from dnalm.baseline.settings import UNTRAINED, KmerSettings
+from dnalm.config import is_hub_id, is_url, read_config, with_paths
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
+from dnalm.extract_windows.settings import ExtractWindowsSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
+from dnalm.predict.settings import ScanSettings
+from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings
+from dnalm.running.commandline import flag_words, settings_words
+from dnalm.running.errors import InputError
+from dnalm.running.settings import flag
+from dnalm.simulate_demo.settings import SimulateDemoSettings
+from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 from last_words import last_words
-from settings import (
-    UNTRAINED,
-    SettingsError,
-    check_config,
-    is_hub_id,
-    is_url,
-    read_genomes,
-    read_tasks,
-    with_paths,
-)
+from settings import read_genomes, read_tasks
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
 try:
-    config = check_config(
+    config = read_config(
         with_paths(config, beside_workflow),
         " + ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles)),
     )
     SIMULATION = f"{config['results']}/simulation" if config["simulate_demo"] is not None else None
     GENOMES = read_genomes(config["genomes"], made_by_workflow=SIMULATION)
     TASKS = read_tasks(config["tasks"], made_by_workflow=SIMULATION)
-except SettingsError as error:
+except InputError as error:
     raise WorkflowError(str(error))
 
 for name, prediction in config["predict"].items():
@@ -112,18 +117,14 @@ def code(script, environment):
     return digest.code(script, environment, with_conda=WITH_CONDA)
 
 
-def flags(settings, prefix=""):
-    """Settings as command-line flags: {"a_b": 1} becomes `--a-b 1`; None is left out."""
-    words = []
-    for key, value in settings.items():
-        flag = f"--{prefix}{key}".replace("_", "-")
-        if isinstance(value, bool):
-            words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif isinstance(value, (list, tuple)):
-            words += [flag, *map(str, value)] if value else []
-        elif value is not None:
-            words += [flag, str(value)]
-    return shlex.join(words)
+def settings_flags(section, values, prefix=""):
+    """The flags of a script for the settings of a class; `values` may hold others too."""
+    return shlex.join(settings_words(section, values, prefix))
+
+
+def flags(values):
+    """Other flags: {"a_b": 1} becomes `--a-b 1`; None is left out."""
+    return shlex.join(word for name, value in values.items() for word in flag_words(flag(name), value))
 
 
 def model_settings(name):
@@ -132,7 +133,7 @@ def model_settings(name):
 
 
 def parameters(wildcards):
-    return need.parameters_of(model_settings(wildcards.model)["architecture"])
+    return resources.parameters_of(model_settings(wildcards.model)["architecture"])
 
 
 def downloaded(kind, name, url):
@@ -248,16 +249,16 @@ def evaluation_files(file, task):
 # ---- Prediction ----
 
 
-def asked(wildcards):
+def prediction_settings(wildcards):
     return config["predict"][wildcards.name]
 
 
 def prediction_classifier(wildcards):
-    return "<results>/classifiers/{model}/{task}/{backbone}".format(**asked(wildcards))
+    return "<results>/classifiers/{model}/{task}/{backbone}".format(**prediction_settings(wildcards))
 
 
 def predicting_parameters(wildcards):
-    return need.parameters_of(model_settings(asked(wildcards)["model"])["architecture"])
+    return resources.parameters_of(model_settings(prediction_settings(wildcards)["model"])["architecture"])
 
 
 # ---- Report ----

@@ -17,22 +17,22 @@ rule embed:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=need.gpu(EMBED_GPUS, GRES),
-        gres=need.gres(EMBED_GPUS, GRES),
+        gpu=resources.gpu(EMBED_GPUS, GRES),
+        gres=resources.gres(EMBED_GPUS, GRES),
         devices=EMBED_GPUS,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, input, attempt: need.model_memory_mb(
+        mem_mb=lambda wildcards, input, attempt: resources.model_memory_mb(
             parameters(wildcards), size_mb([input.sequences]), attempt
         ),
-        runtime=lambda wildcards, input, attempt: need.model_runtime_min(
+        runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
             size_mb([input.sequences]), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
         *code("embed", "train"),
-        flags=flags({"max_tokens": config["finetune"]["max_tokens"]}),
+        flags=settings_flags(SequenceSettings, config["finetune"]),
     message:
         "Embedding {wildcards.task}, {wildcards.split} split, with model {wildcards.model}"
     shell:

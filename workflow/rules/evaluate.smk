@@ -24,23 +24,23 @@ rule evaluate:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=need.gpu(EMBED_GPUS, GRES),
-        gres=need.gres(EMBED_GPUS, GRES),
+        gpu=resources.gpu(EMBED_GPUS, GRES),
+        gres=resources.gres(EMBED_GPUS, GRES),
         devices=EMBED_GPUS,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, input, attempt: need.model_memory_mb(
+        mem_mb=lambda wildcards, input, attempt: resources.model_memory_mb(
             parameters(wildcards), size_mb([input.test]), attempt
         ),
-        runtime=lambda wildcards, input, attempt: need.model_runtime_min(
+        runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
             size_mb([input.test]), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
         *code("evaluate", "train"),
         kind=lambda wildcards: kind_of(wildcards.model),
-        flags=flags(config["evaluate"]),
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
     shell:
@@ -71,11 +71,11 @@ rule evaluate_baseline:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("evaluate", "train"),
-        flags=flags(config["evaluate"]),
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
     shell:
@@ -108,12 +108,12 @@ rule compare:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("compare", "analyse"),
         reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
-        flags=flags(config["evaluate"]),
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Comparing all predictors of {wildcards.task}"
     shell:

@@ -28,15 +28,15 @@ rule evaluate_language_model:
         "../../envs/train.yaml"
     threads: 2
     resources:
-        gpu=need.gpu(EMBED_GPUS, GRES),
-        gres=need.gres(EMBED_GPUS, GRES),
+        gpu=resources.gpu(EMBED_GPUS, GRES),
+        gres=resources.gres(EMBED_GPUS, GRES),
         devices=EMBED_GPUS,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
-        runtime=lambda wildcards, attempt: need.language_model_runtime_min(
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
+        runtime=lambda wildcards, attempt: resources.language_model_runtime_min(
             config["evaluate_language_model"]["max_lines"],
             config["extract_windows"]["length"],
             parameters(wildcards),
@@ -45,9 +45,8 @@ rule evaluate_language_model:
         ),
     params:
         *code("evaluate_language_model", "train"),
-        flags=lambda wildcards: flags(
-            config["evaluate_language_model"] | {"max_tokens": MODELS[wildcards.model]["max_tokens"]}
-        ),
+        flags=settings_flags(EvaluateLanguageModelSettings, config["evaluate_language_model"]),
+        context=lambda wildcards: settings_flags(ContextSettings, MODELS[wildcards.model]),
     message:
         "Judging language model {wildcards.model} on held-out lines"
     shell:
@@ -56,7 +55,7 @@ rule evaluate_language_model:
             "--log {log:q} --name {wildcards.model}"
             " --gpus {resources.devices} --model {input.model_directory:q}"
             " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
-            " {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
+            " {params.context} {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
             " --fill-mask {output.fill_mask:q}",
             ALLOW_CPU,
         )

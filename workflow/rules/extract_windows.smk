@@ -16,19 +16,18 @@ rule extract_windows:
         "../../envs/genome.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: need.genome_memory_mb(attempt),
-        runtime=lambda wildcards, input, attempt: need.genome_runtime_min(size_mb(input), attempt),
+        mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(attempt),
+        runtime=lambda wildcards, input, attempt: resources.genome_runtime_min(size_mb(input), attempt),
     params:
         *code("extract_windows", "genome"),
         size=lambda wildcards: given_bytes(GENOMES[wildcards.genome].fasta),
-        flags=lambda wildcards: flags(
-            config["extract_windows"] | {"validation_sequences": GENOMES[wildcards.genome].validation}
-        ),
+        flags=settings_flags(ExtractWindowsSettings, config["extract_windows"]),
+        held_out=lambda wildcards: flags({"validation_sequences": GENOMES[wildcards.genome].validation}),
     message:
         "Cutting genome {wildcards.genome} into windows"
     shell:
         command(
             "extract_windows",
             "--log {log:q} --genome {wildcards.genome} --fasta {input.fasta:q}"
-            " {params.flags} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+            " {params.flags} {params.held_out} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
         )

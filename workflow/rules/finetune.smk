@@ -19,17 +19,17 @@ rule finetune:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: need.gpu(finetune_gpus(wildcards), GRES),
-        gres=lambda wildcards: need.gres(finetune_gpus(wildcards), GRES),
+        gpu=lambda wildcards: resources.gpu(finetune_gpus(wildcards), GRES),
+        gres=lambda wildcards: resources.gres(finetune_gpus(wildcards), GRES),
         devices=finetune_gpus,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, input, attempt: need.finetune_memory_mb(
+        mem_mb=lambda wildcards, input, attempt: resources.finetune_memory_mb(
             parameters(wildcards), size_mb([input.train_sequences]), attempt
         ),
-        runtime=lambda wildcards, input, attempt: need.finetune_runtime_min(
+        runtime=lambda wildcards, input, attempt: resources.finetune_runtime_min(
             size_mb([input.train_sequences]),
             parameters(wildcards),
             config["finetune"][wildcards.backbone]["epochs"] if wildcards.backbone == "full" else 1,
@@ -44,9 +44,9 @@ rule finetune:
         checkpoints=lambda wildcards: (
             f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune" if wildcards.backbone == "full" else ""
         ),
-        flags=lambda wildcards: flags(
-            config["finetune"][wildcards.backbone]
-            | {key: config["finetune"][key] for key in ("pooling", "max_tokens", "seed")}
+        flags=settings_flags(ClassifierSettings, config["finetune"]),
+        training=lambda wildcards: settings_flags(
+            BACKBONE_SETTINGS[wildcards.backbone], config["finetune"][wildcards.backbone]
         ),
     message:
         "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"
@@ -56,6 +56,6 @@ rule finetune:
             "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
             " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
             " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
-            " {params.embeddings} {params.checkpoints} {params.flags} --output {output.directory:q} --summary {output.summary:q}",
+            " {params.embeddings} {params.checkpoints} {params.flags} {params.training} --output {output.directory:q} --summary {output.summary:q}",
             ALLOW_CPU,
         )

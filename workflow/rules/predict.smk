@@ -3,8 +3,8 @@
 
 rule predict:
     input:
-        sequences=lambda wildcards: asked(wildcards)["input"],
-        genome=lambda wildcards: asked(wildcards)["genome"] or [],
+        sequences=lambda wildcards: prediction_settings(wildcards)["input"],
+        genome=lambda wildcards: prediction_settings(wildcards)["genome"] or [],
         classifier=lambda wildcards: f"{prediction_classifier(wildcards)}.json",
         classifier_directory=lambda wildcards: ancient(prediction_classifier(wildcards)),
     output:
@@ -18,29 +18,29 @@ rule predict:
         "../../envs/train.yaml"
     threads: 2
     resources:
-        gpu=need.gpu(EMBED_GPUS, GRES),
-        gres=need.gres(EMBED_GPUS, GRES),
+        gpu=resources.gpu(EMBED_GPUS, GRES),
+        gres=resources.gres(EMBED_GPUS, GRES),
         devices=EMBED_GPUS,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, attempt: need.model_memory_mb(predicting_parameters(wildcards), 0, attempt),
-        runtime=lambda wildcards, input, attempt: need.prediction_runtime_min(
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(
+            predicting_parameters(wildcards), 0, attempt
+        ),
+        runtime=lambda wildcards, input, attempt: resources.prediction_runtime_min(
             size_mb([input.sequences]),
-            asked(wildcards)["window"],
-            asked(wildcards)["stride"],
-            1 + asked(wildcards)["both_strands"],
+            prediction_settings(wildcards)["window"],
+            prediction_settings(wildcards)["stride"],
+            1 + prediction_settings(wildcards)["both_strands"],
             predicting_parameters(wildcards),
             EMBED_GPUS,
             attempt,
         ),
     params:
         *code("predict", "train"),
-        genome=lambda wildcards: flags({"genome": asked(wildcards)["genome"]}),
-        flags=lambda wildcards: flags(
-            {key: asked(wildcards)[key] for key in ("window", "stride", "both_strands")}
-        ),
+        genome=lambda wildcards: flags({"genome": prediction_settings(wildcards)["genome"]}),
+        flags=lambda wildcards: settings_flags(ScanSettings, prediction_settings(wildcards)),
     message:
         "Classifying new sequences: {wildcards.name}"
     shell:

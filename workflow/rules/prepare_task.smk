@@ -21,13 +21,13 @@ rule prepare_task:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: need.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: need.table_runtime_min(size_mb(input), attempt),
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("prepare_task", "analyse"),
         size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
         validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
-        flags=flags(config["prepare_task"]),
+        flags=settings_flags(PrepareTaskSettings, config["prepare_task"]),
     message:
         "Checking task {wildcards.task}: duplicates, leaks, labels"
     shell:

@@ -26,14 +26,14 @@ rule pretrain:
         "../../envs/train.yaml"
     threads: config["resources"]["pretrain_threads"]
     resources:
-        gpu=need.gpu(PRETRAIN_GPUS, GRES),
-        gres=need.gres(PRETRAIN_GPUS, GRES),
+        gpu=resources.gpu(PRETRAIN_GPUS, GRES),
+        gres=resources.gres(PRETRAIN_GPUS, GRES),
         devices=PRETRAIN_GPUS,
         nodes=1,
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, attempt: need.pretrain_memory_mb(
+        mem_mb=lambda wildcards, attempt: resources.pretrain_memory_mb(
             parameters(wildcards), PRETRAIN_GPUS, attempt
         ),
         runtime=int(60 * config["resources"]["pretrain_hours"]),
@@ -41,9 +41,13 @@ rule pretrain:
         *code("pretrain", "train"),
         start=start_flag,
         checkpoints=lambda wildcards: f"{CHECKPOINTS}/{wildcards.model}",
-        max_tokens=lambda wildcards: MODELS[wildcards.model]["max_tokens"],
-        masking=lambda wildcards: flags(MODELS[wildcards.model]["masking"], "masking_"),
-        training=lambda wildcards: flags(MODELS[wildcards.model]["training"], "training_"),
+        context=lambda wildcards: settings_flags(ContextSettings, MODELS[wildcards.model]),
+        masking=lambda wildcards: settings_flags(
+            MaskingSettings, MODELS[wildcards.model]["masking"], "masking_"
+        ),
+        training=lambda wildcards: settings_flags(
+            TrainingSettings, MODELS[wildcards.model]["training"], "training_"
+        ),
     message:
         "Pretraining model {wildcards.model} (log: {log})"
     shell:
@@ -52,7 +56,7 @@ rule pretrain:
             "--log {log:q} --model {wildcards.model} --gpus {resources.devices}"
             " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
             " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
-            " --max-tokens {params.max_tokens} {params.masking} {params.training}"
+            " {params.context} {params.masking} {params.training}"
             " --checkpoints {params.checkpoints:q}"
             " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}",
             ALLOW_CPU,
@@ -77,7 +81,7 @@ rule untrained_model:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: need.model_memory_mb(parameters(wildcards), 0, attempt),
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
         runtime=15,
     params:
         *code("untrained_model", "train"),

@@ -89,7 +89,7 @@ rule report:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: need.scaled(4000, attempt),
+        mem_mb=lambda wildcards, attempt: resources.scaled(4000, attempt),
         runtime=20,
     params:
         *code("report", "analyse"),

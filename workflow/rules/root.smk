@@ -43,4 +43,4 @@ def beside_workflow(path):
 
 ROOT = root_of(workflow.current_basedir)
 
-sys.path.insert(0, os.path.abspath(ROOT / "workflow" / "lib"))
+sys.path[:0] = [os.path.abspath(ROOT / folder) for folder in ("workflow/lib", "scripts")]

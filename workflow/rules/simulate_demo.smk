@@ -16,11 +16,11 @@ if config["simulate_demo"] is not None:
             "../../envs/genome.yaml"
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: need.genome_memory_mb(attempt),
+            mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(attempt),
             runtime=10,
         params:
             *code("simulate_demo", "genome"),
-            flags=flags(config["simulate_demo"]),
+            flags=settings_flags(SimulateDemoSettings, config["simulate_demo"]),
         message:
             "Simulating the demo's genome and labelled sequences"
         shell:

@@ -19,8 +19,10 @@ rule tokenize_windows:
         "../../envs/tokenize.yaml"
     threads: 2
     resources:
-        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
-        runtime=lambda wildcards, input, attempt: need.tokens_runtime_min(size_mb([input.windows]), attempt),
+        mem_mb=lambda wildcards, attempt: resources.tokens_memory_mb(attempt),
+        runtime=lambda wildcards, input, attempt: resources.tokens_runtime_min(
+            size_mb([input.windows]), attempt
+        ),
     params:
         *code("tokenize_windows", "tokenize"),
     message:

@@ -17,24 +17,26 @@ rule train_tokenizer:
         "../../envs/tokenize.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: need.tokenizer_memory_mb(
+        mem_mb=lambda wildcards, attempt: resources.tokenizer_memory_mb(
             learning(wildcards, "sample_lines"), config["extract_windows"]["length"], attempt
         ),
-        runtime=lambda wildcards, attempt: need.tokenizer_runtime_min(
+        runtime=lambda wildcards, attempt: resources.tokenizer_runtime_min(
             learning(wildcards, "sample_lines"), config["extract_windows"]["length"], attempt
         ),
     params:
         *code("train_tokenizer", "tokenize"),
-        flags=lambda wildcards: flags(
-            config["tokenizers"][wildcards.tokenizer]["train"]
-            | {"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}
+        flags=lambda wildcards: settings_flags(
+            TrainTokenizerSettings, config["tokenizers"][wildcards.tokenizer]["train"]
+        ),
+        unknown_bases=lambda wildcards: settings_flags(
+            UnknownBaseSettings, config["tokenizers"][wildcards.tokenizer]
         ),
     message:
         "Learning tokenizer {wildcards.tokenizer} from the training windows"
     shell:
         command(
             "train_tokenizer",
-            "--log {log:q} --windows {input.windows:q} {params.flags}"
+            "--log {log:q} --windows {input.windows:q} {params.flags} {params.unknown_bases}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
 
@@ -55,11 +57,11 @@ rule import_tokenizer:
         "../../envs/tokenize.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: need.tokens_memory_mb(attempt),
+        mem_mb=lambda wildcards, attempt: resources.tokens_memory_mb(attempt),
         runtime=10,
     params:
         *code("import_tokenizer", "tokenize"),
-        flags=lambda wildcards: flags({"n_policy": config["tokenizers"][wildcards.tokenizer]["n_policy"]}),
+        flags=lambda wildcards: settings_flags(UnknownBaseSettings, config["tokenizers"][wildcards.tokenizer]),
     message:
         "Reading tokenizer {wildcards.tokenizer}"
     shell:

@@ -44,6 +44,13 @@ def read_model_config(directory: str | Path) -> dict[str, Any]:
     return config
 
 
+def token_limit(config: dict[str, Any], max_tokens: int | None) -> int:
+    """How many tokens of a sequence are read: as many as the model has positions for, or fewer if asked."""
+    # Transformers leaves out what is ModernBERT's own.
+    positions = config.get("max_position_embeddings", 8192)
+    return positions if max_tokens is None else min(max_tokens, positions)
+
+
 def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -> "ModernBertModel":
     """The model in `directory` without its language-model head, in float32 and evaluation mode."""
     read_model_config(directory)

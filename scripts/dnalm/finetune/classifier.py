@@ -238,7 +238,7 @@ def save_classifier(
     weights: dict[str, torch.Tensor],
     labels: Sequence[str],
     pooling: str,
-    max_tokens: int | None,
+    max_tokens: int,
 ) -> None:
     """Write `config.json`, `model.safetensors` and the tokenizer of `model` into the existing `directory`."""
     model = Path(model)
@@ -257,9 +257,8 @@ def save_classifier(
         if (model / name).is_file():
             shutil.copyfile(model / name, directory / name)
     tokenizer = read_json(model / "tokenizer_config.json")
-    if max_tokens is not None:
-        # So that truncation=True in a pipeline cuts where training cut.
-        tokenizer["model_max_length"] = max_tokens
+    # So that truncation=True in a pipeline cuts where training cut.
+    tokenizer["model_max_length"] = max_tokens
     write_json(directory / "tokenizer_config.json", tokenizer)
 
 

@@ -10,15 +10,18 @@ from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, Sh
 class MaskingSettings(Settings):
     """Which tokens the model must guess."""
 
-    probability: Share = Field(
-        0.5, gt=0, description="Share of the tokens of a line that are selected. Special tokens never are."
+    probability: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Share of the tokens of a line that are selected. Special tokens never are.",
     )
     mask_token: Share = Field(0.8, description="Share of the selected tokens that become [MASK].")
     random_token: Share = Field(
         0.1,
         description="Share of the selected tokens that become a random token. The rest stay as they are.",
     )
-    span_tokens: Whole = Field(
+    span_tokens: int = Field(
         1,
         ge=1,
         le=10**6,
@@ -44,17 +47,17 @@ class TrainingSettings(OptimizerSettings):
         None, ge=1, description="Number of optimizer steps. Give `steps` or `epochs`."
     )
     epochs: Number | None = Field(None, gt=0, description="Number of passes over the training lines.")
-    batch_size: Whole = Field(
+    batch_size: int = Field(
         32, ge=1, le=10**6, description="Lines per optimizer step, over all GPUs together."
     )
-    micro_batch_size: Whole | None = Field(
+    micro_batch_size: int | None = Field(
         None,
         ge=1,
         le=10**6,
         description="Lines that one GPU holds at once. The rest of the batch is accumulated. Lower it when "
         "memory runs out; the result stays the same up to rounding. Empty: about 32,000 tokens.",
     )
-    learning_rate: Number = Field(0.0001, gt=0, le=10, description="Peak learning rate of AdamW.")
+    learning_rate: float = Field(0.0001, gt=0, le=10, description="Peak learning rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="How the learning rate falls after the warm-up."
     )
@@ -93,9 +96,35 @@ class TrainingSettings(OptimizerSettings):
 class ContextSettings(Settings):
     """How much of a line the model reads."""
 
-    max_tokens: Whole = Field(
+    max_tokens: int = Field(
         250,
         ge=8,
         le=10**6,
         description="Longer lines are cut to this many tokens, [CLS] and [SEP] included.",
     )
+
+
+class ModelSettings(ContextSettings):
+    """A language model: where it starts, and how it is trained."""
+
+    tokenizer: str = Field(description="Name of an entry under `tokenizers`.")
+    architecture: str | None = Field(
+        None,
+        description="JSON file with the shape of a ModernBERT, such as those in `resources/architectures/`.",
+    )
+    checkpoint: str | None = Field(
+        None,
+        description="Continue from this ModernBERT, a Hugging Face model directory or a Hub id. Only "
+        "safetensors are read. Its tokenizer must be the one named under `tokenizer`.",
+    )
+    revision: str | None = Field(None, description="Commit, tag or branch of the checkpoint on the Hub.")
+    masking: MaskingSettings = Field(
+        default_factory=MaskingSettings, description="Which tokens the model must guess."
+    )
+    training: TrainingSettings = Field(description="How the model is trained.")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> Self:
+        if (self.architecture is None) == (self.checkpoint is None):
+            raise ValueError("needs either {architecture} or {checkpoint}, not both.")
+        return self

@@ -7,16 +7,14 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
-from dnalm.running.settings import FlagNames, Settings, flag, validated
+from dnalm.running.settings import FlagNames, Settings, flag, kinds_of, validated
 
 logger = logging.getLogger("dnalm")
 
@@ -47,7 +45,7 @@ def add_settings_flags(
         defaults = dict.fromkeys(_words(c.model_fields[field]) for c in classes)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f"{name}.{field}"}
         options["help"] = f"{about.description} ({' or '.join(defaults)})".replace("%", "%%")
-        kinds = _kinds(about.annotation)
+        kinds = kinds_of(about.annotation)
         if kinds[0] is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:
@@ -72,7 +70,7 @@ def collect_settings(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def settings_flags(settings: type[Settings], values: Mapping[str, Any], prefix: str = "") -> list[str]:
+def settings_words(settings: type[Settings], values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """The words of a command line that `add_settings_flags` of the same class reads back as `values`.
 
     Of `values`, which may hold more, the fields of the class are taken.
@@ -95,27 +93,17 @@ def flag_words(name: str, value: Any) -> list[str]:
     return [f"{name}={value}"] if str(value).startswith("-") else [name, str(value)]
 
 
-def _kinds(annotation: Any) -> list[Any]:
-    """The types that a field may have, None left out."""
-    if get_origin(annotation) in (tuple, Literal) or not get_args(annotation):
-        return [] if annotation is NoneType else [annotation]
-    inner: Iterable[Any] = get_args(annotation)
-    if hasattr(annotation, "__metadata__"):
-        inner = inner[:1]  # type: ignore[index]
-    return [kind for part in inner for kind in _kinds(part)]
-
-
-def _metavar(kinds: list[Any]) -> str:
+def _metavar(kinds: tuple[Any, ...]) -> str:
     if get_origin(kinds[0]) is Literal:
         return f"{{{','.join(get_args(kinds[0]))}}}"
     if get_origin(kinds[0]) is tuple:
-        return _metavar(_kinds(get_args(kinds[0])[0]))
+        return _metavar(kinds_of(get_args(kinds[0])[0]))
     return {int: "N", float: "X"}.get(kinds[0], "TEXT")
 
 
 def _words(field: FieldInfo) -> str:
     """The default of a field, for its help."""
-    if field.default is PydanticUndefined:
+    if field.is_required():
         return "needed"
     if isinstance(field.default, tuple):
         return f"default {' '.join(map(str, field.default))}"

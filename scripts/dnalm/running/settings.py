@@ -5,47 +5,30 @@ made from these classes. Only light packages are imported, because every cluster
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show
 
-
-def _as_number(value: Any) -> Any:
-    """What a person writes as a number, as a number: YAML 1.1 reads 5e-4 as text, and so are all flags."""
-    if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            pass
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    return value
-
-
-def _as_whole_number(value: Any) -> Any:
-    value = _as_number(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 # Nothing that is counted here comes near to it; beyond 2**63, numpy and torch fail.
 LARGEST = 10**12
 
-Whole = Annotated[int, BeforeValidator(_as_whole_number), Field(le=LARGEST)]
-Number = Annotated[float, BeforeValidator(_as_number), Field(le=LARGEST)]
-Share = Annotated[Number, Field(ge=0, le=1)]
+Whole = Annotated[int, Field(le=LARGEST)]
+Number = Annotated[float, Field(le=LARGEST)]
+Share = Annotated[float, Field(ge=0, le=1)]
 # numpy takes seeds of 32 bits.
-Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
-Listed = BeforeValidator(_as_tuple)
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    """For lists whose items differ."""
+    if len(set(items)) < len(items):
+        raise ValueError(f"names an item twice: {show(items)}.")
+    return items
 
 
 class Settings(BaseModel):
@@ -59,20 +42,51 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _empty(cls, value: Any) -> Any:
-        """A section whose lines are all commented out has its defaults."""
-        return {} if value is None else value
+    def _as_meant(cls, values: Any) -> Any:
+        """A section whose lines are all commented out has its defaults; numbers as text become numbers."""
+        if values is None:
+            return {}
+        if not isinstance(values, Mapping):
+            return values
+        kinds = {name: kinds_of(field.annotation) for name, field in cls.model_fields.items()}
+        return {name: _as_meant(value, kinds.get(name, ())) for name, value in values.items()}
+
+
+def _as_meant(value: Any, kinds: Sequence[Any]) -> Any:
+    """What a person wrote as the value that it means: YAML 1.1 reads 5e-4 as text, and all flags are text."""
+    if isinstance(value, list) and kinds and get_origin(kinds[0]) is tuple:
+        return tuple(_as_meant(item, kinds_of(get_args(kinds[0])[0])) for item in value)
+    if isinstance(value, str) and (int in kinds or float in kinds) and str not in kinds:
+        for number in (int, float):
+            try:
+                value = number(value)
+                break
+            except ValueError:
+                pass
+    if int in kinds and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value
+
+
+def kinds_of(annotation: Any) -> tuple[Any, ...]:
+    """The types that a setting may have, without None and without bounds: of `Whole | None`, int."""
+    if get_origin(annotation) in (tuple, dict, Literal) or not get_args(annotation):
+        return () if annotation is NoneType else (annotation,)
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        inner = inner[:1]
+    return tuple(kind for part in inner for kind in kinds_of(part))
 
 
 class OptimizerSettings(Settings):
     """How weights are changed, in pretraining and in fine-tuning."""
 
-    batch_size: Whole = Field(32, ge=1, le=10**6, description="Sequences per optimizer step.")
-    learning_rate: Number = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
+    batch_size: int = Field(32, ge=1, le=10**6, description="Sequences per optimizer step.")
+    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
     warmup_fraction: Share = Field(
         0.05, description="Share of the steps in which the learning rate rises to its peak."
     )
-    weight_decay: Number = Field(0.0, ge=0, le=10, description="Weight decay of AdamW.")
+    weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of AdamW.")
     max_gradient_norm: Number = Field(
         1.0, ge=0, description="Longer gradients are scaled down to this norm. 0: never."
     )
@@ -102,6 +116,10 @@ class Names:
         """The name of a setting inside of a sentence whose subject is its section."""
         return f"'{keys[-1]}'"
 
+    def needed(self, keys: tuple[str | int, ...]) -> str:
+        """The same for a setting that is not there."""
+        return f"the key {self.field(keys)}"
+
 
 class FlagNames(Names):
     """Settings named by flag."""
@@ -117,6 +135,9 @@ class FlagNames(Names):
     def field(self, keys: tuple[str | int, ...]) -> str:
         return self.place(keys)
 
+    def needed(self, keys: tuple[str | int, ...]) -> str:
+        return self.place(keys)
+
 
 def flag(field: str, prefix: str = "") -> str:
     """The flag of a field: `--training-batch-size`."""
@@ -130,9 +151,11 @@ def dotted(keys: tuple[str | int, ...]) -> str:
 
 def explain(error: ValidationError, settings: type[Settings], names: Names) -> str:
     """The most telling of the errors in one line: place, value, what it must be, what was probably meant."""
-    # A misspelt key is also a missing one. It explains more.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    # A misspelt key is also a missing one. It explains more, as do names.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden" and e["loc"][-1:] != ("[key]",))
     kind, keys, value = first["type"], first["loc"], first["input"]
+    if keys[-1:] == ("[key]",):
+        return f"{names.place(keys[:-1])} {first['ctx']['error']}"
     context = first.get("ctx", {})
     place = names.place(keys)
     if kind == "extra_forbidden":
@@ -146,7 +169,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         )
     if kind == "missing":
         description = section_at(settings, keys[:-1]).model_fields[str(keys[-1])].description
-        return f"{names.place(keys[:-1])} lacks {names.field(keys)}: {description}"
+        return f"{names.place(keys[:-1])} lacks {names.needed(keys)}: {description}"
     if kind == "value_error":
         fields = {}
         for name in section_fields(settings, keys):
@@ -195,7 +218,8 @@ def section_at(settings: type[Settings], keys: tuple[str | int, ...]) -> type[Se
     """The class of the section at these keys."""
     found: Any = settings
     for key in keys:
-        found = _inner(found.model_fields[str(key)].annotation if _is_section(found) else get_args(found)[1])
+        inner = found.model_fields[str(key)].annotation if _is_section(found) else get_args(found)[-1]
+        found = kinds_of(inner)[0]
     return found
 
 
@@ -210,18 +234,8 @@ def is_optional(settings: type[Settings], keys: tuple[str | int, ...]) -> bool:
     if not keys or not isinstance(keys[-1], str):
         return False
     section = section_at(settings, keys[:-1])
-    return _is_section(section) and type(None) in get_args(section.model_fields[keys[-1]].annotation)
+    return _is_section(section) and NoneType in get_args(section.model_fields[keys[-1]].annotation)
 
 
 def _is_section(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, Settings)
-
-
-def _inner(annotation: Any) -> Any:
-    """The class or container inside of `X | None` and `Annotated[X, …]`."""
-    if get_origin(annotation) is Annotated:
-        return _inner(get_args(annotation)[0])
-    options = [option for option in get_args(annotation) if option is not type(None)]
-    if get_origin(annotation) not in (dict, tuple, Literal) and options:
-        return _inner(options[0])
-    return annotation

@@ -1,0 +1,229 @@
+"""The configuration of the workflow: the settings of all steps, read, checked, with defaults filled in.
+
+Only light packages are imported, because every cluster job reads the Snakefile again.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from dnalm.baseline.settings import UNTRAINED, BaselineSettings
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
+from dnalm.extract_windows.settings import ExtractWindowsSettings
+from dnalm.finetune.settings import FinetuneSettings
+from dnalm.predict.settings import PredictSettings
+from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.pretrain.settings import ModelSettings
+from dnalm.running.errors import InputError
+from dnalm.running.hints import either, nearest, nearest_file, show
+from dnalm.running.resources import ResourceSettings
+from dnalm.running.settings import Names, Settings, validated
+from dnalm.simulate_demo.settings import SimulateDemoSettings
+from dnalm.tokenizers.settings import TokenizerSettings
+
+# A name becomes part of file names, three of them of some; a file name has at most 255 letters.
+LONGEST_NAME = 64
+# Sections that had other names.
+RENAMED = {
+    "windows": "extract_windows",
+    "task_preparation": "prepare_task",
+    "language_model_evaluation": "evaluate_language_model",
+    "evaluation": "evaluate",
+    "baselines": "baseline",
+    "predictions": "predict",
+    "simulation": "simulate_demo",
+}
+# Settings that name a file; `*` stands for each name of the user's choice.
+PATHS = (
+    "genomes",
+    "tasks",
+    "tokenizers.*.source",
+    "models.*.architecture",
+    "models.*.checkpoint",
+    "predict.*.input",
+    "predict.*.genome",
+)
+
+
+def check_name(name: str) -> str:
+    """A name that can be part of a file's name. Raises ValueError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError("is not a usable name. Use letters, digits, '-' and '_' only.")
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"is too long a name ({len(name)} letters). Use {LONGEST_NAME} at most.")
+    return name
+
+
+def check_model_name(name: str) -> str:
+    """A name that no baseline has. Raises ValueError."""
+    if name.endswith(UNTRAINED) or name in ("majority", "kmer"):
+        raise ValueError(
+            f"is a name of a baseline (majority, kmer, all that end in '{UNTRAINED}'). Choose another."
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(check_name)]
+ModelName = Annotated[Name, AfterValidator(check_model_name)]
+
+
+class Config(Settings):
+    """Every choice of a run. Unknown keys are errors."""
+
+    title: str = Field("DNA language model", description="Title of the report.")
+    results: str = Field(
+        "results",
+        min_length=1,
+        description="Folder for everything a run makes. Give every config file its own, so that two runs do "
+        "not replace each other's results.",
+    )
+    genomes: str = Field(
+        min_length=1,
+        description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; plain, gzip "
+        "or bgzip), optional `validation` (names of the held-out sequences, separated by commas), optional "
+        "`sha256`.",
+    )
+    tasks: str | None = Field(
+        None,
+        min_length=1,
+        description="Sheet of classification tasks (TSV), one row per task: `task`, `train`, `test` (path or "
+        "URL; TSV or CSV with the columns `seq` and `label`), optional `validation`, optional "
+        "`sha256_train`, `sha256_validation`, `sha256_test`. Without it the run ends with the language "
+        "model.",
+    )
+    simulate_demo: SimulateDemoSettings | None = Field(
+        None,
+        description="Makes the simulated genome and the simulated task of the demo in "
+        "`<results>/simulation/`. Leave it out for real data.",
+    )
+    extract_windows: ExtractWindowsSettings = Field(
+        default_factory=ExtractWindowsSettings, description="How genomes are cut into lines."
+    )
+    tokenizers: dict[Name, TokenizerSettings] = Field(
+        min_length=1, description="Tokenizers by name. Each has either `source` or `train`."
+    )
+    models: dict[ModelName, ModelSettings] = Field(
+        min_length=1,
+        description="Models by name. Each has either `architecture` (trained from scratch) or `checkpoint` "
+        "(training continues).",
+    )
+    evaluate_language_model: EvaluateLanguageModelSettings = Field(
+        default_factory=EvaluateLanguageModelSettings,
+        description="How the pretrained model is judged on held-out lines.",
+    )
+    prepare_task: PrepareTaskSettings = Field(
+        default_factory=PrepareTaskSettings, description="How tasks are checked and split."
+    )
+    finetune: FinetuneSettings = Field(
+        default_factory=FinetuneSettings,
+        description="How classifiers are trained on a pretrained model.",
+    )
+    baseline: BaselineSettings = Field(
+        default_factory=BaselineSettings,
+        description="What the classifier is compared with, on the same splits and by the same metrics.",
+    )
+    evaluate: EvaluateSettings = Field(
+        default_factory=EvaluateSettings, description="How predictions on the test split are judged."
+    )
+    predict: dict[Name, PredictSettings] = Field(
+        default_factory=dict,
+        description="New sequences to classify, by name. Each becomes `<results>/predictions/<name>.tsv`.",
+    )
+    resources: ResourceSettings = Field(
+        default_factory=ResourceSettings,
+        description="Hardware that the rules ask for. Changing it never reruns a finished step.",
+    )
+
+
+def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The configuration with all defaults filled in and numbers as numbers, as Snakemake keeps it.
+
+    `source` names the file(s) in messages. Raises InputError for the first thing that is wrong.
+    """
+    for old, new in RENAMED.items():
+        if old in config:
+            raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
+    checked: Config = validated(Config, config, Names(source))
+    _check_tokenizers(checked, source)
+    _check_models(checked, source)
+    _check_predictions(checked, source)
+    return checked.model_dump(mode="json")
+
+
+def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str, Any]:
+    """A copy of the configuration, not yet checked, with `found(path)` in place of each path."""
+    config = deepcopy(config)
+    for setting in PATHS:
+        *sections, key = setting.split(".")
+        holders: list[Any] = [config]
+        for section in sections:
+            holders = [
+                h.values() if section == "*" else [h.get(section)] for h in holders if isinstance(h, dict)
+            ]
+            holders = [holder for group in holders for holder in group]
+        for holder in holders:
+            if isinstance(holder, dict) and key in holder:
+                holder[key] = found(holder[key])
+    return config
+
+
+def _check_tokenizers(config: Config, source: str) -> None:
+    for name, tokenizer in config.tokenizers.items():
+        _check_source(tokenizer.source, f"{source}: tokenizers.{name}.source")
+
+
+def _check_models(config: Config, source: str) -> None:
+    for name, model in config.models.items():
+        place = f"{source}: models.{name}"
+        if model.tokenizer not in config.tokenizers:
+            raise InputError(
+                f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
+                f"{nearest(model.tokenizer, config.tokenizers)}"
+            )
+        _check_source(model.checkpoint, f"{place}.checkpoint")
+        if model.architecture and not Path(model.architecture).is_file():
+            raise InputError(
+                f"{place}.architecture: no such file: {model.architecture}."
+                f"{nearest_file(model.architecture)} Give a path relative to the working directory."
+            )
+
+
+def _check_predictions(config: Config, source: str) -> None:
+    for name, prediction in config.predict.items():
+        place = f"{source}: predict.{name}"
+        if prediction.model not in config.models:
+            raise InputError(
+                f"{place}.model is {show(prediction.model)}, not under models."
+                f"{nearest(prediction.model, config.models)}"
+            )
+        if prediction.backbone not in config.finetune.backbones:
+            raise InputError(
+                f"{place}.backbone is {show(prediction.backbone)}, but finetune.backbones lists only "
+                f"{either(config.finetune.backbones)}."
+            )
+        if config.tasks is None:
+            raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
+
+
+def _check_source(path: str | None, place: str) -> None:
+    if path is not None and not is_hub_id(path) and not Path(path).exists():
+        raise InputError(
+            f"{place}: no such file or directory: {path}.{nearest_file(path)} "
+            "Give a path relative to the working directory or a Hub id (owner/name)."
+        )
+
+
+def is_url(path: str) -> bool:
+    """True for what the fetch rules download."""
+    return bool(re.match(r"(https?|ftp|file)://", path))
+
+
+def is_hub_id(source: str) -> bool:
+    """True for `owner/name` that is no path here: a repository of the Hugging Face Hub."""
+    is_path = Path(source).exists() or Path(source).parent.is_dir() or source.endswith(".json")
+    return not is_path and bool(re.fullmatch(r"[A-Za-z0-9][\w.-]*/[\w.-]+", source))

@@ -1,0 +1,43 @@
+"""Settings of predict: new sequences, and how they are scanned."""
+
+from pydantic import Field
+
+from dnalm.finetune.settings import Backbone
+from dnalm.running.settings import Settings, Share, Whole
+
+
+class ScanSettings(Settings):
+    """How long sequences are cut into windows, and how a window is read."""
+
+    window: Whole | None = Field(
+        None,
+        ge=10,
+        description="Longer FASTA records and BED regions are scanned by windows of this many bp. Empty: the "
+        "median length of the sequences that the classifier learned from.",
+    )
+    stride: Whole | None = Field(
+        None,
+        ge=1,
+        description="Distance in bp between the starts of neighbouring windows. Empty: half a window.",
+    )
+    max_unknown_fraction: Share = Field(
+        0.5, description="Windows in which a larger share is not A, C, G or T are left out."
+    )
+    both_strands: bool = Field(
+        True,
+        description="Average the probabilities of both strands. A BPE tokenizer cuts the strands "
+        "differently, so these are two views of one sequence.",
+    )
+
+
+class PredictSettings(ScanSettings):
+    """New sequences to classify, and the classifier."""
+
+    input: str = Field(
+        min_length=1,
+        description="FASTA (long records are scanned in windows), TSV or CSV with a column `seq`, or BED.",
+    )
+    genome: str | None = Field(None, min_length=1, description="FASTA that a BED input refers to.")
+    model: str = Field(description="Name of an entry under `models`.")
+    task: str = Field(description="Name of a row of the task sheet.")
+    backbone: Backbone = Field("frozen", description="Which classifier.")

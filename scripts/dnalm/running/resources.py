@@ -1,0 +1,54 @@
+"""The hardware that the workflow's rules ask for."""
+
+from pydantic import Field
+
+from dnalm.running.settings import Settings
+
+
+class ResourceSettings(Settings):
+    """Hardware that the rules ask for. Changing it never reruns a finished step."""
+
+    pretrain_gpus: int = Field(
+        1, ge=0, le=1024, description="GPUs for pretraining. Several are used by one process each."
+    )
+    embed_gpus: int = Field(1, ge=0, le=1, description="GPUs for embedding sequences and evaluating models.")
+    finetune_gpus: int = Field(1, ge=0, le=1, description="GPUs for full fine-tuning.")
+    gres: str | None = Field(
+        None,
+        min_length=1,
+        description="For Slurm clusters that know GPUs only as generic resources (`--gres`): the name, or "
+        "name and type, such as `gpu` or `gpu:a100`.",
+    )
+    partition: str | None = Field(
+        None, min_length=1, description="Slurm partition of all jobs; without it, the cluster's default."
+    )
+    gpu_partition: str | None = Field(
+        None,
+        min_length=1,
+        description="Slurm partition of jobs that use GPUs; without it, `partition`.",
+    )
+    account: str | None = Field(
+        None,
+        min_length=1,
+        description="Slurm account that all jobs are charged to. A cluster without accounting (`sacctmgr "
+        "show user` fails) must leave it out.",
+    )
+    image: str | None = Field(
+        None,
+        min_length=1,
+        description="Apptainer image with all packages (`envs/apptainer.def`), used with "
+        "`--software-deployment-method apptainer`.",
+    )
+    pretrain_threads: int = Field(8, ge=1, le=1024, description="CPU cores for pretraining.")
+    pretrain_hours: float = Field(
+        24.0,
+        gt=0,
+        le=10_000,
+        description="Time limit of one pretraining job. Training saves its state before the limit and "
+        "continues in the next job.",
+    )
+    allow_cpu: bool = Field(
+        False,
+        description="Go on with the CPU where the scheduler granted a GPU that PyTorch cannot see, instead "
+        "of stopping with an error.",
+    )

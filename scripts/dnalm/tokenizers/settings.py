@@ -1,0 +1,59 @@
+"""Settings of a tokenizer: given, or learned from the genomes."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from dnalm.running.settings import Seed, Settings, Whole
+
+
+class UnknownBaseSettings(Settings):
+    """What becomes of letters that are no base."""
+
+    n_policy: Literal["unk", "drop", "token"] = Field(
+        "unk",
+        description="What an N (and any other letter that is not A, C, G or T) becomes: `unk`, one [UNK] "
+        "each; `drop`, nothing; `token`, a token of its own for N.",
+    )
+
+
+class TrainTokenizerSettings(Settings):
+    """How a byte-pair encoding is learned."""
+
+    vocabulary_size: int = Field(
+        4096,
+        ge=10,
+        le=65536,
+        description="Number of tokens, the five special ones ([UNK] [CLS] [SEP] [PAD] [MASK], ids 0 to 4) "
+        "included.",
+    )
+    sample_lines: Whole = Field(
+        20_000,
+        ge=1,
+        description="Number of lines to learn from, drawn evenly from all training windows. Memory grows "
+        "with it, about 53 MB for 1000 lines of 1000 bp.",
+    )
+    min_frequency: Whole = Field(2, ge=1, description="A pair of tokens seen less often is not merged.")
+    seed: Seed = Field(42, description="Seed of the sample of lines.")
+
+
+class TokenizerSettings(UnknownBaseSettings):
+    """A tokenizer: either `source` or `train`."""
+
+    source: str | None = Field(
+        None,
+        description="A `tokenizer.json`, a model directory, or a Hugging Face Hub id such as "
+        "`zhihan1996/DNABERT-2-117M`.",
+    )
+    revision: str | None = Field(
+        None, description="Commit, tag or branch on the Hub. A commit makes the run repeatable."
+    )
+    train: TrainTokenizerSettings | None = Field(
+        None, description="Learn a byte-pair encoding from the training windows of all genomes."
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.source is None) == (self.train is None):
+            raise ValueError("needs either {source} or {train}, not both.")
+        return self
