@@ -195,7 +195,12 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
     out = run_evaluation(tmp_path, "m", test, Path("m"), "model", "full")
     found = read_predictions(out / "predictions.tsv")
     report = json.loads((out / "metrics.json").read_text())
-    again = evaluate.judge(found.truth, found.probabilities, found.labels, 200, 0.95, 1)
+    again = evaluate.judge(
+        found.truth,
+        found.probabilities,
+        found.labels,
+        EvaluateSettings(bootstrap_samples=200, seed=1),
+    )
     assert again["metrics"] == report["metrics"] and again["loss"] == report["loss"]
 
 
@@ -234,7 +239,7 @@ def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
     flags = ["--kind=baseline", f"--predictor={predictor}", f"--test={test}", *outputs]
     result = subprocess.run([*script, *flags, "--confidence=95"], capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == "error: --confidence 95.0: give a number between 0 and 1, such as 0.95.\n"
+    assert result.stderr == "error: --confidence is 95, but must be less than 1.\n"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["b", "test.tsv"]
     done = subprocess.run([*script, *flags], capture_output=True, text=True)
     assert done.returncode == 0
