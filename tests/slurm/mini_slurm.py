@@ -119,13 +119,21 @@ class MiniSlurm:
     def crash_node(self, node: str) -> None:
         """Kill a node's slurmd and all that it runs, as when it loses power."""
         self.crash(f"slurmd.{node}")
+        steps, programs = [], []
         own, spool = f"SLURMD_NODENAME={node}".encode(), self.directory / "spool" / node
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                step = (process / "comm").read_text().strip() == "slurmstepd"
-                here = (process / "cwd").resolve() == spool if step else False
-                if here or own in (process / "environ").read_bytes().split(b"\0"):
-                    os.kill(int(process.name), signal.SIGKILL)
+                if (process / "comm").read_text().strip() == "slurmstepd":
+                    if (process / "cwd").resolve() == spool:
+                        steps.append(int(process.name))
+                    continue
+                environment = (process / "environ").read_bytes()
+                if own in environment.split(b"\0") and str(self.directory).encode() in environment:
+                    programs.append(int(process.name))
+        # Slurm's own first: they would report how the others ended.
+        for pid in steps + programs:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def start_controller(self) -> None:
         """Start slurmctld again; it remembers its jobs."""

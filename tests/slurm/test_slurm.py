@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 # Long enough to be disturbed again and again, seconds on an idle machine.
-STEPS = 1200
+STEPS = 600
 # Seconds without slurmctld, and whether the cluster has accounting; the defaults keep the suite short.
 ABSENCE = float(os.environ.get("MINI_SLURM_ABSENCE", 20))
 ACCOUNTING = "MINI_SLURM_ACCOUNTING" in os.environ
@@ -194,8 +194,8 @@ class Story:
         job = self.events[event] = self.progress(main)
         self.happened = event, time.monotonic()
         action(job)
-        gone = ("PENDING", "CANCELLED", "PREEMPTED")
-        wait_until(lambda: self.cluster.job(job["JobId"])["JobState"] in gone, f"{event}: its end", main)
+        state = self.cluster.job
+        wait_until(lambda: state(job["JobId"])["JobState"] != "RUNNING", f"{event}: its end", main)
 
 
 def preempt(cluster: MiniSlurm, node: str) -> None:
