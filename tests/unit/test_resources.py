@@ -20,6 +20,7 @@ CALLS = {
     "tokens_memory_mb": (),
     "tokens_runtime_min": (3000.0,),
     "pretrain_memory_mb": (43_861_504, 1),
+    "pretrain_runtime_min": (1e9, 43_861_504, 1, 8, 1e9),
     "model_memory_mb": (43_861_504, 5.0),
     "finetune_memory_mb": (43_861_504, 5.0),
     "model_runtime_min": (5.0, 43_861_504, 0),
@@ -112,3 +113,18 @@ def test_a_gpu_asks_for_less_time_than_the_cpu():
 def test_gpus_are_asked_for_in_one_way_only(gpus, generic_resource, gpu, gres):
     assert need.gpu(gpus, generic_resource) == gpu
     assert need.gres(gpus, generic_resource) == gres
+
+
+def test_a_pretraining_of_seconds_does_not_ask_for_a_day():
+    course_run = 50 * 32 * 250
+    assert need.pretrain_runtime_min(course_run, 43_861_504, 1, 8, 24, 1) <= 60
+    human_genome_ten_epochs = 10 * 3.1e9 / 5
+    assert need.pretrain_runtime_min(human_genome_ten_epochs, 110_000_000, 1, 8, 24, 1) == 24 * 60
+    assert need.pretrain_runtime_min(None, 43_861_504, 1, 8, 24, 1) == 24 * 60
+
+
+def test_a_pretraining_that_was_too_short_gets_more_time_up_to_the_limit():
+    asked = [need.pretrain_runtime_min(10**9, 10**8, 1, 8, 24, attempt) for attempt in (1, 2, 3, 9)]
+    assert asked[1] == 2 * asked[0]
+    assert asked == sorted(asked)
+    assert asked[-1] == 24 * 60

@@ -105,6 +105,21 @@ def pretrain_memory_mb(parameters: int, gpus: int, attempt: int) -> int:
     return scaled(max(1, gpus) * (FRAMEWORK_MB + 2 * state) + 4000, attempt)
 
 
+def pretrain_runtime_min(
+    tokens: float | None, parameters: int, gpus: int, threads: int, hours: float, attempt: int
+) -> int:
+    """Time for `tokens` training tokens, at most `hours`; None: not known yet.
+
+    Six FLOP per parameter and token. A CPU core computes 50 GFLOP/s or more, the slowest GPUs in use
+    5 TFLOP/s; twice the time is asked for. A job that is too short saves its state, and the next goes on.
+    """
+    longest = int(60 * hours)
+    if tokens is None:
+        return longest
+    flop_per_second = 5e12 * gpus if gpus else 5e10 * threads
+    return min(longest, scaled(30 + 2 * 6 * parameters * tokens / flop_per_second / 60, attempt))
+
+
 def model_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
     """Embedding or evaluating: the weights, the activations of a batch, the table and its features."""
     return scaled(FRAMEWORK_MB + 4000 + 8e-6 * parameters + 20 * table_mb, attempt)

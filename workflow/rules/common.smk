@@ -192,6 +192,13 @@ def token_summaries(split, wildcards):
     return [f"{folder}.json" for folder in tokens(split, wildcards)]
 
 
+def training_tokens(wildcards):
+    """At most so many tokens does a pretraining read; None if it counts epochs, of a corpus not made yet."""
+    settings = model_settings(wildcards.model)
+    steps, batch_size = settings["training"]["steps"], settings["training"]["batch_size"]
+    return steps and steps * batch_size * settings["max_tokens"]
+
+
 def tokenizer_of(wildcards):
     return f"<results>/tokenizers/{model_settings(wildcards.model)['tokenizer']}"
 

@@ -36,7 +36,14 @@ rule pretrain:
         mem_mb=lambda wildcards, attempt: resources.pretrain_memory_mb(
             parameters(wildcards), PRETRAIN_GPUS, attempt
         ),
-        runtime=int(60 * config["resources"]["pretrain_hours"]),
+        runtime=lambda wildcards, attempt: resources.pretrain_runtime_min(
+            training_tokens(wildcards),
+            parameters(wildcards),
+            PRETRAIN_GPUS,
+            config["resources"]["pretrain_threads"],
+            config["resources"]["pretrain_hours"],
+            attempt,
+        ),
     params:
         *code("pretrain", "train"),
         start=start_flag,

@@ -44,8 +44,8 @@ class ResourceSettings(Settings):
         24.0,
         gt=0,
         le=10_000,
-        description="Time limit of one pretraining job. Training saves its state before the limit and "
-        "continues in the next job.",
+        description="Longest time limit of one pretraining job; a training of few steps asks for less. "
+        "Training saves its state before the limit and continues in the next job.",
     )
     allow_cpu: bool = Field(
         False,
