@@ -40,6 +40,15 @@ class Lines:
         return self.lines[index]
 
 
+class Tokenizer:
+    """What a network must know of its tokenizer."""
+
+    pad_token_id, cls_token_id, sep_token_id, mask_token_id = 3, 1, 2, 4
+
+    def __len__(self) -> int:
+        return VOCABULARY
+
+
 class Stopwatch:
     """A Trainer callback that keeps the time of each step but the first."""
 
@@ -64,7 +73,7 @@ class Stopwatch:
 
 def plain(config: object, lines: Lines, steps: int, batch_size: int, scratch: str) -> float:
     """Seconds per step of the plain way."""
-    from tokenizers import Tokenizer, models
+    import tokenizers
     from transformers import (
         DataCollatorForLanguageModeling,
         PreTrainedTokenizerFast,
@@ -78,7 +87,7 @@ def plain(config: object, lines: Lines, steps: int, batch_size: int, scratch: st
     words = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "[MASK]": 4}
     words |= {f"t{i}": i for i in range(5, VOCABULARY)}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordLevel(words, unk_token="[UNK]")),
+        tokenizer_object=tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]")),
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
@@ -164,20 +173,11 @@ def main() -> None:
     options = parser.parse_args()
 
     import transformers
-    from transformers import ModernBertConfig
 
-    from dnalm.models.architecture import read_architecture
+    from dnalm.models.architecture import model_config, read_architecture
 
     transformers.logging.set_verbosity_error()
-    config = ModernBertConfig(
-        **read_architecture(options.architecture),
-        vocab_size=VOCABULARY,
-        pad_token_id=3,
-        bos_token_id=1,
-        eos_token_id=2,
-        cls_token_id=1,
-        sep_token_id=2,
-    )
+    config = model_config(read_architecture(options.architecture), Tokenizer())
     # As many lines as a pool, so that batches are as even as in a real run.
     lines = Lines(max(options.steps, 100) * options.batch_size)
     best = {"plain": float("inf"), "ours": float("inf")}

@@ -8,10 +8,11 @@ Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n,
      difference is value, low, high, or null for the reference itself) and questions.
 
 A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
-So its interval is usually narrower than those of the two metrics suggest. The questions are: does
-pretraining help (every model against the same model untrained, named NAME-untrained, with the same backbone),
-and does the reference beat the baselines. Each has the difference in accuracy, an answer (`yes`, `no`: the
-whole interval lies on one side of zero; else `cannot tell`) and a sentence.
+So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
+help (every model against the same model untrained, NAME-untrained, with the same backbone), does adaptation
+help (against the model as published, NAME-published), and does the reference beat the baselines. Each has the
+difference in accuracy, an answer (`yes`, `no`: the whole interval lies on one side of zero; else `cannot
+tell`) and a sentence.
 """
 
 import logging
@@ -23,12 +24,15 @@ import numpy as np
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
 from dnalm.evaluate.predictions import UNTRAINED, Predictions, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.pretrain.settings import PUBLISHED
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, write_json
 
 logger = logging.getLogger("dnalm")
 
+# What the comparison of a model with its twin NAME-… asks.
+TWINS = {PUBLISHED: "does adaptation help", UNTRAINED: "does pretraining help"}
 DIFFERENCES = ("accuracy", "mcc", "auroc")
 
 
@@ -142,10 +146,12 @@ def ask(leader: Predictor, predictors: list[Predictor], confidence: float) -> li
     questions = []
     for model in predictors:
         for other in predictors:
-            same_model = other.report["name"] == model.report["name"] + UNTRAINED
             same_backbone = other.report["backbone"] == model.report["backbone"]
-            if model.report["kind"] == "model" and same_model and same_backbone:
-                questions.append(answer("does pretraining help", model, other, confidence))
+            if model.report["kind"] != "model" or not same_backbone:
+                continue
+            for twin, question in TWINS.items():
+                if other.report["name"] == model.report["name"] + twin:
+                    questions.append(answer(question, model, other, confidence))
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
             questions.append(answer("does the model beat the baseline", leader, other, confidence))

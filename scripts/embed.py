@@ -89,7 +89,9 @@ def main(
             "versions": versions("torch", "transformers"),
         }
         write_embeddings(target, table["id"], table["label"], vectors | {"tokens": lengths}, about)
-        logger.info("%s: %d sequences embedded, %d dimensions", target, len(tokens), config["hidden_size"])
+        logger.info(
+            "%s: %d sequences embedded, %d dimensions", target, len(tokens), backbone.config.hidden_size
+        )
 
 
 if __name__ == "__main__":

@@ -145,8 +145,9 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--kind",
         required=True,
-        choices=["model", "untrained", "baseline"],
-        help="a classifier on a pretrained backbone, one on an untrained backbone, or a baseline",
+        choices=["model", "published", "untrained", "baseline"],
+        help="a classifier on a pretrained backbone, on the same before its adaptation, on an untrained one, "
+        "or a baseline",
     )
     arguments.add_argument("--name", required=True, help="name of the language model or baseline")
     arguments.add_argument("--backbone", choices=["frozen", "full"], help="how the classifier was fine-tuned")

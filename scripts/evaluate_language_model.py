@@ -35,6 +35,7 @@ from dnalm.evaluate_language_model.scoring import (
 )
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model
+from dnalm.models.families import tokens_read
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.running import commandline
 from dnalm.running.devices import add_device_flags, choose_device
@@ -51,6 +52,7 @@ def main(
     model: Path,
     tokens: list[Path],
     training_tokens: list[Path],
+    published: Path | None,
     name: str,
     context: ContextSettings,
     settings: EvaluateLanguageModelSettings,
@@ -79,6 +81,7 @@ def main(
     # Its bar for loading weights is noise in a log.
     transformers.utils.logging.disable_progress_bar()
     network = load_model(model, tokenizer).to(device).eval()
+    tokens_read(network.config.to_dict(), context.max_tokens, "--max-tokens")
 
     ours = model_answers(network, questions, tokenizer.pad_token_id, device)
     floors = Floors(training, tokenizer.all_special_ids, len(tokenizer))
@@ -90,6 +93,10 @@ def main(
         settings.confidence,
         settings.seed,
     )
+    before = None
+    if published is not None:
+        before_network = load_model(published, tokenizer).to(device).eval()
+        before = model_answers(before_network, questions, tokenizer.pad_token_id, device)
     write_sequence_loss(sequence_loss, questions, ours, scores, held_out)
     write_examples(
         fill_mask, questions, settings.examples, settings.seed, network, tokenizer, device, held_out
@@ -113,6 +120,9 @@ def main(
             # Nats per hidden token by which the model's loss is lower; an interval above 0 says that the
             # model has learnt more than the floor knows.
             "advantage": {floor: scores.advantage(ours, answers) for floor, answers in theirs.items()},
+            # The same tokens before the model was trained further, and by how much it is better now.
+            "published": before
+            and {"metrics": scores.of(before), "improvement": scores.advantage(ours, before)},
             "bigram": {"tokens": floors.bigram_tokens, "prior_strength": floors.prior_strength},
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         },
@@ -195,6 +205,9 @@ if __name__ == "__main__":
         nargs="+",
         required=True,
         help="token caches of training lines, which the floors count",
+    )
+    parser.add_argument(
+        "--published", type=Path, help="the model before it was trained further; answers the same questions"
     )
     parser.add_argument("--name", default="model", help="what reports call this model")
     commandline.add_settings_flags(parser, ContextSettings, "context")

@@ -35,6 +35,7 @@ import pandas as pd
 
 from dnalm.embed.embedding import token_limit
 from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, FullSettings
+from dnalm.models.families import choose_pooling
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -102,6 +103,11 @@ def main(
     recipe = finetuning.Settings(**training.model_dump(), seed=settings.seed)
     pooling = settings.pooling
     config = classifier.read_model_config(model)
+    if (known := choose_pooling(config, pooling)) != pooling:
+        logger.info(
+            "%s classifiers read [CLS] only: pooling is %s, not %s", config["model_type"], known, pooling
+        )
+        pooling = known
     max_tokens = token_limit(config, settings.max_tokens)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":

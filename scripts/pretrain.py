@@ -29,7 +29,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.models.families import tokens_read
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import parser, run
@@ -86,7 +88,9 @@ def pretrain(options: SimpleNamespace) -> None:
     if options.checkpoint is None:
         start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
         config = model_config(start["architecture"], tokenizer)
+        tokens_read(config.to_dict(), options.max_tokens, "--max-tokens")
     else:
+        tokens_read(check_model_directory(options.checkpoint), options.max_tokens, "--max-tokens")
         start = {"checkpoint": sha256_of_directory(options.checkpoint)}
     lines = open_corpus(options.tokens, "--tokens", len(tokenizer))
     held_out_lines = open_corpus(options.validation_tokens, "--validation-tokens", len(tokenizer))
@@ -146,7 +150,7 @@ def pretrain(options: SimpleNamespace) -> None:
 
         # ------------------------------------------------------------- model, optimizer, resume
         if options.checkpoint is not None:
-            network = load_model(options.checkpoint, tokenizer)
+            network = load_model(options.checkpoint, tokenizer, new_head=True)
         else:
             network = new_model(config, schedule.seed)
         network.to(device)

@@ -42,7 +42,7 @@ def main(
     if architecture is not None:
         config = model_config(read_architecture(architecture), vocabulary)
     else:
-        config = load_model(checkpoint, vocabulary).config
+        config = load_model(checkpoint, vocabulary, new_head=True).config
     network = new_model(config, seed)
     description = {
         "model": model,

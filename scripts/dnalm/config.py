@@ -16,9 +16,11 @@ from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
+from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
+from dnalm.models.families import tokens_read
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
-from dnalm.pretrain.settings import ModelSettings
+from dnalm.pretrain.settings import PUBLISHED, ModelSettings
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, nearest_file, show
 from dnalm.running.resources import ResourceSettings
@@ -61,9 +63,10 @@ def check_name(name: str) -> str:
 
 def check_model_name(name: str) -> str:
     """A name that no baseline has. Raises ValueError."""
-    if name.endswith(UNTRAINED) or name in ("majority", "kmer"):
+    if name.endswith((UNTRAINED, PUBLISHED)) or name in ("majority", "kmer"):
         raise ValueError(
-            f"is a name of a baseline (majority, kmer, all that end in '{UNTRAINED}'). Choose another."
+            f"is a name of a baseline (majority, kmer, all that end in '{UNTRAINED}' or '{PUBLISHED}'). "
+            "Choose another."
         )
     return name
 
@@ -110,7 +113,7 @@ class Config(Settings):
     models: dict[ModelName, ModelSettings] = Field(
         min_length=1,
         description="Models by name. Each has either `architecture` (trained from scratch) or `checkpoint` "
-        "(training continues).",
+        "(training continues, or the model is used as published).",
     )
     evaluate_language_model: EvaluateLanguageModelSettings = Field(
         default_factory=EvaluateLanguageModelSettings,
@@ -191,6 +194,14 @@ def _check_models(config: Config, source: str) -> None:
                 f"{place}.architecture: no such file: {model.architecture}."
                 f"{nearest_file(model.architecture)} Give a path relative to the working directory."
             )
+        if model.architecture:
+            tokens_read(check_architecture(model.architecture), model.max_tokens, f"{place}.max_tokens")
+        elif model.checkpoint and Path(model.checkpoint).exists():
+            shape = check_model_directory(model.checkpoint)
+            tokens_read(shape, model.max_tokens, f"{place}.max_tokens")
+            tokenizer = config.tokenizers[model.tokenizer].source
+            if tokenizer and Path(tokenizer).exists():
+                check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
 
 
 def _check_predictions(config: Config, source: str) -> None:

@@ -271,7 +271,13 @@ def test_an_epoch_holds_every_sequence_once(lengths, batch_size, epoch):
 
 def test_the_published_head_has_592130_parameters():
     """768 dimensions, 2 classes: the frozen classifier of the teaching run."""
-    assert sum(p.numel() for p in classifier.Head({"hidden_size": 768}, 2).parameters()) == 592_130
+    assert (
+        sum(
+            p.numel()
+            for p in classifier.Head({"model_type": "modernbert", "hidden_size": 768}, 2).parameters()
+        )
+        == 592_130
+    )
 
 
 class TestInterruptions:

@@ -71,6 +71,7 @@ def evaluate(place: Path, output: Path, **changes) -> dict:
         "model": place / "model",
         "tokens": [place / "validation"],
         "training_tokens": [place / "train"],
+        "published": None,
         "name": "toy",
         "max_tokens": 30,
         "masking_probability": 0.3,
@@ -207,6 +208,12 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     evaluate(place, tmp_path / "b")
     for name in ("metrics.json", "sequence_loss.tsv", "fill_mask.tsv"):
         assert sha256_of_file(tmp_path / "a" / name) == sha256_of_file(tmp_path / "b" / name)
+
+
+def test_a_model_before_its_adaptation_answers_the_same_questions(place, tmp_path):
+    metrics = evaluate(place, tmp_path, published=place / "model")
+    assert metrics["published"]["metrics"] == metrics["metrics"]
+    assert metrics["published"]["improvement"] == {"value": 0, "low": 0, "high": 0}
 
 
 def test_caches_of_another_tokenizer_are_refused(place, tmp_path):

@@ -15,7 +15,7 @@ from settings import read_genomes, read_tasks
 def config(tmp_path) -> dict:
     """The smallest configuration that is right."""
     architecture = tmp_path / "small.json"
-    architecture.write_text("{}")
+    architecture.write_text('{"num_hidden_layers": 1}')
     return {
         "genomes": "genomes.tsv",
         "tokenizers": {"bpe": {"train": None, "source": "owner/name"}},

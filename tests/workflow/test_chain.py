@@ -245,7 +245,11 @@ def test_every_preset_makes_a_plan(bare, tmp_path, preset):
     ):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_text("present\n")
-    (folder / "data/models/checkpoint").mkdir(parents=True)
+    checkpoint = folder / "data/models/checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "config.json").write_text('{"model_type": "modernbert", "vocab_size": 9}')
+    (checkpoint / "tokenizer.json").write_text('{"model": {"vocab": {"A": 0}}}')
+    (checkpoint / "model.safetensors").write_text("present\n")
     done = snakemake(folder, "--dry-run", "--configfile", f"config/{preset}")
     assert done.returncode == 0, done.stdout + done.stderr
     for rule in ("extract_windows", "pretrain", "finetune", "evaluate", "report"):

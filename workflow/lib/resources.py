@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dnalm.models.families import count_roughly
+
 # Keys of the configuration that say where jobs go.
 QUEUES = ("partition", "gpu_partition", "account")
 # PyTorch with Transformers loaded, before any model.
@@ -16,21 +18,15 @@ FRAMEWORK_MB = 2000
 TRAINING_BYTES_PER_PARAMETER = 16
 
 
-def parameters_of(architecture: str | None, vocabulary_size: int = 4096) -> int:
-    """Number of parameters of a ModernBERT, estimated from its architecture file.
+def parameters_of(start: str | None, vocabulary_size: int = 4096) -> int:
+    """Number of parameters of a model, estimated from its architecture file or its checkpoint's directory.
 
-    A checkpoint (no architecture file at hand) is taken for a ModernBERT-large, 400 million.
+    A checkpoint that is not at hand (yet to be fetched) is taken for a ModernBERT-large, 400 million.
     """
-    if architecture is None:
+    path = Path(start) / "config.json" if start and Path(start).is_dir() else start and Path(start)
+    if not path or not path.is_file():
         return 400_000_000
-    shape = json.loads(Path(architecture).read_text())
-    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
-    layer = 4 * hidden * hidden + 3 * hidden * inner + 2 * hidden
-    return (
-        shape["num_hidden_layers"] * layer
-        + shape.get("vocab_size", vocabulary_size) * hidden
-        + hidden * hidden
-    )
+    return count_roughly(json.loads(path.read_text()), vocabulary_size)
 
 
 def scaled(amount: float, attempt: int) -> int:

@@ -22,7 +22,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
-from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings
+from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.errors import InputError
 from dnalm.running.settings import flag
@@ -64,7 +64,12 @@ if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules
     slurm_status.make_patient(sys.modules["snakemake_executor_plugin_slurm"])
 
 MODELS = config["models"]
+TRAINED_MODELS = [name for name, settings in MODELS.items() if settings["training"] is not None]
 UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baseline"]["untrained"] else []
+# What a checkpoint was before this workflow trained it further.
+ADAPTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name]["checkpoint"] is not None]
+PUBLISHED_TWINS = [f"{m}{PUBLISHED}" for m in ADAPTED_MODELS]
+AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_TWINS
 BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ("majority", "kmer") if config["baseline"][name]]
 SPLITS = ["train", "validation"]
@@ -99,7 +104,7 @@ wildcard_constraints:
     genome="|".join(map(re.escape, GENOMES)),
     task="|".join(map(re.escape, TASKS)) or "no_task",
     tokenizer="|".join(map(re.escape, config["tokenizers"])),
-    model="|".join(map(re.escape, [*MODELS, *UNTRAINED_MODELS])),
+    model="|".join(map(re.escape, [*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS])),
     trained_model="|".join(map(re.escape, MODELS)),
     backbone="frozen|full",
     split="train|validation|test",
@@ -128,12 +133,18 @@ def flags(values):
 
 
 def model_settings(name):
-    """The settings of a model; those of an untrained baseline are those of its model."""
-    return MODELS[name.removesuffix(UNTRAINED)]
+    """The settings of a model; an untrained or published twin has those of its model."""
+    return MODELS[configured(name)]
+
+
+def configured(name):
+    """The name in the configuration of a model or of its untrained or published twin."""
+    return name.removesuffix(UNTRAINED).removesuffix(PUBLISHED)
 
 
 def parameters(wildcards):
-    return resources.parameters_of(model_settings(wildcards.model)["architecture"])
+    settings = model_settings(wildcards.model)
+    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
 
 
 def downloaded(kind, name, url):
@@ -209,12 +220,18 @@ def start_of(wildcards):
     if settings["architecture"]:
         return settings["architecture"]
     if is_hub_id(settings["checkpoint"]):
-        return f"resources/downloads/checkpoints/{wildcards.model.removesuffix(UNTRAINED)}"
+        return f"resources/downloads/checkpoints/{configured(wildcards.model)}"
     return settings["checkpoint"]
 
 
 def start_flag(wildcards):
     return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
+
+
+def published_twin(pattern, wildcards):
+    """Files of what an adapted model was before; none for other models."""
+    twin = f"{wildcards.model}{PUBLISHED}"
+    return expand(pattern, model=twin) if twin in PUBLISHED_TWINS else []
 
 
 # ---- Classifiers ----
@@ -235,7 +252,10 @@ def finetune_gpus(wildcards):
 
 
 def kind_of(model):
-    return "untrained" if model.endswith(UNTRAINED) else "model"
+    """What a reader takes a model for: as configured, the same untrained, or before its adaptation."""
+    if model.endswith(UNTRAINED):
+        return "untrained"
+    return "published" if model.endswith(PUBLISHED) else "model"
 
 
 def evaluations(task):
@@ -243,7 +263,7 @@ def evaluations(task):
     models = expand(
         "<results>/evaluation/{model}/{task}/{backbone}",
         backbone=BACKBONES,
-        model=[*MODELS, *UNTRAINED_MODELS],
+        model=[*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS],
         task=task,
     )
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
@@ -265,7 +285,8 @@ def prediction_classifier(wildcards):
 
 
 def predicting_parameters(wildcards):
-    return resources.parameters_of(model_settings(prediction_settings(wildcards)["model"])["architecture"])
+    settings = model_settings(prediction_settings(wildcards)["model"])
+    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
 
 
 # ---- Report ----

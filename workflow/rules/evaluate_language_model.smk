@@ -5,6 +5,8 @@ rule evaluate_language_model:
     input:
         model="<results>/models/{model}.json",
         model_directory=ancient("<results>/models/{model}"),
+        published=lambda wildcards: published_twin("<results>/models/{model}.json", wildcards),
+        published_directory=lambda wildcards: ancient(published_twin("<results>/models/{model}", wildcards)),
         train=lambda wildcards: token_summaries("train", wildcards),
         train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
         validation=lambda wildcards: token_summaries("validation", wildcards),
@@ -45,6 +47,7 @@ rule evaluate_language_model:
         ),
     params:
         *code("evaluate_language_model", "train"),
+        published=lambda wildcards, input: flags({"published": list(input.published_directory)}),
         flags=settings_flags(EvaluateLanguageModelSettings, config["evaluate_language_model"]),
         context=lambda wildcards: settings_flags(ContextSettings, MODELS[wildcards.model]),
     message:
@@ -55,7 +58,7 @@ rule evaluate_language_model:
             "--log {log:q} --name {wildcards.model}"
             " --gpus {resources.devices} --model {input.model_directory:q}"
             " --tokens {input.validation_directories:q} --training-tokens {input.train_directories:q}"
-            " {params.context} {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
+            " {params.published} {params.context} {params.flags} --metrics {output.metrics:q} --sequence-loss {output.sequence_loss:q}"
             " --fill-mask {output.fill_mask:q}",
             ALLOW_CPU,
         )

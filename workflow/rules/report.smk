@@ -37,7 +37,7 @@ rule report:
         ],
         training_summaries=of_models("<results>/models/{model}.json"),
         model_directories=ancient(of_models("<results>/models/{model}")),
-        telemetry=ancient(of_models("<results>/telemetry/pretrain/{model}.json")),
+        telemetry=ancient(expand("<results>/telemetry/pretrain/{model}.json", model=TRAINED_MODELS)),
         language_models=of_models("<results>/evaluate_language_model/{model}.metrics.json"),
         fill_mask=of_models("<results>/evaluate_language_model/{model}.fill_mask.tsv"),
         sequence_loss=of_models("<results>/evaluate_language_model/{model}.sequence_loss.tsv"),

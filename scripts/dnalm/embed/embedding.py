@@ -1,7 +1,7 @@
 """Embeddings: one vector per sequence out of the hidden states of a language model.
 
 A *model directory* is what `scripts/pretrain.py` writes: `config.json`, `model.safetensors` and the
-tokenizer of a ModernBERT masked language model.
+tokenizer of a masked language model.
 """
 
 import json
@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnalm.models.architecture import load_model
+from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
+from dnalm.models.families import position_limit
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file, read_json, sha256_of_file
+from dnalm.running.files import atomic_file, sha256_of_file
 from dnalm.running.progress import Progress
 from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
 
 if TYPE_CHECKING:
     import torch
-    from transformers import ModernBertModel
+    from transformers import PreTrainedModel
 
 # How the hidden states of a sequence become one vector.
 POOLINGS = ("cls", "mean", "max")
@@ -29,15 +32,9 @@ POOLINGS = ("cls", "mean", "max")
 
 
 def read_model_config(directory: str | Path) -> dict[str, Any]:
-    """The `config.json` of a ModernBERT model directory. Raises InputError if it is not one."""
-    directory = Path(directory)
-    if not directory.is_dir():
-        raise InputError(f"{directory}: no such directory. Give a model made by scripts/pretrain.py.")
-    config = read_json(directory / "config.json")
-    kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "modernbert":
-        raise InputError(f"{directory}/config.json: model_type is {kind!r}; a ModernBERT model is needed.")
-    if not (directory / "model.safetensors").is_file():
+    """The `config.json` of a model directory. Raises InputError if it is not one, or has no weights."""
+    config = check_model_directory(directory)
+    if not (Path(directory) / "model.safetensors").is_file():
         raise InputError(
             f"{directory}: no model.safetensors. Save the model with save_pretrained, in one file of weights."
         )
@@ -47,30 +44,15 @@ def read_model_config(directory: str | Path) -> dict[str, Any]:
 def token_limit(config: dict[str, Any], max_tokens: int | None) -> int:
     """How many tokens of a sequence are read: as many as the model has positions for, or fewer if asked."""
     # Transformers leaves out what is ModernBERT's own.
-    positions = config.get("max_position_embeddings", 8192)
+    positions = position_limit(config) or config.get("max_position_embeddings", 8192)
     return positions if max_tokens is None else min(max_tokens, positions)
 
 
-def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -> "ModernBertModel":
+def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -> "PreTrainedModel":
     """The model in `directory` without its language-model head, in float32 and evaluation mode."""
     read_model_config(directory)
-    import torch
-    from transformers import ModernBertModel
-
     quieten()
-    try:
-        model, report = ModernBertModel.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True, output_loading_info=True
-        )
-    except Exception as error:
-        raise InputError(f"{directory}: the model cannot be loaded ({error}).") from error
-    # Transformers would fill missing weights with random numbers and go on.
-    if report["missing_keys"]:
-        raise InputError(
-            f"{directory}/model.safetensors: {len(report['missing_keys'])} weights are missing, among them "
-            f"{sorted(report['missing_keys'])[0]}. Fetch or train the model again."
-        )
-    return model.to(device).eval()
+    return load_model(directory, new_head=True).base_model.to(device).eval()
 
 
 # ----------------------------------------------------------------------------- embeddings
@@ -100,7 +82,7 @@ def pool(hidden: "torch.Tensor", mask: "torch.Tensor | None") -> dict[str, "torc
 
 
 def embed_tokens(
-    model: "ModernBertModel",
+    model: "PreTrainedModel",
     tokens: Sequence[np.ndarray],
     *,
     pad_id: int,

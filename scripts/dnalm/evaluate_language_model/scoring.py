@@ -22,7 +22,7 @@ from dnalm.tokenizers.encoding import truncate
 
 if TYPE_CHECKING:
     import torch
-    from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 # Counting pairs of tokens beyond this number makes the bigram floor slower and hardly better.
 BIGRAM_TOKENS = 20_000_000
@@ -110,7 +110,7 @@ def hide_one_token(line: MaskedLine, tokenizer: "PreTrainedTokenizerFast", seed:
 
 
 def model_log_probabilities(
-    model: "ModernBertForMaskedLM",
+    model: "PreTrainedModel",
     lines: list[MaskedLine],
     pad_id: int,
     device: "torch.device",
@@ -133,7 +133,7 @@ def model_log_probabilities(
 
 
 def model_answers(
-    model: "ModernBertForMaskedLM", lines: list[MaskedLine], pad_id: int, device: "torch.device"
+    model: "PreTrainedModel", lines: list[MaskedLine], pad_id: int, device: "torch.device"
 ) -> Answers:
     """The masked language model's answers."""
     import torch

@@ -1,8 +1,8 @@
-"""Classifiers: a ModernBERT backbone, a head and a linear layer that names the class of a sequence.
+"""Classifiers: a backbone, a head and a linear layer that names the class of a sequence.
 
 A *classifier directory* loads with `AutoModelForSequenceClassification.from_pretrained(directory)`, without
-this repository. The head starts as the language model's head (dense layer, GELU, LayerNorm); the linear
-layer on top starts random.
+this repository. What its head is made of stands in `dnalm.models.families`; a ModernBERT's starts as the
+language model's head (dense layer, GELU, LayerNorm). The linear layer on top starts random.
 
 With a frozen backbone only head and linear layer learn. The backbone then says the same about a sequence
 in every epoch, so it runs once (`scripts/embed.py`) and the head learns from its vectors
@@ -24,8 +24,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dnalm.embed.embedding import read_model_config
-from dnalm.models.architecture import part_of_model
+from dnalm.models.architecture import check_weights
 from dnalm.models.directory import quieten
+from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
@@ -33,12 +34,6 @@ from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
 
 logger = logging.getLogger("dnalm")
 
-# Poolings that Transformers' ModernBERT classifier knows, so that the saved model needs no code of ours.
-CLASSIFIER_POOLINGS = ("cls", "mean")
-# The rest of a classifier's weights; everything else of a language model (its decoder) stays behind.
-BACKBONE = "model."
-HEAD = "head."
-CLASSIFIER = "classifier."
 # Batches whose sequences are sorted together by length. Batches of similar lengths waste little padding;
 # a pool this large keeps them mixed enough to learn from.
 BATCHES_PER_POOL = 32
@@ -48,56 +43,105 @@ BATCHES_PER_POOL = 32
 
 
 class Head(nn.Module):
-    """Head and linear layer of Transformers' `ModernBertForSequenceClassification`, without the backbone.
+    """What Transformers' sequence classifier of a family has on top of its backbone, and nothing else.
 
-    Written out because importing ModernBERT takes seconds that training on vectors does not need; a test
-    holds both together. Maps pooled vectors float32[n, hidden] to logits float32[n, classes].
+    Written out because loading the Transformers classes takes seconds that training on vectors does not
+    need; a test holds both together. Its weights bear the names that they have in the whole classifier.
+    Maps pooled vectors float32[n, hidden] to logits float32[n, classes].
     """
 
     def __init__(self, config: dict[str, Any], classes: int):
         super().__init__()
-        activation = config.get("classifier_activation", "gelu")
-        if activation != "gelu":
-            raise InputError(f"classifier_activation is {activation!r}; a frozen backbone needs 'gelu'.")
-        hidden = config["hidden_size"]
-        dense = nn.Linear(hidden, hidden, bias=config.get("classifier_bias", False))
-        norm = nn.LayerNorm(hidden, eps=config.get("norm_eps", 1e-5), bias=config.get("norm_bias", False))
-        self.head = nn.ModuleDict({"dense": dense, "norm": norm})
-        self.drop = nn.Dropout(config.get("classifier_dropout", 0.0))
-        self.classifier = nn.Linear(hidden, classes)
+        parts = FAMILIES[config["model_type"]].classifier_head
+        activation = config.get("classifier_activation", parts.activation)
+        if activation != parts.activation:
+            raise InputError(
+                f"classifier_activation is {activation!r}; a frozen backbone needs {parts.activation!r}."
+            )
+        self.parts, self.activation = parts, ACTIVATIONS[activation]
+        hidden = hidden_size(config)
+        bias = config.get("classifier_bias", False) if parts.norm else True
+        _place(self, parts.dense, nn.Linear(hidden, hidden, bias=bias))
+        if parts.norm:
+            norm = nn.LayerNorm(hidden, eps=config.get("norm_eps", 1e-5), bias=config.get("norm_bias", False))
+            _place(self, parts.norm, norm)
+        _place(self, parts.output, nn.Linear(hidden, classes))
+        rates = [config[key] for key in parts.dropout if config.get(key) is not None]
+        self.drop = nn.Dropout(rates[0] if rates else 0.0)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
-        states = self.head["norm"](nn.functional.gelu(self.head["dense"](vectors)))
-        return self.classifier(self.drop(states))
+        states = self.drop(vectors) if self.parts.dropout_first else vectors
+        states = self.activation(self.get_submodule(self.parts.dense)(states))
+        if self.parts.norm:
+            states = self.get_submodule(self.parts.norm)(states)
+        return self.get_submodule(self.parts.output)(self.drop(states))
+
+
+ACTIVATIONS = {"gelu": nn.functional.gelu, "tanh": torch.tanh, "relu": nn.functional.relu}
+
+
+def _place(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Register `part` in `module` under a dotted name."""
+    *path, last = name.split(".")
+    for step in path:
+        if not hasattr(module, step):
+            module.add_module(step, nn.Module())
+        module = getattr(module, step)
+    module.add_module(last, part)
+
+
+def hidden_size(config: dict[str, Any]) -> int:
+    """The width of the hidden states."""
+    return int(config[FAMILIES[config["model_type"]].sizes.hidden])
 
 
 def initial_weights(directory: str | Path, classes: int, seed: int) -> dict[str, torch.Tensor]:
-    """The weights of a new classifier, float32: backbone and head of the model, a random linear layer.
+    """The weights of a new classifier, float32: those of the model's backbone, and a head.
 
-    The linear layer depends on its shape and `seed` alone, so that backbones and ways of training are
-    compared from the same start. It is drawn as ModernBERT draws it: a normal distribution with standard
-    deviation hidden**-0.5, cut at `initializer_cutoff_factor` standard deviations.
+    What of the head is not the language model's depends on its shape and `seed` alone, so that backbones
+    and ways of training are compared from the same start. ModernBERT's dense layer is the language model's;
+    its linear layer is drawn as ModernBERT draws it: a normal distribution with standard deviation
+    hidden**-0.5, cut at `initializer_cutoff_factor` standard deviations. Of the other families both layers
+    are drawn as Transformers does, with standard deviation `initializer_range`.
     """
     path = Path(directory) / "model.safetensors"
     config = read_model_config(directory)
+    family = FAMILIES[config["model_type"]]
+    parts = family.classifier_head
     try:
         stored = load_file(path)
     except SafetensorError as error:
         raise InputError(f"{path}: damaged ({error}). Fetch or train the model again.") from None
-    weights = {name: value.float() for name, value in stored.items() if name.startswith((BACKBONE, HEAD))}
-    if HEAD + "dense.weight" not in weights or BACKBONE + "final_norm.weight" not in weights:
+    # Transformers writes ESM's norms under the names of old TensorFlow checkpoints.
+    stored = {
+        name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias"): value
+        for name, value in stored.items()
+    }
+    kept = [family.backbone + "."]
+    if parts.from_language_model:
+        kept += [f"{parts.dense}.", f"{parts.norm}."]
+    weights = {name: value.float() for name, value in stored.items() if name.startswith(tuple(kept))}
+    prediction_head = tuple(f"{name}." for name in family.prediction_head)
+    if len(weights) < 2 or not any(name.startswith(prediction_head) for name in stored):
         raise InputError(f"{path}: not a masked language model. Give a model made by scripts/pretrain.py.")
-    hidden = config["hidden_size"]
-    deviation, cut = hidden**-0.5, config.get("initializer_cutoff_factor", 2.0) * hidden**-0.5
-    weight, generator = torch.empty(classes, hidden), torch.Generator().manual_seed(seed)
-    nn.init.trunc_normal_(weight, std=deviation, a=-cut, b=cut, generator=generator)
-    return weights | {CLASSIFIER + "weight": weight, CLASSIFIER + "bias": torch.zeros(classes)}
+    hidden, generator = hidden_size(config), torch.Generator().manual_seed(seed)
+    output = torch.empty(classes, hidden)
+    if parts.from_language_model:
+        deviation, cut = hidden**-0.5, config.get("initializer_cutoff_factor", 2.0) * hidden**-0.5
+        nn.init.trunc_normal_(output, std=deviation, a=-cut, b=cut, generator=generator)
+    else:
+        deviation = config.get("initializer_range", 0.02)
+        dense = torch.empty(hidden, hidden).normal_(0.0, deviation, generator=generator)
+        weights |= {f"{parts.dense}.weight": dense, f"{parts.dense}.bias": torch.zeros(hidden)}
+        output.normal_(0.0, deviation, generator=generator)
+    return weights | {f"{parts.output}.weight": output, f"{parts.output}.bias": torch.zeros(classes)}
 
 
 def head_with(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> Head:
     """A :class:`Head` that holds its share of `weights` (from :func:`initial_weights`)."""
-    head = Head(config, classes=weights[CLASSIFIER + "bias"].shape[0])
-    head.load_state_dict({name: value for name, value in weights.items() if not name.startswith(BACKBONE)})
+    parts = FAMILIES[config["model_type"]].classifier_head
+    head = Head(config, classes=weights[f"{parts.output}.bias"].shape[0])
+    head.load_state_dict({name: weights[name] for name in head.state_dict()})
     return head
 
 
@@ -109,22 +153,30 @@ def full_model(
     device: torch.device | str,
 ) -> nn.Module:
     """The whole classifier with `weights` (from :func:`initial_weights`) as a Transformers model."""
-    from transformers import ModernBertConfig, ModernBertForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     quieten()
-    config = ModernBertConfig.from_pretrained(
+    config = AutoConfig.from_pretrained(
         directory,
         local_files_only=True,
         num_labels=classes,
-        classifier_pooling=pooling,
         problem_type="single_label_classification",
+        **pooling_of(read_model_config(directory), pooling),
     )
-    model = ModernBertForSequenceClassification._from_config(config, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{directory}: config.json does not describe model.safetensors ({error}).") from None
+    for name, parameter in model.base_model.named_parameters():
+        if name.startswith(FAMILIES[config.model_type].unused or ("\0",)):
+            parameter.requires_grad_(False)
     return model.to(device)
+
+
+def pooling_of(config: dict[str, Any], pooling: str) -> dict[str, str]:
+    """The key of a classifier's configuration that says its pooling, for families that have a choice."""
+    return {"classifier_pooling": pooling} if len(FAMILIES[config["model_type"]].poolings) > 1 else {}
 
 
 def count_parameters(weights: dict[str, torch.Tensor], trainable: set[str]) -> dict[str, Any]:
@@ -138,11 +190,12 @@ def count_parameters(weights: dict[str, torch.Tensor], trainable: set[str]) -> d
         part = parts.setdefault(part_of_model(name), {"total": 0, "trainable": 0})
         part["total"] += value.numel()
         part["trainable"] += value.numel() if name in trainable else 0
-    order = ["token embeddings", "attention", "feed-forward", "final norm", "head", "classifier"]
+    order = ["token embeddings", "attention", "feed-forward", "final norm", "contact head", "head"]
+    order += ["classifier"]
     return {
         "total": sum(part["total"] for part in parts.values()),
         "trainable": sum(part["trainable"] for part in parts.values()),
-        "parts": {name: parts[name] for name in order},
+        "parts": {name: parts[name] for name in order if name in parts},
     }
 
 
@@ -243,13 +296,13 @@ def save_classifier(
     """Write `config.json`, `model.safetensors` and the tokenizer of `model` into the existing `directory`."""
     model = Path(model)
     config = read_model_config(model) | {
-        "architectures": ["ModernBertForSequenceClassification"],
-        "classifier_pooling": pooling,
+        "architectures": [classifier_class(read_model_config(model))],
         "dtype": "float32",
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
         "problem_type": "single_label_classification",
     }
+    config |= pooling_of(config, pooling)
     write_json(directory / "config.json", config)
     weights = {name: value.float().contiguous() for name, value in weights.items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
@@ -262,6 +315,13 @@ def save_classifier(
     write_json(directory / "tokenizer_config.json", tokenizer)
 
 
+def classifier_class(config: dict[str, Any]) -> str:
+    """The name of a family's sequence classifier in Transformers."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+    return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES[config["model_type"]]
+
+
 class Classifier:
     """A classifier directory, loaded once, for any number of sequences.
 
@@ -272,26 +332,28 @@ class Classifier:
     def __init__(self, directory: str | Path, device: torch.device | str = "cpu", bf16: bool = False):
         directory = Path(directory)
         self.config = read_model_config(directory)
-        if self.config.get("architectures") != ["ModernBertForSequenceClassification"]:
+        if self.config.get("architectures") != [classifier_class(self.config)]:
             raise InputError(f"{directory}: a model, but no classifier. Make one with scripts/finetune.py.")
         self.tokenizer = load_tokenizer(directory)
         limit = self.tokenizer.model_max_length
         # Transformers writes 1e30 where there is no limit.
         self.max_tokens = int(limit) if limit is not None and limit < 1e9 else None
         self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
-        from transformers import ModernBertForSequenceClassification
+        from transformers import AutoModelForSequenceClassification
 
         quieten()
         try:
-            self.model, report = ModernBertForSequenceClassification.from_pretrained(
-                directory, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            self.model, report = AutoModelForSequenceClassification.from_pretrained(
+                directory,
+                dtype=torch.float32,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
         except Exception as error:
             raise InputError(f"{directory}: the classifier cannot be loaded ({error}).") from error
-        if report["missing_keys"]:
-            raise InputError(
-                f"{directory}/model.safetensors: weights are missing. Train the classifier again."
-            )
+        check_weights(directory, self.model, report)
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16
         self.truncated = 0

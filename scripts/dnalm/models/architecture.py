@@ -1,117 +1,167 @@
-"""The network: a ModernBERT. Its size stands in an architecture file, its vocabulary is the tokenizer's."""
+"""Networks: from an architecture file and a tokenizer, or from a model directory."""
 
 import difflib
 import inspect
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnalm.models.checks import FROM_TOKENIZER, check_architecture, check_model_directory
+from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.running.errors import InputError
-from dnalm.running.files import read_json
 
 if TYPE_CHECKING:
     import torch
-    from transformers import ModernBertConfig, ModernBertForMaskedLM, PreTrainedTokenizerBase
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-# Keys of the model's configuration that follow from the tokenizer and have no place in an architecture file.
-FROM_TOKENIZER = {
-    "vocab_size",
-    "pad_token_id",
-    "bos_token_id",
-    "eos_token_id",
-    "cls_token_id",
-    "sep_token_id",
-}
+logger = logging.getLogger("dnalm")
 
 
 def read_architecture(path: str | Path) -> dict[str, Any]:
-    """Keyword arguments of ModernBertConfig from an architecture file, checked.
+    """The keys of an architecture file, checked, with `model_type`.
 
-    The file is a JSON object with keys of `transformers.ModernBertConfig` and, if wished, a `description`.
-    Raises InputError for an unknown key, a key that the tokenizer decides, and sizes that do not fit.
+    The file is a JSON object with keys of the family's configuration in Transformers, `model_type` (without
+    it modernbert) and, if wished, a `description`. Raises InputError for an unknown key, a key that the
+    tokenizer decides, and sizes that do not fit.
     """
-    # Imported here, because the Transformers classes take seconds and the other functions are light.
-    from transformers import ModernBertConfig
-
-    settings = read_json(path)
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: an object with the keys of ModernBertConfig was expected.")
-    settings = {key: value for key, value in settings.items() if key != "description"}
-    model_type = settings.pop("model_type", "modernbert")
-    if model_type != "modernbert":
-        raise InputError(f"{path}: model_type is {model_type!r}; only 'modernbert' can be trained.")
-
-    known = {name for name in inspect.signature(ModernBertConfig.__init__).parameters if name != "self"}
-    known |= {"global_attn_every_n_layers"}
+    settings = check_architecture(path)
+    known = _known_keys(settings["model_type"])
     for key in settings:
-        if key in FROM_TOKENIZER:
-            raise InputError(f"{path}: remove {key}; it is taken from the tokenizer.")
         if key not in known:
             near = difflib.get_close_matches(key, sorted(known - FROM_TOKENIZER), n=1)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise InputError(f"{path}: unknown key {key}.{hint}")
-    for key in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
-        value = settings.get(key, 1)
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{path}: {key} is {value!r}; a whole number of 1 or more was expected.")
-    hidden = settings.get("hidden_size", ModernBertConfig.hidden_size)
-    heads = settings.get("num_attention_heads", ModernBertConfig.num_attention_heads)
-    # Rotary position embeddings turn pairs of numbers, so the width of a head is even.
-    if hidden % heads or hidden // heads % 2:
-        raise InputError(
-            f"{path}: hidden_size {hidden} cannot be shared by {heads} attention heads; "
-            "hidden_size must be an even multiple of num_attention_heads."
-        )
     return settings
 
 
-def model_config(architecture: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> "ModernBertConfig":
+def _known_keys(model_type: str) -> set[str]:
+    known = set(inspect.signature(_config_class(model_type).__init__).parameters) - {"self"}
+    own = {"global_attn_every_n_layers"} if model_type == "modernbert" else set()
+    return known | own | {"model_type"}
+
+
+def _config_class(model_type: str) -> "type[PretrainedConfig]":
+    # Imported here, because the Transformers classes take seconds and the other functions are light.
+    from transformers import CONFIG_MAPPING
+
+    return CONFIG_MAPPING[model_type]
+
+
+def model_config(architecture: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase") -> "PretrainedConfig":
     """The configuration of a model of this architecture for this tokenizer.
 
     The ids of the special tokens must be set: ModernBERT's own pad id, 50283, lies outside of any DNA
     vocabulary and crashes the embedding.
     """
-    from transformers import ModernBertConfig
+    settings = dict(architecture)
+    kind = settings.pop("model_type", "modernbert")
+    ids = {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.cls_token_id,
+        "eos_token_id": tokenizer.sep_token_id,
+        "cls_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+        "mask_token_id": getattr(tokenizer, "mask_token_id", None),
+    }
+    known = _known_keys(kind)
+    return _config_class(kind)(**settings, **{key: value for key, value in ids.items() if key in known})
 
-    return ModernBertConfig(
-        **architecture,
-        vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.cls_token_id,
-        eos_token_id=tokenizer.sep_token_id,
-        cls_token_id=tokenizer.cls_token_id,
-        sep_token_id=tokenizer.sep_token_id,
-    )
 
-
-def new_model(config: "ModernBertConfig", seed: int) -> "ModernBertForMaskedLM":
+def new_model(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
     """A masked language model with random weights, a function of (config, seed); float32, on the CPU."""
     import torch
-    from transformers import ModernBertForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
     # The weights are drawn on the CPU whatever the device, and the caller's random numbers are left alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ModernBertForMaskedLM(config).float()
+        return _without_unused(AutoModelForMaskedLM.from_config(config).float())
 
 
-def load_model(directory: str | Path, tokenizer: "PreTrainedTokenizerBase") -> "ModernBertForMaskedLM":
-    """The masked language model in `directory` (config.json, model.safetensors), to be trained on.
+def load_model(
+    directory: str | Path,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    *,
+    new_head: bool = False,
+) -> "PreTrainedModel":
+    """The masked language model in `directory` (config.json, model.safetensors), float32, on the CPU.
 
-    Raises InputError unless it is a ModernBERT with weights in safetensors and this tokenizer's vocabulary.
+    With `new_head` a checkpoint without a prediction head gets a random one, always the same. Raises
+    InputError unless all other weights are there, none is left over and all are numbers, and unless it has
+    the vocabulary of `tokenizer`.
     """
     import torch
-    from transformers import ModernBertForMaskedLM
+    from transformers import AutoModelForMaskedLM
 
     directory = Path(directory)
-    config = read_json(directory / "config.json")
-    if config.get("model_type") != "modernbert":
+    config = check_model_directory(directory)
+    if tokenizer is not None:
+        _check_tokenizer(directory, config, tokenizer)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model, report = AutoModelForMaskedLM.from_pretrained(
+                directory,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:
+        raise InputError(f"{directory}: the checkpoint cannot be loaded ({error}).") from error
+    check_weights(directory, model, report, new_head=new_head)
+    return _without_unused(model)
+
+
+def check_weights(
+    directory: Path, model: "PreTrainedModel", report: Mapping[str, Any], *, new_head: bool = False
+) -> None:
+    """Raise InputError if weights are missing, left over, of another shape, or no numbers.
+
+    `report`: what Transformers says about loading. Heads of other tasks may be left over.
+    """
+    prefix = FAMILIES[model.config.model_type].backbone + "."
+    place = f"{directory}/model.safetensors"
+    missing = sorted(report["missing_keys"])
+    backbone = [name for name in missing if name.startswith(prefix)]
+    if backbone:
         raise InputError(
-            f"{directory}/config.json: model_type is {config.get('model_type')!r}; "
-            "only 'modernbert' can be trained."
+            f"{place}: {len(backbone)} weights are missing, among them {backbone[0]}. Fetch or train the "
+            "model again."
         )
-    if not any(directory.glob("model*.safetensors")):
-        raise InputError(f"{directory}: no model.safetensors. Other weight files are not read.")
+    if missing and not new_head:
+        raise InputError(
+            f"{place}: no weights for the head of a {type(model).__name__} ({missing[0]}). Give a directory "
+            "with such a model."
+        )
+    if missing:
+        logger.info("%s: no prediction head in it; a new one is drawn at random", directory)
+    left_over = [
+        name
+        for name in sorted(report["unexpected_keys"])
+        if name.startswith(prefix) and "pooler." not in name
+    ]
+    if left_over:
+        raise InputError(
+            f"{place}: {len(left_over)} weights have no place in the model of config.json, among them "
+            f"{left_over[0]}. The two files do not belong together; fetch the model again."
+        )
+    if report["mismatched_keys"]:
+        name = sorted(report["mismatched_keys"])[0]
+        raise InputError(f"{place}: {name} has another shape than config.json says. Fetch the model again.")
+    for name, value in model.named_parameters():
+        if not value.isfinite().all():
+            raise InputError(
+                f"{place}: {name} holds NaN or infinite numbers. Fetch or train the model again."
+            )
+
+
+def _check_tokenizer(
+    directory: Path, config: Mapping[str, Any], tokenizer: "PreTrainedTokenizerBase"
+) -> None:
     expected = {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -119,22 +169,24 @@ def load_model(directory: str | Path, tokenizer: "PreTrainedTokenizerBase") -> "
         "sep_token_id": tokenizer.sep_token_id,
     }
     for key, value in expected.items():
-        # A checkpoint may have a few rows more than the tokenizer has tokens, never fewer.
-        fits = config.get(key, 0) >= value if key == "vocab_size" else config.get(key) == value
+        found = config.get(key)
+        # A checkpoint may have a few rows more than the tokenizer has tokens, never fewer. Many families
+        # do not note the ids of [CLS] and [SEP].
+        fits = (found or 0) >= value if key == "vocab_size" else found is None or found == value
         if not fits:
             raise InputError(
-                f"{directory}/config.json: {key} is {config.get(key)}, the tokenizer's is {value}. "
+                f"{directory}/config.json: {key} is {found}, the tokenizer's is {value}. "
                 "Use the checkpoint's own tokenizer."
             )
-    try:
-        # A missing head (a checkpoint of the bare backbone) is drawn at random, from the same seed always.
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            return ModernBertForMaskedLM.from_pretrained(
-                directory, local_files_only=True, use_safetensors=True, dtype=torch.float32
-            )
-    except Exception as error:
-        raise InputError(f"{directory}: the checkpoint cannot be loaded ({error}).") from error
+
+
+def _without_unused(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The model, with weights that take no part in it left as they are."""
+    unused = FAMILIES[model.config.model_type].unused
+    for name, parameter in model.base_model.named_parameters():
+        if name.startswith(unused or ("\0",)):
+            parameter.requires_grad_(False)
+    return model
 
 
 def count_parameters(model: "torch.nn.Module") -> dict[str, Any]:
@@ -153,18 +205,3 @@ def count_parameters(model: "torch.nn.Module") -> dict[str, Any]:
         "trainable": sum(part["trainable"] for part in parts.values()),
         "parts": parts,
     }
-
-
-def part_of_model(parameter: str) -> str:
-    """Which part of a ModernBERT a parameter belongs to, in words; `parameter` is its name in the model."""
-    name = parameter.removeprefix("model.")
-    if name.startswith("embeddings."):
-        return "token embeddings"
-    if name.startswith("layers."):
-        return "attention" if ".attn" in name else "feed-forward"
-    if name.startswith("final_norm"):
-        return "final norm"
-    if name.startswith("decoder."):
-        # Its matrix is the token embeddings' and is counted there.
-        return "output bias"
-    return {"head": "head", "classifier": "classifier"}.get(name.split(".")[0], "other")

@@ -4,7 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from dnalm.models.families import FAMILIES
 from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, Share, Whole
+
+# Ends the name of a model as it was published, before it was trained further here.
+PUBLISHED = "-published"
 
 
 class MaskingSettings(Settings):
@@ -110,21 +114,28 @@ class ModelSettings(ContextSettings):
     tokenizer: str = Field(description="Name of an entry under `tokenizers`.")
     architecture: str | None = Field(
         None,
-        description="JSON file with the shape of a ModernBERT, such as those in `resources/architectures/`.",
+        description="JSON file with the shape of a new network, such as those in `resources/architectures/`: "
+        f"keys of its configuration in Transformers; `model_type` is one of {', '.join(FAMILIES)}.",
     )
     checkpoint: str | None = Field(
         None,
-        description="Continue from this ModernBERT, a Hugging Face model directory or a Hub id. Only "
-        "safetensors are read. Its tokenizer must be the one named under `tokenizer`.",
+        description="Start from this model of these families, a Hugging Face directory or a Hub id. "
+        "Only safetensors are read. Its tokenizer must be the one named under `tokenizer`.",
     )
     revision: str | None = Field(None, description="Commit, tag or branch of the checkpoint on the Hub.")
     masking: MaskingSettings = Field(
         default_factory=MaskingSettings, description="Which tokens the model must guess."
     )
-    training: TrainingSettings = Field(description="How the model is trained.")
+    training: TrainingSettings | None = Field(
+        None,
+        description="How the model is trained. Without it a `checkpoint` is used as published. A checkpoint "
+        "with it (domain adaptation) is compared with itself as published.",
+    )
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:
         if (self.architecture is None) == (self.checkpoint is None):
             raise ValueError("needs either {architecture} or {checkpoint}, not both.")
+        if self.training is None and self.checkpoint is None:
+            raise ValueError("needs {training}. Only a {checkpoint} can be used as it is.")
         return self

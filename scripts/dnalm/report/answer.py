@@ -75,19 +75,32 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
 
 
 def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
-    """Did pretraining help the leading model? One answer per way of fine-tuning, the leading way first."""
+    """Did pretraining help the leading model? One answer per way of fine-tuning, the leading way first.
+
+    Of a published model that was trained further the question is what the further training changed.
+    """
+    lead = run.headline(task).metrics
+    adapted = _differences(run, task, "does adaptation help")
+    if adapted:
+        judged = next((m.metrics for m in run.language_models if m.metrics["model"] == lead["name"]), {})
+        held_out = [words.held_out_change_verdict(judged)] if judged.get("published") else []
+        return [*words.adaptation_verdicts(adapted), *held_out]
+    return words.pretraining_verdicts(_differences(run, task, "does pretraining help"))
+
+
+def _differences(run: Run, task: str, asked: str) -> dict[str, dict[str, Any]]:
+    """Accuracy differences that answer one question about the leading model, by backbone, its own first."""
     lead = run.headline(task).metrics
     found = {}
     for question in run.comparisons.get(task, {}).get("questions", []):
         name, _, backbone = question["predictor"].rpartition("/")
-        if question["question"] == "does pretraining help" and name == lead["name"]:
+        if question["question"] == asked and name == lead["name"]:
             found[backbone] = {
                 **question["accuracy_difference"],
                 "confidence": run.confidence,
                 "still_improving": bool(question["still_improving"]),
             }
-    leading_first = sorted(found.items(), key=lambda item: item[0] != lead["backbone"])
-    return words.pretraining_verdicts(dict(leading_first))
+    return dict(sorted(found.items(), key=lambda item: item[0] != lead["backbone"]))
 
 
 def _simple_baseline(run: Run, task: str) -> dict[str, str]:
@@ -151,6 +164,9 @@ def pretraining_sentence(run: Run, model: str) -> str:
     """On which DNA, for how long, with which task a model was pretrained."""
     training = next((t for t in run.trainings if t.summary.get("model") == model), None)
     parts = []
+    if training and not training.summary["steps"]:
+        size = words.rounded(training.summary["parameters"]["total"])
+        return f"Not here: a published model of {size} parameters is used as it is."
     if run.windows:
         genomes = [f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.windows]
         shown = genomes if len(genomes) <= 4 else [*genomes[:3], f"{len(genomes) - 3} more"]

@@ -291,5 +291,6 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
 
 def finetuned(summary: dict[str, Any]) -> Evaluation:
     """The predictor that a fine-tuning run made, so that it bears the same name and colour everywhere."""
-    kind = "untrained" if summary["model"].endswith(words.UNTRAINED) else "model"
+    kinds = {words.UNTRAINED: "untrained", words.PUBLISHED: "published"}
+    kind = next((kind for ending, kind in kinds.items() if summary["model"].endswith(ending)), "model")
     return Evaluation({"name": summary["model"], "kind": kind, "backbone": summary["backbone"]})

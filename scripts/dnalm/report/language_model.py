@@ -89,6 +89,9 @@ def loss_chart(metrics: dict[str, Any]) -> str:
     rows = [
         Estimate(f"{metrics['model']} pretrained", loss["value"], loss["low"], loss["high"], 0, "dot", True)
     ]
+    if metrics.get("published"):
+        before = metrics["published"]["metrics"]["loss"]
+        rows.append(Estimate("as published", before["value"], before["low"], before["high"], 0, "ring"))
     for name, floor in sorted(metrics["floors"].items(), key=lambda item: item[1]["loss"]["value"]):
         of_floor = floor["loss"]
         rows.append(
@@ -111,6 +114,9 @@ def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
         "top5_accuracy": "Right within the first five",
     }
     sources = {f"{metrics['model']} pretrained": metrics["metrics"]}
+    if metrics.get("published"):
+        sources["as published"] = metrics["published"]["metrics"]
+        parts.append({"kind": "verdicts", "rows": [words.held_out_change_verdict(metrics)]})
     sources |= {words.FLOORS[name]: floor for name, floor in metrics["floors"].items()}
     rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
     parts.append({"kind": "verdicts", "rows": [words.floor_verdict(metrics)]})

@@ -21,7 +21,7 @@ class Look:
 def looks(run: Run, task: str, evaluation: Evaluation) -> Look:
     """Colour, dash and shape of a predictor, the same in every figure.
 
-    A model and its untrained twin share a colour; the twin is dashed and hollow.
+    A model and its twins, untrained or as published, share a colour; a twin is dashed and hollow.
     """
     metrics = evaluation.metrics
     if metrics["kind"] == "baseline":
@@ -29,7 +29,7 @@ def looks(run: Run, task: str, evaluation: Evaluation) -> Look:
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]
-    model = (metrics["name"].removesuffix(words.UNTRAINED), metrics["backbone"])
+    model = (metrics["name"].removesuffix(words.UNTRAINED).removesuffix(words.PUBLISHED), metrics["backbone"])
     place = models.index(model) if model in models else len(models)
     colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
-    return Look(colour, 1, "ring") if metrics["kind"] == "untrained" else Look(colour, 0, "dot")
+    return Look(colour, 0, "dot") if metrics["kind"] == "model" else Look(colour, 1, "ring")

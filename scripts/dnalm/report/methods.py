@@ -48,6 +48,7 @@ GLOSSARY = [
         "The same model with its random initial weights, taught and tested in the same way. What it lacks "
         "against the pretrained one is what pretraining brought.",
     ),
+    ("As published", "A model before this workflow trained it further, taught and tested in the same way."),
     ("Leak", "A test sequence that is also in training, on either strand: recalling is not predicting."),
     ("Soft-masked", "Bases in lower case: repeats, by RepeatMasker and the like."),
 ]

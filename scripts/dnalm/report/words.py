@@ -8,8 +8,8 @@ import math
 from typing import Any
 
 # What the workflow appends to the name of a model for its twin without pretraining.
-UNTRAINED = "-untrained"
-KIND_ORDER = {"model": 0, "untrained": 1, "baseline": 2}
+UNTRAINED, PUBLISHED = "-untrained", "-published"
+KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "baseline": 3}
 FLOORS = {
     "uniform": "guessing at random",
     "unigram": "counting tokens",
@@ -34,6 +34,8 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""
     name, kind, backbone = metrics["name"], metrics["kind"], metrics.get("backbone")
     how = {"frozen": ", frozen", "full": ", fine-tuned in full"}.get(backbone or "", "")
+    if kind == "published":
+        return f"{name.removesuffix(PUBLISHED)} as published{how}"
     if kind == "untrained":
         return f"{name.removesuffix(UNTRAINED)} untrained{how}"
     if kind == "baseline":
@@ -90,6 +92,37 @@ def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
     )
 
 
+def adaptation_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
+    """Did training a published model further help? From the paired differences, after minus before."""
+    heads = {
+        "good": "Adaptation helped.",
+        "bad": "Adaptation hurt.",
+        "unsure": "No effect of adaptation could be shown.",
+    }
+    return _by_status(differences, heads, "Accuracy against the model as published")
+
+
+def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
+    """Held-out loss of an adapted model before and after, on the same hidden tokens."""
+    published = metrics["published"]
+    change = published["improvement"]
+    before, after = published["metrics"]["loss"]["value"], metrics["metrics"]["loss"]["value"]
+    confidence = metrics["settings"]["confidence"]
+    heads = {
+        "good": "Adaptation lowered the held-out loss.",
+        "bad": "Adaptation raised the held-out loss.",
+        "unsure": "Adaptation did not change the held-out loss measurably.",
+    }
+    status = _status(change)
+    return _verdict(
+        status,
+        heads[status],
+        f"{before:.3f} nats per hidden token as published, {after:.3f} after adaptation, on the same "
+        f"{metrics['hidden_tokens']:,} tokens; lower by {change['value']:.4f} ({confidence:.0%} interval "
+        f"{change['low']:.4f} to {change['high']:.4f}).",
+    )
+
+
 def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
     """Did pretraining help? From the paired differences in accuracy, pretrained minus untrained.
 
@@ -110,6 +143,13 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
         "bad": "Pretraining hurt.",
         "unsure": "No effect of pretraining could be shown.",
     }
+    return _by_status(differences, heads, "Accuracy against the same model untrained")
+
+
+def _by_status(
+    differences: dict[str, dict[str, float]], heads: dict[str, str], against: str
+) -> list[dict[str, str]]:
+    """One verdict per answer; ways of fine-tuning with the same answer share it."""
     by_status: dict[str, list[str]] = {}
     for backbone, difference in differences.items():
         how = {"frozen": "with a frozen backbone", "full": "fine-tuned in full"}[backbone]
@@ -117,7 +157,7 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
             how += " (fine-tuning was still improving when it ended; with more epochs this may change)"
         by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
     return [
-        _verdict(status, heads[status], f"Accuracy against the same model untrained: {listing(texts)}.")
+        _verdict(status, heads[status], f"{against}: {listing(texts)}.")
         for status, texts in by_status.items()
     ]
 

@@ -1,0 +1,110 @@
+"""What can be told of an architecture file or a model directory without loading it.
+
+Light: the workflow asks when it starts, before any job waits for a GPU.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnalm.models.families import Family, family_of
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json
+
+# Keys of a model's configuration that follow from the tokenizer and have no place in an architecture file.
+FROM_TOKENIZER = {
+    "vocab_size",
+    "pad_token_id",
+    "bos_token_id",
+    "eos_token_id",
+    "cls_token_id",
+    "sep_token_id",
+    "mask_token_id",
+}
+# Beyond this a size is a typing error: the largest models in use have tens of thousands.
+LARGEST_SIZE = 1_000_000
+
+
+def check_architecture(path: str | Path) -> dict[str, Any]:
+    """The architecture file as a dictionary with `model_type`, without `description`.
+
+    Raises InputError for what is no architecture of one of the families, a key that the tokenizer decides,
+    and sizes that do not fit.
+    """
+    settings = read_json(path)
+    if not isinstance(settings, dict) or not settings:
+        raise InputError(f"{path}: an object with the keys of a model's configuration was expected.")
+    settings = {"model_type": "modernbert"} | {k: v for k, v in settings.items() if k != "description"}
+    family = family_of(settings, path)
+    for key in settings:
+        if key in FROM_TOKENIZER:
+            raise InputError(f"{path}: remove {key}; it is taken from the tokenizer.")
+    for key in (*family.sizes.all(), "max_position_embeddings"):
+        value = settings.get(key, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIZE:
+            raise InputError(f"{path}: {key} is {value!r}; a whole number of 1 or more was expected.")
+    check_heads(settings, family, path)
+    return settings
+
+
+def check_heads(settings: Mapping[str, Any], family: Family, path: str | Path) -> None:
+    """Raise InputError unless the hidden size can be shared by the attention heads."""
+    hidden, heads = settings.get(family.sizes.hidden, 768), settings.get(family.sizes.heads, 12)
+    rotary = not family.default_positions or settings.get("position_embedding_type") == "rotary"
+    # Rotary position embeddings turn pairs of numbers, so the width of a head is even.
+    if hidden % heads or (rotary and hidden // heads % 2):
+        even = "an even multiple" if rotary else "a multiple"
+        raise InputError(
+            f"{path}: {family.sizes.hidden} {hidden} cannot be shared by {heads} attention heads; "
+            f"{family.sizes.hidden} must be {even} of {family.sizes.heads}."
+        )
+
+
+def check_model_directory(directory: str | Path) -> dict[str, Any]:
+    """The `config.json` of a model directory that can be loaded here: a known family, safetensors, no code.
+
+    Raises InputError with the way out.
+    """
+    directory = Path(directory)
+    if directory.is_file():
+        raise InputError(f"{directory}: a file. Give the model's directory, with config.json in it.")
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory. Give a model directory with config.json in it.")
+    config = read_json(directory / "config.json")
+    if not isinstance(config, dict):
+        raise InputError(f"{directory}/config.json: an object was expected.")
+    own_code = [name for name in config.get("auto_map") or {} if name.startswith("AutoModel")]
+    if own_code:
+        raise InputError(
+            f"{directory}/config.json: the model needs program code of its own (auto_map), which is never "
+            "run. Use a version of it that Transformers knows by itself."
+        )
+    family_of(config, directory / "config.json")
+    if not any(directory.glob("model*.safetensors")):
+        old = next((f.name for f in sorted(directory.iterdir()) if f.suffix in (".bin", ".pt", ".h5")), None)
+        found = f"only {old}, which can run code when it is read" if old else "no model.safetensors"
+        raise InputError(
+            f"{directory}: {found}. Only safetensors are read: load the model where you trust it and save "
+            "it with save_pretrained, which writes model.safetensors."
+        )
+    return config
+
+
+def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], tokenizer: Path) -> None:
+    """Raise InputError if the tokenizer (`tokenizer.json`, or its directory) has more tokens than the model.
+
+    Special tokens are compared when the model is loaded.
+    """
+    path = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    content = read_json(path)
+    vocabulary = content.get("model", {}).get("vocab", {}) if isinstance(content, dict) else {}
+    # A dictionary token -> id, or for Unigram a list of [token, score].
+    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
+    ids += [token["id"] for token in content.get("added_tokens", [])] if isinstance(content, dict) else []
+    if not ids:
+        raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.")
+    if max(ids) >= config.get("vocab_size", 0):
+        raise InputError(
+            f"{directory}/config.json: vocab_size is {config.get('vocab_size')}, but {path} has token ids up "
+            f"to {max(ids)}. Use the checkpoint's own tokenizer."
+        )

@@ -1,0 +1,55 @@
+"""Write a model directory from a checkpoint as it is, without training it.
+
+In:   --checkpoint    model directory as published: config.json, model.safetensors
+      --tokenizer     its tokenizer directory
+Out:  --output        model directory: config.json, model.safetensors, the tokenizer's files,
+                      training_summary.json (no steps), an empty training_log.jsonl
+
+Every later step takes it like a model that was trained here. Beside a model that goes on training from the
+checkpoint (domain adaptation) it is what the adapted one is compared with.
+"""
+
+import logging
+from pathlib import Path
+
+from dnalm.models.architecture import count_parameters, load_model
+from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.running.commandline import parser, run
+from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
+from dnalm.running.versions import versions
+from dnalm.tokenizers.encoding import load_tokenizer
+
+logger = logging.getLogger("dnalm")
+
+
+def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary: Path | None) -> None:
+    """Check the checkpoint by loading it, and write the model directory."""
+    quieten()
+    network = load_model(checkpoint, load_tokenizer(tokenizer))
+    description = {
+        "model": model,
+        "parameters": count_parameters(network),
+        "steps": 0,
+        "settings": {"checkpoint": sha256_of_directory(checkpoint)},
+        "versions": versions(),
+    }
+    with atomic_directory(output) as directory:
+        network.save_pretrained(directory)
+        copy_tokenizer(tokenizer, directory)
+        (directory / "training_log.jsonl").touch()
+        write_json(directory / "training_summary.json", description)
+    if summary is not None:
+        write_directory_summary(summary, output, "training_summary.json")
+    logger.info("model of %s parameters as published: %s", f"{description['parameters']['total']:,}", output)
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
+    arguments.add_argument("--checkpoint", type=Path, required=True, help="model directory as published")
+    arguments.add_argument("--model", default="published", help="name of the model, for summaries")
+    arguments.add_argument("--output", type=Path, required=True, help="model directory to write")
+    arguments.add_argument(
+        "--summary", type=Path, help="JSON file: training_summary.json and the SHA-256 of the model directory"
+    )
+    run(main, arguments.parse_args())

@@ -1,0 +1,196 @@
+"""Every family of encoders: what is saved loads with Transformers alone and says the same as here."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dnalm.embed.embedding import embed_tokens, load_backbone
+from dnalm.finetune import classifier
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.checks import check_model_directory, check_tokenizer_fits
+from dnalm.models.families import (
+    FAMILIES,
+    choose_pooling,
+    count_roughly,
+    hidden_states,
+    position_limit,
+    token_logits,
+)
+from dnalm.running.errors import InputError
+from dnalm.tokenizers.encoding import encode, load_tokenizer
+
+SEQUENCES = ["ACGTTGCAACGGATTTACG", "GATTACA", "ACGATCGATTTTAAACGGGCGCGCTTA"]
+POSITIONS = 40
+
+
+def architecture(kind: str) -> dict:
+    """A tiny network of the family."""
+    sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 24, 2, 2), strict=True))
+    # Larger than usual: random weights that tell sequences apart.
+    sizes |= {"embedding_size": 8} if kind == "electra" else {}
+    return {"model_type": kind, **sizes, "max_position_embeddings": POSITIONS, "initializer_range": 0.3}
+
+
+@pytest.fixture(scope="module", params=[*FAMILIES, "esm-rotary"])
+def checkpoint(request, tmp_path_factory, tiny_model) -> Path:
+    """A model directory with the tokenizer's files, as pretraining writes it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    kind, _, rotary = request.param.partition("-")
+    settings = architecture(kind) | ({"position_embedding_type": rotary} if rotary else {})
+    (folder / "architecture.json").write_text(json.dumps(settings))
+    config = model_config(read_architecture(folder / "architecture.json"), load_tokenizer(tiny_model))
+    new_model(config, seed=1).save_pretrained(folder / "model")
+    for file in tiny_model.glob("tokenizer*.json"):
+        shutil.copyfile(file, folder / "model" / file.name)
+    return folder / "model"
+
+
+def test_logits_of_some_tokens_are_those_of_all(checkpoint):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    model = load_model(checkpoint, load_tokenizer(checkpoint)).eval()
+    theirs = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
+    batch = AutoTokenizer.from_pretrained(checkpoint)(SEQUENCES, padding=True, return_tensors="pt")
+    masked = (batch["attention_mask"] == 1) & (torch.arange(batch["input_ids"].shape[1]) % 3 == 1)
+    with torch.no_grad():
+        expected = theirs(**batch).logits[masked]
+        hidden = hidden_states(model, batch["input_ids"], batch["attention_mask"])
+        assert torch.allclose(token_logits(model, hidden[masked]), expected, atol=1e-5)
+    token_logits(model, hidden_states(model, batch["input_ids"])).sum().backward()
+    assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_every_parameter_belongs_to_a_named_part(checkpoint):
+    model = load_model(checkpoint)
+    counted = count_parameters(model)
+    assert "other" not in counted["parts"] and "attention" in counted["parts"]
+    estimate = count_roughly(json.loads((checkpoint / "config.json").read_text()), 18)
+    assert estimate == pytest.approx(counted["total"], rel=0.35)
+
+
+@pytest.mark.parametrize("how", ["frozen", "full"])
+def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
+    from transformers import pipeline
+
+    config = classifier.read_model_config(checkpoint)
+    pooling = choose_pooling(config, "mean")
+    assert pooling == ("mean" if config["model_type"] == "modernbert" else "cls")
+    weights = classifier.initial_weights(checkpoint, 3, seed=5)
+    assert all(torch.equal(w, classifier.initial_weights(checkpoint, 3, 5)[n]) for n, w in weights.items())
+    tokenizer = load_tokenizer(checkpoint)
+    if how == "frozen":
+        # The head alone, on vectors, says what the whole classifier says.
+        module = classifier.head_with(config, weights).eval()
+        vectors = embed_tokens(load_backbone(checkpoint), encode(tokenizer, SEQUENCES), pad_id=3)
+        logits = module(torch.from_numpy(vectors[pooling]))
+    else:
+        module = classifier.full_model(checkpoint, weights, 3, pooling, "cpu").eval()
+        batch = [torch.tensor(ids[None].astype(np.int64)) for ids in encode(tokenizer, SEQUENCES)]
+        logits = torch.cat([module(input_ids=ids).logits for ids in batch])
+    counted = classifier.count_parameters(weights, trainable=set(module.state_dict()))
+    assert sum(part["total"] for part in counted["parts"].values()) == counted["total"]
+    labels = ["a", "b", "c"]
+    (tmp_path / "classifier").mkdir()
+    classifier.save_classifier(tmp_path / "classifier", checkpoint, weights, labels, pooling, None)
+    ours, _ = classifier.predict_probabilities(tmp_path / "classifier", SEQUENCES)
+    assert ours == pytest.approx(torch.softmax(logits.double(), 1).detach().numpy(), abs=1e-5)
+    theirs = pipeline("text-classification", str(tmp_path / "classifier"), top_k=None)(SEQUENCES)
+    for row, answers in zip(ours, theirs, strict=True):
+        assert row == pytest.approx(
+            [{a["label"]: a["score"] for a in answers}[name] for name in labels], abs=1e-5
+        )
+
+
+def test_as_many_tokens_as_positions_and_no_more(checkpoint):
+    config = json.loads((checkpoint / "config.json").read_text())
+    limit = position_limit(config)
+    model = load_model(checkpoint).eval()
+    line = torch.full((1, (limit or 60) + 1), 5)
+    hidden_states(model, line[:, :-1])
+    if limit is None:
+        hidden_states(model, line)
+    else:
+        assert limit == (
+            POSITIONS if config["model_type"] in ("bert", "distilbert", "electra") else POSITIONS - 4
+        )
+        with pytest.raises((IndexError, RuntimeError)):
+            hidden_states(model, line)
+
+
+def change_weights(checkpoint: Path, folder: Path, change) -> Path:
+    """A copy of the checkpoint whose weights `change` has had its hands on."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(checkpoint, folder)
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_incomplete_and_damaged_weights_are_refused(checkpoint, tmp_path):
+    prefix = FAMILIES[json.loads((checkpoint / "config.json").read_text())["model_type"]].backbone + "."
+
+    def without_half(weights):
+        for name in [n for n in sorted(weights) if "layer" in n][::2]:
+            del weights[name]
+
+    def with_nan(weights):
+        weights[min(n for n in weights if n.startswith(prefix) and "layer" in n)].fill_(float("nan"))
+
+    def with_more(weights):
+        weights[f"{prefix}layer.77.weight"] = torch.zeros(2)
+
+    for number, (change, message) in enumerate(
+        {
+            without_half: "weights are missing",
+            with_nan: "holds NaN",
+            with_more: "no place in the model",
+        }.items()
+    ):
+        folder = change_weights(checkpoint, tmp_path / str(number), change)
+        with pytest.raises(InputError, match=message):
+            load_model(folder)
+
+    def headless(weights):
+        for name in [n for n in weights if not n.startswith(prefix)]:
+            del weights[name]
+
+    folder = change_weights(checkpoint, tmp_path / "headless", headless)
+    with pytest.raises(InputError, match="no weights for the head"):
+        load_model(folder)
+    one, two = load_model(folder, new_head=True), load_model(folder, new_head=True)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "t5"}, "model_type is 't5'. Use one of modernbert, bert"),
+        ({"auto_map": {"AutoModelForMaskedLM": "modeling.Own"}}, "program code of its own"),
+        (None, "only pytorch_model.bin, which can run code"),
+    ],
+)
+def test_checkpoints_that_cannot_work_are_refused_without_torch(tiny_model, tmp_path, change, message):
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    if change is None:
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(InputError, match=message):
+        check_model_directory(folder)
+    with pytest.raises(InputError, match="a file"):
+        check_model_directory(folder / "config.json")
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_without_torch(tiny_model):
+    config = check_model_directory(tiny_model)
+    check_tokenizer_fits(tiny_model, config, tiny_model)
+    with pytest.raises(InputError, match="Use the checkpoint's own tokenizer"):
+        check_tokenizer_fits(tiny_model, config | {"vocab_size": 9}, tiny_model / "tokenizer.json")
