@@ -51,6 +51,7 @@ logger = logging.getLogger("dnalm")
 CODE = (
     "dnalm.models.architecture",
     "dnalm.models.families",
+    "dnalm.models.masked_lm",
     "dnalm.models.optimization",
     "dnalm.pretrain.batches",
     "dnalm.pretrain.masking",

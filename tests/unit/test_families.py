@@ -16,10 +16,9 @@ from dnalm.models.families import (
     FAMILIES,
     choose_pooling,
     count_roughly,
-    hidden_states,
     position_limit,
-    token_logits,
 )
+from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnalm.models.families import hidden_states, token_logits
+from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress

@@ -7,13 +7,9 @@ the workflow asks too.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dnalm.running.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -203,26 +199,6 @@ def count_roughly(config: Mapping[str, Any], vocabulary_size: int) -> int:
     positions = config.get("max_position_embeddings", family.default_positions)
     table = positions * hidden if family.default_positions else 0
     return layers * layer + config.get("vocab_size", vocabulary_size) * hidden + hidden * hidden + table
-
-
-# ----------------------------------------------------------------------------- networks
-
-
-def hidden_states(
-    model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor | None" = None
-) -> "torch.Tensor":
-    """The last hidden states [n, tokens, hidden] of a masked language model's backbone."""
-    return model.base_model(input_ids=input_ids, attention_mask=attention_mask)[0]
-
-
-def token_logits(model: "PreTrainedModel", hidden: "torch.Tensor") -> "torch.Tensor":
-    """What the prediction head says of hidden states [..., hidden]: logits float32[..., vocabulary].
-
-    It works token by token, so only the tokens in question need to pass through it.
-    """
-    for name in FAMILIES[model.config.model_type].prediction_head:
-        hidden = getattr(model, name)(hidden)
-    return hidden.float()
 
 
 def part_of_model(parameter: str) -> str:

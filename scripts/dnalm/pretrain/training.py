@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from dnalm.models.families import hidden_states, token_logits
+from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.pretrain.batches import Corpus, TrainingBatches
 from dnalm.pretrain.masking import EVALUATION
