@@ -4,8 +4,9 @@
 
 Pretraining, full fine-tuning and Snakemake itself are killed (SIGKILL, sometimes SIGTERM), a third of the
 trainings while they write a checkpoint. A killed Snakemake is unlocked and started again, as a person would;
-killed steps are repeated by Snakemake. When a run ends, all its files are compared with those of a run that
-was left alone, and the next run begins in a new copy. Exit code 1 if a run ended badly or differently.
+killed steps are repeated by Snakemake. Each run begins in a copy of one that was left alone, without what
+came of the two trainings; when it ends, all files are compared. Exit code 1 if a run ended badly or
+differently.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
-from short_run import CONFIGURATION, RESULTS, copy_repository, files, processes_in
+from short_run import CONFIGURATION, MODEL, RESULTS, copy_repository, files, processes_in
 
 TRAINING = {"steps": 400, "evaluate_every": 100, "checkpoint_every_steps": 10}
 SECTIONS = {
@@ -30,14 +31,16 @@ SECTIONS = {
     "baseline": {"untrained": False},
     "evaluate_language_model": {"max_lines": 4},
 }
+TARGETS = [f"{RESULTS}/models/{MODEL}.json", f"{RESULTS}/classifiers/{MODEL}/enhancers/full.json"]
+MADE = ("models", "classifiers", "checkpoints", "telemetry")
 VICTIMS = {"scripts/pretrain.py": 5, "scripts/finetune.py": 2, "snakemake": 3}
 KILLS_PER_RUN = 12
 # A healthy run needs a small part of it, also on a busy machine.
 PATIENCE = 1800
 
 
-def start(folder: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--retries", "100"]
+def start(folder: Path, *targets: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "snakemake", *targets, "--cores", "2", "--retries", "100"]
     with (folder / "snakemake.out").open("a") as output:
         return subprocess.Popen(
             [*command, "--configfile", CONFIGURATION, "--rerun-incomplete"],
@@ -79,7 +82,7 @@ def kill_somebody(folder: Path, main: subprocess.Popen, draw: random.Random) -> 
 def disturbed_run(folder: Path, kills: int, draw: random.Random) -> Counter[str]:
     """Run the workflow to its end, killing at most so often. Raises RuntimeError if it does not end well."""
     done: Counter[str] = Counter()
-    main, begun = start(folder), time.monotonic()
+    main, begun = start(folder, *TARGETS), time.monotonic()
     try:
         while main.poll() is None or main.returncode != 0:
             if time.monotonic() - begun > PATIENCE:
@@ -92,7 +95,7 @@ def disturbed_run(folder: Path, kills: int, draw: random.Random) -> Counter[str]
             elif main.returncode == -signal.SIGKILL:
                 unlock = [sys.executable, "-m", "snakemake", "--unlock", "--configfile", CONFIGURATION]
                 subprocess.run(unlock, cwd=folder, check=True, capture_output=True)
-                main = start(folder)
+                main = start(folder, *TARGETS)
             else:
                 raise RuntimeError(f"ended with exit code {main.returncode}; see {folder}/snakemake.out")
     finally:
@@ -107,13 +110,15 @@ def main(wanted: int, seed: int, keep: Path | None) -> int:
     with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
         root = keep or Path(scratch).resolve()
         calm = copy_repository(root / "undisturbed", TRAINING, **SECTIONS)
-        if start(calm).wait() != 0:
+        if start(calm).wait() != 0 or start(calm, *TARGETS).wait() != 0:
             print(f"the undisturbed run fails; see {calm}/snakemake.out")
             return 1
         expected, kills, recovered, run = files(calm), Counter(), 0, 0
         while kills.total() < wanted:
             run += 1
-            folder = copy_repository(root / f"run-{run}", TRAINING, **SECTIONS)
+            folder = shutil.copytree(calm, root / f"run-{run}")
+            for name in MADE:
+                shutil.rmtree(folder / RESULTS / name)
             try:
                 done = disturbed_run(folder, min(KILLS_PER_RUN, wanted - kills.total()), draw)
             except RuntimeError as error:
