@@ -33,6 +33,7 @@ from typing import TextIO
 
 import numpy as np
 
+from dnalm.predict.inputs import kind_of_input
 from dnalm.predict.settings import ScanSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
@@ -149,20 +150,6 @@ def main(
 
 
 # ----------------------------------------------------------------------------- input
-
-
-def kind_of_input(path: Path) -> str:
-    """`fasta`, `bed` or `table`, by the first lines of the file."""
-    head = b""
-    for block in read_blocks(path):
-        head = block
-        break
-    lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    if lines and lines[0].startswith(">"):
-        return "fasta"
-    lines = [line for line in lines if not line.startswith(("#", "track", "browser"))]
-    fields = lines[0].split("\t") if lines else []
-    return "bed" if len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() else "table"
 
 
 def read_windows(

@@ -32,9 +32,10 @@ from dnalm.models.architecture import count_parameters, load_model, model_config
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.models.families import tokens_read
+from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
-from dnalm.running.commandline import parser, run
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
@@ -75,7 +76,7 @@ def pretrain(options: SimpleNamespace) -> None:
     # Everything that can be wrong is found before the first expensive step.
     check_numbers(vars(options))
     device = choose_device(options.gpus, allow_cpu=options.allow_cpu)
-    precision = choose_precision(options.training_precision, device)
+    precision = choose_precision(options.training.precision, device)
 
     import torch
 
@@ -89,28 +90,28 @@ def pretrain(options: SimpleNamespace) -> None:
     if options.checkpoint is None:
         start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
         config = model_config(start["architecture"], tokenizer)
-        tokens_read(config.to_dict(), options.max_tokens, "--max-tokens")
+        tokens_read(config.to_dict(), options.context.max_tokens, "--max-tokens")
     else:
-        tokens_read(check_model_directory(options.checkpoint), options.max_tokens, "--max-tokens")
+        tokens_read(check_model_directory(options.checkpoint), options.context.max_tokens, "--max-tokens")
         start = {"checkpoint": sha256_of_directory(options.checkpoint)}
     lines = open_corpus(options.tokens, "--tokens", len(tokenizer))
     held_out_lines = open_corpus(options.validation_tokens, "--validation-tokens", len(tokenizer))
     masking = batches.Masking(
-        options.masking_probability,
-        options.masking_mask_token,
-        options.masking_random_token,
-        options.masking_span_tokens,
+        options.masking.probability,
+        options.masking.mask_token,
+        options.masking.random_token,
+        options.masking.span_tokens,
     )
-    per_epoch = batches.batches_per_epoch(len(lines), options.training_batch_size)
+    per_epoch = batches.batches_per_epoch(len(lines), options.training.batch_size)
     schedule = training.Schedule(
-        steps=options.training_steps or math.ceil(options.training_epochs * per_epoch),
-        learning_rate=options.training_learning_rate,
-        schedule=options.training_schedule,
-        warmup_fraction=options.training_warmup_fraction,
-        weight_decay=options.training_weight_decay,
-        max_gradient_norm=options.training_max_gradient_norm,
-        evaluate_every=options.training_evaluate_every,
-        seed=options.training_seed,
+        steps=options.training.steps or math.ceil(options.training.epochs * per_epoch),
+        learning_rate=options.training.learning_rate,
+        schedule=options.training.schedule,
+        warmup_fraction=options.training.warmup_fraction,
+        weight_decay=options.training.weight_decay,
+        max_gradient_norm=options.training.max_gradient_norm,
+        evaluate_every=options.training.evaluate_every,
+        seed=options.training.seed,
     )
     # Attention on GPUs is fastest where lengths are multiples of 8.
     pad_to_multiple_of = 8 if device.type == "cuda" else 1
@@ -119,14 +120,14 @@ def pretrain(options: SimpleNamespace) -> None:
         "tokenizer": sha256_of_directory(options.tokenizer),
         "corpus": [sha256_of_directory(directory) for directory in options.tokens],
         "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
-        "max_tokens": options.max_tokens,
+        "max_tokens": options.context.max_tokens,
         "pad_to_multiple_of": pad_to_multiple_of,
         "masking": asdict(masking),
         "training": {
             **asdict(schedule),
-            "batch_size": options.training_batch_size,
-            "evaluate_lines": options.training_evaluate_lines,
-            "precision": options.training_precision,
+            "batch_size": options.training.batch_size,
+            "evaluate_lines": options.training.evaluate_lines,
+            "precision": options.training.precision,
         },
         "code": sha256_of_modules(CODE),
         "versions": versions(),
@@ -134,8 +135,8 @@ def pretrain(options: SimpleNamespace) -> None:
     checkpointer = Checkpointer(
         options.checkpoints,
         fingerprinted,
-        every_steps=options.training_checkpoint_every_steps,
-        every_minutes=options.training_checkpoint_every_minutes,
+        every_steps=options.training.checkpoint_every_steps,
+        every_minutes=options.training.checkpoint_every_minutes,
         stop_before_minutes=options.stop_before_minutes,
         take_lock=leads(),
     )
@@ -173,7 +174,7 @@ def pretrain(options: SimpleNamespace) -> None:
                 lines,
                 batches.Vocabulary.of(tokenizer),
                 masking,
-                max_tokens=options.max_tokens,
+                max_tokens=options.context.max_tokens,
                 seed=schedule.seed,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
@@ -187,18 +188,18 @@ def pretrain(options: SimpleNamespace) -> None:
                 batches.TrainingBatches(
                     corpus(lines),
                     schedule.steps,
-                    options.training_batch_size,
+                    options.training.batch_size,
                     batches.micro_batches_per_step(
-                        options.training_batch_size,
+                        options.training.batch_size,
                         processes=world.size,
-                        max_tokens=options.max_tokens,
-                        micro_batch_size=options.training_micro_batch_size,
+                        max_tokens=options.context.max_tokens,
+                        micro_batch_size=options.training.micro_batch_size,
                     ),
                     world,
                 ),
                 training.HeldOut(
                     corpus(held_out_lines),
-                    batches.evaluation_lines(len(held_out_lines), options.training_evaluate_lines),
+                    batches.evaluation_lines(len(held_out_lines), options.training.evaluate_lines),
                 ),
                 schedule,
                 state,
@@ -292,46 +293,9 @@ def check_numbers(options: dict[str, Any]) -> None:
     """Raise InputError naming the first option whose value makes no sense."""
     if (options["architecture"] is None) == (options["checkpoint"] is None):
         raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
-    if (options["training_steps"] is None) == (options["training_epochs"] is None):
-        raise InputError("give either --training-steps or --training-epochs.")
-    at_least = {
-        "max_tokens": 3,
-        "masking_span_tokens": 1,
-        "training_steps": 1,
-        "training_batch_size": 1,
-        "training_micro_batch_size": 1,
-        "training_evaluate_every": 1,
-        "training_evaluate_lines": 1,
-        "training_checkpoint_every_steps": 0,
-        "training_checkpoint_every_minutes": 0,
-        "training_weight_decay": 0,
-        "training_max_gradient_norm": 0,
-        "training_seed": 0,
-        "stop_before_minutes": 0,
-        "gpus": 0,
-    }
-    for name, least in at_least.items():
-        value = options[name]
-        if value is not None and not value >= least:
-            raise InputError(f"{_flag(name)} is {value}; at least {least} was expected.")
-    for name in ("training_learning_rate", "training_epochs", "masking_probability"):
-        value = options[name]
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{_flag(name)} is {value}; a number above 0 was expected.")
-    for name in (
-        "masking_probability",
-        "masking_mask_token",
-        "masking_random_token",
-        "training_warmup_fraction",
-    ):
-        if not 0 <= options[name] <= 1:
-            raise InputError(f"{_flag(name)} is {options[name]}; a share between 0 and 1 was expected.")
-    if options["masking_mask_token"] + options["masking_random_token"] > 1 + 1e-9:
-        raise InputError("--masking-mask-token and --masking-random-token add up to more than 1.")
-
-
-def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    for name, least in {"stop_before_minutes": 0, "gpus": 0}.items():
+        if not options[name] >= least:
+            raise InputError(f"--{name.replace('_', '-')} is {options[name]}; at least {least} was expected.")
 
 
 def add_arguments(arguments: argparse.ArgumentParser) -> None:
@@ -342,65 +306,9 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
     add("--architecture", type=Path, help="JSON file with the size of a new network")
     add("--checkpoint", type=Path, help="model directory to go on from, instead of --architecture")
     add("--model", default="model", help="name of the model, for summaries")
-    add(
-        "--max-tokens",
-        type=int,
-        default=250,
-        help="longer lines are cut to this many tokens, [CLS] and [SEP] included",
-    )
-    add("--masking-probability", type=float, default=0.5, help="share of the tokens to be predicted")
-    add("--masking-mask-token", type=float, default=0.8, help="share of these that become [MASK]")
-    add("--masking-random-token", type=float, default=0.1, help="share of these that become a random token")
-    add("--masking-span-tokens", type=int, default=1, help="length of the masked runs, in tokens")
-    add("--training-steps", type=int, help="number of optimizer steps")
-    add("--training-epochs", type=float, help="number of passes over the lines, instead of --training-steps")
-    add("--training-batch-size", type=int, default=32, help="lines per optimizer step, over all processes")
-    add(
-        "--training-micro-batch-size",
-        type=int,
-        help="lines per forward pass and process (default: about 32,000 tokens)",
-    )
-    add("--training-learning-rate", type=float, default=1e-4, help="highest learning rate")
-    add(
-        "--training-schedule",
-        default="cosine",
-        choices=["cosine", "linear", "constant_with_warmup"],
-        help="course of the learning rate after the warm-up",
-    )
-    add(
-        "--training-warmup-fraction",
-        type=float,
-        default=0.05,
-        help="share of the steps in which the learning rate rises",
-    )
-    add("--training-weight-decay", type=float, default=0.0, help="AdamW's weight decay")
-    add(
-        "--training-max-gradient-norm",
-        type=float,
-        default=1.0,
-        help="gradients are clipped to this norm; 0: never",
-    )
-    add("--training-evaluate-every", type=int, default=10, help="steps between evaluations on held-out lines")
-    add("--training-evaluate-lines", type=int, default=2000, help="held-out lines per evaluation, at most")
-    add(
-        "--training-checkpoint-every-steps",
-        type=int,
-        default=1000,
-        help="steps between checkpoints; 0: by time only",
-    )
-    add(
-        "--training-checkpoint-every-minutes",
-        type=float,
-        default=10.0,
-        help="minutes between checkpoints; 0: by steps only",
-    )
-    add(
-        "--training-precision",
-        default="auto",
-        choices=["auto", "fp32", "bf16"],
-        help="auto: bf16 on GPUs that have it",
-    )
-    add("--training-seed", type=int, default=42, help="seed of weights, order and masks")
+    add_settings_flags(arguments, ContextSettings, "context")
+    add_settings_flags(arguments, MaskingSettings, "masking", "masking-")
+    add_settings_flags(arguments, TrainingSettings, "training", "training-")
     add(
         "--checkpoints",
         type=Path,

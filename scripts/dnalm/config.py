@@ -4,11 +4,12 @@ Only light packages are imported, because every cluster job reads the Snakefile 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, Field
 
 from dnalm.baseline.settings import UNTRAINED, BaselineSettings
@@ -18,6 +19,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
 from dnalm.models.families import tokens_read
+from dnalm.predict.inputs import kind_of_input
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
@@ -30,6 +32,14 @@ from dnalm.tokenizers.settings import TokenizerSettings
 
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
 LONGEST_NAME = 64
+# What YAML makes of names that are not in quotes.
+YAML_KINDS = {
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "timestamp": "a date",
+}
 # Sections that had other names.
 RENAMED = {
     "windows": "extract_windows",
@@ -143,6 +153,40 @@ class Config(Settings):
     )
 
 
+def check_files(paths: Iterable[str | Path]) -> None:
+    """Raise InputError for what YAML passes over in silence: a key given twice, a name that is no text."""
+    for path in paths:
+        try:
+            tree = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            # Snakemake has read the file, and says what is wrong with it.
+            continue
+        _check_keys(tree, "", str(path))
+
+
+def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, key, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for name, value in node.value:
+        full, line = f"{key}.{name.value}".removeprefix("."), name.start_mark.line + 1
+        if name.value in lines:
+            raise InputError(
+                f"{path} line {line}: {full} stands in line {lines[name.value]} already. Remove one of them."
+            )
+        lines[name.value] = line
+        kind = name.tag.rpartition(":")[2]
+        if kind not in ("str", "merge"):
+            raise InputError(
+                f"{path} line {line}: {full}: YAML reads this name as {YAML_KINDS.get(kind, kind)}. "
+                f'Put it in quotes: "{name.value}".'
+            )
+        _check_keys(value, full, path)
+
+
 def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     """The configuration with all defaults filled in and numbers as numbers, as Snakemake keeps it.
 
@@ -152,6 +196,7 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
         if old in config:
             raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
     checked: Config = validated(Config, config, Names(source))
+    _check_paths(checked, source)
     _check_tokenizers(checked, source)
     _check_models(checked, source)
     _check_predictions(checked, source)
@@ -175,9 +220,47 @@ def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str,
     return config
 
 
+def _check_paths(config: Config, source: str) -> None:
+    settings: dict[str, str | None] = {
+        "results": config.results,
+        "genomes": config.genomes,
+        "tasks": config.tasks,
+    }
+    for name, tokenizer in config.tokenizers.items():
+        settings[f"tokenizers.{name}.source"] = tokenizer.source
+    for name, model in config.models.items():
+        settings[f"models.{name}.architecture"] = model.architecture
+        settings[f"models.{name}.checkpoint"] = model.checkpoint
+    for name, prediction in config.predict.items():
+        settings[f"predict.{name}.input"] = prediction.input
+        settings[f"predict.{name}.genome"] = prediction.genome
+    for key, path in settings.items():
+        if path is not None:
+            check_path(path, f"{source}: {key}")
+    if Path(config.results).exists() and not Path(config.results).is_dir():
+        raise InputError(f"{source}: results is {show(config.results)}, a file. Name a folder.")
+
+
+def check_path(path: str, place: str) -> None:
+    """Raise InputError for a path that would be taken for something else on its way through the rules."""
+    special = next((letter for letter in path if letter in "{}<>\"'\\*?" or not letter.isprintable()), None)
+    if is_url(path) and special == "?":
+        special = next((letter for letter in path if letter in "{}<>\"'\\*"), None)
+    if special is not None:
+        raise InputError(
+            f"{place}: {show(path)} contains {show(special)}, which has a meaning of its own in file "
+            "patterns. Rename it."
+        )
+    if path.startswith("-"):
+        raise InputError(f"{place}: {show(path)} begins with a dash, like a flag. Rename it.")
+
+
 def _check_tokenizers(config: Config, source: str) -> None:
     for name, tokenizer in config.tokenizers.items():
-        _check_source(tokenizer.source, f"{source}: tokenizers.{name}.source")
+        place = f"{source}: tokenizers.{name}.source"
+        _check_source(tokenizer.source, place)
+        if tokenizer.source and Path(tokenizer.source).is_dir():
+            _check_content(Path(tokenizer.source), ("tokenizer.json",), place)
 
 
 def _check_models(config: Config, source: str) -> None:
@@ -189,19 +272,26 @@ def _check_models(config: Config, source: str) -> None:
                 f"{nearest(model.tokenizer, config.tokenizers)}"
             )
         _check_source(model.checkpoint, f"{place}.checkpoint")
-        if model.architecture and not Path(model.architecture).is_file():
-            raise InputError(
-                f"{place}.architecture: no such file: {model.architecture}."
-                f"{nearest_file(model.architecture)} Give a path relative to the working directory."
-            )
         if model.architecture:
-            tokens_read(check_architecture(model.architecture), model.max_tokens, f"{place}.max_tokens")
-        elif model.checkpoint and Path(model.checkpoint).exists():
-            shape = check_model_directory(model.checkpoint)
-            tokens_read(shape, model.max_tokens, f"{place}.max_tokens")
-            tokenizer = config.tokenizers[model.tokenizer].source
-            if tokenizer and Path(tokenizer).exists():
-                check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
+            _check_file(model.architecture, f"{place}.architecture")
+        try:
+            _check_network(config, model)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+
+
+def _check_network(config: Config, model: ModelSettings) -> None:
+    if model.architecture:
+        shape = check_architecture(model.architecture)
+    elif model.checkpoint and Path(model.checkpoint).exists():
+        shape = check_model_directory(model.checkpoint)
+        tokenizer = config.tokenizers[model.tokenizer].source
+        if tokenizer and Path(tokenizer).exists():
+            check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
+    else:
+        return
+    tokens_read(shape, model.max_tokens, "max_tokens")
+    tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
 
 
 def _check_predictions(config: Config, source: str) -> None:
@@ -212,6 +302,7 @@ def _check_predictions(config: Config, source: str) -> None:
                 f"{place}.model is {show(prediction.model)}, not under models."
                 f"{nearest(prediction.model, config.models)}"
             )
+        _check_prediction_files(prediction, config.results, place)
         if prediction.backbone not in config.finetune.backbones:
             raise InputError(
                 f"{place}.backbone is {show(prediction.backbone)}, but finetune.backbones lists only "
@@ -219,6 +310,46 @@ def _check_predictions(config: Config, source: str) -> None:
             )
         if config.tasks is None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
+
+
+def _check_prediction_files(prediction: PredictSettings, results: str, place: str) -> None:
+    for key, path in (("input", prediction.input), ("genome", prediction.genome)):
+        if path is None or Path(path).is_relative_to(results):
+            continue
+        if is_url(path):
+            raise InputError(f"{place}.{key} is a URL. Download it, and give the path of the file.")
+        _check_file(path, f"{place}.{key}")
+    if Path(prediction.input).is_file():
+        try:
+            kind = kind_of_input(Path(prediction.input))
+        except (OSError, EOFError) as error:
+            raise InputError(f"{place}.input: {prediction.input} cannot be read ({error}).") from None
+        if kind == "bed" and prediction.genome is None:
+            raise InputError(
+                f"{place} needs 'genome', the FASTA file that the BED file {prediction.input} is about."
+            )
+        if kind != "bed" and prediction.genome is not None:
+            raise InputError(
+                f"{place}.genome goes with a BED file, but the input is a {kind} file. Leave it out."
+            )
+
+
+def _check_file(path: str, place: str) -> None:
+    if Path(path).is_dir():
+        raise InputError(f"{place} is a directory: {path}. Name a file.")
+    if not Path(path).is_file():
+        raise InputError(
+            f"{place}: no such file: {path}.{nearest_file(path)} "
+            "Give a path relative to the working directory."
+        )
+    if Path(path).stat().st_size == 0:
+        raise InputError(f"{place}: the file is empty: {path}.")
+
+
+def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> None:
+    for pattern in patterns:
+        if not any(directory.glob(pattern)):
+            raise InputError(f"{place}: the directory {directory} has no {pattern.replace('*', 'model')}.")
 
 
 def _check_source(path: str | None, place: str) -> None:

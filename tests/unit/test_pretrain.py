@@ -493,12 +493,12 @@ def test_torchrun_inside_the_script(place):
         ({"architecture": "nowhere.json"}, "nowhere.json: no such file"),
         ({"architecture": None}, "either --architecture"),
         ({"masking_probability": 1.5}, "--masking-probability is 1.5"),
-        ({"masking_mask_token": 0.95}, "add up to more than 1"),
+        ({"masking_mask_token": 0.95}, "add up to 1.05"),
         ({"training_steps": None}, "either --training-steps"),
-        ({"training_learning_rate": float("nan")}, "--training-learning-rate is nan"),
+        ({"training_learning_rate": float("nan")}, "--training-learning-rate is NaN"),
         ({"processes": "many"}, "--processes is many"),
         ({"checkpoint": "nowhere", "architecture": None}, "nowhere/config.json: no such file"),
-        ({"training_learning_rate": 1e30, "training_max_gradient_norm": 0}, "Lower the learning rate"),
+        ({"training_learning_rate": 1e12, "training_max_gradient_norm": 0}, "Lower the learning rate"),
     ],
 )
 def test_mistakes_end_in_one_line(server, place, changes, message):

@@ -1,21 +1,38 @@
 """The configuration says what is wrong, where, and what was probably meant."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 import config_docs
-from dnalm.config import is_hub_id, read_config
+from dnalm.config import check_files, is_hub_id, read_config
 from dnalm.running.errors import InputError
 from settings import read_genomes, read_tasks
 
+SHAPE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
+SHORT = {"tokenizer": "bpe", "architecture": "bert.json", "training": {"steps": 1}}
+PREDICTION = {"input": "a.fa", "model": "small", "task": "t"}
+
 
 @pytest.fixture
-def config(tmp_path) -> dict:
+def config(tmp_path, monkeypatch) -> dict:
     """The smallest configuration that is right."""
     architecture = tmp_path / "small.json"
-    architecture.write_text('{"num_hidden_layers": 1}')
+    architecture.write_text(json.dumps(SHAPE))
+    (tmp_path / "regions.bed").write_text("chr1\t0\t100\n")
+    (tmp_path / "a.fa").write_text(">a\nACGT\n")
+    (tmp_path / "empty.fa").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "none.json").write_text("{}")
+    (tmp_path / "heads.json").write_text(json.dumps(SHAPE | {"num_attention_heads": 5}))
+    (tmp_path / "minus.json").write_text(json.dumps(SHAPE | {"hidden_size": -16}))
+    (tmp_path / "bert.json").write_text(json.dumps(SHAPE | {"model_type": "bert"}))
+    (tmp_path / "gpt.json").write_text(json.dumps(SHAPE | {"model_type": "gpt2"}))
+    monkeypatch.chdir(tmp_path)
     return {
         "genomes": "genomes.tsv",
         "tokenizers": {"bpe": {"train": None, "source": "owner/name"}},
@@ -87,7 +104,7 @@ WRONG = [
         "bpee",
         'models.small.tokenizer is "bpee", not under tokenizers. Did you mean bpe?',
     ),
-    ("models.small.architecture", "none.json", "models.small.architecture: no such file: none.json"),
+    ("models.small.architecture", "nowhere.json", "architecture: no such file: nowhere.json"),
     ("models.small.checkpoint", "owner/name", "needs either 'architecture' or 'checkpoint'"),
     ("models", {}, "models is empty"),
     ("models.a b", {"tokenizer": "bpe"}, "models.a b is not a usable name"),
@@ -101,6 +118,57 @@ WRONG = [
     ("predict.x", {"input": "a.fa", "model": "smal", "task": "t"}, "Did you mean small?"),
     ("extract_windows.validation_block", 1000, None),
     ("extract_windows", {"length": 2000, "validation_block": 1500}, "shorter than a window"),
+    ("extract_windows.validation_fraction", 0, "must be greater than 0"),
+    ("extract_windows.validation_fraction", 0.6, "must be at most 0.5"),
+    ("models.small.training.learning_rate", float("inf"), "must be a finite number"),
+    ("models.small.training.learning_rate", 1e30, "must be at most 1000000000000"),
+    ("models.small.training.seed", 2**70, "must be less than 4294967296"),
+    ("models.small.training.steps", 10**30, "must be at most 1000000000000"),
+    ("models.small", SHORT | {"max_tokens": 600}, "max_tokens is 600, but this bert model reads 512 tokens"),
+    ("models." + "m" * 300, {"tokenizer": "bpe"}, "is too long a name (300 letters). Use 64 at most"),
+    ("models.kmer", {"tokenizer": "bpe"}, "is a name of a baseline"),
+    ("title", 2024, "title is 2024, but must be text. Put it in quotes."),
+    ("models.small.tokenizer", True, "must be text. Put it in quotes."),
+    ("results", "out/{x}", 'results: "out/{x}" contains "{"'),
+    ("results", "out/<i>", 'contains "<"'),
+    ("results", "it's", 'contains "\'"'),
+    ("results", "-out", "begins with a dash"),
+    ("results", "", "results is empty"),
+    ("results", "a.fa", 'results is "a.fa", a file. Name a folder.'),
+    ("genomes", "{x}.tsv", 'genomes: "{x}.tsv" contains "{"'),
+    ("models.small.architecture", "folder", "is a directory: folder. Name a file."),
+    ("models.small.architecture", "-a.json", "begins with a dash"),
+    ("models.small.architecture", "bad.json", "models.small: bad.json line 1: not valid JSON"),
+    ("models.small.architecture", "list.json", "models.small: list.json: an object with the keys"),
+    ("models.small.architecture", "none.json", "models.small: none.json: an object with the keys"),
+    ("models.small.architecture", "heads.json", "cannot be shared by 5 attention heads"),
+    ("models.small.architecture", "minus.json", "hidden_size is -16"),
+    ("models.small.architecture", "gpt.json", "gpt2"),
+    (
+        "models.small",
+        {"tokenizer": "bpe", "checkpoint": "a.fa", "training": {"steps": 1}},
+        "models.small: a.fa: a file. Give the model's directory",
+    ),
+    (
+        "models.small",
+        {"tokenizer": "bpe", "checkpoint": "folder", "training": {"steps": 1}},
+        "models.small: folder/config.json: no such file",
+    ),
+    ("tokenizers.bpe.source", "folder", "the directory folder has no tokenizer.json"),
+    ("predict.x", PREDICTION | {"input": "b.fa"}, "predict.x.input: no such file: b.fa. Did you mean a.fa?"),
+    ("predict.x", PREDICTION | {"input": "folder"}, "predict.x.input is a directory"),
+    ("predict.x", PREDICTION | {"input": "empty.fa"}, "the file is empty"),
+    ("predict.x", PREDICTION | {"input": "https://a.org/b.fa"}, "predict.x.input is a URL. Download it"),
+    ("predict.x", PREDICTION | {"input": "regions.bed"}, "predict.x needs 'genome'"),
+    ("predict.x", PREDICTION | {"genome": "a.fa"}, "the input is a fasta file. Leave it out"),
+    ("predict.x", PREDICTION | {"genome": "folder"}, "predict.x.genome is a directory"),
+    ("windows", {"length": 10}, "windows is now called extract_windows"),
+    ("task_preparation", {}, "task_preparation is now called prepare_task"),
+    ("language_model_evaluation", {}, "is now called evaluate_language_model"),
+    ("evaluation", {}, "evaluation is now called evaluate"),
+    ("baselines", {}, "baselines is now called baseline"),
+    ("predictions", {}, "predictions is now called predict"),
+    ("simulation", {}, "simulation is now called simulate_demo"),
 ]
 
 
@@ -114,6 +182,25 @@ def test_what_is_wrong_is_named_with_key_value_and_nearest(config, key, value, m
         read_config(config, "my.yaml")
     assert message in str(error.value)
     assert str(error.value).startswith("my.yaml: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title: a\ntitle: b\n", "c.yaml line 2: title stands in line 1 already. Remove one of them."),
+        ("models:\n  a: {max_tokens: 8, max_tokens: 9}\n", "line 2: models.a.max_tokens stands in line 2"),
+        ("models: {2024: {}}\n", 'models.2024: YAML reads this name as a number. Put it in quotes: "2024".'),
+        ("models: {1.5: {}}\n", "models.1.5: YAML reads this name as a number"),
+        ("models: {on: {}}\n", 'models.on: YAML reads this name as true or false. Put it in quotes: "on".'),
+        ("models: {2024-01-01: {}}\n", "YAML reads this name as a date"),
+        ("models: {null: {}}\n", "models.null: YAML reads this name as nothing"),
+    ],
+)
+def test_what_yaml_passes_over_in_silence_is_refused_with_its_line(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError) as error:
+        check_files([tmp_path / "c.yaml"])
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_section_is_explained(config):

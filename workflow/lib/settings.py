@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dnalm.config import check_name, is_url
+from dnalm.config import check_name, check_path, is_url
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, nearest_file
 
@@ -114,8 +114,11 @@ def _read_sheet(
 
 
 def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None) -> None:
+    check_path(path, place)
     if is_url(path) or (made_by_workflow and Path(path).is_relative_to(made_by_workflow)):
         return
+    if Path(path).is_dir():
+        raise InputError(f"{place}: {path} is a directory. Name a file.")
     if not Path(path).is_file():
         raise InputError(
             f"{place}: {kind} not found: {path}.{nearest_file(path)} "

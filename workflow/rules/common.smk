@@ -15,7 +15,7 @@ import resources
 import slurm_status
 import software
 from dnalm.baseline.settings import UNTRAINED, KmerSettings
-from dnalm.config import is_hub_id, is_url, read_config, with_paths
+from dnalm.config import check_files, is_hub_id, is_url, read_config, with_paths
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
@@ -33,11 +33,11 @@ from settings import read_genomes, read_tasks
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 
+CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
+
 try:
-    config = read_config(
-        with_paths(config, beside_workflow),
-        " + ".join(map(str, workflow.overwrite_configfiles or workflow.configfiles)),
-    )
+    check_files(CONFIG_FILES)
+    config = read_config(with_paths(config, beside_workflow), " + ".join(map(str, CONFIG_FILES)))
     SIMULATION = f"{config['results']}/simulation" if config["simulate_demo"] is not None else None
     GENOMES = read_genomes(config["genomes"], made_by_workflow=SIMULATION)
     TASKS = read_tasks(config["tasks"], made_by_workflow=SIMULATION)

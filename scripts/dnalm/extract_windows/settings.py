@@ -36,10 +36,10 @@ class ExtractWindowsSettings(Settings):
     # Above one half, blocks at every p-th place cannot come near the fraction asked for.
     validation_fraction: float = Field(
         0.05,
-        ge=0,
+        gt=0,
         le=0.5,
         description="Share of a genome that is held out in contiguous blocks, where the sheet names no "
-        "validation sequences.",
+        "validation sequences. Training is judged on it, so it is never 0.",
     )
     validation_block: Whole = Field(100_000, ge=1000, description="Length of a held-out block in bp.")
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from dnalm.running.settings import OptimizerSettings, Seed, Settings, each_once
+from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, each_once
 
 Backbone = Literal["frozen", "full"]
 
@@ -13,14 +13,14 @@ class FrozenSettings(OptimizerSettings):
     """Training of the head on a frozen backbone."""
 
     epochs: int = Field(30, ge=1, le=10**6, description="Passes over the training sequences.")
-    learning_rate: float = Field(0.001, gt=0, le=10, description="Peak learning rate of AdamW.")
+    learning_rate: Number = Field(0.001, gt=0, description="Peak learning rate of AdamW.")
 
 
 class FullSettings(OptimizerSettings):
     """Training of all weights."""
 
     epochs: int = Field(5, ge=1, le=10**6, description="Passes over the training sequences.")
-    learning_rate: float = Field(0.00005, gt=0, le=10, description="Peak learning rate of AdamW.")
+    learning_rate: Number = Field(0.00005, gt=0, description="Peak learning rate of AdamW.")
 
 
 BACKBONE_SETTINGS: dict[str, type[FrozenSettings] | type[FullSettings]] = {

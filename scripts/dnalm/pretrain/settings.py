@@ -61,7 +61,7 @@ class TrainingSettings(OptimizerSettings):
         description="Lines that one GPU holds at once. The rest of the batch is accumulated. Lower it when "
         "memory runs out; the result stays the same up to rounding. Empty: about 32,000 tokens.",
     )
-    learning_rate: float = Field(0.0001, gt=0, le=10, description="Peak learning rate of AdamW.")
+    learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
         "cosine", description="How the learning rate falls after the warm-up."
     )

@@ -82,7 +82,7 @@ class OptimizerSettings(Settings):
     """How weights are changed, in pretraining and in fine-tuning."""
 
     batch_size: int = Field(32, ge=1, le=10**6, description="Sequences per optimizer step.")
-    learning_rate: float = Field(gt=0, le=10, description="Peak learning rate of AdamW.")
+    learning_rate: Number = Field(gt=0, description="Peak learning rate of AdamW.")
     warmup_fraction: Share = Field(
         0.05, description="Share of the steps in which the learning rate rises to its peak."
     )
@@ -193,8 +193,9 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         "string_too_long": ("max_length", "text of at most {} letters"),
     }
     if kind in bounds:
-        bound, words = bounds[kind]
-        words = words.format(context[bound]) if "{}" in words else f"{words} {context[bound]}"
+        name, words = bounds[kind]
+        bound = int(context[name]) if context[name] == int(context[name]) else context[name]
+        words = words.format(bound) if "{}" in words else f"{words} {bound}"
         return f"{place} is {show(value)}, but must be {words}."
     needed = {
         "int_type": "a whole number",
