@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dnalm.baseline.settings import UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
-from dnalm.evaluate.predictions import UNTRAINED, Predictions, read_predictions
+from dnalm.evaluate.predictions import Predictions, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
 from dnalm.running.commandline import add_settings_flags, parser, run

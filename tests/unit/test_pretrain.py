@@ -497,7 +497,7 @@ def test_torchrun_inside_the_script(place):
         ({"training_steps": None}, "either --training-steps"),
         ({"training_learning_rate": float("nan")}, "--training-learning-rate is NaN"),
         ({"processes": "many"}, "--processes is many"),
-        ({"checkpoint": "nowhere", "architecture": None}, "nowhere/config.json: no such file"),
+        ({"checkpoint": "nowhere", "architecture": None}, "nowhere: no such directory"),
         ({"training_learning_rate": 1e12, "training_max_gradient_norm": 0}, "Lower the learning rate"),
     ],
 )

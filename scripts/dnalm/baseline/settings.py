@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from dnalm.running.settings import Settings, each_once
 
-# The ending of the name of a model's copy with its initial random weights.
+# Appended to the name of a model for the same model without pretraining.
 UNTRAINED = "-untrained"
 
 

@@ -12,8 +12,6 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 
 PROBABILITY = "probability_"
-# Appended to the name of a model for the same model without pretraining.
-UNTRAINED = "-untrained"
 
 
 @dataclass
