@@ -31,8 +31,9 @@ SECTIONS = {
     "baseline": {"untrained": False},
     "evaluate_language_model": {"max_lines": 4},
 }
-TARGETS = [f"{RESULTS}/models/{MODEL}.json", f"{RESULTS}/classifiers/{MODEL}/enhancers/full.json"]
-MADE = ("models", "classifiers", "checkpoints", "telemetry")
+CLASSIFIER = f"classifiers/{MODEL}/enhancers/full"
+TARGETS = [f"{RESULTS}/models/{MODEL}.json", f"{RESULTS}/{CLASSIFIER}.json"]
+MADE = ("models", CLASSIFIER, "checkpoints", "telemetry")
 VICTIMS = {"scripts/pretrain.py": 5, "scripts/finetune.py": 2, "snakemake": 3}
 KILLS_PER_RUN = 12
 # A healthy run needs a small part of it, also on a busy machine.
@@ -119,6 +120,7 @@ def main(wanted: int, seed: int, keep: Path | None) -> int:
             folder = shutil.copytree(calm, root / f"run-{run}")
             for name in MADE:
                 shutil.rmtree(folder / RESULTS / name)
+            (folder / RESULTS / f"{CLASSIFIER}.json").unlink()
             try:
                 done = disturbed_run(folder, min(KILLS_PER_RUN, wanted - kills.total()), draw)
             except RuntimeError as error:
