@@ -119,19 +119,18 @@ class MiniSlurm:
     def crash_node(self, node: str) -> None:
         """Kill a node's slurmd and all that it runs, as when it loses power."""
         self.crash(f"slurmd.{node}")
-        steps, programs = [], []
-        own, spool = f"SLURMD_NODENAME={node}".encode(), self.directory / "spool" / node
+        steps, programs = set(), set()
+        own, here = f"SLURMD_NODENAME={node}".encode(), str(self.directory).encode()
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if (process / "comm").read_text().strip() == "slurmstepd":
-                    if (process / "cwd").resolve() == spool:
-                        steps.append(int(process.name))
-                    continue
                 environment = (process / "environ").read_bytes()
-                if own in environment.split(b"\0") and str(self.directory).encode() in environment:
-                    programs.append(int(process.name))
+                if own in environment.split(b"\0") and here in environment:
+                    programs.add(int(process.name))
+                    parent = (process / "stat").read_text().rsplit(") ", 1)[1].split()[1]
+                    if Path(f"/proc/{parent}/comm").read_text().strip() == "slurmstepd":
+                        steps.add(int(parent))
         # Slurm's own first: they would report how the others ended.
-        for pid in steps + programs:
+        for pid in [*steps, *programs]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
