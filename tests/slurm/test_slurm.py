@@ -34,7 +34,7 @@ pytestmark = [
 # Long enough to be disturbed again and again, seconds on an idle machine.
 STEPS = 600
 # Seconds without slurmctld, and whether the cluster has accounting; the defaults keep the suite short.
-ABSENCE = float(os.environ.get("MINI_SLURM_ABSENCE", 20))
+ABSENCE = float(os.environ.get("MINI_SLURM_ABSENCE", 30))
 ACCOUNTING = "MINI_SLURM_ACCOUNTING" in os.environ
 # A loaded machine may need many times the usual time; nothing here waits so long on a healthy one.
 PATIENCE = 600
@@ -228,9 +228,9 @@ def story(tmp_path_factory, undisturbed, cluster) -> Story:
         cluster.start_node(story.events["node lost"]["NodeList"])
         story.happened = "scheduler away", time.monotonic()
         cluster.crash("slurmctld")
-        send(signal.SIGCONT, processes_of(job["JobId"], "scripts/pretrain.py"))
         time.sleep(ABSENCE)
         cluster.start_controller()
+        send(signal.SIGCONT, processes_of(job["JobId"], "scripts/pretrain.py"))
 
         log = story.folder / RESULTS / "logs" / "pretrain" / f"{MODEL}.log"
         waiting = "is training this model; waiting for it to end"  # docs/cluster.md quotes it
