@@ -130,6 +130,7 @@ def ours(config: object, lines: Lines, steps: int, batch_size: int) -> float:
     from dnalm.models.architecture import new_model
     from dnalm.models.optimization import adamw
     from dnalm.pretrain import batches, training
+    from dnalm.pretrain.settings import MaskingSettings
     from dnalm.pretrain.telemetry import Watch
 
     class Steps(Watch):
@@ -142,7 +143,7 @@ def ours(config: object, lines: Lines, steps: int, batch_size: int) -> float:
 
     device = torch.device("cpu")
     vocabulary = batches.Vocabulary(VOCABULARY, (0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
-    corpus = batches.Corpus(lines, vocabulary, batches.Masking(), max_tokens=MAX_TOKENS, seed=42)
+    corpus = batches.Corpus(lines, vocabulary, MaskingSettings(), max_tokens=MAX_TOKENS, seed=42)
     schedule = training.Schedule(steps, 1e-4, "cosine", 0.05, 0.0, 1.0, 10**9, 42)
     network = new_model(config, 42)
     watch = Steps(steps, device=device, quiet=True)

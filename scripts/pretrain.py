@@ -23,7 +23,7 @@ import logging
 import math
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,9 +74,16 @@ def pretrain(options: SimpleNamespace) -> None:
     """Train from the newest checkpoint to the end and write the outputs, or have workers do so."""
     quieten()
     # Everything that can be wrong is found before the first expensive step.
-    check_numbers(vars(options))
+    if (options.architecture is None) == (options.checkpoint is None):
+        raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
+    for name, value in {"--stop-before-minutes": options.stop_before_minutes, "--gpus": options.gpus}.items():
+        if not value >= 0:
+            raise InputError(f"{name} is {value}; at least 0 was expected.")
+    masking: MaskingSettings = options.masking
+    recipe: TrainingSettings = options.training
+    max_tokens = options.context.max_tokens
     device = choose_device(options.gpus, allow_cpu=options.allow_cpu)
-    precision = choose_precision(options.training.precision, device)
+    precision = choose_precision(recipe.precision, device)
 
     import torch
 
@@ -90,28 +97,17 @@ def pretrain(options: SimpleNamespace) -> None:
     if options.checkpoint is None:
         start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
         config = model_config(start["architecture"], tokenizer)
-        tokens_read(config.to_dict(), options.context.max_tokens, "--max-tokens")
+        tokens_read(config.to_dict(), max_tokens, "--max-tokens")
     else:
-        tokens_read(check_model_directory(options.checkpoint), options.context.max_tokens, "--max-tokens")
+        tokens_read(check_model_directory(options.checkpoint), max_tokens, "--max-tokens")
         start = {"checkpoint": sha256_of_directory(options.checkpoint)}
     lines = open_corpus(options.tokens, "--tokens", len(tokenizer))
     held_out_lines = open_corpus(options.validation_tokens, "--validation-tokens", len(tokenizer))
-    masking = batches.Masking(
-        options.masking.probability,
-        options.masking.mask_token,
-        options.masking.random_token,
-        options.masking.span_tokens,
-    )
-    per_epoch = batches.batches_per_epoch(len(lines), options.training.batch_size)
+    per_epoch = batches.batches_per_epoch(len(lines), recipe.batch_size)
+    decided = {field.name for field in fields(training.Schedule)} - {"steps"}
     schedule = training.Schedule(
-        steps=options.training.steps or math.ceil(options.training.epochs * per_epoch),
-        learning_rate=options.training.learning_rate,
-        schedule=options.training.schedule,
-        warmup_fraction=options.training.warmup_fraction,
-        weight_decay=options.training.weight_decay,
-        max_gradient_norm=options.training.max_gradient_norm,
-        evaluate_every=options.training.evaluate_every,
-        seed=options.training.seed,
+        steps=recipe.steps or math.ceil((recipe.epochs or 0) * per_epoch),
+        **recipe.model_dump(include=decided),
     )
     # Attention on GPUs is fastest where lengths are multiples of 8.
     pad_to_multiple_of = 8 if device.type == "cuda" else 1
@@ -120,14 +116,14 @@ def pretrain(options: SimpleNamespace) -> None:
         "tokenizer": sha256_of_directory(options.tokenizer),
         "corpus": [sha256_of_directory(directory) for directory in options.tokens],
         "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
-        "max_tokens": options.context.max_tokens,
+        "max_tokens": max_tokens,
         "pad_to_multiple_of": pad_to_multiple_of,
-        "masking": asdict(masking),
+        "masking": masking.model_dump(),
         "training": {
             **asdict(schedule),
-            "batch_size": options.training.batch_size,
-            "evaluate_lines": options.training.evaluate_lines,
-            "precision": options.training.precision,
+            "batch_size": recipe.batch_size,
+            "evaluate_lines": recipe.evaluate_lines,
+            "precision": recipe.precision,
         },
         "code": sha256_of_modules(CODE),
         "versions": versions(),
@@ -135,8 +131,8 @@ def pretrain(options: SimpleNamespace) -> None:
     checkpointer = Checkpointer(
         options.checkpoints,
         fingerprinted,
-        every_steps=options.training.checkpoint_every_steps,
-        every_minutes=options.training.checkpoint_every_minutes,
+        every_steps=recipe.checkpoint_every_steps,
+        every_minutes=recipe.checkpoint_every_minutes,
         stop_before_minutes=options.stop_before_minutes,
         take_lock=leads(),
     )
@@ -174,7 +170,7 @@ def pretrain(options: SimpleNamespace) -> None:
                 lines,
                 batches.Vocabulary.of(tokenizer),
                 masking,
-                max_tokens=options.context.max_tokens,
+                max_tokens=max_tokens,
                 seed=schedule.seed,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
@@ -188,18 +184,18 @@ def pretrain(options: SimpleNamespace) -> None:
                 batches.TrainingBatches(
                     corpus(lines),
                     schedule.steps,
-                    options.training.batch_size,
+                    recipe.batch_size,
                     batches.micro_batches_per_step(
-                        options.training.batch_size,
+                        recipe.batch_size,
                         processes=world.size,
-                        max_tokens=options.context.max_tokens,
-                        micro_batch_size=options.training.micro_batch_size,
+                        max_tokens=max_tokens,
+                        micro_batch_size=recipe.micro_batch_size,
                     ),
                     world,
                 ),
                 training.HeldOut(
                     corpus(held_out_lines),
-                    batches.evaluation_lines(len(held_out_lines), options.training.evaluate_lines),
+                    batches.evaluation_lines(len(held_out_lines), recipe.evaluate_lines),
                 ),
                 schedule,
                 state,
@@ -287,15 +283,6 @@ def check_ids(lines: TokenLines, vocabulary_size: int) -> None:
                 f"{lines.directories[cache]} line {line + 1}: token id {highest} lies outside of the "
                 f"tokenizer's {vocabulary_size} tokens. Tokenize again with this tokenizer."
             )
-
-
-def check_numbers(options: dict[str, Any]) -> None:
-    """Raise InputError naming the first option whose value makes no sense."""
-    if (options["architecture"] is None) == (options["checkpoint"] is None):
-        raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
-    for name, least in {"stop_before_minutes": 0, "gpus": 0}.items():
-        if not options[name] >= least:
-            raise InputError(f"--{name.replace('_', '-')} is {options[name]}; at least {least} was expected.")
 
 
 def add_arguments(arguments: argparse.ArgumentParser) -> None:

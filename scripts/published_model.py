@@ -26,9 +26,10 @@ def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary
     """Check the checkpoint by loading it, and write the model directory."""
     quieten()
     network = load_model(checkpoint, load_tokenizer(tokenizer))
+    parameters = count_parameters(network)
     description = {
         "model": model,
-        "parameters": count_parameters(network),
+        "parameters": parameters,
         "steps": 0,
         "settings": {"checkpoint": sha256_of_directory(checkpoint)},
         "versions": versions(),
@@ -40,7 +41,7 @@ def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary
         write_json(directory / "training_summary.json", description)
     if summary is not None:
         write_directory_summary(summary, output, "training_summary.json")
-    logger.info("model of %s parameters as published: %s", f"{description['parameters']['total']:,}", output)
+    logger.info("model of %s parameters as published: %s", f"{parameters['total']:,}", output)
 
 
 if __name__ == "__main__":

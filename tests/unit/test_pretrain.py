@@ -183,7 +183,8 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
     )
     from transformers import AutoModelForMaskedLM
 
-    from dnalm.pretrain.batches import Corpus, Masking, Vocabulary, evaluation_lines
+    from dnalm.pretrain.batches import Corpus, Vocabulary, evaluation_lines
+    from dnalm.pretrain.settings import MaskingSettings
     from dnalm.pretrain.training import evaluate
     from dnalm.tokenize_windows.cache import load_tokens
     from dnalm.tokenizers.encoding import load_tokenizer
@@ -191,7 +192,11 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
     model = AutoModelForMaskedLM.from_pretrained(place.folder / "untrained")
     vocabulary = Vocabulary.of(load_tokenizer(place.tokenizer))
     corpus = Corpus(
-        load_tokens(place.folder / "held_out"), vocabulary, Masking(probability=0.3), max_tokens=16, seed=42
+        load_tokens(place.folder / "held_out"),
+        vocabulary,
+        MaskingSettings(probability=0.3),
+        max_tokens=16,
+        seed=42,
     )
     result = evaluate(model, corpus, evaluation_lines(40, 2000))
     assert place.records(undisturbed)[0] | result == place.records(undisturbed)[0]

@@ -8,7 +8,6 @@ from transformers.optimization import get_scheduler
 from dnalm.models.optimization import SCHEDULES, learning_rate_factor
 from dnalm.pretrain.batches import (
     Corpus,
-    Masking,
     TrainingBatches,
     Vocabulary,
     deal,
@@ -17,7 +16,9 @@ from dnalm.pretrain.batches import (
     micro_batches_per_step,
 )
 from dnalm.pretrain.masking import EVALUATION
-from dnalm.pretrain.training import evaluate
+from dnalm.pretrain.settings import MaskingSettings
+from dnalm.pretrain.training import Schedule, evaluate, finite
+from dnalm.running.errors import InputError
 from dnalm.running.world import World
 from dnalm.tokenizers.batches import pad
 
@@ -37,7 +38,7 @@ class Lines:
 
 
 def corpus(lengths, max_tokens=20, **settings):
-    return Corpus(Lines(lengths), VOCABULARY, Masking(**settings), max_tokens=max_tokens, seed=7)
+    return Corpus(Lines(lengths), VOCABULARY, MaskingSettings(**settings), max_tokens=max_tokens, seed=7)
 
 
 lengths_of_lines = st.lists(st.integers(3, 30), min_size=1, max_size=80)
@@ -158,3 +159,11 @@ def test_evaluation_equals_the_plain_computation(tiny_model):
     assert result["masked_accuracy"] == pytest.approx(np.mean(correct))
     assert result["masked_tokens"] == len(losses)
     assert result["perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)
+
+
+def test_a_loss_that_is_no_number_ends_training():
+    schedule = Schedule(9, 0.1, "cosine", 0.05, 0.0, 1.0, 10, 42)
+    assert finite(1.5, 3, schedule) == 1.5
+    for loss in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match=r"at step 3\. Lower the learning rate"):
+            finite(loss, 3, schedule)

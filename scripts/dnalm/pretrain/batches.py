@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dnalm.pretrain.masking import TRAINING, line_generator, mask_tokens
+from dnalm.pretrain.settings import MaskingSettings
 from dnalm.running.world import ALONE, World
 from dnalm.tokenize_windows.cache import TokenLines
 from dnalm.tokenizers.batches import IGNORED, pad
@@ -28,16 +29,6 @@ TOKENS_PER_MICRO_BATCH = 32768
 
 # Streams of random numbers for the order of lines; those of the masks are in dnalm.pretrain.masking.
 _LINE_ORDER, _BATCH_ORDER = 2, 3
-
-
-@dataclass(frozen=True)
-class Masking:
-    """The masking section of the config; all three shares are probabilities."""
-
-    probability: float = 0.5
-    mask_token: float = 0.8
-    random_token: float = 0.1
-    span_tokens: int = 1
 
 
 @dataclass(frozen=True)
@@ -106,7 +97,7 @@ class Corpus:
         self,
         lines: TokenLines,
         vocabulary: Vocabulary,
-        masking: Masking,
+        masking: MaskingSettings,
         *,
         max_tokens: int,
         seed: int,
