@@ -14,7 +14,9 @@ rule write_configuration:
         "../../envs/genome.yaml"
     params:
         # Resources say how a result is computed, not what it is.
-        configuration=json.dumps({k: v for k, v in config.items() if k != "resources"}, indent=2),
+        configuration=lambda wildcards: json.dumps(
+            {k: v for k, v in config.items() if k != "resources"}, indent=2
+        ),
     message:
         "Recording the configuration"
     shell:
@@ -100,13 +102,14 @@ rule report:
         ),
         training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
         finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
-        title=config["title"],
+        # A function, so that braces in a title are no wildcards.
+        title=lambda wildcards: config["title"],
     message:
         "Writing the report"
     shell:
         command(
             "report",
-            "--log {log:q} --title {params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
