@@ -74,6 +74,7 @@ def test_the_workflow_s_settings_can_be_changed_from_the_profile(tmp_path):
         "account": "my_account",
         "pretrain_gpus": "4",
         "gres": "gpu",
+        "image": "dna-modernbert.sif",
     }
 
 
