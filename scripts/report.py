@@ -50,6 +50,8 @@ def main(
     predictions: list[Path],
     curves: list[Path],
     comparisons: list[Path],
+    explored_batches: list[Path],
+    explored_tasks: list[Path],
     benchmarks: list[Path],
     versions: list[str],
     output: Path,
@@ -72,6 +74,8 @@ def main(
         finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
         evaluations=read_evaluations(metrics, predictions, curves),
         comparisons={found["task"]: found for found in map(read_json, comparisons)},
+        explored_batches=[read_json(path) for path in explored_batches],
+        explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
         benchmarks=read_benchmarks(benchmarks),
         versions=dict(read_version(version) for version in versions),
     )
@@ -260,6 +264,8 @@ if __name__ == "__main__":
     add("--predictions", **several, help="its predictions, TSV, in the same order")
     add("--curves", **several, help="its curves, JSON, in the same order")
     add("--comparisons", **several, help="comparisons of predictors, JSON, one per task")
+    add("--explored-batches", **several, help="descriptions of masked batches, JSON, one per model")
+    add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")
     add("--versions", nargs="*", default=[], metavar="NAME=VERSION", help="versions of further software")
     add("--output", type=Path, required=True, help="the report, HTML")

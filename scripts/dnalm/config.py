@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 from dnalm.baseline.settings import UNTRAINED, BaselineSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
+from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
@@ -142,6 +143,10 @@ class Config(Settings):
     )
     evaluate: EvaluateSettings = Field(
         default_factory=EvaluateSettings, description="How predictions on the test split are judged."
+    )
+    explore: ExploreSettings = Field(
+        default_factory=ExploreSettings,
+        description="What the report's pictures of the data show. It changes no result.",
     )
     predict: dict[Name, PredictSettings] = Field(
         default_factory=dict,

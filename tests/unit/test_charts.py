@@ -11,12 +11,15 @@ from hypothesis import strategies as st
 from dnalm.report.charts import (
     MAX_POINTS,
     WIDTH,
+    Box,
     Estimate,
     Series,
     bar_chart,
+    box_chart,
     histogram,
     interval_chart,
     line_chart,
+    map_chart,
     nice_ticks,
     number,
     standalone,
@@ -137,3 +140,27 @@ def test_numbers_on_axes(value, text):
 
 def test_weighted_median():
     assert weighted_median({1: 1, 5: 3, 9: 1}) == 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(finite, min_size=5, max_size=5).map(sorted), min_size=1, max_size=6), finite)
+def test_boxes_lie_on_the_picture_and_medians_within_their_boxes(quantiles, outlier):
+    boxes = [Box(f"class {i}", *five, outliers=[outlier], colour=i % 6) for i, five in enumerate(quantiles)]
+    svg = box_chart([("a <classifier>", boxes)], "Loss", "loss")
+    assert all(-1 <= x <= WIDTH + 1 for x in numbers_of(svg)[:2])
+    medians = [float(x) for x in re.findall(r'd="M([\d.]+),[\d.]+v14"', svg)]
+    rectangles = re.findall(r'class="box" x="([\d.]+)" .*?width="([\d.]+)"', svg)
+    assert len(medians) == len(rectangles) == len(boxes)
+    for median, (x, width) in zip(medians, rectangles, strict=True):
+        assert float(x) - 0.2 <= median <= float(x) + float(width) + 0.2
+
+
+def test_a_map_draws_every_point_once_in_the_colour_of_its_group():
+    groups = [("a", [(0, 0), (1000, 1000), (5, 5)]), ("b & c", [(500, 250)])]
+    svg = map_chart(groups, "PCA", ("first", "second"))
+    numbers_of(svg)
+    points = dict.fromkeys("01", 0)
+    for colour, path in re.findall(r'<g class="c(\d)"><path class="dots" d="([^"]+)"', svg):
+        points[colour] += path.count("M")
+    assert points == {"0": 3, "1": 1}
+    assert "3 points a, 1 points b &amp; c" in svg

@@ -117,6 +117,26 @@ def test_the_leading_model_is_the_first_one_not_the_best_one(flags, whole):
     assert "Test accuracy of demo pretrained, frozen" in text_of(whole)
 
 
+def test_the_data_are_shown_in_words_and_pictures(whole):
+    words = text_of(whole)
+    chapter = words.split("What the models read, what the labelled sequences look like")[1]
+    assert "4 (67%) are asked for: 2 as [MASK], 1 as a random token, 1 unchanged" in chapter
+    assert '<span class="masked">[MASK]<small>ACG</small></span>' in whole
+    assert "attention_mask" in chapter and "special_tokens_mask" in chapter
+    assert "The sequences of enhancers by class and split" in chapter
+    for picture in ("Loss per test sequence by class", "GC by class, task", "PCA of the embeddings of demo"):
+        assert f'aria-label="{picture}' in whole
+    assert "Do neighbours share a class?" in chapter
+
+
+def test_learning_curves_are_there_as_numbers_too(flags, whole):
+    words = text_of(whole)
+    last = json.loads(Path(flags["--training-logs"][0]).read_text().splitlines()[-1])
+    assert f"{last['step']:,} {last['epoch']:.2f}" in words
+    assert f"{last['loss']:.4f} {last['perplexity']:,.1f} {last['masked_accuracy']:.2%}" in words
+    assert "epoch by epoch: the numbers" in words
+
+
 def test_the_page_is_complete_and_asks_for_nothing(whole):
     structure = Structure()
     structure.feed(whole)

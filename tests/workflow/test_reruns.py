@@ -29,14 +29,17 @@ COPIED = ("config", "envs", "resources", "scripts", "slurm", "workflow")
 # The rules downstream of a point of the chain.
 REPORT = {"report"}
 COMPARED = {"compare"} | REPORT
-CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED
+EXPLORED = {"explore_task"} | REPORT
+CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed"} | CLASSIFIED
 MODELLED = {"evaluate_language_model"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
-WITH_TOKENIZER = {"tokenize_windows", "untrained_model"} | TOKENIZED
+WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
 PREPARED = {"prepare_task", "baseline", "evaluate_baseline"} | EMBEDDED
-TRAIN_ENVIRONMENT = (TOKENIZED | {"untrained_model", "evaluate_baseline"}) - {"write_configuration"}
+TRAIN_ENVIRONMENT = (TOKENIZED | {"explore_batch", "untrained_model", "evaluate_baseline"}) - {
+    "write_configuration"
+}
 # The pins of the environment files count where conda makes the environments.
 CONDA = ("--sdm", "conda")
 # A changed configuration is shown by the report.
@@ -340,7 +343,9 @@ CASES = {
         ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
-    "script of tokenize_windows": Case(code("scripts/tokenize_windows.py"), {"tokenize_windows"} | TOKENIZED),
+    "script of tokenize_windows": Case(
+        code("scripts/tokenize_windows.py"), {"tokenize_windows", "explore_batch"} | TOKENIZED
+    ),
     # The untrained baseline takes its network and seeds from the same module.
     "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED),
     "script of untrained_model": Case(
@@ -355,13 +360,17 @@ CASES = {
     "script of embed": Case(code("scripts/embed.py"), EMBEDDED, {"finetune": "frozen"}),
     "script of finetune": Case(code("scripts/finetune.py"), CLASSIFIED),
     "script of baseline": Case(code("scripts/baseline.py"), {"baseline", "evaluate_baseline"} | COMPARED),
-    "script of evaluate": Case(code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED),
+    "script of evaluate": Case(
+        code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED
+    ),
+    "script of explore_batch": Case(code("scripts/explore_batch.py"), {"explore_batch"} | REPORT),
+    "script of explore_task": Case(code("scripts/explore_task.py"), EXPLORED),
     "script of compare": Case(code("scripts/compare.py"), COMPARED),
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
     "module of one rule": Case(code("scripts/dnalm/report/charts.py"), REPORT),
     "file of a package that Python runs first": Case(
-        code("scripts/dnalm/tokenize_windows/__init__.py"), {"tokenize_windows"} | TOKENIZED
+        code("scripts/dnalm/tokenize_windows/__init__.py"), {"tokenize_windows", "explore_batch"} | TOKENIZED
     ),
     "page of the report": Case(text("scripts/dnalm/report/report.html.j2", "<p>\n"), REPORT),
     # Packages.
@@ -375,7 +384,10 @@ CASES = {
         PREPARED,
         arguments=CONDA,
     ),
-    "module of several rules": Case(code("scripts/dnalm/pretrain/masking.py"), TOKENIZED),
+    "module of several rules": Case(code("scripts/dnalm/pretrain/masking.py"), {"explore_batch"} | TOKENIZED),
+    "a new pin of UMAP": Case(
+        substitute("envs/explore.yaml", "umap-learn =.*", "umap-learn =9.9"), EXPLORED, arguments=CONDA
+    ),
     # Inputs.
     "one genome's file": Case(text("yeast.fa"), CUT, {"extract_windows": "yeast", "tokenize_windows": ""}),
     "an older file in place of one genome's": Case(
@@ -439,14 +451,16 @@ CASES = {
     ),
     "models: masking": Case(
         setting("models.second.masking", {"probability": 0.3}),
-        (TOKENIZED | SHOWN) - {"predict"},
-        {"pretrain": "second"},
+        (TOKENIZED | {"explore_batch"} | SHOWN) - {"predict"},
+        {"pretrain": "second", "explore_batch": "second"},
     ),
     "models: training": Case(
         setting("models.first.training.steps", 11), TOKENIZED | SHOWN, {"pretrain": "first"}
     ),
     "models: max_tokens": Case(
-        setting("models.first.max_tokens", 99), TOKENIZED | SHOWN, {"pretrain": "first"}
+        setting("models.first.max_tokens", 99),
+        TOKENIZED | {"explore_batch"} | SHOWN,
+        {"pretrain": "first"},
     ),
     "evaluate_language_model": Case(
         setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model"} | SHOWN
@@ -467,8 +481,11 @@ CASES = {
         setting("baseline.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
     ),
     "evaluate": Case(
-        setting("evaluate.bootstrap_samples", 123), {"evaluate", "evaluate_baseline"} | COMPARED | SHOWN
+        setting("evaluate.bootstrap_samples", 123),
+        {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED | SHOWN,
     ),
+    "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),
+    "explore: batch": Case(setting("explore.batch_lines", 2), {"explore_batch"} | SHOWN),
     "predict": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),
 }
 

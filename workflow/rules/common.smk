@@ -18,6 +18,7 @@ from dnalm.baseline.settings import UNTRAINED, KmerSettings
 from dnalm.config import check_files, is_hub_id, is_url, read_config, with_paths
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
+from dnalm.explore.settings import BatchSettings, TaskSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
@@ -271,6 +272,22 @@ def evaluations(task):
 
 def evaluation_files(file, task):
     return [f"{folder}/{file}" for folder in evaluations(task)]
+
+
+# ---- Exploring ----
+
+
+USED_TOKENIZERS = sorted({settings["tokenizer"] for settings in MODELS.values()})
+# Frozen backbones have embeddings of all models anyway.
+MAPPED_MODELS = [*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS] if "frozen" in BACKBONES else [*MODELS]
+EXPLORED_CLASSIFIERS = [(model, backbone) for model in MODELS for backbone in BACKBONES]
+
+
+def explored_predictions(task):
+    return [
+        f"<results>/evaluation/{model}/{task}/{backbone}/predictions.tsv"
+        for model, backbone in EXPLORED_CLASSIFIERS
+    ]
 
 
 # ---- Prediction ----

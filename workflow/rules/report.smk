@@ -62,6 +62,8 @@ rule report:
         predictions=of_evaluations("predictions.tsv"),
         curves=of_evaluations("curves.json"),
         comparisons=expand("<results>/evaluation/{task}.comparison.json", task=TASKS),
+        explored_batches=expand("<results>/explore/{model}.batch.json", model=TRAINED_MODELS),
+        explored_tasks=expand("<results>/explore/{task}.task.json", task=TASKS),
         simulation=f"{SIMULATION}/description.json" if SIMULATION else [],
     output:
         page=report(
@@ -117,5 +119,6 @@ rule report:
             " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
             " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
             " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
+            " --explored-batches {input.explored_batches:q} --explored-tasks {input.explored_tasks:q}"
             " --benchmarks {params.benchmarks:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}",
         )

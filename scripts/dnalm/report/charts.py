@@ -38,6 +38,8 @@ STYLE = """
 .chart .stroke { stroke: var(--c); }
 .chart .fill { fill: var(--c); }
 .chart .wash { fill: var(--c); fill-opacity: .16; }
+.chart .box { fill: var(--c); fill-opacity: .22; stroke: var(--c); stroke-width: 1.5; }
+.chart .dots { fill: none; stroke: var(--c); stroke-width: 5; stroke-linecap: round; stroke-opacity: .6; }
 .chart .hollow { fill: var(--paper, #fff); stroke: var(--c); stroke-width: 2.2; }
 """
 DASHES = ["", "7 4", "2 4", "10 3 2 3", "4 2", "1 3"]
@@ -288,6 +290,97 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[tuple[str, float]]]], title: 
     return _svg(y, title, described + ".", parts)
 
 
+@dataclass(frozen=True)
+class Box:
+    """One box of a boxplot: quartiles, ends of the whiskers, and single values beyond them."""
+
+    name: str
+    low: float
+    q1: float
+    median: float
+    q3: float
+    high: float
+    outliers: Sequence[float] = ()
+    colour: int = 0
+
+
+def box_chart(groups: Sequence[tuple[str, Sequence[Box]]], title: str, axis: str) -> str:
+    """Horizontal boxplots on a common axis, in named groups; the median stands at the right."""
+    boxes = [box for _, group in groups for box in group]
+    lowest = min(min([box.low, *box.outliers]) for box in boxes)
+    highest = max(max([box.high, *box.outliers]) for box in boxes)
+    ticks = nice_ticks(lowest, highest, 5, outward=True)
+    left = min(16 + 7 * max(len(box.name) for box in boxes), WIDTH // 3)
+    right = WIDTH - 58
+
+    def place(value: float) -> float:
+        return left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (right - left)
+
+    bottom = 4 + sum(28 * bool(name) + 24 * len(group) for name, group in groups)
+    parts = [_line("grid", place(tick), 4, place(tick), bottom) for tick in ticks]
+    y = 4
+    for name, group in groups:
+        if name:
+            parts.append(_text(name, 2, y + 19, "strong"))
+            y += 28
+        for box in group:
+            middle = y + 12
+            parts.append(
+                _text(_shorten(box.name, left), left - 8, middle + 4, "small quiet end")
+                + f'<g class="c{box.colour}"><title>{escape(box.name)}: median {box.median:.4g}, half of all '
+                f"between {box.q1:.4g} and {box.q3:.4g}</title>"
+                + _line("stroke", place(box.low), middle, place(box.high), middle)
+                + f'<rect class="box" x="{place(box.q1):.1f}" y="{middle - 7}" height="14" rx="1" '
+                f'width="{max(place(box.q3) - place(box.q1), 1):.1f}"/>'
+                + f'<path class="line stroke" style="stroke-width:2.5" '
+                f'd="M{place(box.median):.1f},{middle - 7}v14"/>'
+                + _dots([(place(value), middle) for value in box.outliers])
+                + "</g>"
+                + _text(f"{box.median:.3g}", WIDTH - 2, middle + 4, "small end")
+            )
+            y += 24
+    parts.append(_line("axis", left, bottom, right, bottom))
+    parts += [_text(number(tick), place(tick), bottom + 15, "small quiet middle") for tick in ticks]
+    parts.append(_text(axis, (left + right) / 2, bottom + 31, "small quiet middle"))
+    described = "; ".join(
+        f"{' '.join(part for part in (name, box.name) if part)} median {box.median:.4g}, quartiles "
+        f"{box.q1:.4g} and {box.q3:.4g}"
+        for name, group in groups
+        for box in group
+    )
+    return _svg(bottom + 38, title, f"{axis}. {described}.", parts)
+
+
+def map_chart(
+    groups: Sequence[tuple[str, Sequence[tuple[int, int]]]], title: str, axes: tuple[str, str]
+) -> str:
+    """Points in named groups, each of another colour, on a square without numbers; places are 0 to 1000.
+
+    Groups are drawn in turns, so that none hides the others.
+    """
+    legend, top = _legend([Series(name, (), (), colour=i % 6) for i, (name, _) in enumerate(groups)], 6)
+    left, size = 24, WIDTH - 48
+    parts = [*legend, f'<rect class="band" x="{left}" y="{top}" width="{size}" height="{size}" rx="4"/>']
+
+    def places(points: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+        inner = size - 16
+        return [(left + 8 + x / 1000 * inner, top + 8 + inner - y / 1000 * inner) for x, y in points]
+
+    turns = 4
+    for turn in range(turns):
+        for index, (_, points) in enumerate(groups):
+            if part := points[turn::turns]:
+                parts.append(f'<g class="c{index % 6}">{_dots(places(part))}</g>')
+    bottom = top + size
+    parts.append(_text(axes[0], left + size / 2, bottom + 16, "small quiet middle"))
+    parts.append(
+        f'<text class="small quiet middle" transform="translate(15 {top + size / 2:.0f}) rotate(-90)">'
+        f"{escape(axes[1])}</text>"
+    )
+    described = ", ".join(f"{len(points)} points {name}" for name, points in groups)
+    return _svg(bottom + 24, title, f"A map of {described}.", parts)
+
+
 def standalone(svg: str) -> str:
     """A chart as an SVG file of its own, on white paper."""
     head, rest = svg.split(">", 1)
@@ -363,6 +456,12 @@ def _legend(series: Sequence[Series], top: float) -> tuple[list[str], float]:
         )
         x += width
     return parts, y + 16
+
+
+def _dots(places: Sequence[tuple[float, float]]) -> str:
+    """Small dots in one element: lines of no length with round ends."""
+    path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in places)
+    return f'<path class="dots" d="{path}"/>' if path else ""
 
 
 def _marker(shape: str, x: float, y: float) -> str:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from dnalm.report import words
 from dnalm.report.charts import Series, bar_chart, histogram, line_chart
+from dnalm.report.learning import finetuning_table
 from dnalm.report.looks import looks
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
@@ -266,6 +267,8 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 f"{summary['kept']['loss']:.4f}",
             ]
         )
+    numbers = [finetuning_table(training, finetuned(training.summary).name) for training in run.finetunings]
+    tables = [found for found in numbers if found]
     columns = [
         "Classifier",
         "Task",
@@ -286,6 +289,7 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
             numeric=[2, 3, 5, 6, 7],
             note="Kept are the weights of the epoch with the lowest validation loss.",
         ),
+        *tables,
     ]
 
 

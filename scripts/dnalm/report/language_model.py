@@ -7,6 +7,7 @@ import pandas as pd
 
 from dnalm.report import words
 from dnalm.report.charts import Estimate, Series, histogram, interval_chart, line_chart
+from dnalm.report.learning import pretraining_table
 from dnalm.report.parts import bar, figure, heading, pieces, table, text, with_interval
 from dnalm.report.run import LanguageModel, Run
 
@@ -32,6 +33,7 @@ def language_model_section(run: Run) -> dict[str, Any]:
         parts.append({"kind": "figures", "rows": figures})
     else:
         parts.append(text("No training log is at hand."))
+    parts += [found for training in run.trainings if (found := pretraining_table(training))]
     for model in run.language_models:
         parts += language_model_parts(model)
     parts += parameter_tables(run)

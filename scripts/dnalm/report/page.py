@@ -9,6 +9,7 @@ from dnalm.report import charts
 from dnalm.report.answer import accuracy_chart, answer, language_model_answer, overview
 from dnalm.report.classification import classification_section
 from dnalm.report.data import data_section
+from dnalm.report.exploring import exploring_section
 from dnalm.report.language_model import language_model_section
 from dnalm.report.methods import methods_section
 from dnalm.report.resources import resources_section
@@ -19,14 +20,16 @@ TEMPLATE = "report.html.j2"
 
 
 def chapters_of(run: Run) -> list[dict[str, Any]]:
-    """Everything below the first screen."""
-    return [
+    """Everything below the first screen, without chapters that have nothing to say."""
+    chapters = [
         classification_section(run),
         language_model_section(run),
+        exploring_section(run),
         data_section(run),
         resources_section(run),
         methods_section(run),
     ]
+    return [chapter for chapter in chapters if chapter["parts"]]
 
 
 def figure_files(run: Run, chapters: list[dict[str, Any]]) -> dict[str, str]:

@@ -1,0 +1,66 @@
+"""Learning curves as tables: the numbers behind the lines, step by step and epoch by epoch."""
+
+from typing import Any
+
+from dnalm.report.parts import table
+from dnalm.report.run import Training
+
+# More rows than this say no more; they are thinned evenly, first and last kept.
+MOST_ROWS = 25
+
+
+def pretraining_table(training: Training) -> dict[str, Any] | None:
+    """Loss, perplexity and accuracy at the evaluations of a pretraining; None where there were none."""
+    evaluations = [record for record in training.log if record["event"] == "evaluation"]
+    trained = {record["step"]: record["loss"] for record in training.log if record["event"] == "train"}
+    rows = [
+        [
+            f"{record['step']:,}",
+            f"{record['epoch']:.2f}",
+            f"{trained[record['step']]:.4f}" if record["step"] in trained else "",
+            f"{record['loss']:.4f}",
+            f"{record['perplexity']:,.1f}",
+            f"{record['masked_accuracy']:.2%}",
+        ]
+        for record in thinned(evaluations)
+    ]
+    columns = ["Step", "Epoch", "Training loss", "Held-out loss", "Perplexity", "Hidden tokens right"]
+    return _learning_table(f"Pretraining of {training.summary['model']}, step by step", columns, rows)
+
+
+def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
+    """Loss and accuracy after every epoch of a fine-tuning; None where nothing was logged."""
+    evaluations = [record for record in training.log if record["event"] == "evaluation"]
+    trained = {record["epoch"]: record["loss"] for record in training.log if record["event"] == "train"}
+    kept = training.summary["kept"]["epoch"]
+    chosen = thinned(evaluations)
+    rows = [
+        [
+            f"{record['epoch']:,}",
+            f"{trained[record['epoch']]:.4f}" if record["epoch"] in trained else "",
+            f"{record['loss']:.4f}",
+            f"{record['accuracy']:.1%}" if record.get("accuracy") is not None else "",
+        ]
+        for record in chosen
+    ]
+    columns = ["Epoch", "Training loss", "Validation loss", "Validation accuracy"]
+    strong = [place for place, record in enumerate(chosen) if record["epoch"] == kept]
+    caption = f"Fine-tuning of {name}, task {training.summary['task']}, epoch by epoch"
+    return _learning_table(caption, columns, rows, strong)
+
+
+def thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most MOST_ROWS of them, evenly spread, the first and the last included."""
+    if len(records) <= MOST_ROWS:
+        return records
+    last = len(records) - 1
+    return [records[round(place * last / (MOST_ROWS - 1))] for place in range(MOST_ROWS)]
+
+
+def _learning_table(
+    caption: str, columns: list[str], rows: list[list[str]], strong: list[int] | None = None
+) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    numeric = list(range(len(columns)))
+    return table(caption, columns, rows, numeric=numeric, strong=strong, fold=f"{caption}: the numbers")

@@ -1,0 +1,171 @@
+"""Describe the labelled sequences of a task for people to look at, and draw maps of their embeddings.
+
+In:   --sequences, --splits          tables with id, seq and label, and the name of each one's split
+      --predictions, --predictors    predictions of classifiers on the test split (scripts/evaluate.py), and
+                                     their names; the test split is known from them alone
+      --tokenizers, --tokenizer-names
+      --embeddings, --models         embeddings of training sequences (scripts/embed.py), and whose they are
+Out:  --output    JSON: task, labels, groups (per split and label: number, boxes of length, GC share and
+                  tokens, share of unknown tokens), losses (per classifier and label: box of the loss on the
+                  test split, share right), maps (per model: points of each label by method, how often
+                  neighbours share a label)
+
+Everything is small: boxes instead of values, at most some hundred points. The report draws it.
+"""
+
+import csv
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnalm.explore import maps
+from dnalm.explore.sequences import MOST_LABELS, box, gc_shares, grouped
+from dnalm.explore.settings import TaskSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import write_json
+from dnalm.sequences.tables import read_labelled_table, sort_labels
+from dnalm.tokenizers.encoding import encode, load_tokenizer
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    task: str,
+    sequences: list[Path],
+    splits: list[str],
+    predictions: list[Path],
+    predictors: list[str],
+    tokenizers: list[Path],
+    tokenizer_names: list[str],
+    embeddings: list[Path],
+    models: list[str],
+    pooling: str,
+    settings: TaskSettings,
+    output: Path,
+) -> None:
+    """Describe the splits, the losses and the embeddings of one task."""
+    tables = {split: read_labelled_table(path) for split, path in pairs(splits, sequences, "--splits")}
+    predicted = [(name, read_losses(path)) for name, path in pairs(predictors, predictions, "--predictors")]
+    if predicted:
+        tables["test"] = predicted[0][1]
+    labels = sort_labels(label for table in tables.values() for label in table["label"])
+    loaded = {
+        name: load_tokenizer(path) for name, path in pairs(tokenizer_names, tokenizers, "--tokenizer-names")
+    }
+    drawn = [draw(name, path, pooling, settings) for name, path in pairs(models, embeddings, "--models")]
+    result: dict[str, Any] = {
+        "task": task,
+        "labels": labels if len(labels) <= MOST_LABELS else None,
+        "groups": [
+            group for split, table in tables.items() for group in describe(split, table, labels, loaded)
+        ],
+        "losses": [
+            {"predictor": name, "label": label, "right": round(float(part["correct"].mean()), 6)}
+            | {"loss": box(part["loss"].to_numpy())}
+            for name, table in predicted
+            for label, part in grouped(table, labels)
+        ],
+        "maps": drawn,
+    }
+    write_json(output, result)
+    logger.info("task %s: %d maps, %d splits described", task, len(drawn), len(tables))
+
+
+def pairs(names: list[str], paths: list[Path], flag: str) -> list[tuple[str, Path]]:
+    """Names with their files. Raises InputError if one is missing."""
+    if len(names) != len(paths):
+        raise InputError(f"{flag}: {len(names)} names for {len(paths)} files. Give one each, in order.")
+    return list(zip(names, paths, strict=True))
+
+
+def read_losses(path: Path) -> pd.DataFrame:
+    """id, seq, label, correct (0 or 1) and loss (nats) of every test sequence."""
+    try:
+        table = pd.read_csv(
+            path,
+            sep="\t",
+            dtype={"id": str, "seq": str, "label": str},
+            keep_default_na=False,
+            quoting=csv.QUOTE_NONE,
+        )
+        return table[["id", "seq", "label", "correct", "loss"]]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a table of predictions by scripts/evaluate.py ({error}).") from None
+
+
+def describe(
+    split: str, table: pd.DataFrame, labels: list[str], tokenizers: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """One entry per label of a split: how long, how rich in GC, how many tokens."""
+    groups = []
+    for label, part in grouped(table, labels):
+        sequences = part["seq"].tolist()
+        group: dict[str, Any] = {"split": split, "label": label, "n": len(part)}
+        group["length"] = box(part["seq"].str.len().to_numpy())
+        group["gc"] = box(gc_shares(sequences))
+        group["tokens"], group["unknown"] = {}, {}
+        for name, tokenizer in tokenizers.items():
+            ids = encode(tokenizer, sequences)
+            lengths = np.array([len(line) for line in ids])
+            unknown = sum(int((line == tokenizer.unk_token_id).sum()) for line in ids)
+            group["tokens"][name] = box(lengths)
+            group["unknown"][name] = round(unknown / int(lengths.sum()), 6)
+        groups.append(group)
+    return groups
+
+
+def draw(model: str, path: Path, pooling: str, settings: TaskSettings) -> dict[str, Any]:
+    """The maps of one model's embeddings."""
+    labels, vectors = read_vectors(path, pooling)
+    chosen = maps.choose(labels, settings.max_points, settings.seed)
+    labels, vectors = labels[chosen], vectors[chosen]
+    names = sort_labels(labels.tolist())
+    result: dict[str, Any] = {"model": model, "pooling": pooling, "points": len(labels)}
+    if len(names) <= MOST_LABELS and len(labels) > 2:
+        result["agreement"] = maps.neighbour_agreement(vectors, labels, settings.neighbours)
+    else:
+        labels, names = np.full(len(labels), "all"), ["all"]
+    if "pca" in settings.maps:
+        points, shares = maps.pca(vectors)
+        result["variance"] = [round(share, 6) for share in shares]
+        result["pca"] = maps.by_label(points, labels, names)
+    if "umap" in settings.maps and len(labels) >= maps.FEWEST_FOR_UMAP:
+        points = maps.umap(vectors, settings.neighbours, settings.seed)
+        result["umap"] = maps.by_label(points, labels, names)
+    return result
+
+
+def read_vectors(path: Path, pooling: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels text[n] and vectors float32[n, hidden] of an embeddings file."""
+    try:
+        with np.load(path) as data:
+            return data["label"], data[pooling]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: no embeddings ({error}). Make them with scripts/embed.py.") from None
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    several: dict[str, Any] = {"nargs": "*", "default": []}
+    add("--task", required=True, help="name of the task")
+    add("--sequences", type=Path, **several, help="tables of training and validation sequences")
+    add("--splits", **several, help="the split of each table")
+    add("--predictions", type=Path, **several, help="predictions.tsv of classifiers")
+    add("--predictors", **several, help="what each classifier is called")
+    add("--tokenizers", type=Path, **several, help="tokenizer directories")
+    add("--tokenizer-names", **several, help="what each tokenizer is called")
+    add("--embeddings", type=Path, **several, help="embeddings of training sequences (.npz)")
+    add("--models", **several, help="the model of each")
+    add("--pooling", choices=("cls", "mean", "max"), default="mean", help="which vectors are drawn")
+    add_settings_flags(arguments, TaskSettings)
+    add("--output", type=Path, required=True, help="JSON file to write")
+    run(main, arguments.parse_args())
