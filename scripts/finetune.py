@@ -37,11 +37,13 @@ from dnalm.embed.embedding import token_limit
 from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, FullSettings
 from dnalm.models.families import choose_pooling
 from dnalm.running.checkpointer import Checkpointer
+from dnalm.running.checkpoints import fingerprint
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
+from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table, sort_labels
@@ -75,12 +77,15 @@ def main(
     checkpoints: Path | None,
     checkpoint_every_minutes: float,
     stop_before_minutes: float,
+    loggers: list[str],
+    events: Path,
     name: str,
     task: str,
     output: Path,
     summary_file: Path | None,
 ) -> None:
     """Train the classifier and write its directory."""
+    check_loggers(loggers)
     train_table = read_labelled_table(train_sequences)
     validation_table = read_labelled_table(validation_sequences)
     labels = check_labels(train_sequences, train_table, validation_sequences, validation_table)
@@ -134,21 +139,21 @@ def main(
         f"{len(train_table):,}",
         len(labels),
     )
+    # Everything that the result depends on, so that a checkpoint of another training is never picked up.
+    fingerprinted = {
+        "kind": "finetune",
+        "model": sha256_of_directory(model),
+        "train": sha256_of_file(train_sequences),
+        "validation": sha256_of_file(validation_sequences),
+        "pooling": pooling,
+        "max_tokens": max_tokens,
+        "settings": asdict(recipe),
+        "precision": precision,
+        "versions": versions(),
+        "code": sha256_of_modules(CODE),
+    }
     checkpointer = None
     if checkpoints:
-        # Everything that the result depends on, so that a checkpoint of another training is never picked up.
-        fingerprinted = {
-            "kind": "finetune",
-            "model": sha256_of_directory(model),
-            "train": sha256_of_file(train_sequences),
-            "validation": sha256_of_file(validation_sequences),
-            "pooling": pooling,
-            "max_tokens": max_tokens,
-            "settings": asdict(recipe),
-            "precision": precision,
-            "versions": versions(),
-            "code": sha256_of_modules(CODE),
-        }
         checkpointer = Checkpointer(
             checkpoints,
             fingerprinted,
@@ -156,7 +161,11 @@ def main(
             stop_before_minutes=stop_before_minutes,
         )
     with checkpointer or nullcontext():
-        result = finetuning.train(module, learned, held_out, recipe, checkpointer)
+        watching = Loggers(
+            loggers, events / fingerprint(fingerprinted), f"{name}/{task}/{backbone}", fingerprinted
+        )
+        result = finetuning.train(module, learned, held_out, recipe, checkpointer, watching)
+        watching.close()
         kept = next(r for r in result.log if r["event"] == "evaluation" and r["epoch"] == result.best_epoch)
         logger.info(
             "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
@@ -332,6 +341,7 @@ if __name__ == "__main__":
         default=5.0,
         help="save and leave so many minutes before the Slurm job ends (default 5); with --checkpoints",
     )
+    add_logger_flags(arguments)
     arguments.add_argument("--name", required=True, help="name of the language model, for the summary")
     arguments.add_argument("--task", required=True, help="name of the task, for the summary")
     arguments.add_argument("--output", type=Path, required=True, help="classifier directory to write")

@@ -40,6 +40,7 @@ from dnalm.running.devices import add_device_flags, choose_device, choose_precis
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.running.launch import as_worker, is_worker, launch, leads, processes_wanted
+from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
@@ -74,6 +75,7 @@ def pretrain(options: SimpleNamespace) -> None:
     """Train from the newest checkpoint to the end and write the outputs, or have workers do so."""
     quieten()
     # Everything that can be wrong is found before the first expensive step.
+    check_loggers(options.loggers)
     if (options.architecture is None) == (options.checkpoint is None):
         raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
     for name, value in {"--stop-before-minutes": options.stop_before_minutes, "--gpus": options.gpus}.items():
@@ -165,6 +167,14 @@ def pretrain(options: SimpleNamespace) -> None:
             logger.info("going on at step %s of %s", f"{state.step:,}", f"{schedule.steps:,}")
 
         # ------------------------------------------------------------- batches, loop
+        loggers = Loggers(
+            options.loggers if world.is_first else (),
+            options.events / checkpointer.store.fingerprint,
+            options.model,
+            fingerprinted,
+            state.step,
+        )
+
         def corpus(lines: TokenLines) -> batches.Corpus:
             return batches.Corpus(
                 lines,
@@ -206,12 +216,14 @@ def pretrain(options: SimpleNamespace) -> None:
                     device=device,
                     quiet=not world.is_first,
                     sessions=Sessions(checkpointer.store.directory) if world.is_first else None,
+                    loggers=loggers,
                 ),
                 checkpointer=checkpointer,
                 world=world,
             )
 
         # ------------------------------------------------------------- outputs
+        loggers.close()
         if world.is_first:
             write_results(network, state, schedule, len(lines), precision, checkpointer.store, options)
             if options.summary is not None:
@@ -302,6 +314,7 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         default=Path("checkpoints"),
         help="directory for checkpoints, kept apart from the output",
     )
+    add_logger_flags(arguments)
     add("--processes", default="auto", help="processes to train with; auto: one per GPU")
     add_device_flags(arguments)
     add(

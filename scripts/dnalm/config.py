@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, Field
@@ -27,7 +27,7 @@ from dnalm.pretrain.settings import PUBLISHED, ModelSettings
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, nearest_file, show
 from dnalm.running.resources import ResourceSettings
-from dnalm.running.settings import Names, Settings, validated
+from dnalm.running.settings import Names, Settings, each_once, validated
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.tokenizers.settings import TokenizerSettings
 
@@ -151,6 +151,14 @@ class Config(Settings):
     predict: dict[Name, PredictSettings] = Field(
         default_factory=dict,
         description="New sequences to classify, by name. Each becomes `<results>/predictions/<name>.tsv`.",
+    )
+    loggers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], AfterValidator(each_once)] = (
+        Field(
+            ("tensorboard",),
+            description="Where trainings can be watched beside their logs: `tensorboard` writes event files "
+            "into `<results>/logs/`; `wandb` and `mlflow` need the package of that name, and stay offline "
+            "unless WANDB_MODE or MLFLOW_TRACKING_URI say otherwise. Changing it reruns nothing.",
+        )
     )
     resources: ResourceSettings = Field(
         default_factory=ResourceSettings,

@@ -19,7 +19,12 @@ ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 # A package whose other half is a package of its own, always of the version that fits.
 BROUGHT_ALONG = {"pydantic": "pydantic_core"}
 # PyPI's name -> imported name, where they differ
-IMPORT_NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "huggingface-hub": "huggingface_hub",
+    "umap-learn": "umap",
+    "tensorboardx": "tensorboardX",
+}
 
 
 def pins(environment: Path) -> dict[str, str]:

@@ -484,6 +484,7 @@ CASES = {
         setting("evaluate.bootstrap_samples", 123),
         {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED | SHOWN,
     ),
+    "loggers": Case(setting("loggers", []), set()),
     "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),
     "explore: batch": Case(setting("explore.batch_lines", 2), {"explore_batch"} | SHOWN),
     "predict": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),

@@ -22,8 +22,8 @@ from dnalm.running.code import digests  # noqa: E402
 
 # conda-forge's name -> PyPI's name, where they differ
 PYPI_NAMES = {"pytorch": "torch", "python-isal": "isal", "huggingface_hub": "huggingface-hub"}
-# Packages that decide no number: they measure, or check settings.
-DECIDE_NOTHING = {"psutil", "pydantic"}
+# Packages that decide no number: they measure, check settings, or show trainings to people.
+DECIDE_NOTHING = {"psutil", "pydantic", "tensorboardx", "wandb", "mlflow", "mlflow-skinny"}
 
 
 def code(script: str, environment: str, *, with_conda: bool, root: Path = ROOT) -> list[str]:

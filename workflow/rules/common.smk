@@ -26,6 +26,7 @@ from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.errors import InputError
+from dnalm.running.loggers import missing_packages
 from dnalm.running.settings import flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
@@ -95,6 +96,20 @@ EMBED_GPUS = config["resources"]["embed_gpus"]
 
 # Go on with the CPU where a granted GPU cannot be seen. It changes no result, hence no rule's params.
 ALLOW_CPU = "--allow-cpu" if config["resources"]["allow_cpu"] else ""
+
+# Packages of conda environments and images are seen by the scripts alone.
+if workflow.is_main_process and not (WITH_CONDA or IMAGE):
+    for package in missing_packages(config["loggers"]):
+        raise WorkflowError(
+            f"loggers: the package {package} is not installed. Type `pip install {package}`, or take its "
+            "logger out."
+        )
+
+
+def loggers(training):
+    """Flags of the loggers, which write beside the training's log. They change no result, hence no params."""
+    folder = f"{config['results']}/logs/{training}.events"
+    return f"{flags({'loggers': config['loggers']})} --events {folder}" if config["loggers"] else ""
 
 
 # Path variables such as <results> are not known inside params.

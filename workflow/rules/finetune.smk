@@ -57,5 +57,6 @@ rule finetune:
             " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
             " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
             " {params.embeddings} {params.checkpoints} {params.flags} {params.training} --output {output.directory:q} --summary {output.summary:q}",
+            loggers("finetune/{wildcards.model}/{wildcards.task}/{wildcards.backbone}"),
             ALLOW_CPU,
         )

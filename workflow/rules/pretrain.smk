@@ -66,6 +66,7 @@ rule pretrain:
             " {params.context} {params.masking} {params.training}"
             " --checkpoints {params.checkpoints:q}"
             " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}",
+            loggers("pretrain/{wildcards.model}"),
             ALLOW_CPU,
         )
 

@@ -13,9 +13,9 @@ rule write_configuration:
     conda:
         "../../envs/genome.yaml"
     params:
-        # Resources say how a result is computed, not what it is.
+        # Resources say how a result is computed, loggers where it is watched; not what it is.
         configuration=lambda wildcards: json.dumps(
-            {k: v for k, v in config.items() if k != "resources"}, indent=2
+            {k: v for k, v in config.items() if k not in ("resources", "loggers")}, indent=2
         ),
     message:
         "Recording the configuration"

@@ -21,6 +21,7 @@ from dnalm.models.optimization import (
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import Checkpoint
 from dnalm.running.errors import InputError
+from dnalm.running.loggers import Loggers
 from dnalm.running.progress import Progress
 
 logger = logging.getLogger("dnalm")
@@ -97,6 +98,7 @@ def train(
     validation: Examples,
     settings: Settings,
     checkpointer: Checkpointer | None = None,
+    loggers: Loggers | None = None,
 ) -> State:
     """Train `module`; the result holds the weights of the epoch with the lowest validation loss, and the log.
 
@@ -114,6 +116,7 @@ def train(
     else:
         state = State()
         state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **judge(module, validation)})
+        tell(loggers, state.log)
     progress = Progress("fine-tuning", total=steps, unit="steps")
     progress.resume_at(state.step)
     for epoch in range(state.step // steps_per_epoch + 1, settings.epochs + 1):
@@ -132,11 +135,19 @@ def train(
             progress.update(state.step, note=f"loss {loss:.4f}")
             if state.step % steps_per_epoch == 0:
                 end_epoch(module, validation, state, epoch, rate)
+                tell(loggers, state.log[-2:])
             if checkpointer:
                 checkpointer.after_step(state.step, partial(snapshot, module, optimizer, state))
     if not state.best_weights:
         raise InputError("the validation loss was never a number. Lower the learning rate.")
     return state
+
+
+def tell(loggers: Loggers | None, records: list[dict[str, Any]]) -> None:
+    """Hand records of the log on to those who watch."""
+    if loggers is not None:
+        for record in records:
+            loggers.log(record)
 
 
 def end_epoch(module: nn.Module, validation: Examples, state: State, epoch: int, rate: float) -> None:

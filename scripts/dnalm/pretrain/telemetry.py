@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from dnalm.running.files import read_json, write_json
+from dnalm.running.loggers import Loggers
 from dnalm.running.progress import Progress
 from dnalm.running.world import World
 
@@ -35,7 +36,7 @@ class Watch:
     """Counts and times what a training does, and shows its progress.
 
     Padding is counted in this process; the tokens of a step are those of all processes. With `sessions`
-    the summary is written there now and then.
+    the summary is written there now and then; `loggers` are told what the log is told.
     """
 
     def __init__(
@@ -45,10 +46,11 @@ class Watch:
         device: torch.device,
         quiet: bool = False,
         sessions: "Sessions | None" = None,
+        loggers: Loggers | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.steps, self.device, self.quiet, self.clock = steps, device, quiet, clock
-        self.sessions = sessions
+        self.sessions, self.loggers = sessions, loggers
         self.started = clock()
         self.seconds = {"evaluation": 0.0, "checkpoints": 0.0}
         self.first_step = self.step = 0
@@ -78,6 +80,11 @@ class Watch:
         self.checkpoint_bytes = max(self.checkpoint_bytes, size)
         self.seconds["checkpoints"] += seconds
         self.note(ended)
+
+    def tell(self, record: dict[str, Any]) -> None:
+        """A record was added to the log."""
+        if self.loggers is not None:
+            self.loggers.log(record)
 
     def begin(self, step: int) -> None:
         """The first training step of this process is about to be made."""

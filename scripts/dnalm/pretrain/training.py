@@ -176,6 +176,7 @@ def train(
         state.log.append(
             {"event": event, "step": state.step, "epoch": epoch, **values, "tokens": state.tokens}
         )
+        watch.tell(state.log[-1])
 
     def evaluate_now() -> None:
         with watch.measure("evaluation"):

@@ -25,6 +25,7 @@ DECIDES_NOTHING = {
     "dnalm/running/commandline.py": "logs, and turns errors into one line",
     "dnalm/running/errors.py": "messages and exit codes",
     "dnalm/running/hints.py": "words of messages",
+    "dnalm/running/loggers.py": "shows what the log says to people",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
     "dnalm/running/versions.py": "asks for versions, which are params of the rules",
