@@ -24,6 +24,7 @@ from dnalm.predict.inputs import kind_of_input
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
+from dnalm.publish.settings import PublishSettings
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, nearest_file, show
 from dnalm.running.resources import ResourceSettings
@@ -152,6 +153,11 @@ class Config(Settings):
         default_factory=dict,
         description="New sequences to classify, by name. Each becomes `<results>/predictions/<name>.tsv`.",
     )
+    publish: dict[Name, PublishSettings] = Field(
+        default_factory=dict,
+        description="Models to share, by name. Each becomes a folder `<results>/published/<name>/` with a "
+        "model card, and is pushed to the Hub where a repository is named.",
+    )
     loggers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow"], ...], AfterValidator(each_once)] = (
         Field(
             ("tensorboard",),
@@ -213,6 +219,7 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     _check_tokenizers(checked, source)
     _check_models(checked, source)
     _check_predictions(checked, source)
+    _check_publications(checked, source)
     return checked.model_dump(mode="json")
 
 
@@ -323,6 +330,25 @@ def _check_predictions(config: Config, source: str) -> None:
             )
         if config.tasks is None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
+
+
+def _check_publications(config: Config, source: str) -> None:
+    for name, published in config.publish.items():
+        place = f"{source}: publish.{name}"
+        if published.model not in config.models:
+            raise InputError(
+                f"{place}.model is {show(published.model)}, not under models."
+                f"{nearest(published.model, config.models)}"
+            )
+        if published.task is None:
+            continue
+        if config.tasks is None:
+            raise InputError(f"{place}.task is {show(published.task)}, but there are no tasks. Set 'tasks'.")
+        if published.backbone not in config.finetune.backbones:
+            raise InputError(
+                f"{place}.backbone is {show(published.backbone)}, but finetune.backbones lists only "
+                f"{either(config.finetune.backbones)}."
+            )
 
 
 def _check_prediction_files(prediction: PredictSettings, results: str, place: str) -> None:

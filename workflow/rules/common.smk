@@ -24,6 +24,7 @@ from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, Seque
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
+from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import missing_packages
@@ -51,6 +52,19 @@ for name, prediction in config["predict"].items():
         raise WorkflowError(
             f"predict.{name}.task is '{prediction['task']}', which {config['tasks']} does not list."
         )
+
+for name, published in config["publish"].items():
+    if published["task"] and published["task"] not in TASKS:
+        raise WorkflowError(
+            f"publish.{name}.task is '{published['task']}', which {config['tasks']} does not list."
+        )
+PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
+# Jobs on other nodes do not have the token, nor need it.
+if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():
+    raise WorkflowError(
+        f"publish.{PUSHED[0]}.repository is set, but the environment variable HF_TOKEN is not. Type "
+        "`export HF_TOKEN=…` with a token that may write, or take the repository out."
+    )
 
 
 pathvars:
@@ -126,6 +140,7 @@ wildcard_constraints:
     split="train|validation|test",
     baseline="majority|kmer",
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
+    publication="|".join(map(re.escape, config["publish"])) or "no_publication",
 
 
 def command(script, *arguments):
@@ -319,6 +334,34 @@ def prediction_classifier(wildcards):
 def predicting_parameters(wildcards):
     settings = model_settings(prediction_settings(wildcards)["model"])
     return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+
+
+# ---- Publishing ----
+
+
+def publication(wildcards):
+    return config["publish"][wildcards.publication]
+
+
+def published_directory(wildcards):
+    settings = publication(wildcards)
+    form = (
+        "<results>/classifiers/{model}/{task}/{backbone}" if settings["task"] else "<results>/models/{model}"
+    )
+    return form.format(**settings)
+
+
+def published_classifier(wildcards):
+    """What is known of a classifier; nothing of a language model."""
+    settings = publication(wildcards)
+    if not settings["task"]:
+        return {}
+    return {
+        "finetuning": "<results>/classifiers/{model}/{task}/{backbone}.json".format(**settings),
+        "evaluation": "<results>/evaluation/{model}/{task}/{backbone}/metrics.json".format(**settings),
+        "comparison": "<results>/evaluation/{task}.comparison.json".format(**settings),
+        "checks": "<results>/tasks/{task}/checks.json".format(**settings),
+    }
 
 
 # ---- Report ----

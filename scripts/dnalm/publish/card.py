@@ -1,0 +1,311 @@
+"""The model card: what a published model is, what it learned from, how good it is, and where it fails.
+
+Everything is taken from the files of the run, so that a card cannot say more than was measured.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCardData
+
+from dnalm.publish.settings import CardSettings
+from dnalm.report import words
+
+# Beside this file, so that it counts as code.
+TEMPLATE = "model_card.md.j2"
+MOST_METRICS = 4
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the run knows of a model. The last four are of a classifier and empty for a language model."""
+
+    name: str
+    architecture: dict[str, Any]  # config.json of the model directory
+    pretraining: dict[str, Any]
+    tokenizer: dict[str, Any]
+    genomes: list[dict[str, Any]]
+    language_model: dict[str, Any]
+    simulated: bool = False
+    finetuning: dict[str, Any] = field(default_factory=dict)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    comparison: dict[str, Any] = field(default_factory=dict)
+    checks: dict[str, Any] = field(default_factory=dict)
+
+
+def model_card(facts: Facts, settings: CardSettings) -> str:
+    """The card as Markdown, its YAML head included."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    packages = facts.finetuning.get("versions") or facts.pretraining.get("versions", {})
+    page = {
+        "card_data": metadata(facts, settings).to_yaml(),
+        "name": facts.name,
+        "what": what_it_is(facts),
+        "simulated": facts.simulated,
+        "usage": usage(facts, settings.repository or f"path/to/{facts.name}"),
+        "reading": "Lower case counts as upper case. N policy "
+        f"{facts.tokenizer['n_policy']}: {facts.tokenizer['n_policy_meaning']}.",
+        "genomes": [genome_row(stats) for stats in facts.genomes],
+        "windows": windows_sentence(facts.genomes[0]["settings"]),
+        "labels": [cell(label) for label in facts.checks.get("labels", [])],
+        "labelled": labelled_rows(facts.checks),
+        "tokenizer": tokenizer_sentence(facts.tokenizer),
+        "settings": indented(training_settings(facts)),
+        "n": facts.comparison.get("n", 0),
+        "confidence": f"{facts.comparison['bootstrap']['confidence']:.0%}" if facts.comparison else "",
+        "metric_names": [words.METRIC_NAMES[name] for name in metric_names(facts)],
+        "predictors": predictor_rows(facts),
+        "answers": [question["words"] for question in own_questions(facts)],
+        "language_model": language_model_rows(facts.language_model),
+        "hidden": f"{facts.language_model['hidden_tokens']:,} hidden tokens of "
+        f"{facts.language_model['lines']:,} held-out lines",
+        "leaks": leaks_sentence(facts.checks),
+        "limits": limits(facts),
+        "licence": f"`{cell(settings.licence)}`"
+        if settings.licence
+        else "No licence is given: ask the authors before you use it.",
+        "packages": ", ".join(f"{name} {version}" for name, version in sorted(packages.items())),
+    }
+    return re.sub(r"\n{3,}", "\n\n", environment.get_template(TEMPLATE).render(page))
+
+
+# ----------------------------------------------------------------------------- head
+
+
+def metadata(facts: Facts, settings: CardSettings) -> ModelCardData:
+    """What the Hub reads: licence, library, task, tags, and the test metrics."""
+    results = []
+    for name in metric_names(facts) if facts.evaluation else []:
+        results.append(
+            EvalResult(
+                task_type="text-classification",
+                dataset_type=facts.evaluation["task"],
+                dataset_name=facts.evaluation["task"],
+                dataset_split="test",
+                metric_type=name,
+                metric_name=words.METRIC_NAMES[name],
+                metric_value=round(facts.evaluation["metrics"][name]["value"], 4),
+            )
+        )
+    return ModelCardData(
+        license=settings.licence,
+        library_name="transformers",
+        pipeline_tag="text-classification" if facts.finetuning else "fill-mask",
+        tags=["biology", "genomics", "dna", facts.architecture["model_type"]],
+        model_name=facts.name,
+        eval_results=results or None,
+    )
+
+
+# ----------------------------------------------------------------------------- sentences
+
+
+def what_it_is(facts: Facts) -> str:
+    """One sentence: family, size, purpose."""
+    size = (facts.finetuning or facts.pretraining)["parameters"]["total"]
+    kind = f"{facts.architecture['model_type']} model of DNA with {size:,} parameters"
+    if not facts.finetuning:
+        return f"A masked language model ({kind}): it names hidden tokens of a DNA sequence."
+    labels = ", ".join(f"`{cell(label)}`" for label in facts.finetuning["labels"])
+    how = {
+        "frozen": "its head was trained on a frozen language model",
+        "full": "every weight was trained",
+    }
+    way = how.get(facts.finetuning["backbone"], f"trained as {facts.finetuning['backbone']}")
+    return (
+        f"A classifier of DNA sequences ({kind}) for the task {facts.finetuning['task']} with the classes "
+        f"{labels}; {way}."
+    )
+
+
+def usage(facts: Facts, source: str) -> str:
+    """Code that loads it with Transformers alone."""
+    if facts.finetuning:
+        length = facts.finetuning["median_length"]
+        return (
+            "from transformers import pipeline\n\n"
+            f'classifier = pipeline("text-classification", "{source}")\n'
+            f'classifier("ACGT" * {max(1, length // 4)}, top_k=None)'
+        )
+    mask = facts.tokenizer["special_tokens"]["mask"]["token"]
+    return (
+        "from transformers import pipeline\n\n"
+        f'fill = pipeline("fill-mask", "{source}")\n'
+        f'fill("ACGTACGTTGCA{mask}ACGTTGCA", top_k=5)'
+    )
+
+
+def genome_row(stats: Mapping[str, Any]) -> list[str]:
+    """Name and size of a genome and what was made of it."""
+    return [
+        cell(stats["genome"]),
+        f"{stats['bases']:,}",
+        f"{stats['sequences']:,}",
+        f"{stats['gc_share']:.1%}",
+        f"{stats['windows']['train']:,}",
+        f"{stats['windows']['validation']:,}",
+    ]
+
+
+def windows_sentence(settings: Mapping[str, Any]) -> str:
+    """How genomes were cut and what was held out."""
+    held_out = (
+        "whole sequences, by name"
+        if settings["validation_sequences"]
+        else f"blocks of {settings['validation_block']:,} bp"
+    )
+    return (
+        f"Windows of {settings['length']:,} bp every {settings['stride']:,} bp, at most "
+        f"{settings['max_non_acgt']:,} letters other than A, C, G, T. Held out: {held_out}."
+    )
+
+
+def labelled_rows(checks: Mapping[str, Any]) -> list[list[str]]:
+    """Sequences per class in each split."""
+    return [
+        [split, *[f"{counts.get(label, 0):,}" for label in checks["labels"]]]
+        for split, counts in checks.get("label_counts", {}).items()
+    ]
+
+
+def tokenizer_sentence(tokenizer: Mapping[str, Any]) -> str:
+    """Where the vocabulary comes from and how large it is."""
+    origin = "learnt from these genomes" if tokenizer.get("source") == "trained" else "given"
+    longest = tokenizer["longest_token_bp"]
+    return f"{tokenizer['vocabulary_size']:,} tokens, the longest of {longest} bp, {origin}."
+
+
+def training_settings(facts: Facts) -> dict[str, Any]:
+    """The settings of pretraining and fine-tuning, without checksums."""
+    known = facts.pretraining["settings"]
+    wanted = ("architecture", "max_tokens", "masking", "training")
+    settings: dict[str, Any] = {
+        "pretraining": {key: known[key] for key in wanted if key in known} or "none here: used as published"
+    }
+    if facts.finetuning:
+        keys = ("backbone", "pooling", "max_tokens", "settings")
+        settings["fine-tuning"] = {key: facts.finetuning[key] for key in keys}
+        settings["fine-tuning"]["epoch kept"] = facts.finetuning["kept"]["epoch"]
+    return settings
+
+
+def metric_names(facts: Facts) -> list[str]:
+    """The first of the metrics, in the order of the report."""
+    known = facts.evaluation.get("metrics", {})
+    return [name for name in words.METRIC_NAMES if known.get(name, {}).get("value") is not None][
+        :MOST_METRICS
+    ]
+
+
+def predictor_rows(facts: Facts) -> list[list[str]]:
+    """This model first, then everything it is compared with."""
+    own = f"{facts.evaluation.get('name')}/{facts.evaluation.get('backbone')}"
+    rows = sorted(facts.comparison.get("predictors", []), key=lambda row: row["predictor"] != own)
+    return [
+        [
+            f"**{words.predictor_name(row)}**" if row["predictor"] == own else words.predictor_name(row),
+            *[with_interval(row["metrics"].get(name)) for name in metric_names(facts)],
+        ]
+        for row in rows
+    ]
+
+
+def own_questions(facts: Facts) -> list[dict[str, Any]]:
+    """The answers of the comparison that are about this model."""
+    own = f"{facts.evaluation.get('name')}/{facts.evaluation.get('backbone')}"
+    return [question for question in facts.comparison.get("questions", []) if question["predictor"] == own]
+
+
+def language_model_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
+    """The language model beside what needs no model."""
+    sources = {f"**{metrics['model']}**": metrics["metrics"]}
+    if metrics.get("published"):
+        sources["the same before its adaptation"] = metrics["published"]["metrics"]
+    sources |= {words.FLOORS[name]: floor for name, floor in metrics["floors"].items()}
+    keys = ("loss", "perplexity", "masked_accuracy")
+    return [[name, *[with_interval(source[key]) for key in keys]] for name, source in sources.items()]
+
+
+def leaks_sentence(checks: Mapping[str, Any]) -> str:
+    """What was found of test sequences in training, and what was done about it."""
+    if not checks:
+        return ""
+    found = checks["leakage"]["test"]
+    if not found["count"]:
+        return "No test sequence stood in the training data, on either strand."
+    done = (
+        "They were dropped from training."
+        if checks["leakage"]["dropped_from_training"]
+        else "**They were left in training, so the test metrics are too good.**"
+    )
+    return (
+        f"{found['count']:,} of {found['sequences']:,} test sequences also stood in the training data, "
+        f"{found['exact']:,} on the same and {found['reverse_complement']:,} on the opposite strand. {done}"
+    )
+
+
+def limits(facts: Facts) -> list[str]:
+    """Where the model must not be trusted, as far as the run knows it."""
+    found = []
+    if facts.finetuning:
+        lengths = [facts.checks["lengths"]["train"][key] for key in ("min", "max")]
+        span = f"{lengths[0]:,} to {lengths[1]:,} bp" if lengths[0] != lengths[1] else f"{lengths[0]:,} bp"
+        found.append(
+            f"It learned from sequences of {span} and reads at most {facts.finetuning['max_tokens']:,} "
+            "tokens; what is longer is cut."
+        )
+        found.append(
+            "It always chooses one of its classes, also for sequences that belong to none of them. Its "
+            "probabilities hold for the mix of classes in its training data, not for a genome at large."
+        )
+        beaten = [q for q in own_questions(facts) if "baseline" in q["question"] and q["answer"] != "yes"]
+        found += [f"It was not shown to be better than {q['compared_with']}." for q in beaten]
+        if facts.finetuning["kept"]["still_improving"]:
+            found.append("Its training ended while the validation loss was still falling.")
+        if facts.checks["warnings"]:
+            found += [cell(f"{text[:1].upper()}{text[1:]}") for text in facts.checks["warnings"]]
+    names = ", ".join(cell(stats["genome"]) for stats in facts.genomes)
+    if facts.pretraining["steps"]:
+        found.append(f"The language model was trained here on {names}; other species may be read less well.")
+    found.append("It is meant for research, not for decisions about patients.")
+    return found
+
+
+# ----------------------------------------------------------------------------- text
+
+
+def with_interval(value: Mapping[str, float | None] | None) -> str:
+    """`0.873 (0.841 to 0.903)`; a dash where it is not defined."""
+    if not value or value.get("value") is None:
+        return "–"
+    known = {key: number for key, number in value.items() if number is not None}
+    return words.number(known["value"]) if len(set(known.values())) == 1 else words.estimate(known)
+
+
+def cell(text: str) -> str:
+    """Text of a user's file that cannot leave its cell, nor become markup."""
+    plain = " ".join(str(text).split())
+    return "".join(f"\\{letter}" if letter in "\\|`*_<>[]" else letter for letter in plain)
+
+
+def indented(value: Any, depth: int = 0) -> str:
+    """Nested settings as YAML. Only what JSON can hold."""
+    pad = "  " * depth
+    lines = []
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            lines.append(f"{pad}{key}:\n{indented(item, depth + 1)}")
+        else:
+            lines.append(f"{pad}{key}: {json.dumps(item, ensure_ascii=False)}")
+    return "\n".join(lines)

@@ -1,0 +1,389 @@
+"""Sharing: a folder with an honest card, and a way to the Hub on which the token is never seen."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+import publish
+import push_to_hub
+from dnalm.publish.card import Facts, model_card
+from dnalm.publish.settings import CardSettings
+from dnalm.running.errors import InputError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_secret_of_the_lab"
+
+
+def interval(value: float) -> dict[str, float]:
+    return {"value": value, "low": value - 0.1, "high": value + 0.1}
+
+
+def predictor(name: str, kind: str, backbone: str | None, accuracy: float) -> dict:
+    identity = f"{name}/{backbone}" if backbone else name
+    metrics = {"accuracy": interval(accuracy), "auroc": {"value": None, "low": None, "high": None}}
+    return {"predictor": identity, "name": name, "kind": kind, "backbone": backbone, "metrics": metrics}
+
+
+GENOME = {
+    "genome": "yeast",
+    "bases": 12_000_000,
+    "sequences": 16,
+    "gc_share": 0.38,
+    "windows": {"train": 11_000, "validation": 600},
+    "sha256": {"train": "aa", "validation": "bb"},
+    "settings": {
+        "length": 1000,
+        "stride": 1000,
+        "max_non_acgt": 0,
+        "validation_sequences": [],
+        "validation_block": 100_000,
+    },
+}
+LEAKED = {"sequences": 200, "count": 3, "exact": 2, "reverse_complement": 1}
+FACTS = Facts(
+    name="promoters",
+    architecture={"model_type": "modernbert"},
+    pretraining={
+        "steps": 50,
+        "parameters": {"total": 1234},
+        "settings": {"architecture": {"hidden_size": 16}, "corpus": ["digest"], "training": {"steps": 50}},
+        "versions": {"torch": "2.13.0"},
+    },
+    tokenizer={
+        "vocabulary_size": 512,
+        "longest_token_bp": 8,
+        "source": "trained",
+        "n_policy": "unk",
+        "n_policy_meaning": "N becomes [UNK]",
+        "special_tokens": {"mask": {"token": "[MASK]", "id": 4}},
+    },
+    genomes=[GENOME],
+    language_model={
+        "model": "small",
+        "lines": 20,
+        "hidden_tokens": 300,
+        "metrics": {key: interval(2) for key in ("loss", "perplexity", "masked_accuracy")},
+        "floors": {"unigram": {key: interval(3) for key in ("loss", "perplexity", "masked_accuracy")}},
+    },
+)
+CLASSIFIER = replace(
+    FACTS,
+    finetuning={
+        "parameters": {"total": 1300},
+        "labels": ["no", "yes | <b>"],
+        "backbone": "frozen",
+        "pooling": "mean",
+        "task": "promoters",
+        "median_length": 100,
+        "max_tokens": 64,
+        "settings": {"epochs": 3},
+        "kept": {"epoch": 2, "still_improving": True},
+    },
+    evaluation={"task": "promoters", **predictor("small", "model", "frozen", 0.8)},
+    comparison={
+        "n": 200,
+        "bootstrap": {"confidence": 0.9},
+        "predictors": [
+            predictor("kmer", "baseline", None, 0.9),
+            predictor("small", "model", "frozen", 0.8),
+        ],
+        "questions": [
+            {
+                "question": "does the model beat the baseline",
+                "predictor": "small/frozen",
+                "compared_with": "kmer",
+                "answer": "no",
+                "words": "small/frozen is worse than kmer.",
+            }
+        ],
+    },
+    checks={
+        "labels": ["no", "yes | <b>"],
+        "label_counts": {"train": {"no": 50, "yes | <b>": 60}, "test": {"no": 100, "yes | <b>": 100}},
+        "lengths": {"train": {"min": 90, "max": 110}},
+        "leakage": {"test": LEAKED, "dropped_from_training": False},
+        "warnings": ["3 of 200 test sequences leaked."],
+    },
+)
+
+
+def head(card: str) -> dict:
+    return yaml.safe_load(card.split("---\n")[1])
+
+
+def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
+    card = model_card(CLASSIFIER, CardSettings(licence="cc-by-4.0", repository="lab/promoters"))
+    about = head(card)
+    assert about["license"] == "cc-by-4.0" and about["pipeline_tag"] == "text-classification"
+    [result] = about["model-index"][0]["results"]
+    assert [(m["type"], m["value"]) for m in result["metrics"]] == [("accuracy", 0.8)]
+    rows = [line for line in card.splitlines() if line.startswith("|")]
+    own, baseline = (next(r for r in rows if name in r) for name in ("small pretrained", "k-mer regression"))
+    assert rows.index(own) < rows.index(baseline)
+    assert "0.800 (0.700 to 0.900)" in own and "0.900 (0.800 to 1.000)" in baseline
+    assert "90% bootstrap intervals" in card
+    assert "small/frozen is worse than kmer." in card and "not shown to be better than kmer" in card
+    assert "3 of 200 test sequences also stood in the training data" in card
+    assert "left in training, so the test metrics are too good" in card
+    assert "sequences of 90 to 110 bp" in card and "validation loss was still falling" in card
+    assert 'pipeline("text-classification", "lab/promoters")' in card
+    assert "epochs: 3" in card and "hidden_size: 16" in card and "digest" not in card
+
+
+def test_texts_of_users_cannot_leave_their_cell():
+    card = model_card(CLASSIFIER, CardSettings())
+    assert "yes \\| \\<b\\>" in card and "| yes | <b>" not in card
+
+
+def test_a_language_models_card_tells_how_to_fill_masks_and_that_no_licence_is_given():
+    card = model_card(FACTS, CardSettings())
+    assert head(card)["pipeline_tag"] == "fill-mask" and "license" not in head(card)
+    assert "No licence is given" in card and "[MASK]" in card and "## Leaks" not in card
+    assert "| counting tokens | 3.000 (2.900 to 3.100)" in card
+
+
+@pytest.fixture
+def options(tiny_model, tmp_path) -> dict:
+    """What publish.py is told of the tiny model."""
+    files = {"pretraining": FACTS.pretraining, "tokenizer": FACTS.tokenizer, "stats": GENOME}
+    files |= {"language_model": FACTS.language_model}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    return {
+        "name": "tiny",
+        "model": tiny_model,
+        "pretraining": tmp_path / "pretraining.json",
+        "tokenizer": tmp_path / "tokenizer.json",
+        "windows_stats": [tmp_path / "stats.json"],
+        "language_model": tmp_path / "language_model.json",
+        "finetuning": None,
+        "evaluation": None,
+        "comparison": None,
+        "checks": None,
+        "simulated": True,
+        "settings": CardSettings(licence="mit"),
+        "output": tmp_path / "published",
+        "summary": tmp_path / "published.json",
+    }
+
+
+def test_the_folder_loads_with_transformers_alone_and_says_where_it_comes_from(options, tiny_model):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    publish.main(**options)
+    folder = options["output"]
+    AutoModelForMaskedLM.from_pretrained(folder)
+    assert AutoTokenizer.from_pretrained(folder).mask_token_id is not None
+    assert "Simulated data" in (folder / "README.md").read_text()
+    assert json.loads((folder / "provenance.json").read_text())["genomes"][0]["sha256"] == GENOME["sha256"]
+    assert (folder / "model.safetensors").read_bytes() == (tiny_model / "model.safetensors").read_bytes()
+    first = options["summary"].read_bytes()
+    publish.main(**options)
+    assert options["summary"].read_bytes() == first
+
+
+def test_what_is_missing_is_named_and_nothing_is_left(options, tmp_path):
+    options["finetuning"] = options["pretraining"]
+    with pytest.raises(InputError, match="--evaluation is missing"):
+        publish.main(**options)
+    options |= {"finetuning": None, "model": tmp_path}
+    with pytest.raises(InputError, match="Only whole models"):
+        publish.main(**options)
+    assert not options["output"].exists()
+
+
+# ----------------------------------------------------------------------------- the Hub
+
+
+class Hub:
+    """The part of the Hub's web interface that a push uses. `lab` may write with TOKEN."""
+
+    def __init__(self) -> None:
+        self.repositories: dict[str, dict[str, bytes]] = {}
+        self.private: dict[str, bool] = {}
+        hub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.answer()
+
+            def do_PUT(self):
+                self.answer()
+
+            def do_GET(self):
+                self.answer()
+
+            def answer(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = self.rfile.read(length)
+                allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+                status, answer = hub.handle(self.command, self.path, body, allowed)
+                content = json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_):
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        self.large: dict[str, bytes] = {}
+        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def handle(self, method: str, path: str, body: bytes, allowed: bool) -> tuple[int, dict]:
+        # Signed addresses of large files need no token.
+        if match := re.fullmatch(r"/large/(\w+)", path):
+            self.large[match[1]] = body
+            return 200, {}
+        if not allowed:
+            return 401, {"error": "Invalid credentials in Authorization header"}
+        if path == "/api/validate-yaml":
+            yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
+            return 200, {"errors": [], "warnings": []}
+        if path == "/api/repos/create":
+            wanted = json.loads(body)
+            name = f"{wanted.get('organization') or 'lab'}/{wanted['name']}"
+            if not name.startswith("lab/"):
+                return 403, {"error": "You may not write there"}
+            self.repositories.setdefault(name, {})
+            self.private.setdefault(
+                name, bool(wanted.get("private") or wanted.get("visibility") == "private")
+            )
+            return 200, {"url": f"{self.url}/{name}", "name": name}
+        if re.fullmatch(r"/api/models/lab/\w+/preupload/main.*", path):
+            files = [
+                {
+                    "path": file["path"],
+                    "uploadMode": "lfs" if file["path"].endswith(".safetensors") else "regular",
+                    "shouldIgnore": False,
+                    "oid": None,
+                }
+                for file in json.loads(body)["files"]
+            ]
+            return 200, {"files": files}
+        if path.endswith("/info/lfs/objects/batch"):
+            wanted = json.loads(body)["objects"]
+            return 200, {
+                "transfer": "basic",
+                "objects": [
+                    {**each, "actions": {"upload": {"href": f"{self.url}/large/{each['oid']}"}}}
+                    for each in wanted
+                ],
+            }
+        if match := re.fullmatch(r"/api/models/(lab/\w+)/commit/main.*", path):
+            for line in map(json.loads, body.decode().splitlines()):
+                value = line["value"]
+                if line["key"] == "file":
+                    self.repositories[match[1]][value["path"]] = base64.b64decode(value["content"])
+                if line["key"] == "lfsFile":
+                    self.repositories[match[1]][value["path"]] = self.large[value["oid"]]
+            address = f"{self.url}/{match[1]}/commit/{COMMIT}"
+            return 200, {"success": True, "commitOid": COMMIT, "commitUrl": address, "hookOutput": ""}
+        if match := re.fullmatch(r"/api/models/(lab/\w+)(/revision/main)?.*", path):
+            files = self.repositories.get(match[1])
+            if files is None:
+                return 404, {"error": "Repository not found"}
+            about = {"id": match[1], "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+            return 200, {**about, "private": self.private[match[1]]}
+        return 404, {"error": f"{method} {path}"}
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    yield hub
+    hub.http.shutdown()
+    hub.http.server_close()
+
+
+@pytest.fixture
+def push(hub, repository, tmp_path):
+    """Push a small folder to the hub on this machine."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in {
+        "README.md": "---\nlicense: mit\n---\n",
+        "config.json": "{}",
+        "model.safetensors": "weights",
+    }.items():
+        (folder / name).write_text(content)
+    (folder / ".snakemake_timestamp").touch()
+
+    def run(repo: str, token: str, **more: str) -> subprocess.CompletedProcess:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": hub.url, "no_proxy": "127.0.0.1"}
+        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token, **more}
+        command = [sys.executable, repository / "scripts/push_to_hub.py", "--folder", folder]
+        command += ["--repository", repo, "--private", "--output", tmp_path / "pushed.json"]
+        command += ["--log", tmp_path / "push.log"]
+        return subprocess.run(command, capture_output=True, text=True, env=environment)
+
+    return run
+
+
+def test_a_folder_is_pushed_as_it_is_and_the_token_is_in_no_file(push, hub, tmp_path):
+    done = push("lab/model", TOKEN)
+    assert done.returncode == 0, done.stderr
+    assert hub.repositories["lab/model"] == {
+        "README.md": b"---\nlicense: mit\n---\n",
+        "config.json": b"{}",
+        "model.safetensors": b"weights",
+    }
+    assert hub.private["lab/model"]
+    assert json.loads((tmp_path / "pushed.json").read_text())["commit"] == COMMIT
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [text for text in [*written, done.stdout, done.stderr] if TOKEN in text]
+
+
+@pytest.mark.parametrize(
+    ("repo", "token", "more", "words"),
+    [
+        ("lab/model", "hf_of_somebody_else", {}, "the Hub refuses the token (error 401)"),
+        ("other/model", TOKEN, {}, "the Hub refuses the token (error 403)"),
+        ("lab/model", "", {}, "HF_TOKEN is not set"),
+        ("lab/model", TOKEN, {"HF_HUB_OFFLINE": "1"}, "HF_HUB_OFFLINE is set"),
+        ("lab/model", TOKEN, {"HF_ENDPOINT": "http://127.0.0.1:9"}, "could not be sent"),
+        ("model", TOKEN, {}, "is no repository of the Hub"),
+    ],
+)
+def test_a_push_that_fails_says_why_in_one_line_without_the_token(push, tmp_path, repo, token, more, words):
+    done = push(repo, token, **more)
+    assert done.returncode == 1 and words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "pushed.json").exists()
+    logged = (tmp_path / "push.log").read_text()
+    assert not token or token not in done.stderr + logged
+
+
+def test_a_folder_without_a_card_is_not_pushed(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(InputError, match=r"no README\.md"):
+        push_to_hub.main(tmp_path, "lab/model", True, tmp_path / "pushed.json")
+
+
+def test_the_configuration_names_what_cannot_be_published(repository):
+    from dnalm.config import read_config
+
+    config = yaml.safe_load(Path(repository, "tests/short/config.yaml").read_text())
+    for wrong, expected in {
+        "repository": ({"repository": "model"}, "publish.x.repository is no repository"),
+        "backbone": ({"task": "enhancers", "backbone": "full"}, 'publish.x.backbone is "full"'),
+        "model": ({"model": "shrt"}, 'publish.x.model is "shrt"'),
+    }.values():
+        with pytest.raises(InputError) as error:
+            read_config(config | {"publish": {"x": {"model": "short", **wrong}}}, "run.yaml")
+        assert expected in str(error.value)
