@@ -28,7 +28,7 @@ COPIED = ("config", "envs", "resources", "scripts", "slurm", "workflow")
 
 # The rules downstream of a point of the chain.
 REPORT = {"report"}
-COMPARED = {"compare"} | REPORT
+COMPARED = {"compare", "publish"} | REPORT
 EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed"} | CLASSIFIED
@@ -68,6 +68,7 @@ CONFIG = {
     },
     "finetune": {"backbones": ["frozen", "full"]},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
+    "publish": {"shared": {"model": "second", "task": "promoters"}},
 }
 
 
@@ -354,7 +355,7 @@ CASES = {
         {"embed": "-untrained"},
     ),
     "script of evaluate_language_model": Case(
-        code("scripts/evaluate_language_model.py"), {"evaluate_language_model"} | REPORT
+        code("scripts/evaluate_language_model.py"), {"evaluate_language_model", "publish"} | REPORT
     ),
     "script of prepare_task": Case(code("scripts/prepare_task.py"), PREPARED),
     "script of embed": Case(code("scripts/embed.py"), EMBEDDED, {"finetune": "frozen"}),
@@ -413,7 +414,7 @@ CASES = {
     # Sheets.
     "a new task": Case(
         row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv"),
-        PREPARED - {"predict"},
+        PREPARED - {"predict", "publish"},
         {
             "prepare_task": "third",
             "embed": "third",
@@ -463,7 +464,7 @@ CASES = {
         {"pretrain": "first"},
     ),
     "evaluate_language_model": Case(
-        setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model"} | SHOWN
+        setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model", "publish"} | SHOWN
     ),
     "prepare_task": Case(setting("prepare_task.drop_leaked", False), PREPARED | SHOWN),
     "finetune: frozen": Case(
@@ -484,6 +485,9 @@ CASES = {
         setting("evaluate.bootstrap_samples", 123),
         {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED | SHOWN,
     ),
+    "script of publish": Case(code("scripts/publish.py"), {"publish"}),
+    "page of the model card": Case(text("scripts/dnalm/publish/model_card.md.j2", "<p>\n"), {"publish"}),
+    "publish": Case(setting("publish.shared.licence", "mit"), {"publish"} | SHOWN),
     "loggers": Case(setting("loggers", []), set()),
     "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),
     "explore: batch": Case(setting("explore.batch_lines", 2), {"explore_batch"} | SHOWN),
@@ -536,6 +540,6 @@ def test_every_script_is_in_the_table():
         for path in (REPOSITORY / "workflow/rules").glob("*.smk")
         for name in re.findall(r'command\(\s*"(\w+)"', path.read_text())
     }
-    # Downloads are kept whatever happens to the script that made them.
-    scripts -= {"fetch", "fetch_hub", "simulate_demo"}
+    # What was downloaded or pushed stays, whatever happens to the script that did it.
+    scripts -= {"fetch", "fetch_hub", "push_to_hub", "simulate_demo"}
     assert {f"script of {name}" for name in scripts} <= set(CASES)

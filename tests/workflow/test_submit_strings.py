@@ -19,6 +19,7 @@ LOCAL_RULES = {
     "fetch_tokenizer",
     "fetch_checkpoint",
     "write_configuration",
+    "push_to_hub",
 }
 PARAMETERS = {
     "run_uuid": "dna-modernbert_1",
@@ -49,6 +50,7 @@ def configfile(tmp_path_factory):
         "results": f"{folder}/results",
         "genomes": f"{folder}/genomes.tsv",
         "tasks": f"{folder}/tasks.tsv",
+        "publish": {"shared": {"model": name}},
         "predict": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
     }
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}
