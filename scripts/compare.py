@@ -166,9 +166,9 @@ def answer(question: str, one: Predictor, other: Predictor, confidence: float) -
         f"accuracy {one.values['accuracy']:.3f} against {other.values['accuracy']:.3f}, difference "
         f"{found['value']:+.3f}, {100 * confidence:g}% interval {found['low']:+.3f} to {found['high']:+.3f}"
     )
-    if found["low"] > 0:
+    if found["low"] is not None and found["low"] > 0:
         verdict, words = "yes", f"{one.name} is better than {other.name}"
-    elif found["high"] < 0:
+    elif found["high"] is not None and found["high"] < 0:
         verdict, words = "no", f"{one.name} is worse than {other.name}"
     else:
         verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart on this test split"

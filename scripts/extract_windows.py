@@ -71,6 +71,7 @@ class Split:
 
     def is_validation(self, positions: np.ndarray) -> np.ndarray:
         """Is the block held out? bool[n] for int64[n], counted from the start of the first sequence."""
+        assert self.period is not None, "only asked where blocks decide"
         return (positions // self.block_bp) % self.period == self.period // 2
 
 
@@ -98,8 +99,8 @@ class LineWriter:
         # Clearing bit 0x20 turns every ASCII letter into upper case.
         np.bitwise_and(windows, 0xDF, out=lines[:, :length])
         lines[:, length] = ord("\n")
-        self.file.write(lines)
-        self.digest.update(lines)
+        self.file.write(lines.data)
+        self.digest.update(lines.data)
         self.lines += n
 
 
@@ -128,6 +129,10 @@ class WindowCutter:
         self.unseen_names = set(split.sequences)
         self.names_for_hints: list[str] = []
         self.record: Record | None = None
+        # Of the current sequence: bases not cut yet, where they begin, how many to pass over first.
+        self.buffer = np.empty(0, np.uint8)
+        self.buffer_start = self.skip = 0
+        self.has_non_acgt = False
 
     def add(self, piece: Piece) -> None:
         """Take the next piece of the stream."""
@@ -253,7 +258,7 @@ def check_not_empty(fasta: Path, cutter: WindowCutter, validation_block: int) ->
     if bases == 0:
         raise InputError(f"{fasta}: {cutter.sequences} sequences, all empty. Give a FASTA file with bases.")
     if not any(windows[name] for name in (*KEPT, "split_border")):
-        reason = max(("incomplete", "non_acgt", "soft_masked"), key=windows.get)
+        reason = max(("incomplete", "non_acgt", "soft_masked"), key=lambda name: windows[name])
         remedy = {
             "incomplete": f"Every sequence is shorter than {cutter.length} bp; choose a shorter window",
             "non_acgt": "Raise the limit on non-ACGT bases, or use another assembly",
@@ -266,7 +271,7 @@ def check_not_empty(fasta: Path, cutter: WindowCutter, validation_block: int) ->
         remedy = "Hold out fewer sequences" if split.by_name else blocks
         raise InputError(f"{fasta}: no window is left for training. {remedy}.")
     if not windows["validation"] and (split.by_name or split.period is not None):
-        if split.by_name:
+        if split.period is None:
             remedy = "The held-out sequences have no usable window; hold out others"
         else:
             smaller = bases // (2 * split.period) // cutter.length * cutter.length

@@ -25,6 +25,7 @@ time before the end of its job and wants to be started again.
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -77,12 +78,12 @@ def main(
     checkpoints: Path | None,
     checkpoint_every_minutes: float,
     stop_before_minutes: float,
-    loggers: list[str],
-    events: Path,
     name: str,
     task: str,
     output: Path,
     summary_file: Path | None,
+    loggers: Sequence[str] = (),
+    events: Path = Path("events"),
 ) -> None:
     """Train the classifier and write its directory."""
     check_loggers(loggers)
@@ -102,11 +103,13 @@ def main(
         )
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
+    from torch import nn
+
     from dnalm.finetune import classifier
     from dnalm.finetune import training as finetuning
 
     recipe = finetuning.Settings(**training.model_dump(), seed=settings.seed)
-    pooling = settings.pooling
+    pooling: str = settings.pooling
     config = classifier.read_model_config(model)
     if (known := choose_pooling(config, pooling)) != pooling:
         logger.info(
@@ -117,10 +120,11 @@ def main(
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
         precision = "fp32"
-        module = classifier.head_with(config, weights)
+        module: nn.Module = classifier.head_with(config, weights)
         learned, held_out = (
             read_vectors(path, table, labels, pooling, model, max_tokens)
             for path, table in ((train_embeddings, train_table), (validation_embeddings, validation_table))
+            if path is not None
         )
     else:
         device = choose_device(gpus, allow_cpu=allow_cpu)

@@ -153,7 +153,7 @@ def make_splits(
     in_test = set(test["molecule"])
     counts: dict[str, dict] = {}
 
-    kept = {}
+    kept: dict[str, pd.DataFrame] = {}
     for name in ("train", "validation"):
         if name not in tables:
             continue

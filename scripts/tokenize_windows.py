@@ -132,7 +132,7 @@ def token_batches(
     """The ids of all lines of `path`, in batches; counts them on the way."""
     done = 0
     for lines in line_batches(path):
-        batch = []
+        batch: list[np.ndarray] = []
         for start in range(0, len(lines), SEQUENCES_PER_CALL):
             encodings = backend.encode_batch_fast(lines[start : start + SEQUENCES_PER_CALL])
             batch.extend(np.array(encoding.ids, dtype=counts.dtype) for encoding in encodings)

@@ -36,17 +36,17 @@ def main(
 ) -> None:
     """Draw the weights and write the model directory."""
     quieten()
-    if (architecture is None) == (checkpoint is None):
-        raise InputError("give either --architecture or --checkpoint.")
-    vocabulary = load_tokenizer(tokenizer)
-    if architecture is not None:
-        config = model_config(read_architecture(architecture), vocabulary)
+    if architecture is not None and checkpoint is None:
+        config = model_config(read_architecture(architecture), load_tokenizer(tokenizer))
+    elif checkpoint is not None and architecture is None:
+        config = load_model(checkpoint, load_tokenizer(tokenizer), new_head=True).config
     else:
-        config = load_model(checkpoint, vocabulary, new_head=True).config
+        raise InputError("give either --architecture or --checkpoint.")
     network = new_model(config, seed)
+    parameters = count_parameters(network)
     description = {
         "model": model,
-        "parameters": count_parameters(network),
+        "parameters": parameters,
         "steps": 0,
         "settings": {"seed": seed},
         "versions": versions(),
@@ -57,7 +57,7 @@ def main(
         write_json(directory / "training_summary.json", description)
     if summary is not None:
         write_directory_summary(summary, output, "training_summary.json")
-    logger.info("untrained model of %s parameters: %s", f"{description['parameters']['total']:,}", output)
+    logger.info("untrained model of %s parameters: %s", f"{parameters['total']:,}", output)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ model everything learns from the tokens (:class:`Tokens`).
 
 import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,11 @@ class Head(nn.Module):
         return self.get_submodule(self.parts.output)(self.drop(states))
 
 
-ACTIVATIONS = {"gelu": nn.functional.gelu, "tanh": torch.tanh, "relu": nn.functional.relu}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": nn.functional.gelu,
+    "tanh": torch.tanh,
+    "relu": nn.functional.relu,
+}
 
 
 def _place(module: nn.Module, name: str, part: nn.Module) -> None:

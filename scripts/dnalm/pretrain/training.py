@@ -246,7 +246,10 @@ def accumulate_gradients(
     for number, batch in enumerate(micro_batches, start=1):
         last = number == len(micro_batches)
         # Processes exchange gradients once per step, with the last micro-batch.
-        with nullcontext() if last or world.size == 1 else model.no_sync():
+        waiting: AbstractContextManager = nullcontext()
+        if isinstance(model, DistributedDataParallel) and not last:
+            waiting = model.no_sync()
+        with waiting:
             with computing():
                 part = model(on_device(batch, device)) / masked_tokens
             # DistributedDataParallel takes the mean over processes where the sum is wanted.

@@ -110,7 +110,7 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
                 series[kind].append(Series(evaluation.name, curve[x], curve[y], look.colour, look.dash))
     many = len(run.headline(task).metrics["labels"]) > 2
     mean = " Mean over the classes, each against the others." if many else ""
-    unit = {"x_limits": (0, 1), "y_limits": (0, 1), "square": True}
+    unit: dict[str, Any] = {"x_limits": (0, 1), "y_limits": (0, 1), "square": True}
     if series["roc"]:
         svg = line_chart(
             series["roc"],

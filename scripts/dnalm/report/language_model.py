@@ -1,6 +1,7 @@
 """Chapter on the language model: learning curves, held-out DNA, examples, parameters."""
 
 import math
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -174,7 +175,7 @@ def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
 
 def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]]:
     """How the loss differs between held-out lines, and the lines that are hardest and easiest to predict."""
-    hundredths = (losses["loss"] * 100).round().astype(int).value_counts().to_dict()
+    hundredths = Counter((losses["loss"] * 100).round().astype(int).tolist())
     svg = histogram(
         [("", hundredths)], f"Loss per line, {model}", "loss per line (nats)", bins=40, divide_by=100
     )
