@@ -46,6 +46,7 @@ course: $(INSTALLED)
 lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
+	mypy
 	snakefmt --check workflow
 	snakemake --lint
 
