@@ -19,7 +19,7 @@ run: $(INSTALLED)
 	  [ -z "$$(ls .snakemake/locks 2>/dev/null)" ] \
 	  || echo "A killed run left its lock behind. If no other Snakemake runs here, type: make unlock && make run"; \
 	  exit 1; }
-	@python workflow/lib/closing_words.py results
+	@python workflow/lib/result_message.py results
 
 # After a run was killed with 'kill -9' or the machine lost power.
 unlock: $(INSTALLED)
@@ -41,7 +41,7 @@ test-kills: $(INSTALLED)
 
 course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
-	@python workflow/lib/closing_words.py results/course
+	@python workflow/lib/result_message.py results/course
 
 lint: $(INSTALLED)
 	ruff check .

@@ -131,9 +131,9 @@ def ours(config: object, lines: Lines, steps: int, batch_size: int) -> float:
     from dnalm.models.optimization import adamw
     from dnalm.pretrain import batches, training
     from dnalm.pretrain.settings import MaskingSettings
-    from dnalm.pretrain.telemetry import Watch
+    from dnalm.pretrain.telemetry import TrainingMonitor
 
-    class Steps(Watch):
+    class Steps(TrainingMonitor):
         """Keeps the time of each step but the first."""
 
         ended: ClassVar[list[float]] = []
@@ -157,7 +157,7 @@ def ours(config: object, lines: Lines, steps: int, batch_size: int) -> float:
         training.TrainingState(log=[{"event": "evaluation"}]),
         device=device,
         precision="fp32",
-        watch=watch,
+        monitor=watch,
     )
     # Before the evaluation after the last step.
     return (watch.ended[-1] - watch.ended[0]) / (steps - 1)

@@ -149,10 +149,12 @@ def lengths(genomes: dict[str, list[str]], given: Tokenizer, folder: Path) -> No
             row.append(f"{len(held_out[name]) * WINDOW_BP / len(ids):.2f}")
         rows.append(row)
     table("Bases per token on the last tenth of each genome; vocabularies learnt from 1.5 Mbp", rows)
-    pieces = {label: set(tokenizer.get_vocab()) for label, tokenizer in tokenizers.items()}
-    rows = [["vocabulary", *pieces]]
-    for label, own in pieces.items():
-        rows.append([label, *(f"{100 * len(own & other) / len(own):.0f}%" for other in pieces.values())])
+    vocabularies = {label: set(tokenizer.get_vocab()) for label, tokenizer in tokenizers.items()}
+    rows = [["vocabulary", *vocabularies]]
+    for label, own in vocabularies.items():
+        rows.append(
+            [label, *(f"{100 * len(own & other) / len(own):.0f}%" for other in vocabularies.values())]
+        )
     table("Tokens that two vocabularies share", rows)
     rows = [["vocabulary", "its first merges"]]
     for label, tokenizer in tokenizers.items():

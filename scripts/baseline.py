@@ -1,4 +1,4 @@
-"""Train a simple classifier as a yardstick for the language model.
+"""Train a simple classifier as a baseline of the language model.
 
 In:  the training split of a task and, for k-mers, the validation split: TSV with `id`, `seq`, `label`.
 Out: a directory with baseline.json (baseline, task, labels, training sequences; for k-mers what was tried on
@@ -85,7 +85,7 @@ def kmer(
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--baseline", required=True, choices=["majority", "kmer"], help="which yardstick")
+    arguments.add_argument("--baseline", required=True, choices=["majority", "kmer"], help="which baseline")
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")

@@ -32,8 +32,8 @@ from dnalm.running.files import atomic_file, read_json, write_json
 
 logger = logging.getLogger("dnalm")
 
-# What the comparison of a model with its twin NAME-… asks.
-TWINS = {PUBLISHED: "does adaptation help", UNTRAINED: "does pretraining help"}
+# What the comparison of a model with its reference NAME-… asks.
+REFERENCE_MODELS = {PUBLISHED: "does adaptation help", UNTRAINED: "does pretraining help"}
 DIFFERENCES = ("accuracy", "mcc", "auroc")
 
 
@@ -86,7 +86,7 @@ def main(
     ]
     leader = predictors[names.index(reference)]
     rows = [predictor_row(leader, predictor, confidence) for predictor in predictors]
-    questions = ask(leader, predictors, confidence)
+    questions = compare_pairs(leader, predictors, confidence)
     for question in questions:
         logger.info("%s: %s", task, question["words"])
     result = {
@@ -142,7 +142,7 @@ def predictor_row(leader: Predictor, predictor: Predictor, confidence: float) ->
     return row
 
 
-def ask(leader: Predictor, predictors: list[Predictor], confidence: float) -> list[dict]:
+def compare_pairs(leader: Predictor, predictors: list[Predictor], confidence: float) -> list[dict]:
     """The questions that people have, with answers in words."""
     questions = []
     for model in predictors:
@@ -150,16 +150,18 @@ def ask(leader: Predictor, predictors: list[Predictor], confidence: float) -> li
             same_backbone = other.report["backbone"] == model.report["backbone"]
             if model.report["kind"] != "model" or not same_backbone:
                 continue
-            for twin, question in TWINS.items():
-                if other.report["name"] == model.report["name"] + twin:
-                    questions.append(answer(question, model, other, confidence))
+            for reference, question in REFERENCE_MODELS.items():
+                if other.report["name"] == model.report["name"] + reference:
+                    questions.append(compare_accuracies(question, model, other, confidence))
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
-            questions.append(answer("does the model beat the baseline", leader, other, confidence))
+            questions.append(
+                compare_accuracies("does the model beat the baseline", leader, other, confidence)
+            )
     return questions
 
 
-def answer(question: str, one: Predictor, other: Predictor, confidence: float) -> dict:
+def compare_accuracies(question: str, one: Predictor, other: Predictor, confidence: float) -> dict:
     """Compare the accuracy of `one` with that of `other`; say what can be said."""
     found = difference(one, other, "accuracy", confidence)
     numbers = (

@@ -7,7 +7,7 @@ Out: metrics.json     task, name, kind, backbone, labels (in class order), posit
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
                       class, columns: predicted class), versions
      predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
-     curves.json      task, name, kind, backbone, positive_label, positive_share, and the points of the
+     curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
                       curves: roc (fpr, tpr) and pr (recall, precision)
 
 Intervals are percentiles of bootstrap samples of the test sequences. With two classes precision, recall, F1,
@@ -56,7 +56,7 @@ def main(
     truth = class_numbers(table["label"], labels, test)
 
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
-    report = about | judge(truth, probabilities, labels, settings)
+    report = about | measure_predictions(truth, probabilities, labels, settings)
     report["versions"] = versions
     if kind != "baseline":
         report["still_improving"] = still_improving(predictor)
@@ -102,7 +102,7 @@ def predict(
     return probabilities, labels, versions("numpy", "torch", "transformers")
 
 
-def judge(
+def measure_predictions(
     truth: np.ndarray,
     probabilities: np.ndarray,
     labels: list[str],
@@ -134,7 +134,7 @@ def curve_report(truth: np.ndarray, probabilities: np.ndarray, labels: list[str]
     return {
         "positive_label": labels[-1] if binary else None,
         # The precision of guessing: what a precision-recall curve has to be compared with.
-        "positive_share": float((truth == 1).mean()) if binary else 1 / len(labels),
+        "positive_fraction": float((truth == 1).mean()) if binary else 1 / len(labels),
         **curves(truth, probabilities),
     }
 

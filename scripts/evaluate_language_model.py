@@ -3,8 +3,8 @@
 In: a model directory, token caches of held-out lines, and token caches of training lines for the counting.
 Out:
 - metrics (JSON): loss (nats per hidden token), perplexity, bits per base, accuracy and top-5 accuracy, each
-  with a bootstrap interval over lines, of the model and of three floors on the same hidden tokens: uniform,
-  unigram (frequency in training lines), bigram (given the token on the left);
+  with a bootstrap interval over lines, of the model and of three baselines on the same hidden tokens:
+  uniform, unigram (frequency in training lines), bigram (given the token on the left);
 - sequence loss (TSV): tokens, hidden tokens, loss and perplexity of each line;
 - fill-mask examples (TSV): a hidden token in its context, and the five tokens held for likeliest.
 
@@ -21,17 +21,17 @@ import torch
 import transformers
 
 from dnalm.evaluate_language_model.scoring import (
-    Answers,
-    Floors,
+    FrequencyBaselines,
+    LineBootstrap,
     MaskedLine,
-    Scores,
+    TokenScores,
     bases_per_id,
     check_vocabulary,
     choose_lines,
     hide_one_token,
     hide_tokens,
-    model_answers,
     model_log_probabilities,
+    model_scores,
 )
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model
@@ -62,7 +62,7 @@ def main(
     sequence_loss: Path,
     fill_mask: Path,
 ) -> None:
-    """Ask the model and the floors the same questions; write metrics, losses per line and examples."""
+    """Let model and baselines predict the same hidden tokens; write metrics, losses per line and examples."""
     device = choose_device(gpus, allow_cpu=allow_cpu)
     tokenizer = load_tokenizer(model)
     held_out, training = load_tokens(*tokens), load_tokens(*training_tokens)
@@ -71,10 +71,10 @@ def main(
             raise InputError(f"{paths[0]}: no lines.")
         check_vocabulary(lines, len(tokenizer))
     chosen = choose_lines(len(held_out), settings.max_lines)
-    questions = hide_tokens(
+    masked_lines = hide_tokens(
         held_out, chosen, tokenizer, context.max_tokens, settings.masking_probability, settings.seed
     )
-    if not questions:
+    if not masked_lines:
         raise InputError(
             f"{tokens[0]}: no token was hidden in {len(chosen)} lines. Raise the masking probability."
         )
@@ -83,11 +83,11 @@ def main(
     network = load_model(model, tokenizer).to(device).eval()
     tokens_read(network.config.to_dict(), context.max_tokens, "--max-tokens")
 
-    ours = model_answers(network, questions, tokenizer.pad_token_id, device)
-    floors = Floors(training, tokenizer.all_special_ids, len(tokenizer))
-    theirs = floors.answers(questions, tokenizer.mask_token_id)
-    scores = Scores(
-        questions,
+    ours = model_scores(network, masked_lines, tokenizer.pad_token_id, device)
+    baselines = FrequencyBaselines(training, tokenizer.all_special_ids, len(tokenizer))
+    theirs = baselines.scores(masked_lines, tokenizer.mask_token_id)
+    bootstrap = LineBootstrap(
+        masked_lines,
         bases_per_id(tokenizer),
         settings.bootstrap_samples,
         settings.confidence,
@@ -96,10 +96,10 @@ def main(
     before = None
     if published is not None:
         before_network = load_model(published, tokenizer).to(device).eval()
-        before = model_answers(before_network, questions, tokenizer.pad_token_id, device)
-    write_sequence_loss(sequence_loss, questions, ours, scores, held_out)
+        before = model_scores(before_network, masked_lines, tokenizer.pad_token_id, device)
+    write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, held_out)
     write_examples(
-        fill_mask, questions, settings.examples, settings.seed, network, tokenizer, device, held_out
+        fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, held_out
     )
     write_json(
         metrics,
@@ -107,45 +107,51 @@ def main(
             "model": name,
             "held_out": [path.name for path in tokens],
             "training": [path.name for path in training_tokens],
-            "lines": len(questions),
+            "lines": len(masked_lines),
             "lines_available": len(held_out),
             "hidden_tokens": len(ours.loss),
-            "hidden_bases": int(scores.bases.sum()),
+            "hidden_bases": int(bootstrap.bases.sum()),
             "settings": context.model_dump() | settings.model_dump(exclude={"examples"}),
-            "metrics": scores.of(ours),
-            "floors": {
-                floor: scores.of(answers, int(floors.ordinary.sum()) if floor == "uniform" else None)
-                for floor, answers in theirs.items()
+            "metrics": bootstrap.of(ours),
+            "baselines": {
+                baseline: bootstrap.of(
+                    scores, int(baselines.ordinary.sum()) if baseline == "uniform" else None
+                )
+                for baseline, scores in theirs.items()
             },
             # Nats per hidden token by which the model's loss is lower; an interval above 0 says that the
-            # model has learnt more than the floor knows.
-            "advantage": {floor: scores.advantage(ours, answers) for floor, answers in theirs.items()},
+            # model has learnt more than the baseline knows.
+            "advantage": {baseline: bootstrap.advantage(ours, scores) for baseline, scores in theirs.items()},
             # The same tokens before the model was trained further, and by how much it is better now.
             "published": before
-            and {"metrics": scores.of(before), "improvement": scores.advantage(ours, before)},
-            "bigram": {"tokens": floors.bigram_tokens, "prior_strength": floors.prior_strength},
+            and {"metrics": bootstrap.of(before), "improvement": bootstrap.advantage(ours, before)},
+            "bigram": {"tokens": baselines.bigram_tokens, "prior_strength": baselines.prior_strength},
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         },
     )
 
 
 def write_sequence_loss(
-    path: Path, questions: list[MaskedLine], answers: Answers, scores: Scores, held_out: TokenLines
+    path: Path,
+    masked_lines: list[MaskedLine],
+    scores: TokenScores,
+    bootstrap: LineBootstrap,
+    held_out: TokenLines,
 ) -> None:
     """One row per line: where it comes from, how long it is, how well it was predicted."""
-    means = scores.per_line(answers.loss) / scores.hidden
+    means = bootstrap.per_line(scores.loss) / bootstrap.hidden
     rows: list[list[Any]] = [["source", "line", "tokens", "masked", "loss", "perplexity"]]
-    for question, mean in zip(questions, means, strict=True):
-        cache, line = held_out.source(question.index)
+    for masked_line, mean in zip(masked_lines, means, strict=True):
+        cache, line = held_out.source(masked_line.index)
         source = held_out.directories[cache].name
-        numbers = [len(question.ids), len(question.positions), f"{mean:.6f}", f"{np.exp(mean):.3f}"]
+        numbers = [len(masked_line.ids), len(masked_line.positions), f"{mean:.6f}", f"{np.exp(mean):.3f}"]
         rows.append([source, line + 1, *numbers])
     write_table(path, rows)
 
 
 def write_examples(
     path: Path,
-    questions: list[MaskedLine],
+    masked_lines: list[MaskedLine],
     examples: int,
     seed: int,
     network: Any,
@@ -158,8 +164,8 @@ def write_examples(
     header += [f"{column}_{place}" for place in range(1, TOP + 1) for column in ("predicted", "probability")]
     singles = []
     if examples > 0:
-        picked = choose_lines(len(questions), examples)
-        singles = [hide_one_token(questions[int(number)], tokenizer, seed) for number in picked]
+        picked = choose_lines(len(masked_lines), examples)
+        singles = [hide_one_token(masked_lines[int(number)], tokenizer, seed) for number in picked]
     rows: dict[int, list[Any]] = {}
     for number, log_probabilities in model_log_probabilities(
         network, singles, tokenizer.pad_token_id, device
@@ -167,8 +173,8 @@ def write_examples(
         single = singles[number]
         position, target = int(single.positions[0]), int(single.targets[0])
         # [CLS] and [SEP] are no sequence; the rest spells it.
-        pieces = tokenizer.convert_ids_to_tokens(single.ids.tolist())
-        left, right = "".join(pieces[1:position]), "".join(pieces[position + 1 : -1])
+        tokens = tokenizer.convert_ids_to_tokens(single.ids.tolist())
+        left, right = "".join(tokens[1:position]), "".join(tokens[position + 1 : -1])
         found = log_probabilities[0]
         best = torch.topk(found, TOP)
         cache, line = held_out.source(single.index)
@@ -177,7 +183,7 @@ def write_examples(
             line + 1,
             len(left) + 1,
             left[-CONTEXT_BP:],
-            pieces[position],
+            tokens[position],
             right[:CONTEXT_BP],
             int((found > found[target]).sum()) + 1,
             f"{found[target].exp().item():.6f}",
@@ -204,10 +210,10 @@ if __name__ == "__main__":
         type=Path,
         nargs="+",
         required=True,
-        help="token caches of training lines, which the floors count",
+        help="token caches of training lines, which the baselines count",
     )
     parser.add_argument(
-        "--published", type=Path, help="the model before it was trained further; answers the same questions"
+        "--published", type=Path, help="the model before it was trained further; scored on the same tokens"
     )
     parser.add_argument("--name", default="model", help="what reports call this model")
     commandline.add_settings_flags(parser, ContextSettings, "context")

@@ -37,7 +37,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
 from dnalm.running.progress import Progress
-from dnalm.sequences.fasta import COMPOSITION, Piece, Record, stream_fasta
+from dnalm.sequences.fasta import COMPOSITION, Record, Segment, stream_fasta
 
 logger = logging.getLogger("dnalm")
 
@@ -105,7 +105,7 @@ class LineWriter:
 
 
 class WindowCutter:
-    """Cuts a stream of pieces into windows and hands each to its split. Holds one piece and one window."""
+    """Cuts a stream of segments into windows, each for its split. Holds one segment and one window."""
 
     def __init__(
         self,
@@ -134,15 +134,15 @@ class WindowCutter:
         self.buffer_start = self.skip = 0
         self.has_non_acgt = False
 
-    def add(self, piece: Piece) -> None:
-        """Take the next piece of the stream."""
-        if piece.record is not self.record:
+    def add(self, segment: Segment) -> None:
+        """Take the next segment of the stream."""
+        if segment.record is not self.record:
             self.finish()
-            self._begin(piece.record)
-        self.composition += piece.composition
-        self.counts.bases += piece.bases.size
-        bases = piece.bases
-        self.has_non_acgt |= bool(piece.composition[:4].sum() < bases.size)
+            self._begin(segment.record)
+        self.composition += segment.composition
+        self.counts.bases += segment.bases.size
+        bases = segment.bases
+        self.has_non_acgt |= bool(segment.composition[:4].sum() < bases.size)
         if self.skip:
             # A stride above the length leaves bases between windows.
             skipped = min(self.skip, bases.size)
@@ -298,9 +298,9 @@ def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
         "windows": {name: windows[name] for name in KEPT},
         "dropped": {name: windows[name] for name in DROPPED},
         "composition": composition,
-        "gc_share": (composition["G"] + composition["C"]) / acgt if acgt else 0.0,
+        "gc_content": (composition["G"] + composition["C"]) / acgt if acgt else 0.0,
         "soft_masked_bases": soft_masked,
-        "soft_masked_share": soft_masked / bases if bases else 0.0,
+        "soft_masked_fraction": soft_masked / bases if bases else 0.0,
         "sha256": {name: cutter.writers[name].digest.hexdigest() for name in KEPT},
         "settings": settings,
         "sequences_not_listed": cutter.sequences - len(cutter.listed),
@@ -336,8 +336,8 @@ def main(
             split=split,
             writers={name: LineWriter(file) for name, file in files.items()},
         )
-        for piece in stream_fasta(fasta, on_read=progress.update):
-            cutter.add(piece)
+        for segment in stream_fasta(fasta, on_read=progress.update):
+            cutter.add(segment)
         cutter.finish()
         if cutter.unseen_names:
             raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))

@@ -143,7 +143,7 @@ def partial_file(output: Path) -> Iterator[Partial]:
 
 
 @contextlib.contextmanager
-def ask_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
+def open_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
     """Ask a web server for the bytes that are missing."""
     headers = {"User-Agent": "dna-modernbert", "Accept-Encoding": "identity"}
     size = partial.size
@@ -204,7 +204,7 @@ def _refuse(url: str, error: urllib.error.HTTPError) -> None:
 
 
 @contextlib.contextmanager
-def ask_ftp(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
+def open_ftp(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
     """Ask an FTP server for the bytes that are missing."""
     parts = urllib.parse.urlsplit(url)
     path = urllib.parse.unquote(parts.path)
@@ -240,7 +240,7 @@ def _if_known(command: Callable[[], T]) -> T | None:
 
 
 @contextlib.contextmanager
-def ask_file(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
+def open_file(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
     """Read a file:// URL. It is copied anew: copying is quick, and a file has no version to rely on."""
     path = Path(urllib.request.url2pathname(urllib.parse.urlsplit(url).path))
     if not path.is_file():
@@ -249,12 +249,12 @@ def ask_file(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
         yield Answer(0, path.stat().st_size, None, file.read)
 
 
-_ASK = {"http": ask_http, "https": ask_http, "ftp": ask_ftp, "file": ask_file}
+_OPEN = {"http": open_http, "https": open_http, "ftp": open_ftp, "file": open_file}
 
 
 def transfer(url: str, partial: Partial, timeout_s: float) -> None:
     """Fetch the missing bytes once. Raises Transient if they do not all arrive."""
-    ask = _ASK[urllib.parse.urlsplit(url).scheme]
+    ask = _OPEN[urllib.parse.urlsplit(url).scheme]
     with contextlib.ExitStack() as stack:
         with _network_trouble(url):
             answer = stack.enter_context(ask(url, partial, timeout_s))
@@ -339,8 +339,8 @@ def name_of(url: str) -> str:
 def main(*, url: str, sha256: str | None, output: Path, attempts: int, timeout: float) -> None:
     """Download `url` to `output`. See the top of this file."""
     parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in _ASK:
-        raise InputError(f"{url}: not a URL that can be fetched. It begins with {', '.join(_ASK)}.")
+    if parts.scheme not in _OPEN:
+        raise InputError(f"{url}: not a URL that can be fetched. It begins with {', '.join(_OPEN)}.")
     if not parts.hostname and parts.scheme != "file":
         raise InputError(f"{url}: this URL names no server. Check the URL.")
     sha256 = sha256.strip().lower() if sha256 else None

@@ -26,22 +26,22 @@ from dnalm.tokenizers.encoding import encode, load_tokenizer
 def main(model: Path, sequence: list[str], top: int) -> None:
     """Write the table to standard output."""
     tokenizer = load_tokenizer(model)
-    questions = []
+    lines = []
     for number, text in enumerate(sequence, start=1):
         ids = encode(tokenizer, [text])[0].astype(np.int64)
         positions = np.flatnonzero(ids == tokenizer.mask_token_id)
         if len(positions) == 0:
             raise InputError(f"sequence {number}: no {tokenizer.mask_token} in it. Put one where you ask.")
-        questions.append(MaskedLine(number, ids, ids, positions))
+        lines.append(MaskedLine(number, ids, ids, positions))
     if not 1 <= top <= len(tokenizer):
         raise InputError(f"--top is {top}; the vocabulary has {len(tokenizer)} tokens.")
     # Its bar for loading weights is noise in a log.
     transformers.utils.logging.disable_progress_bar()
     network = load_model(model, tokenizer).eval()
-    answers = dict(model_log_probabilities(network, questions, tokenizer.pad_token_id, torch.device("cpu")))
+    scores = dict(model_log_probabilities(network, lines, tokenizer.pad_token_id, torch.device("cpu")))
     table = csv.writer(sys.stdout, delimiter="\t", lineterminator="\n")
     table.writerow(["sequence", "mask", "rank", "token", "probability"])
-    for number, log_probabilities in sorted(answers.items()):
+    for number, log_probabilities in sorted(scores.items()):
         for mask, row in enumerate(log_probabilities, start=1):
             best = torch.topk(row, top)
             tokens = tokenizer.convert_ids_to_tokens(best.indices.tolist())

@@ -190,8 +190,8 @@ def usual_length(classifier: Path) -> int:
 
 def fasta_windows(path: Path, window: int, stride: int, max_unknown_fraction: float) -> Iterator[Window]:
     """The windows of every record, in file order, with memory for one window and one block of the file."""
-    pieces = ((piece.record.name, piece.bases.tobytes()) for piece in stream_fasta(path))
-    for name, parts in groupby(pieces, key=lambda piece: piece[0]):
+    segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_fasta(path))
+    for name, parts in groupby(segments, key=lambda segment: segment[0]):
         yield from cut(name, 0, name, (part for _, part in parts), window, stride, max_unknown_fraction)
 
 
@@ -264,8 +264,8 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
         waiting.setdefault(regions[index].chromosome, []).append(index)
     begun: list[int] = []
     lengths: dict[str, int] = {}
-    for piece in stream_fasta(genome):
-        name, start, end = piece.record.name, piece.start, piece.start + len(piece.bases)
+    for segment in stream_fasta(genome):
+        name, start, end = segment.record.name, segment.start, segment.start + len(segment.bases)
         lengths[name] = end
         if start == 0:
             begun = []
@@ -274,7 +274,7 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
             begun.append(later.pop())
         for index in begun:
             region = regions[index]
-            found[index] += piece.bases[max(0, region.start - start) : region.end - start].tobytes()
+            found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
         begun = [index for index in begun if regions[index].end > end]
     for region, bases in zip(regions, found, strict=True):
         if region.chromosome not in lengths:

@@ -34,8 +34,8 @@ from dnalm.prepare_task.checks import (
     drop_duplicates,
     find_leakage,
     length_distribution,
-    overlap_shares,
-    soft_masked_shares,
+    overlap_fractions,
+    soft_masked_fractions,
 )
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -70,7 +70,7 @@ def main(
         tables, settings.validation_fraction, settings.seed, settings.drop_leaked
     )
     check_splits(splits, labels, task)
-    test_overlap = overlap_shares(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
+    test_overlap = overlap_fractions(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
     report = {
         "task": task,
         "labels": labels,
@@ -94,7 +94,7 @@ def main(
         },
         "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
         "soft_masked": {
-            name: {label: round(share, 6) for label, share in sorted(soft_masked_shares(split).items())}
+            name: {label: round(share, 6) for label, share in sorted(soft_masked_fractions(split).items())}
             for name, split in splits.items()
         },
     }

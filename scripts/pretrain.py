@@ -91,7 +91,7 @@ def pretrain(options: SimpleNamespace) -> None:
 
     from dnalm.models.optimization import adamw, load_optimizer_state
     from dnalm.pretrain import batches, training
-    from dnalm.pretrain.telemetry import Sessions, Watch
+    from dnalm.pretrain.telemetry import Sessions, TrainingMonitor
     from dnalm.running.world import World
 
     # ----------------------------------------------------------------- settings and data
@@ -211,7 +211,7 @@ def pretrain(options: SimpleNamespace) -> None:
                 state,
                 device=device,
                 precision=precision,
-                watch=Watch(
+                monitor=TrainingMonitor(
                     schedule.steps,
                     device=device,
                     quiet=not world.is_first,

@@ -67,7 +67,7 @@ class Grammar:
     """How regions are written. `lexicons`: uint8[2, n_motifs, motif_length], 0 other, 1 enhancer."""
 
     lexicons: np.ndarray
-    wrong_motif_share: float
+    wrong_motif_fraction: float
 
 
 def reverse_complement(bases: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def write_region(generator: np.random.Generator, length: int, lexicon: int, gram
     # At most 80% of a region is motif, so that short regions keep room for background.
     number = min(generator.poisson(length / MOTIF_SPACING_BP), int(0.8 * length) // width)
     starts = np.sort(generator.integers(0, length - number * width + 1, number)) + np.arange(number) * width
-    from_lexicon = np.where(generator.random(number) < grammar.wrong_motif_share, 1 - lexicon, lexicon)
+    from_lexicon = np.where(generator.random(number) < grammar.wrong_motif_fraction, 1 - lexicon, lexicon)
     motif = generator.integers(0, grammar.lexicons.shape[1], number)
     reverse = generator.random(number) < 0.5
     for start, source, index, is_reverse in zip(starts, from_lexicon, motif, reverse, strict=True):
@@ -277,7 +277,7 @@ def main(
         np.random.default_rng(child) for child in np.random.SeedSequence(settings.seed).spawn(5)
     )
     grammar = Grammar(
-        make_lexicons(for_motifs, settings.motifs, settings.motif_length), settings.wrong_motif_share
+        make_lexicons(for_motifs, settings.motifs, settings.motif_length), settings.wrong_motif_fraction
     )
     contig_text, counts = write_genome(for_genome, settings.genome_length, settings.contigs, grammar)
     test_texts, test_labels = write_sequences(

@@ -102,14 +102,14 @@ class Counts:
     def summary(self) -> dict[str, Any]:
         """The counts for the JSON file. `tokens` include [CLS] and [SEP]; `bases` do not know them."""
         tokens = int(self.per_token.sum())
-        pieces = tokens - 2 * self.lines
+        sequence_tokens = tokens - 2 * self.lines
         lengths = np.flatnonzero(self.per_length)
         cumulated = np.cumsum(self.per_length[lengths])
         return {
             "lines": self.lines,
             "bases": self.bases,
             "tokens": tokens,
-            "bases_per_token": round(self.bases / pieces, 4) if pieces else None,
+            "bases_per_token": round(self.bases / sequence_tokens, 4) if sequence_tokens else None,
             "unknown_tokens": int(self.per_token[self.unknown_id]),
             "vocabulary_size": self.vocabulary_size,
             "vocabulary_used": int(np.count_nonzero(self.per_token)),

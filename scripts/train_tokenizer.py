@@ -47,7 +47,7 @@ def main(
         raise InputError(f"{windows[0]}: no lines to learn a vocabulary from.")
     chosen = choose_lines(total, settings.sample_lines, settings.seed)
     sample = list(pick_lines(windows, lines_per_file, chosen))
-    bases = sum(len(piece) for piece in sample)
+    bases = sum(len(sequence) for sequence in sample)
     if bases == 0:
         raise InputError(f"{windows[0]}: the sampled lines hold no A, C, G or T.")
     logger.info(
@@ -113,7 +113,7 @@ def pick_lines(windows: list[Path], lines_per_file: list[int], chosen: np.ndarra
             for number, line in enumerate(file, start=first):
                 if number in wanted:
                     # Cut at N, whatever the policy: no merge is learnt across a gap.
-                    yield from (piece.decode() for piece in re.findall(rb"[ACGT]+", line.upper()))
+                    yield from (sequence.decode() for sequence in re.findall(rb"[ACGT]+", line.upper()))
         first += count
 
 

@@ -1,4 +1,4 @@
-"""The yardsticks: k-mer features against plain counting, and what training writes and reads back."""
+"""The baselines: k-mer features against plain counting, and what training writes and reads back."""
 
 import json
 import subprocess

@@ -90,7 +90,9 @@ def test_a_line_chart_leaves_out_what_is_not_finite(points):
     x, y = [a for a, _ in points], [b if math.isfinite(b) and abs(b) < 1e6 else math.nan for _, b in points]
     if all(math.isnan(value) for value in y):
         return
-    svg = line_chart([Series("one", x, y, markers=True)], "title", "step", "loss", floors=[("floor", 1.0)])
+    svg = line_chart(
+        [Series("one", x, y, markers=True)], "title", "step", "loss", reference_lines=[("floor", 1.0)]
+    )
     assert all(math.isfinite(n) for n in numbers_of(svg))
 
 

@@ -195,7 +195,7 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
     out = run_evaluation(tmp_path, "m", test, Path("m"), "model", "full")
     found = read_predictions(out / "predictions.tsv")
     report = json.loads((out / "metrics.json").read_text())
-    again = evaluate.judge(
+    again = evaluate.measure_predictions(
         found.truth,
         found.probabilities,
         found.labels,

@@ -156,7 +156,7 @@ def test_statistics_say_what_was_read(folder):
     assert statistics["sequences"] == 3
     assert statistics["empty_sequences"] == 1
     assert statistics["composition"] == {"A": 2, "C": 9, "G": 4, "T": 1, "N": 2, "other": 1}
-    assert statistics["gc_share"] == pytest.approx(13 / 16)
+    assert statistics["gc_content"] == pytest.approx(13 / 16)
     assert statistics["soft_masked_bases"] == 2
     assert statistics["windows"] == {"train": 5, "validation": 0}
     assert statistics["dropped"] == {"incomplete": 1, "non_acgt": 1, "soft_masked": 0, "split_border": 0}

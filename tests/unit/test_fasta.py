@@ -60,10 +60,12 @@ def path(tmp_path_factory) -> Path:
 
 
 def read_records(path: Path) -> list[tuple[str, str]]:
-    """(name, sequence) of every record, joined from its pieces."""
+    """(name, sequence) of every record, joined from its segments."""
     sequences: dict[str, str] = {}
-    for piece in fasta.stream_fasta(path):
-        sequences[piece.record.name] = sequences.get(piece.record.name, "") + piece.bases.tobytes().decode()
+    for segment in fasta.stream_fasta(path):
+        sequences[segment.record.name] = (
+            sequences.get(segment.record.name, "") + segment.bases.tobytes().decode()
+        )
     return list(sequences.items())
 
 
@@ -82,17 +84,17 @@ def test_same_records_as_biopython(path, text, container, block_bytes):
 
 @settings(max_examples=100, deadline=None)
 @given(text=fasta_texts(), block_bytes=st.sampled_from([1, 5, 64, 1 << 18]))
-def test_pieces_are_consecutive_and_counted(path, text, block_bytes):
+def test_segments_are_consecutive_and_counted(path, text, block_bytes):
     path.write_bytes(text)
     with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes):
-        pieces = list(fasta.stream_fasta(path))
+        segments = list(fasta.stream_fasta(path))
     position: dict[str, int] = {}
-    for piece in pieces:
-        assert piece.start == position.get(piece.record.name, 0)
-        assert piece.bases.size or len([p for p in pieces if p.record is piece.record]) == 1
-        position[piece.record.name] = piece.start + piece.bases.size
-        letters = piece.bases.tobytes().decode()
-        counts = dict(zip(fasta.COMPOSITION, piece.composition, strict=True))
+    for segment in segments:
+        assert segment.start == position.get(segment.record.name, 0)
+        assert segment.bases.size or len([p for p in segments if p.record is segment.record]) == 1
+        position[segment.record.name] = segment.start + segment.bases.size
+        letters = segment.bases.tobytes().decode()
+        counts = dict(zip(fasta.COMPOSITION, segment.composition, strict=True))
         for base in "ACGTN":
             assert counts[base] == letters.upper().count(base)
         assert counts["other"] == sum(letter not in "ACGTN" for letter in letters.upper())
@@ -214,7 +216,7 @@ def test_memory_does_not_grow_with_the_sequence(path, container, width):
         for _ in range(20_000_000 // min(width, 1_000_000) if width > 60 else 50_000):
             file.write(line)
     tracemalloc.start()
-    total = sum(piece.bases.size for piece in fasta.stream_fasta(path))
+    total = sum(segment.bases.size for segment in fasta.stream_fasta(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert total == (20_000_000 if width > 60 else 3_000_000)

@@ -1,4 +1,4 @@
-"""Judging a language model: questions, answers, floors, scores, and the two scripts."""
+"""Judging a language model: questions, scores, baselines, bootstrap, and the two scripts."""
 
 import csv
 import itertools
@@ -18,7 +18,7 @@ from settings_objects import grouped
 import evaluate_language_model
 import train_tokenizer
 from dnalm.evaluate_language_model import scoring as language_model
-from dnalm.evaluate_language_model.scoring import Answers, Floors, MaskedLine, Scores
+from dnalm.evaluate_language_model.scoring import FrequencyBaselines, LineBootstrap, MaskedLine, TokenScores
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model, model_config, new_model
 from dnalm.pretrain.settings import ContextSettings
@@ -112,7 +112,7 @@ def test_every_hidden_token_is_masked_and_nothing_else_changes(questions, tokeni
 
 def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions):
     model = load_model(place / "model", tokenizer).eval()
-    answers = language_model.model_answers(model, questions, tokenizer.pad_token_id, torch.device("cpu"))
+    scores = language_model.model_scores(model, questions, tokenizer.pad_token_id, torch.device("cpu"))
     loss, rank = [], []
     for line in questions:
         with torch.inference_mode():
@@ -120,14 +120,14 @@ def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions)
         targets = torch.from_numpy(line.targets)
         loss.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none").numpy())
         rank.append((logits > logits.gather(1, targets[:, None])).sum(1).numpy())
-    np.testing.assert_allclose(answers.loss, np.concatenate(loss), atol=1e-5)
-    assert (answers.rank != np.concatenate(rank)).mean() < 0.02  # near ties may swap
+    np.testing.assert_allclose(scores.loss, np.concatenate(loss), atol=1e-5)
+    assert (scores.rank != np.concatenate(rank)).mean() < 0.02  # near ties may swap
 
 
 def test_floors_equal_plain_counting(place, tokenizer, questions):
     lines = token_cache.load_tokens(place / "train")
     size, special = len(tokenizer), set(tokenizer.all_special_ids)
-    floors = Floors(lines, sorted(special), size)
+    baselines = FrequencyBaselines(lines, sorted(special), size)
     singles, pairs = np.zeros(size), np.zeros((size, size))
     for ids in lines:
         for left, token in itertools.pairwise(ids):
@@ -136,19 +136,19 @@ def test_floors_equal_plain_counting(place, tokenizer, questions):
                 pairs[left, token] += 1
     unigram = np.array([0.0 if token in special else singles[token] + 1 for token in range(size)])
     unigram /= unigram.sum()
-    np.testing.assert_allclose(floors.unigram, unigram)
-    strength = floors.prior_strength
+    np.testing.assert_allclose(baselines.unigram, unigram)
+    strength = baselines.prior_strength
     for left in range(size):
         expected = (pairs[left] + strength * unigram) / (pairs[left].sum() + strength)
-        np.testing.assert_allclose(floors.after(left), expected)
-    answers = floors.answers(questions, tokenizer.mask_token_id)
-    found = iter(answers["bigram"].loss)
+        np.testing.assert_allclose(baselines.after(left), expected)
+    scores = baselines.scores(questions, tokenizer.mask_token_id)
+    found = iter(scores["bigram"].loss)
     for line in questions:
         for position in line.positions:
             hidden = line.input_ids[position - 1] == tokenizer.mask_token_id
-            probabilities = unigram if hidden else floors.after(int(line.ids[position - 1]))
+            probabilities = unigram if hidden else baselines.after(int(line.ids[position - 1]))
             assert next(found) == pytest.approx(-math.log(probabilities[line.ids[position]]))
-    assert set(answers["uniform"].loss) == {math.log(size - 5)}
+    assert set(scores["uniform"].loss) == {math.log(size - 5)}
 
 
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.5]), min_size=2, max_size=12))
@@ -164,17 +164,17 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
         MaskedLine(0, np.array([1, 5, 6, 2]), np.array([1, 4, 6, 2]), np.array([1])),
         MaskedLine(1, np.array([1, 5, 6, 7, 2]), np.array([1, 4, 4, 4, 2]), np.array([1, 2, 3])),
     ]
-    scores = Scores(lines, np.array([0, 0, 0, 0, 0, 1, 2, 3]), 50, 0.95, seed=1)
-    answers = Answers(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 4, 5]))
-    found = scores.of(answers)
+    bootstrap = LineBootstrap(lines, np.array([0, 0, 0, 0, 0, 1, 2, 3]), 50, 0.95, seed=1)
+    scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 4, 5]))
+    found = bootstrap.of(scores)
     assert found["loss"]["value"] == 2.5
     assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), abs=1e-6)
     assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, abs=1e-6)
     assert found["masked_accuracy"]["value"] == 0.5 and found["top5_accuracy"]["value"] == 0.75
     # Two lines: every resample is one of the lines alone, or both.
     assert (found["loss"]["low"], found["loss"]["high"]) == (1.0, 3.0)
-    worse = Answers(answers.loss + 0.5, answers.rank)
-    assert scores.advantage(answers, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
+    worse = TokenScores(scores.loss + 0.5, scores.rank)
+    assert bootstrap.advantage(scores, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 
 def test_script_end_to_end(place, tmp_path, tokenizer):
@@ -183,8 +183,8 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     assert found["lines"] == 15 and found["lines_available"] == 20 and found["model"] == "toy"
     # An untrained model knows nothing: about as good as drawing tokens.
     assert abs(found["metrics"]["loss"]["value"] - math.log(40)) < 0.3
-    assert found["floors"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
-    for measures in (found["metrics"], *found["floors"].values()):
+    assert found["baselines"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
+    for measures in (found["metrics"], *found["baselines"].values()):
         for measure in measures.values():
             assert measure["low"] <= measure["value"] <= measure["high"]
 

@@ -29,8 +29,8 @@ def test_laws(ids, probability, split, span, line):
     inputs, labels = masked(
         ids,
         probability=probability,
-        mask_share=split[0],
-        random_share=split[1],
+        mask_fraction=split[0],
+        random_fraction=split[1],
         span_tokens=span,
         line=line,
     )

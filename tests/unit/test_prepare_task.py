@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_task
-from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_shares
+from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_fractions
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -187,7 +187,7 @@ def test_overlap_shares_against_the_plain_way(data):
     known = {word for sequence in training for word in words(sequence)}
     expected = [np.mean([w in known for w in words(s)]) if words(s) else 0 for s in held_out]
     if held_out:
-        assert np.allclose(overlap_shares(training, held_out, batch=2), expected)
+        assert np.allclose(overlap_fractions(training, held_out, batch=2), expected)
 
 
 def test_lower_case_that_leaks_the_label_is_reported(tmp_path):

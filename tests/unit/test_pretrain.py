@@ -164,7 +164,7 @@ def test_telemetry_is_kept_apart(place, undisturbed):
     telemetry = json.loads((place.folder / f"{undisturbed}.telemetry.json").read_text())
     assert telemetry["tokens"] == place.records(undisturbed)[-1]["tokens"]
     assert telemetry["tokens_per_second"] > 0 and telemetry["peak_memory_mb"] > 50
-    assert 0 <= telemetry["padding_share"] < 0.5
+    assert 0 <= telemetry["padding_fraction"] < 0.5
     assert telemetry["checkpoints"] == STEPS / 10
     assert telemetry["interruptions"] == {} and telemetry["processes_started"] == 1
 

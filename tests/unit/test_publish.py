@@ -39,7 +39,7 @@ GENOME = {
     "genome": "yeast",
     "bases": 12_000_000,
     "sequences": 16,
-    "gc_share": 0.38,
+    "gc_content": 0.38,
     "windows": {"train": 11_000, "validation": 600},
     "sha256": {"train": "aa", "validation": "bb"},
     "settings": {
@@ -74,7 +74,7 @@ FACTS = Facts(
         "lines": 20,
         "hidden_tokens": 300,
         "metrics": {key: interval(2) for key in ("loss", "perplexity", "masked_accuracy")},
-        "floors": {"unigram": {key: interval(3) for key in ("loss", "perplexity", "masked_accuracy")}},
+        "baselines": {"unigram": {key: interval(3) for key in ("loss", "perplexity", "masked_accuracy")}},
     },
 )
 CLASSIFIER = replace(

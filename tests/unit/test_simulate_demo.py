@@ -156,7 +156,7 @@ def test_motifs_are_anagrams_and_clearly_different(seed, motifs, length):
 def test_region_has_the_length_and_without_strangers_only_its_lexicon(seed, length, lexicon):
     generator = np.random.default_rng(seed)
     # Long motifs do not come about in the background by chance.
-    grammar = demo.Grammar(demo.make_lexicons(generator, 5, 14), wrong_motif_share=0.0)
+    grammar = demo.Grammar(demo.make_lexicons(generator, 5, 14), wrong_motif_fraction=0.0)
     region = demo.write_region(generator, length, lexicon, grammar)
     assert len(region) == length
     assert demo.count_motifs(demo.letters(region), grammar)[1 - lexicon] == 0
@@ -172,7 +172,7 @@ def test_more_motifs_than_there_are_words_are_refused_and_nothing_is_written(tmp
     ("flags", "message"),
     [
         (["--train-sequences", "0"], "--train-sequences is 0, but must be at least 2."),
-        (["--wrong-motif-share", "0.5"], "--wrong-motif-share is 0.5, but must be less than 0.5."),
+        (["--wrong-motif-fraction", "0.5"], "--wrong-motif-fraction is 0.5, but must be less than 0.5."),
         (["--seed=-1"], "--seed is -1, but must be at least 0."),
         (
             ["--leaked-sequences", "81", "--test-sequences", "80"],

@@ -17,7 +17,7 @@ from dnalm.pretrain.batches import (
 )
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.settings import MaskingSettings
-from dnalm.pretrain.training import Schedule, evaluate, finite
+from dnalm.pretrain.training import Schedule, check_finite, evaluate
 from dnalm.running.errors import InputError
 from dnalm.running.world import World
 from dnalm.tokenizers.batches import pad
@@ -163,7 +163,7 @@ def test_evaluation_equals_the_plain_computation(tiny_model):
 
 def test_a_loss_that_is_no_number_ends_training():
     schedule = Schedule(9, 0.1, "cosine", 0.05, 0.0, 1.0, 10, 42)
-    assert finite(1.5, 3, schedule) == 1.5
+    assert check_finite(1.5, 3, schedule) == 1.5
     for loss in (float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"at step 3\. Lower the learning rate"):
-            finite(loss, 3, schedule)
+            check_finite(loss, 3, schedule)

@@ -144,11 +144,11 @@ def test_new_sequences_are_classified(finished):
     )
 
 
-def test_the_closing_words_say_where_and_what(finished):
+def test_the_result_message_says_where_and_what(finished):
     sys.path.insert(0, str(REPOSITORY / "workflow" / "lib"))
-    from closing_words import closing_words
+    from result_message import result_message
 
-    words = closing_words(finished / RESULTS)
+    words = result_message(finished / RESULTS)
     assert "Test accuracy on enhancers: 0." in words and "report.html" in words
 
 

@@ -106,7 +106,7 @@ def rows(section: dict[str, Any], key: str = "") -> list[str]:
         full = f"{key}.{name}" if key else name
         default = "" if part.get("default") in ({}, None) else f"`{_yaml(part['default'])}`"
         if name in section.get("required", []):
-            default = "*needed*"
+            default = "*required*"
         result.append(f"| `{full}` | {_values(part)} | {default} | {part['description']} |")
         result += rows(_section(part), full)
         if isinstance(part.get("additionalProperties"), dict):

@@ -141,7 +141,7 @@ def model_runtime_min(sequence_mb: float, parameters: int, gpus: int, attempt: i
 def language_model_runtime_min(
     lines: int, window_length: int, parameters: int, gpus: int, attempt: int
 ) -> int:
-    """Judging a language model: one masked pass over held-out lines, and the floors."""
+    """Judging a language model: one masked pass over held-out lines, and the baselines."""
     return model_runtime_min(lines * window_length / 1e6, parameters, gpus, attempt) + scaled(20, attempt)
 
 

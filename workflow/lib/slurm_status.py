@@ -50,7 +50,7 @@ class Jobs:
         words = command.split()
         name = words[words.index("--name") + 1]
         squeue = ["squeue", "--noheader", "--states=all", f"--name={name}", "--format=%i|%T"]
-        while (answer := await asyncio.to_thread(ask, squeue)) is None:
+        while (answer := await asyncio.to_thread(query, squeue)) is None:
             if time.monotonic() - begun < 2 * PAUSE:
                 logger.warning("Slurm does not answer; jobs go on meanwhile. Waiting for squeue.")
             await asyncio.sleep(PAUSE)
@@ -62,7 +62,7 @@ class Jobs:
 
     def ends_of(self, jobs: Iterable[str]) -> dict[str, str]:
         """How jobs ended that squeue does not know any more: from accounting, else from their output."""
-        answer = ask(
+        answer = query(
             [
                 "sacct",
                 "-X",
@@ -85,7 +85,7 @@ class Jobs:
         return result
 
 
-def ask(command: list[str]) -> str | None:
+def query(command: list[str]) -> str | None:
     """Standard output of one of Slurm's programs, None if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
@@ -103,7 +103,7 @@ def table(text: str) -> list[tuple[str, str]]:
 def wait_for_scheduler(logger: logging.Logger) -> None:
     """Return as soon as a slurmctld answers."""
     said = False
-    while " is UP" not in (ask(["scontrol", "ping"]) or ""):
+    while " is UP" not in (query(["scontrol", "ping"]) or ""):
         if not said:
             logger.warning("Slurm does not answer; waiting before the next job is submitted.")
             said = True

@@ -31,7 +31,7 @@ from dnalm.running.loggers import missing_packages
 from dnalm.running.settings import flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
-from last_words import last_words
+from error_message import error_message
 from settings import read_genomes, read_tasks
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
@@ -84,8 +84,8 @@ TRAINED_MODELS = [name for name, settings in MODELS.items() if settings["trainin
 UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baseline"]["untrained"] else []
 # What a checkpoint was before this workflow trained it further.
 ADAPTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name]["checkpoint"] is not None]
-PUBLISHED_TWINS = [f"{m}{PUBLISHED}" for m in ADAPTED_MODELS]
-AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_TWINS
+PUBLISHED_MODELS = [f"{m}{PUBLISHED}" for m in ADAPTED_MODELS]
+AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_MODELS
 BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ("majority", "kmer") if config["baseline"][name]]
 SPLITS = ["train", "validation"]
@@ -134,7 +134,7 @@ wildcard_constraints:
     genome="|".join(map(re.escape, GENOMES)),
     task="|".join(map(re.escape, TASKS)) or "no_task",
     tokenizer="|".join(map(re.escape, config["tokenizers"])),
-    model="|".join(map(re.escape, [*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS])),
+    model="|".join(map(re.escape, [*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS])),
     trained_model="|".join(map(re.escape, MODELS)),
     backbone="frozen|full",
     split="train|validation|test",
@@ -164,12 +164,12 @@ def flags(values):
 
 
 def model_settings(name):
-    """The settings of a model; an untrained or published twin has those of its model."""
+    """The settings of a model; an untrained or published reference has those of its model."""
     return MODELS[configured(name)]
 
 
 def configured(name):
-    """The name in the configuration of a model or of its untrained or published twin."""
+    """The name in the configuration of a model or of its untrained or published reference."""
     return name.removesuffix(UNTRAINED).removesuffix(PUBLISHED)
 
 
@@ -259,10 +259,10 @@ def start_flag(wildcards):
     return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
 
 
-def published_twin(pattern, wildcards):
+def published_reference(pattern, wildcards):
     """Files of what an adapted model was before; none for other models."""
-    twin = f"{wildcards.model}{PUBLISHED}"
-    return expand(pattern, model=twin) if twin in PUBLISHED_TWINS else []
+    reference = f"{wildcards.model}{PUBLISHED}"
+    return expand(pattern, model=reference) if reference in PUBLISHED_MODELS else []
 
 
 # ---- Classifiers ----
@@ -294,7 +294,7 @@ def evaluations(task):
     models = expand(
         "<results>/evaluation/{model}/{task}/{backbone}",
         backbone=BACKBONES,
-        model=[*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS],
+        model=[*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS],
         task=task,
     )
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
@@ -309,7 +309,7 @@ def evaluation_files(file, task):
 
 USED_TOKENIZERS = sorted({settings["tokenizer"] for settings in MODELS.values()})
 # Frozen backbones have embeddings of all models anyway.
-MAPPED_MODELS = [*MODELS, *PUBLISHED_TWINS, *UNTRAINED_MODELS] if "frozen" in BACKBONES else [*MODELS]
+MAPPED_MODELS = [*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS] if "frozen" in BACKBONES else [*MODELS]
 EXPLORED_CLASSIFIERS = [(model, backbone) for model in MODELS for backbone in BACKBONES]
 
 

@@ -5,8 +5,10 @@ rule evaluate_language_model:
     input:
         model="<results>/models/{model}.json",
         model_directory=ancient("<results>/models/{model}"),
-        published=lambda wildcards: published_twin("<results>/models/{model}.json", wildcards),
-        published_directory=lambda wildcards: ancient(published_twin("<results>/models/{model}", wildcards)),
+        published=lambda wildcards: published_reference("<results>/models/{model}.json", wildcards),
+        published_directory=lambda wildcards: ancient(
+            published_reference("<results>/models/{model}", wildcards)
+        ),
         train=lambda wildcards: token_summaries("train", wildcards),
         train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
         validation=lambda wildcards: token_summaries("validation", wildcards),

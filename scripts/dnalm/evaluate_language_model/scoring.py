@@ -1,7 +1,7 @@
 """How well a masked language model predicts hidden tokens of held-out DNA, and how well counting does.
 
-All predictors answer the same questions: the same lines, the same hidden tokens. An answer is, per hidden
-token, its loss (minus the natural logarithm of the probability given to the true token) and its rank (how
+All predictors see the same lines with the same hidden tokens. Their scores are, per hidden
+token, the loss (minus the natural logarithm of the probability given to the true token) and its rank (how
 many tokens were held for likelier).
 """
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# Counting pairs of tokens beyond this number makes the bigram floor slower and hardly better.
+# Counting pairs of tokens beyond this number makes the bigram baseline slower and hardly better.
 BIGRAM_TOKENS = 20_000_000
-# Strengths of the unigram prior that are tried for the bigram floor, in pseudo-counts.
+# Strengths of the unigram prior that are tried for the bigram baseline, in pseudo-counts.
 PRIOR_STRENGTHS = (10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
 
 
@@ -50,14 +50,14 @@ class MaskedLine:
 
 
 @dataclass
-class Answers:
-    """One predictor's answers to a list of masked lines, in order: float64 and int64 [n_hidden in all]."""
+class TokenScores:
+    """One predictor's scores on a list of masked lines, in order: float64 and int64 [n_hidden in all]."""
 
     loss: np.ndarray
     rank: np.ndarray
 
 
-# ----------------------------------------------------------------------------- questions
+# ----------------------------------------------------------------------------- hidden tokens
 
 
 def choose_lines(count: int, at_most: int) -> np.ndarray:
@@ -87,8 +87,8 @@ def hide_tokens(
             vocabulary_size=len(tokenizer),
             mask_id=tokenizer.mask_token_id,
             probability=probability,
-            mask_share=1.0,
-            random_share=0.0,
+            mask_fraction=1.0,
+            random_fraction=0.0,
             generator=line_generator(seed, 0, int(index), EVALUATION),
         )
         positions = np.flatnonzero(labels != IGNORED)
@@ -106,7 +106,7 @@ def hide_one_token(line: MaskedLine, tokenizer: "PreTrainedTokenizerFast", seed:
     return MaskedLine(line.index, line.ids, input_ids, np.array([position]))
 
 
-# ----------------------------------------------------------------------------- the model's answers
+# ----------------------------------------------------------------------------- the model's scores
 
 
 def model_log_probabilities(
@@ -132,29 +132,29 @@ def model_log_probabilities(
                 yield int(number), torch.log_softmax(token_logits(model, hidden), dim=-1)
 
 
-def model_answers(
+def model_scores(
     model: "PreTrainedModel", lines: list[MaskedLine], pad_id: int, device: "torch.device"
-) -> Answers:
-    """The masked language model's answers."""
+) -> TokenScores:
+    """The masked language model's scores."""
     import torch
 
     loss: list[Any] = [None] * len(lines)
     rank: list[Any] = [None] * len(lines)
     progress = Progress("evaluating the language model", len(lines), "lines")
-    answers = model_log_probabilities(model, lines, pad_id, device)
-    for done, (number, log_probabilities) in enumerate(answers, start=1):
+    scores = model_log_probabilities(model, lines, pad_id, device)
+    for done, (number, log_probabilities) in enumerate(scores, start=1):
         targets = torch.from_numpy(lines[number].targets).to(device)[:, None]
         true = log_probabilities.gather(1, targets)
         loss[number] = -true[:, 0].double().cpu().numpy()
         rank[number] = (log_probabilities > true).sum(1).cpu().numpy()
         progress.update(done)
-    return Answers(np.concatenate(loss), np.concatenate(rank))
+    return TokenScores(np.concatenate(loss), np.concatenate(rank))
 
 
-# ----------------------------------------------------------------------------- the floors' answers
+# ----------------------------------------------------------------------------- the baselines' scores
 
 
-class Floors:
+class FrequencyBaselines:
     """Predictors that only count the tokens of the training lines.
 
     uniform: every ordinary token is equally likely. unigram: as often as in the training lines. bigram: as
@@ -204,15 +204,15 @@ class Floors:
         result[self._keys[pairs] - left * self.vocabulary_size] += self._counts[pairs]
         return result / (self._totals[left] + self.prior_strength)
 
-    def answers(self, lines: list[MaskedLine], mask_id: int) -> dict[str, Answers]:
-        """The answers of the three floors. The uniform one's rank is -1: it has no favourite."""
+    def scores(self, lines: list[MaskedLine], mask_id: int) -> dict[str, TokenScores]:
+        """The scores of the three baselines. The uniform one's rank is -1: it has no favourite."""
         targets = np.concatenate([line.targets for line in lines])
         # Position 0 is [CLS] and never hidden, so that every hidden token has a left neighbour.
         lefts = np.concatenate([line.input_ids[line.positions - 1] for line in lines])
         n_ordinary = int(self.ordinary.sum())
-        uniform = Answers(np.full(len(targets), math.log(n_ordinary)), np.full(len(targets), -1))
-        unigram = Answers(-np.log(self.unigram[targets]), ranks(self.unigram, targets))
-        bigram = Answers(unigram.loss.copy(), unigram.rank.copy())
+        uniform = TokenScores(np.full(len(targets), math.log(n_ordinary)), np.full(len(targets), -1))
+        unigram = TokenScores(-np.log(self.unigram[targets]), ranks(self.unigram, targets))
+        bigram = TokenScores(unigram.loss.copy(), unigram.rank.copy())
         order = np.argsort(lefts, kind="stable")
         for group in np.split(order, np.flatnonzero(np.diff(lefts[order])) + 1):
             left = int(lefts[group[0]])
@@ -234,7 +234,7 @@ def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 # ----------------------------------------------------------------------------- scores
 
 
-class Scores:
+class LineBootstrap:
     """Means over hidden tokens, with intervals from a bootstrap over lines.
 
     Lines, not tokens, are drawn: the tokens of a line are neighbours in the genome and go together.
@@ -272,9 +272,9 @@ class Scores:
         low, high = np.quantile(samples, self.quantiles)
         return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
-    def of(self, answers: Answers, uniform_over: int | None = None) -> dict[str, dict[str, float]]:
+    def of(self, scores: TokenScores, uniform_over: int | None = None) -> dict[str, dict[str, float]]:
         """All measures of one predictor. `uniform_over`: it draws among so many tokens, no ranks to use."""
-        loss = self.per_line(answers.loss)
+        loss = self.per_line(scores.loss)
         mean, samples = self.ratio(loss, self.hidden)
         bits, bits_samples = self.ratio(loss / math.log(2), self.bases)
         result = {
@@ -287,10 +287,10 @@ class Scores:
                 share = round(min(1.0, top / uniform_over), 6)
                 result[name] = {"value": share, "low": share, "high": share}
             else:
-                result[name] = self.estimate(*self.ratio(self.per_line(answers.rank < top), self.hidden))
+                result[name] = self.estimate(*self.ratio(self.per_line(scores.rank < top), self.hidden))
         return result
 
-    def advantage(self, ours: Answers, theirs: Answers) -> dict[str, float]:
+    def advantage(self, ours: TokenScores, theirs: TokenScores) -> dict[str, float]:
         """By how much our loss per hidden token is lower than theirs, on the same tokens."""
         return self.estimate(*self.ratio(self.per_line(theirs.loss - ours.loss), self.hidden))
 

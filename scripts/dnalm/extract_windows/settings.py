@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from dnalm.running.settings import Settings, Share, Whole
+from dnalm.running.settings import Fraction, Settings, Whole
 
 
 class ExtractWindowsSettings(Settings):
@@ -29,7 +29,7 @@ class ExtractWindowsSettings(Settings):
         description="A window with more bases than this other than A, C, G, T (N and IUPAC codes) is "
         "dropped.",
     )
-    max_soft_masked: Share = Field(
+    max_soft_masked: Fraction = Field(
         1.0,
         description="A window with a larger share of soft-masked (lower-case) bases is dropped. 1 keeps all.",
     )

@@ -43,7 +43,7 @@ class Settings:
 # ----------------------------------------------------------------------------- one step
 
 
-def judge(module: nn.Module, examples: Examples) -> dict[str, float]:
+def evaluate(module: nn.Module, examples: Examples) -> dict[str, float]:
     """Mean cross-entropy (nats) and accuracy."""
     logits = predict_logits(module, examples)
     loss = nn.functional.cross_entropy(logits.double(), examples.labels)
@@ -115,7 +115,7 @@ def train(
         state = resume(checkpoint, module, optimizer)
     else:
         state = State()
-        state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **judge(module, validation)})
+        state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **evaluate(module, validation)})
         tell(loggers, state.log)
     progress = Progress("fine-tuning", total=steps, unit="steps")
     progress.resume_at(state.step)
@@ -156,10 +156,10 @@ def end_epoch(module: nn.Module, validation: Examples, state: State, epoch: int,
     mean = float(np.mean(state.losses))
     state.log.append({"event": "train", **place, "loss": mean, "learning_rate": rate})
     state.losses = []
-    verdict = judge(module, validation)
-    state.log.append({"event": "evaluation", **place, **verdict})
-    if verdict["loss"] < state.best_loss:
-        state.best_epoch, state.best_loss = epoch, verdict["loss"]
+    measured = evaluate(module, validation)
+    state.log.append({"event": "evaluation", **place, **measured})
+    if measured["loss"] < state.best_loss:
+        state.best_epoch, state.best_loss = epoch, measured["loss"]
         state.best_weights = {
             name: value.detach().cpu().clone() for name, value in module.state_dict().items()
         }

@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from dnalm.finetune.settings import Backbone
-from dnalm.running.settings import Settings, Share, Whole
+from dnalm.running.settings import Fraction, Settings, Whole
 
 
 class ScanSettings(Settings):
@@ -20,7 +20,7 @@ class ScanSettings(Settings):
         ge=1,
         description="Distance in bp between the starts of neighbouring windows. Empty: half a window.",
     )
-    max_unknown_fraction: Share = Field(
+    max_unknown_fraction: Fraction = Field(
         0.5, description="Windows in which a larger share is not A, C, G or T are left out."
     )
     both_strands: bool = Field(

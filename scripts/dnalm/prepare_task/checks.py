@@ -95,7 +95,7 @@ def _hash(molecule: str, seed: int) -> bytes:
     return hashlib.blake2b(molecule.encode(), digest_size=16, key=str(seed).encode()).digest()
 
 
-def overlap_shares(training: list[str], held_out: list[str], batch: int = 5000) -> np.ndarray:
+def overlap_fractions(training: list[str], held_out: list[str], batch: int = 5000) -> np.ndarray:
     """Share of each held-out sequence's words of 32 bp that also occur in training, on either strand.
 
     Windows of one locus that are shifted by some base pairs are not the same molecule, yet a model that saw
@@ -141,7 +141,7 @@ def _words(sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
     return np.minimum(forward, backward)[whole], row[:n_words][whole]
 
 
-def soft_masked_shares(rows: pd.DataFrame) -> dict[str, float]:
+def soft_masked_fractions(rows: pd.DataFrame) -> dict[str, float]:
     """Share of lower-case bases in the sequences of each label, by label in the order of appearance."""
     bases = rows["seq"].str.len().groupby(rows["label"], sort=False).sum()
     lower = rows["seq"].map(lambda sequence: sum(map(sequence.count, "acgtryswkmbdhvn")))

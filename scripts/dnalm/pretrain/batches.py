@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from dnalm.pretrain.masking import TRAINING, line_generator, mask_tokens
 from dnalm.pretrain.settings import MaskingSettings
-from dnalm.running.world import ALONE, World
+from dnalm.running.world import SINGLE, World
 from dnalm.tokenize_windows.cache import TokenLines
 from dnalm.tokenizers.batches import IGNORED, pad
 from dnalm.tokenizers.encoding import truncate
@@ -123,8 +123,8 @@ class Corpus:
                 vocabulary_size=vocabulary.size,
                 mask_id=vocabulary.mask_id,
                 probability=masking.probability,
-                mask_share=masking.mask_token,
-                random_share=masking.random_token,
+                mask_fraction=masking.mask_token,
+                random_fraction=masking.random_token,
                 span_tokens=masking.span_tokens,
                 generator=line_generator(self.seed, epoch, int(index), stream),
             )
@@ -157,7 +157,7 @@ class TrainingBatches(Dataset):
     """Item s: this process's micro-batches of the step that follows s steps. Made in any order by anybody."""
 
     def __init__(
-        self, corpus: Corpus, steps: int, batch_size: int, micro_batches: int = 1, world: World = ALONE
+        self, corpus: Corpus, steps: int, batch_size: int, micro_batches: int = 1, world: World = SINGLE
     ):
         self.corpus, self.steps, self.micro_batches, self.world = corpus, steps, micro_batches, world
         self.batch_size = min(batch_size, len(corpus.lengths))

@@ -31,15 +31,15 @@ def mask_tokens(
     vocabulary_size: int,
     mask_id: int,
     probability: float,
-    mask_share: float = 0.8,
-    random_share: float = 0.1,
+    mask_fraction: float = 0.8,
+    random_fraction: float = 0.1,
     span_tokens: int = 1,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hide tokens of one line: `ids: integer[n_tokens]` -> `(input_ids: int64[n], labels: int64[n])`.
 
     Every token that is not in `special_ids` is chosen with `probability`. Of the chosen ones
-    `mask_share` become `mask_id`, `random_share` a random token that is not special, and the rest stay
+    `mask_fraction` become `mask_id`, `random_fraction` a random token that is not special, and the rest stay
     as they are (80/10/10 in Devlin et al. 2019). `labels` holds the true id of each chosen token and
     -100 elsewhere.
 
@@ -62,8 +62,8 @@ def mask_tokens(
     chosen = covered & maskable[ids]
 
     fate, replacement = generator.random((2, length))
-    input_ids = np.where(chosen & (fate < mask_share), mask_id, ids)
-    randomized = chosen & (fate >= mask_share) & (fate < mask_share + random_share)
+    input_ids = np.where(chosen & (fate < mask_fraction), mask_id, ids)
+    randomized = chosen & (fate >= mask_fraction) & (fate < mask_fraction + random_fraction)
     input_ids[randomized] = ordinary[(replacement[randomized] * len(ordinary)).astype(np.int64)]
     return input_ids, np.where(chosen, ids, IGNORED)
 

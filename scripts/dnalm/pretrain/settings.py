@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dnalm.models.families import FAMILIES
-from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, Share, Whole
+from dnalm.running.settings import Fraction, Number, OptimizerSettings, Seed, Settings, Whole
 
 # Ends the name of a model as it was published, before it was trained further here.
 PUBLISHED = "-published"
@@ -20,8 +20,8 @@ class MaskingSettings(Settings):
         le=1,
         description="Share of the tokens of a line that are selected. Special tokens never are.",
     )
-    mask_token: Share = Field(0.8, description="Share of the selected tokens that become [MASK].")
-    random_token: Share = Field(
+    mask_token: Fraction = Field(0.8, description="Share of the selected tokens that become [MASK].")
+    random_token: Fraction = Field(
         0.1,
         description="Share of the selected tokens that become a random token. The rest stay as they are.",
     )
@@ -34,7 +34,7 @@ class MaskingSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _shares_of_one_whole(self) -> Self:
+    def _fractions_of_one_whole(self) -> Self:
         total = self.mask_token + self.random_token
         if total > 1 + 1e-9:
             raise ValueError(

@@ -32,7 +32,7 @@ GPU_SAMPLE_SECONDS = 10.0
 SESSION_SECONDS = 20.0
 
 
-class Watch:
+class TrainingMonitor:
     """Counts and times what a training does, and shows its progress.
 
     Padding is counted in this process; the tokens of a step are those of all processes. With `sessions`
@@ -136,9 +136,9 @@ class Watch:
     def gather_memory(self, world: World) -> None:
         """Learn how much memory the other processes have; called by all of them together."""
         own = peak_memory_mb()
-        self.other_memory_mb = float(world.add_up(torch.tensor(own))) - own
+        self.other_memory_mb = float(world.all_reduce_sum(torch.tensor(own))) - own
 
-    def say_evaluation(self, step: int, result: dict[str, float]) -> None:
+    def log_evaluation(self, step: int, result: dict[str, float]) -> None:
         now = self.clock()
         # Small models evaluate many times a second; the log of the run has every result.
         recent = self.said_at is not None and now - self.said_at < self.progress.interval
@@ -165,7 +165,7 @@ class Watch:
             "checkpoint_seconds": round(self.seconds["checkpoints"], 3),
             "checkpoints": self.checkpoints,
             "checkpoint_bytes": self.checkpoint_bytes,
-            "padding_share": round(self.padding / max(1, self.padding + self.tokens), 6),
+            "padding_fraction": round(self.padding / max(1, self.padding + self.tokens), 6),
             "peak_memory_mb": round(peak_memory_mb() + self.other_memory_mb, 1),
             "peak_gpu_memory_mb": self._peak_gpu_memory_mb(),
             "gpu_use": self.gpu.mean(),
@@ -247,11 +247,11 @@ class Sessions:
             return max((session[key] for session in sessions if session[key] is not None), default=None)
 
         seconds = total("training_seconds")
-        cells = sum(s["tokens"] / max(1e-9, 1 - s["padding_share"]) for s in sessions)
+        cells = sum(s["tokens"] / max(1e-9, 1 - s["padding_fraction"]) for s in sessions)
         return {
             "tokens_per_second": round(total("tokens") / seconds, 1) if seconds else None,
             "tokens": int(total("tokens")),
-            "padding_share": round(1 - total("tokens") / cells, 6) if cells else 0.0,
+            "padding_fraction": round(1 - total("tokens") / cells, 6) if cells else 0.0,
             "seconds": round(total("seconds"), 1),
             "training_seconds": round(seconds, 1),
             "evaluation_seconds": round(total("evaluation_seconds"), 1),

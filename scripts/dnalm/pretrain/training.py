@@ -21,10 +21,10 @@ from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.pretrain.batches import Corpus, TrainingBatches
 from dnalm.pretrain.masking import EVALUATION
-from dnalm.pretrain.telemetry import Watch
+from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.errors import InputError
-from dnalm.running.world import ALONE, World
+from dnalm.running.world import SINGLE, World
 from dnalm.tokenizers.batches import IGNORED, length_batches, usual_batch_tokens
 
 # At most this many training records in a log.
@@ -106,7 +106,7 @@ def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str,
 
 @torch.inference_mode()
 def evaluate(
-    network: nn.Module, corpus: Corpus, lines: np.ndarray, world: World = ALONE, precision: str = "fp32"
+    network: nn.Module, corpus: Corpus, lines: np.ndarray, world: World = SINGLE, precision: str = "fp32"
 ) -> dict[str, float]:
     """Loss (nats per masked token), accuracy and perplexity on held-out `lines`, over all processes.
 
@@ -126,7 +126,7 @@ def evaluate(
         correct = (logits.argmax(-1) == targets).double()
         sums += torch.stack([losses.sum(), correct.sum(), torch.ones_like(losses).sum()])
     network.train(was_training)
-    loss, correct, masked_tokens = world.add_up(sums).tolist()
+    loss, correct, masked_tokens = world.all_reduce_sum(sums).tolist()
     masked_tokens = max(masked_tokens, 1.0)
     loss /= masked_tokens
     return {
@@ -158,9 +158,9 @@ def train(
     *,
     device: torch.device,
     precision: str,
-    watch: Watch,
+    monitor: TrainingMonitor,
     checkpointer: Checkpointer | None = None,
-    world: World = ALONE,
+    world: World = SINGLE,
 ) -> None:
     """Train `network` in place from `state` to the last step. Interrupted if it has to leave before."""
     # torch.compile and fully_shard would wrap the same module here.
@@ -176,17 +176,17 @@ def train(
         state.log.append(
             {"event": event, "step": state.step, "epoch": epoch, **values, "tokens": state.tokens}
         )
-        watch.tell(state.log[-1])
+        monitor.tell(state.log[-1])
 
     def evaluate_now() -> None:
-        with watch.measure("evaluation"):
+        with monitor.measure("evaluation"):
             result = evaluate(network, held_out.corpus, held_out.lines, world, precision)
         record("evaluation", **result)
-        watch.say_evaluation(state.step, result)
+        monitor.log_evaluation(state.step, result)
 
     def snapshot() -> Snapshot:
-        state.loss_sum = finite(loss_sum.item(), state.step, schedule)
-        watch.gather_memory(world)
+        state.loss_sum = check_finite(loss_sum.item(), state.step, schedule)
+        monitor.gather_memory(world)
         values = {"step": state.step, "tokens": state.tokens, "loss_sum": state.loss_sum}
         tensors = None if state.step == schedule.steps else optimizer_state(network, optimizer)
         return Snapshot(values, state.log, weights(network), tensors)
@@ -194,13 +194,13 @@ def train(
     network.train()
     if not state.log:
         evaluate_now()
-    watch.begin(state.step)
+    monitor.begin(state.step)
     for micro_batches in loader(batches, state.step, device):
         torch.manual_seed(schedule.seed + 1_000_003 * (state.step * world.size + world.rank))
         factor = learning_rate_factor(schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction)
         set_learning_rate(optimizer, schedule.learning_rate * factor)
         for micro_batch in micro_batches:
-            watch.count(micro_batch)
+            monitor.count(micro_batch)
         loss = accumulate_gradients(model, micro_batches, device, computing, world)
         # An infinite bound clips nothing and still measures.
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm or math.inf)
@@ -210,14 +210,14 @@ def train(
         loss_sum += loss
         state.tokens += batches.tokens(state.step)
         state.step += 1
-        watch.end_step(state.step, batches.tokens(state.step - 1))
+        monitor.end_step(state.step, batches.tokens(state.step - 1))
         finished = state.step == schedule.steps
         if state.step % schedule.record_every == 0 or finished:
             steps = state.step % schedule.record_every or schedule.record_every
-            watch.loss = finite(loss_sum.item() / steps, state.step, schedule)
+            monitor.loss = check_finite(loss_sum.item() / steps, state.step, schedule)
             record(
                 "train",
-                loss=watch.loss,
+                loss=monitor.loss,
                 learning_rate=schedule.learning_rate * factor,
                 gradient_norm=norm.item(),
             )
@@ -225,7 +225,7 @@ def train(
         if state.step % schedule.evaluate_every == 0 or finished:
             evaluate_now()
         if checkpointer:
-            checkpointer.after_step(state.step, snapshot, finished=finished, world=world, saved=watch.saved)
+            checkpointer.after_step(state.step, snapshot, finished=finished, world=world, saved=monitor.saved)
 
 
 def accumulate_gradients(
@@ -241,7 +241,7 @@ def accumulate_gradients(
     """
     masked = sum(int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
     # A batch of short lines may have no masked token at all; its loss is then 0 and not 0/0.
-    masked_tokens = world.add_up(torch.tensor(masked)).clamp(min=1).item()
+    masked_tokens = world.all_reduce_sum(torch.tensor(masked)).clamp(min=1).item()
     loss = torch.zeros((), dtype=torch.float64, device=device)
     for number, batch in enumerate(micro_batches, start=1):
         last = number == len(micro_batches)
@@ -255,7 +255,7 @@ def accumulate_gradients(
             # DistributedDataParallel takes the mean over processes where the sum is wanted.
             (part * world.size).backward()
         loss += part.detach()
-    return world.add_up(loss)
+    return world.all_reduce_sum(loss)
 
 
 def loader(batches: TrainingBatches, first: int, device: torch.device) -> DataLoader:
@@ -279,7 +279,7 @@ def _default_signals(worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def finite(loss: float, step: int, schedule: Schedule) -> float:
+def check_finite(loss: float, step: int, schedule: Schedule) -> float:
     """The loss itself. Raises InputError if it is none."""
     if not math.isfinite(loss):
         raise InputError(

@@ -152,7 +152,7 @@ def genome_row(stats: Mapping[str, Any]) -> list[str]:
         cell(stats["genome"]),
         f"{stats['bases']:,}",
         f"{stats['sequences']:,}",
-        f"{stats['gc_share']:.1%}",
+        f"{stats['gc_content']:.1%}",
         f"{stats['windows']['train']:,}",
         f"{stats['windows']['validation']:,}",
     ]
@@ -232,7 +232,7 @@ def language_model_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     sources = {f"**{metrics['model']}**": metrics["metrics"]}
     if metrics.get("published"):
         sources["the same before its adaptation"] = metrics["published"]["metrics"]
-    sources |= {words.FLOORS[name]: floor for name, floor in metrics["floors"].items()}
+    sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     keys = ("loss", "perplexity", "masked_accuracy")
     return [[name, *[with_interval(source[key]) for key in keys]] for name, source in sources.items()]
 

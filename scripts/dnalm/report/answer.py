@@ -5,9 +5,9 @@ from typing import Any
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.language_model import loss_chart
-from dnalm.report.looks import looks
 from dnalm.report.parts import link, table, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.styles import series_style
 
 
 def answer(run: Run, task: str) -> dict[str, Any]:
@@ -39,15 +39,15 @@ def accuracy_chart(run: Run, task: str) -> str:
     """Test accuracy of every predictor of a task, with intervals."""
     rows = []
     for evaluation in run.of_task(task):
-        accuracy, look = evaluation.metrics["metrics"]["accuracy"], looks(run, task, evaluation)
+        accuracy, style = evaluation.metrics["metrics"]["accuracy"], series_style(run, task, evaluation)
         rows.append(
             Estimate(
                 evaluation.name,
                 accuracy["value"],
                 accuracy["low"],
                 accuracy["high"],
-                look.colour,
-                look.shape,
+                style.colour,
+                style.shape,
                 strong=evaluation is run.headline(task),
             )
         )
@@ -82,19 +82,19 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
     lead = run.headline(task).metrics
     adapted = _differences(run, task, "does adaptation help")
     if adapted:
-        judged = next((m.metrics for m in run.language_models if m.metrics["model"] == lead["name"]), {})
-        held_out = [words.held_out_change_verdict(judged)] if judged.get("published") else []
+        evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == lead["name"]), {})
+        held_out = [words.held_out_change_verdict(evaluation)] if evaluation.get("published") else []
         return [*words.adaptation_verdicts(adapted), *held_out]
     return words.pretraining_verdicts(_differences(run, task, "does pretraining help"))
 
 
-def _differences(run: Run, task: str, asked: str) -> dict[str, dict[str, Any]]:
+def _differences(run: Run, task: str, question_text: str) -> dict[str, dict[str, Any]]:
     """Accuracy differences that answer one question about the leading model, by backbone, its own first."""
     lead = run.headline(task).metrics
     found = {}
     for question in run.comparisons.get(task, {}).get("questions", []):
         name, _, backbone = question["predictor"].rpartition("/")
-        if question["question"] == asked and name == lead["name"]:
+        if question["question"] == question_text and name == lead["name"]:
             found[backbone] = {
                 **question["accuracy_difference"],
                 "confidence": run.confidence,
@@ -216,7 +216,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "number": f"{lead['metrics']['perplexity']['value']:,.4g}",
         "number_name": "Held-out perplexity",
         "number_text": f" (loss {words.estimate(loss)} nats per hidden token)",
-        "verdicts": [words.floor_verdict(lead)],
+        "verdicts": [words.counting_verdict(lead)],
         "chart": chart,
         "chart_note": "Mean loss per hidden token; lower is better. Line: interval over held-out lines.",
         "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],
@@ -232,9 +232,9 @@ def overview(run: Run) -> dict[str, Any] | None:
         lead = run.headline(task)
         others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
         best = max(others, key=lambda e: e.metrics["metrics"]["accuracy"]["value"], default=None)
-        twin = (lead.metrics["name"] + words.UNTRAINED, lead.metrics["backbone"])
+        reference = (lead.metrics["name"] + words.UNTRAINED, lead.metrics["backbone"])
         untrained = next(
-            (e for e in run.of_task(task) if (e.metrics["name"], e.metrics["backbone"]) == twin), None
+            (e for e in run.of_task(task) if (e.metrics["name"], e.metrics["backbone"]) == reference), None
         )
         leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""
         rows.append(

@@ -25,7 +25,7 @@ STYLE = """
 .chart .middle { text-anchor: middle; }
 .chart .grid { stroke: var(--rule, #dfe3e8); stroke-width: 1; }
 .chart .axis { stroke: var(--quiet, #56606d); stroke-width: 1; }
-.chart .floor { stroke: var(--quiet, #56606d); stroke-width: 1.2; stroke-dasharray: 2 3; }
+.chart .reference { stroke: var(--quiet, #56606d); stroke-width: 1.2; stroke-dasharray: 2 3; }
 .chart .band { fill: var(--band, #f3f5f8); }
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .chart .whisker { stroke-width: 2.5; stroke-linecap: round; }
@@ -121,22 +121,22 @@ def line_chart(
     title: str,
     x_axis: str,
     y_axis: str,
-    floors: Sequence[tuple[str, float]] = (),
+    reference_lines: Sequence[tuple[str, float]] = (),
     x_limits: tuple[float, float] | None = None,
     y_limits: tuple[float, float] | None = None,
     square: bool = False,
     diagonal: bool = False,
 ) -> str:
-    """Lines over a common x axis, and `floors`: dotted horizontal lines with a name, for comparison.
+    """Lines over a common x axis, and `reference_lines`: dotted horizontal lines with a name, for comparison.
 
     `square` makes the plot nearly square, `diagonal` draws a dotted line from corner to corner. Points
     that are not finite are left out. More than 400 points of a line are thinned evenly.
     """
     series = [_finite(one) for one in series]
     series = [one for one in series if len(one.x)]
-    floors = [(name, value) for name, value in floors if math.isfinite(value)]
+    reference_lines = [(name, value) for name, value in reference_lines if math.isfinite(value)]
     xs = [x for one in series for x in one.x]
-    ys = [y for one in series for y in one.y] + [value for _, value in floors]
+    ys = [y for one in series for y in one.y] + [value for _, value in reference_lines]
     x_ticks = nice_ticks(*(x_limits or (min(xs), max(xs))), 5)
     y_ticks = nice_ticks(*(y_limits or (min(ys), max(ys))), 5, outward=True)
     x_low, x_high = x_limits or (min(xs), max(xs))
@@ -166,14 +166,14 @@ def line_chart(
     parts.append(_line("axis", left, bottom, right, bottom))
     parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
     if diagonal:
-        parts.append(_line("floor", left, bottom, right, top))
-    # Names of the floors stand at the right end, pushed apart where the lines lie close together.
+        parts.append(_line("reference", left, bottom, right, top))
+    # Names of the reference_lines stand at the right end, pushed apart where the lines lie close together.
     previous = None
-    for name, value in sorted(floors, key=lambda floor: -floor[1]):
+    for name, value in sorted(reference_lines, key=lambda reference: -reference[1]):
         y = y_place(value)
         label_y = y - 4 if previous is None else max(y - 4, previous + 13)
         previous = label_y
-        parts.append(_line("floor", left, y, right, y))
+        parts.append(_line("reference", left, y, right, y))
         parts.append(_text(f"{name} {value:.2f}", right - 2, label_y, "small quiet end"))
     for one in series:
         points = " ".join(f"{x_place(x):.1f},{y_place(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
@@ -190,7 +190,7 @@ def line_chart(
         f"{one.name} goes from {one.y[0]:.4g} at {number(one.x[0])} to {one.y[-1]:.4g} at {number(one.x[-1])}"
         for one in series
     )
-    named = "".join(f" {name} is {value:.4g}." for name, value in floors)
+    named = "".join(f" {name} is {value:.4g}." for name, value in reference_lines)
     return _svg(bottom + 40, title, f"{y_axis} against {x_axis}: {described}.{named}", parts)
 
 
@@ -217,8 +217,8 @@ def histogram(
             binned[(value - first) // width] += count / total
         shares.append(binned)
 
-    top_share = max(max(binned) for binned in shares)
-    y_ticks = nice_ticks(0, 100 * top_share, 4, outward=True)
+    top_fraction = max(max(binned) for binned in shares)
+    y_ticks = nice_ticks(0, 100 * top_fraction, 4, outward=True)
     x_low, x_high = first - 0.5, first + n_bins * width - 0.5
     x_ticks = [tick * divide_by for tick in nice_ticks(first / divide_by, x_high / divide_by, 6)]
     x_ticks = [tick for tick in x_ticks if divide_by > 1 or tick == round(tick)]

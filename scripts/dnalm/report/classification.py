@@ -8,9 +8,9 @@ import pandas as pd
 from dnalm.report import words
 from dnalm.report.charts import Series, bar_chart, histogram, line_chart
 from dnalm.report.learning import finetuning_table
-from dnalm.report.looks import looks
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.styles import series_style
 
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
@@ -106,8 +106,8 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             curve = (evaluation.curves or {}).get(kind)
             # The majority class has no ranking: its curve is the diagonal.
             if curve and evaluation.metrics["name"] != "majority":
-                look = looks(run, task, evaluation)
-                series[kind].append(Series(evaluation.name, curve[x], curve[y], look.colour, look.dash))
+                style = series_style(run, task, evaluation)
+                series[kind].append(Series(evaluation.name, curve[x], curve[y], style.colour, style.dash))
     many = len(run.headline(task).metrics["labels"]) > 2
     mean = " Mean over the classes, each against the others." if many else ""
     unit: dict[str, Any] = {"x_limits": (0, 1), "y_limits": (0, 1), "square": True}
@@ -123,13 +123,15 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
         caption = "The nearer to the upper left corner, the better; the diagonal would be guessing." + mean
         figures.append(figure("ROC curve", svg, caption, f"{task}.roc"))
     if series["pr"]:
-        share = next(e.curves["positive_share"] for e in run.of_task(task) if e.curves and e.curves.get("pr"))
+        share = next(
+            e.curves["positive_fraction"] for e in run.of_task(task) if e.curves and e.curves.get("pr")
+        )
         svg = line_chart(
             series["pr"],
             f"Precision-recall curves, task {task}",
             "recall",
             "precision",
-            floors=[("guessing", share)],
+            reference_lines=[("guessing", share)],
             **unit,
         )
         caption = (
@@ -245,9 +247,9 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 log = [r for r in training.log if r["event"] == "evaluation" and r.get(quantity) is not None]
                 x, y = [r["epoch"] for r in log], [r[quantity] for r in log]
                 predictor = finetuned(training.summary)
-                look = looks(run, task, predictor)
+                style = series_style(run, task, predictor)
                 markers = len(x) <= MARKERS_UP_TO
-                series.append(Series(predictor.name, x, y, look.colour, look.dash, markers))
+                series.append(Series(predictor.name, x, y, style.colour, style.dash, markers))
             if any(one.x for one in series):
                 svg = line_chart(series, f"Fine-tuning, task {task}", "epoch", label)
                 title = f"Fine-tuning, task {task}: {label.split(' (')[0]}"

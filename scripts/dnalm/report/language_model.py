@@ -9,7 +9,7 @@ import pandas as pd
 from dnalm.report import words
 from dnalm.report.charts import Estimate, Series, histogram, interval_chart, line_chart
 from dnalm.report.learning import pretraining_table
-from dnalm.report.parts import bar, figure, heading, pieces, table, text, with_interval
+from dnalm.report.parts import bar, figure, heading, marked_text, table, text, with_interval
 from dnalm.report.run import LanguageModel, Run
 
 EXTREME_LINES = 5
@@ -17,7 +17,7 @@ MARKERS_UP_TO = 40
 
 
 def language_model_section(run: Run) -> dict[str, Any]:
-    """Learning curves, held-out metrics beside the floors, examples, parameters."""
+    """Learning curves, held-out metrics beside the baselines, examples, parameters."""
     parts: list[dict[str, Any]] = []
     figures = learning_curves(run)
     figures += [
@@ -62,14 +62,17 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         if steps:
             trained = Series("training loss", [r["step"] for r in steps], [r["loss"] for r in steps], 1, 1)
             series.insert(0, trained)
-        judged = next((m.metrics for m in run.language_models if m.metrics["model"] == name), None)
+        evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == name), None)
         # These two do not look at the context, so they hold for any share of hidden tokens.
-        floors = (
-            [(words.FLOORS[f], judged["floors"][f]["loss"]["value"]) for f in ("uniform", "unigram")]
-            if judged
+        baselines = (
+            [
+                (words.BASELINES[f], evaluation["baselines"][f]["loss"]["value"])
+                for f in ("uniform", "unigram")
+            ]
+            if evaluation
             else []
         )
-        svg = line_chart(series, f"Learning curve of {name}", "training step", "loss (nats)", floors)
+        svg = line_chart(series, f"Learning curve of {name}", "training step", "loss (nats)", baselines)
         first, last = evaluations[0], evaluations[-1]
         caption = f"Held-out loss {first['loss']:.3f} before training and {last['loss']:.3f} at the end."
         figures.append(figure(f"Learning curve: {name}", svg, caption, f"{name}.learning_curve"))
@@ -95,10 +98,17 @@ def loss_chart(metrics: dict[str, Any]) -> str:
     if metrics.get("published"):
         before = metrics["published"]["metrics"]["loss"]
         rows.append(Estimate("as published", before["value"], before["low"], before["high"], 0, "ring"))
-    for name, floor in sorted(metrics["floors"].items(), key=lambda item: item[1]["loss"]["value"]):
-        of_floor = floor["loss"]
+    for name, baseline in sorted(metrics["baselines"].items(), key=lambda item: item[1]["loss"]["value"]):
+        of_baseline = baseline["loss"]
         rows.append(
-            Estimate(words.FLOORS[name], of_floor["value"], of_floor["low"], of_floor["high"], 1, "square")
+            Estimate(
+                words.BASELINES[name],
+                of_baseline["value"],
+                of_baseline["low"],
+                of_baseline["high"],
+                1,
+                "square",
+            )
         )
     return interval_chart(
         rows, f"Held-out loss of {metrics['model']}", "loss (nats per hidden token)", (0, math.inf)
@@ -120,9 +130,9 @@ def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
     if metrics.get("published"):
         sources["as published"] = metrics["published"]["metrics"]
         parts.append({"kind": "verdicts", "rows": [words.held_out_change_verdict(metrics)]})
-    sources |= {words.FLOORS[name]: floor for name, floor in metrics["floors"].items()}
+    sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
-    parts.append({"kind": "verdicts", "rows": [words.floor_verdict(metrics)]})
+    parts.append({"kind": "verdicts", "rows": [words.counting_verdict(metrics)]})
     parts.append(
         table(
             f"Predicting {metrics['hidden_tokens']:,} hidden tokens of {metrics['lines']:,} held-out lines",
@@ -152,10 +162,16 @@ def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
         truth = example["token"]
         rows.append(
             [
-                {"pieces": [(f"…{example['left']}", False), (truth, True), (f"{example['right']}…", False)]},
+                {
+                    "marked_text": [
+                        (f"…{example['left']}", False),
+                        (truth, True),
+                        (f"{example['right']}…", False),
+                    ]
+                },
                 f"{example['rank']:,}",
                 f"{float(example['probability']):.1%}",
-                pieces(*guesses, marked=[truth]),
+                marked_text(*guesses, marked=[truth]),
             ]
         )
     return table(

@@ -58,9 +58,9 @@ def link(section: str, text: str) -> dict[str, Any]:
     return {"section": section, "text": text}
 
 
-def pieces(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
+def marked_text(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
     """A cell of several texts one after the other; those in `marked` stand out."""
-    return {"pieces": [(text, text in marked) for text in texts]}
+    return {"marked_text": [(text, text in marked) for text in texts]}
 
 
 def with_interval(value: dict[str, float | None] | None) -> Any:

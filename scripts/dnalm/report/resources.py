@@ -97,7 +97,7 @@ def telemetry_table(run: Run) -> dict[str, Any]:
         return [
             record["device"],
             f"{speed:,.0f}" if speed else "",
-            f"{record['padding_share']:.2%}",
+            f"{record['padding_fraction']:.2%}",
             seconds(record["training_seconds"]),
             seconds(record["evaluation_seconds"]),
             f"{record['checkpoints']:,} in {seconds(record['checkpoint_seconds'])}",

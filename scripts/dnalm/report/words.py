@@ -7,10 +7,10 @@ only where the whole interval of the difference lies above zero, "cannot tell" w
 import math
 from typing import Any
 
-# What the workflow appends to the name of a model for its twin without pretraining.
+# What the workflow appends to the name of a model for its reference without pretraining.
 UNTRAINED, PUBLISHED = "-untrained", "-published"
 KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "baseline": 3}
-FLOORS = {
+BASELINES = {
     "uniform": "guessing at random",
     "unigram": "counting tokens",
     "bigram": "counting pairs of tokens",
@@ -227,15 +227,15 @@ def leak_verdict(
     )
 
 
-def floor_verdict(language_model: dict[str, Any]) -> dict[str, str]:
+def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     """Does the language model predict hidden tokens better than the best way of counting tokens does?"""
-    floors = language_model["floors"]
-    best = min(floors, key=lambda name: floors[name]["loss"]["value"])
+    baselines = language_model["baselines"]
+    best = min(baselines, key=lambda name: baselines[name]["loss"]["value"])
     advantage = language_model["advantage"][best]
     text = (
         f"Its loss on hidden tokens is {language_model['metrics']['loss']['value']:.3f} nats; "
-        f"{FLOORS[best]} reaches {floors[best]['loss']['value']:.3f}. Lower is better; the difference is "
-        f"{estimate(advantage)}."
+        f"{BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
+        f"the difference is {estimate(advantage)}."
     )
     if advantage["low"] > 0:
         return _verdict("good", "It predicts hidden DNA better than counting tokens does.", text)

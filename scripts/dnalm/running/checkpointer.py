@@ -13,7 +13,7 @@ from dnalm.running.budget import StopSignals, TimeBudget
 from dnalm.running.checkpoints import Checkpoint, CheckpointStore
 from dnalm.running.errors import Interrupted
 from dnalm.running.runlock import RunLock
-from dnalm.running.world import ALONE, World
+from dnalm.running.world import SINGLE, World
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ class Checkpointer:
         """Remove the checkpoints; the lock goes with them."""
         shutil.rmtree(self.store.directory, ignore_errors=True)
 
-    def newest(self, world: World = ALONE) -> Checkpoint | None:
+    def newest(self, world: World = SINGLE) -> Checkpoint | None:
         """The newest whole checkpoint, the same one in all processes; only the first checks and cleans up."""
         found = self.store.newest() if world.is_first else None
         step = world.from_first(-1 if found is None else found.step)
@@ -93,7 +93,7 @@ class Checkpointer:
         snapshot: Callable[[], Snapshot],
         *,
         finished: bool = False,
-        world: World = ALONE,
+        world: World = SINGLE,
         saved: Callable[[str, int, float], None] = lambda ended, size, seconds: None,
     ) -> None:
         """Save if it is time, all processes at the same step. Called when `step` steps are done.

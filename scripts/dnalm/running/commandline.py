@@ -104,7 +104,7 @@ def _metavar(kinds: tuple[Any, ...]) -> str:
 def _words(field: FieldInfo) -> str:
     """The default of a field, for its help."""
     if field.is_required():
-        return "needed"
+        return "required"
     if isinstance(field.default, tuple):
         return f"default {' '.join(map(str, field.default))}"
     return "default: empty" if field.default is None else f"default {field.default}"

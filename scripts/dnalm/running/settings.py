@@ -19,7 +19,7 @@ LARGEST = 10**12
 
 Whole = Annotated[int, Field(le=LARGEST)]
 Number = Annotated[float, Field(le=LARGEST)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 # numpy takes seeds of 32 bits.
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -83,7 +83,7 @@ class OptimizerSettings(Settings):
 
     batch_size: int = Field(32, ge=1, le=10**6, description="Sequences per optimizer step.")
     learning_rate: Number = Field(gt=0, description="Peak learning rate of AdamW.")
-    warmup_fraction: Share = Field(
+    warmup_fraction: Fraction = Field(
         0.05, description="Share of the steps in which the learning rate rises to its peak."
     )
     weight_decay: float = Field(0.0, ge=0, le=10, description="Weight decay of AdamW.")
@@ -116,7 +116,7 @@ class Names:
         """The name of a setting inside of a sentence whose subject is its section."""
         return f"'{keys[-1]}'"
 
-    def needed(self, keys: tuple[str | int, ...]) -> str:
+    def required(self, keys: tuple[str | int, ...]) -> str:
         """The same for a setting that is not there."""
         return f"the key {self.field(keys)}"
 
@@ -135,7 +135,7 @@ class FlagNames(Names):
     def field(self, keys: tuple[str | int, ...]) -> str:
         return self.place(keys)
 
-    def needed(self, keys: tuple[str | int, ...]) -> str:
+    def required(self, keys: tuple[str | int, ...]) -> str:
         return self.place(keys)
 
 
@@ -169,7 +169,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         )
     if kind == "missing":
         description = section_at(settings, keys[:-1]).model_fields[str(keys[-1])].description
-        return f"{names.place(keys[:-1])} lacks {names.needed(keys)}: {description}"
+        return f"{names.place(keys[:-1])} lacks {names.required(keys)}: {description}"
     if kind == "value_error":
         fields = {}
         for name in section_fields(settings, keys):
@@ -197,7 +197,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         bound = int(context[name]) if context[name] == int(context[name]) else context[name]
         words = words.format(bound) if "{}" in words else f"{words} {bound}"
         return f"{place} is {show(value)}, but must be {words}."
-    needed = {
+    required = {
         "int_type": "a whole number",
         "int_from_float": "a whole number",
         "float_type": "a number",
@@ -212,7 +212,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
     may_be_empty = names.empty if is_optional(settings, keys) else ""
     # YAML reads 2024, on and null as other things than text.
     remedy = " Put it in quotes." if kind == "string_type" and value is not None else ""
-    return f"{place} is {show(value)}, but must be {needed}{may_be_empty}.{remedy}"
+    return f"{place} is {show(value)}, but must be {required}{may_be_empty}.{remedy}"
 
 
 def section_at(settings: type[Settings], keys: tuple[str | int, ...]) -> type[Settings]:

@@ -42,7 +42,7 @@ class World:
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
 
-    def add_up(self, tensor: "torch.Tensor") -> "torch.Tensor":
+    def all_reduce_sum(self, tensor: "torch.Tensor") -> "torch.Tensor":
         """Replace `tensor` by its sum over all processes, and return it."""
         if self.size > 1:
             import torch
@@ -77,4 +77,4 @@ class World:
 
 
 # One process that needs nobody.
-ALONE = World()
+SINGLE = World()

@@ -3,10 +3,10 @@
 Plain, gzip and bgzip files are told apart by content, never by name. LF and CRLF line ends, any line
 width (also one line per chromosome), lower case, IUPAC codes, empty records and any number of records
 are read. Memory stays at a few megabytes: a chromosome never stands in memory unless the caller joins
-its pieces.
+its segments.
 
-    for piece in stream_fasta("genome.fa.gz"):
-        print(piece.record.name, piece.start, len(piece.bases))
+    for segment in stream_fasta("genome.fa.gz"):
+        print(segment.record.name, segment.start, len(segment.bases))
 """
 
 import os
@@ -27,7 +27,7 @@ BLOCK_BYTES = 256 * 1024
 # A header longer than this is no header: the file is no FASTA, or its line ends are not those of today.
 LONGEST_HEADER_BYTES = 1024 * 1024
 
-# Names of the entries of Piece.composition. "other" are the IUPAC codes for more than one base but N.
+# Names of the entries of Segment.composition. "other" are the IUPAC codes for more than one base but N.
 COMPOSITION = ("A", "C", "G", "T", "N", "other", "soft_masked")
 
 # What tells the formats apart that people also give as a genome. Sources: the formats' specifications.
@@ -66,7 +66,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Segment:
     """Consecutive bases of one record.
 
     bases: uint8[n], ASCII codes in the case of the file, line ends removed, only IUPAC nucleotide codes.
@@ -80,10 +80,10 @@ class Piece:
     composition: np.ndarray
 
 
-def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Piece]:
-    """Yield the records of a FASTA file as pieces, in file order.
+def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
+    """Yield the records of a FASTA file as segments, in file order.
 
-    Every record yields at least one piece; an empty record yields one without bases. `on_read` is
+    Every record yields at least one segment; an empty record yields one without bases. `on_read` is
     called with the number of bytes read from the file so far (compressed bytes if it is compressed).
     Raises InputError, with the line, for anything that is not nucleotide FASTA.
     """
@@ -116,7 +116,7 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
                 continue
             if at_line_start and block[position] == ord(">"):
                 if record is not None and start == 0:
-                    yield _piece(record, 0, _NO_BASES)
+                    yield _segment(record, 0, _NO_BASES)
                 header = bytearray()
                 position += 1
                 continue
@@ -127,13 +127,13 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
                 if record is None:
                     raise InputError(_not_fasta(path, chunk, line))
                 try:
-                    piece = _piece(record, start, bases)
+                    segment = _segment(record, start, bases)
                 except ValueError:
                     # In a damaged gzip file, garbage comes before its checksum. Reading on lets that speak.
                     for _ in blocks:
                         pass
                     raise InputError(_bad_letter(path, record, chunk, line)) from None
-                yield piece
+                yield segment
                 start += bases.size
             position, line, at_line_start = end, line + line_ends, chunk.endswith(b"\n")
 
@@ -142,7 +142,7 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
     if record is None:
         raise InputError(f"{path}: no FASTA record in this file. Its records would begin with '>'.")
     if start == 0:
-        yield _piece(record, 0, _NO_BASES)
+        yield _segment(record, 0, _NO_BASES)
 
 
 def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
@@ -259,7 +259,7 @@ def _strip_line_ends(chunk: bytes) -> tuple[np.ndarray, int]:
     return np.frombuffer(chunk.translate(None, b"\n"), np.uint8), line_ends
 
 
-def _piece(record: Record, start: int, bases: np.ndarray) -> Piece:
+def _segment(record: Record, start: int, bases: np.ndarray) -> Segment:
     """Count the bases. Raises ValueError if one of them is no IUPAC nucleotide code."""
     composition = np.zeros(len(COMPOSITION), np.int64)
     if bases.size:
@@ -272,7 +272,7 @@ def _piece(record: Record, start: int, bases: np.ndarray) -> Piece:
             composition[4] = np.count_nonzero(upper == ord("N"))
             composition[5] = bases.size - acgt - composition[4]
         composition[6] = np.count_nonzero(bases & _LOWER_BIT)
-    return Piece(record, start, bases, composition)
+    return Segment(record, start, bases, composition)
 
 
 _NO_BASES = np.empty(0, np.uint8)

@@ -26,7 +26,7 @@ class SimulateDemoSettings(Settings):
     sequence_length: int = Field(200, ge=50, le=10**6, description="Length of a labelled sequence in bp.")
     motifs: int = Field(40, ge=1, le=10_000, description="Motifs per lexicon.")
     motif_length: int = Field(8, ge=4, le=100, description="Length of a motif in bp.")
-    wrong_motif_share: float = Field(
+    wrong_motif_fraction: float = Field(
         0.1,
         ge=0,
         lt=0.5,

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 
-def closing_words(results: Path) -> str:
+def result_message(results: Path) -> str:
     """The closing lines for the results in this folder."""
     lines = []
     for path in sorted((results / "evaluation").glob("*.comparison.json")):
@@ -22,4 +22,4 @@ def closing_words(results: Path) -> str:
 
 
 if __name__ == "__main__":
-    print(closing_words(Path(sys.argv[1])))
+    print(result_message(Path(sys.argv[1])))

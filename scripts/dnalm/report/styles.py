@@ -10,7 +10,7 @@ MODEL_COLOURS = (0, 2, 3, 4)
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How a predictor is drawn: number of its colour and dash, shape of its dot."""
 
     colour: int
@@ -18,18 +18,18 @@ class Look:
     shape: str
 
 
-def looks(run: Run, task: str, evaluation: Evaluation) -> Look:
+def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     """Colour, dash and shape of a predictor, the same in every figure.
 
-    A model and its twins, untrained or as published, share a colour; a twin is dashed and hollow.
+    A model and its references, untrained or as published, share a colour; a reference is dashed and hollow.
     """
     metrics = evaluation.metrics
     if metrics["kind"] == "baseline":
-        return Look(5, 5, "diamond") if metrics["name"] == "majority" else Look(1, 3, "square")
+        return SeriesStyle(5, 5, "diamond") if metrics["name"] == "majority" else SeriesStyle(1, 3, "square")
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]
     model = (metrics["name"].removesuffix(words.UNTRAINED).removesuffix(words.PUBLISHED), metrics["backbone"])
     place = models.index(model) if model in models else len(models)
     colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
-    return Look(colour, 0, "dot") if metrics["kind"] == "model" else Look(colour, 1, "ring")
+    return SeriesStyle(colour, 0, "dot") if metrics["kind"] == "model" else SeriesStyle(colour, 1, "ring")

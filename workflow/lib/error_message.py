@@ -7,7 +7,7 @@ from pathlib import Path
 LAST_WORDS = re.compile(r"^\S+ \S+ (error|stopped): (.*)$")
 
 
-def last_words(logs: Path, since: float) -> list[str]:
+def error_message(logs: Path, since: float) -> list[str]:
     """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch)."""
     found = []
     for log in sorted(logs.rglob("*.log")):
