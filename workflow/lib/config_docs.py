@@ -32,6 +32,7 @@ Copy a preset and edit the copy:
 | `config/course.yaml` | the published teaching run: DNABERT-2's tokenizer, 43,861,504 parameters, 50 steps |
 | `config/human.yaml` | a serious run on the human genome, on GPUs |
 | `config/domain-adaptation.yaml` | training continues from an existing checkpoint |
+| `config/tutorials/*.yaml` | five tutorials, explained step by step in `docs/tutorials.md` |
 
 An unknown key, a value of the wrong type, a missing file: each stops the run at once, with the key, the value
 and the nearest one that exists. `5e-4` is a number here, although YAML reads it as text.
