@@ -6,13 +6,17 @@ sequence, `[CLS] … [SEP]`, not padded, not truncated, in the smallest integer 
 nothing.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pyarrow as pa
+from datasets.arrow_writer import ArrowWriter
+from datasets.table import MemoryMappedTable
 
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.encoding import token_dtype
@@ -20,7 +24,6 @@ from dnalm.tokenizers.encoding import token_dtype
 # Lines per Arrow record batch, the unit in which a cache is written: about 2 MB for lines of 1000 bp.
 LINES_PER_BATCH = 4096
 
-DATA_FILE = "data-00000-of-00001.arrow"
 # https://arrow.apache.org/docs/format/Columnar.html: continuation mark, then a length of zero.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -40,8 +43,7 @@ class TokenLines:
         self._values: list[np.ndarray] = []  # per record batch: the ids of all its lines
         starts, lengths, sources = [0], [], [0]
         for directory in self.directories:
-            for batch in _record_batches(directory):
-                column = batch.column(0)
+            for column in _record_batches(directory):
                 offsets = column.offsets.to_numpy(zero_copy_only=True)
                 self._offsets.append(offsets)
                 self._values.append(column.values.to_numpy(zero_copy_only=True))
@@ -94,63 +96,54 @@ def load_tokens(*directories: str | Path) -> TokenLines:
 def write_tokens(directory: str | Path, batches: Iterable[list[np.ndarray]], vocabulary_size: int) -> None:
     """Write lists of lines (id arrays) into the existing, empty `directory` as a `datasets` directory.
 
-    Streams: memory holds one batch. The bytes depend on the lines and on nothing else: no date, no cache
-    fingerprint, no path.
+    Streams: memory holds one batch. The bytes depend on the lines and on nothing else: no date, no path.
     """
     dtype = token_dtype(vocabulary_size)
-    # "Sequence" is read by every version of datasets; "List" (what datasets 4 writes) only from 4 on.
-    features = {
-        "input_ids": {"feature": {"dtype": dtype.name, "_type": "Value"}, "length": -1, "_type": "Sequence"}
-    }
-    schema = pa.schema(
-        [pa.field("input_ids", pa.list_(pa.from_numpy_dtype(dtype)))],
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
-    )
-    directory = Path(directory)
-    with pa.OSFile(str(directory / DATA_FILE), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+    features = datasets.Features({"input_ids": datasets.List(datasets.Value(dtype.name))})
+    digest = hashlib.sha256()
+    # The library takes a stream of batches only into a file, and saves what lies in another directory.
+    unsaved = Path(directory) / "unsaved" / "tokens.arrow"
+    unsaved.parent.mkdir()
+    with ArrowWriter(path=str(unsaved), features=features) as writer:
         for batch in batches:
             offsets = np.zeros(len(batch) + 1, np.int32)
             np.cumsum([len(ids) for ids in batch], out=offsets[1:])
             values = np.concatenate(batch).astype(dtype, copy=False) if batch else np.zeros(0, dtype)
             column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-            writer.write_batch(pa.record_batch([column], schema=schema))
-    state: dict[str, Any] = {
-        "_data_files": [{"filename": DATA_FILE}],
-        "_fingerprint": "dnalm-tokens",
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-    (directory / "state.json").write_text(json.dumps(state, indent=2, sort_keys=True) + "\n")
-    info = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
-    (directory / "dataset_info.json").write_text(json.dumps(info, indent=2, sort_keys=True) + "\n")
+            writer.write_table(pa.table({"input_ids": column}))
+            digest.update(offsets.data)
+            digest.update(values.data)
+        writer.finalize()
+    # The library would draw the fingerprint from the date of the file. It must differ where tokens do: by it
+    # `Dataset.map` finds what it has computed before.
+    dataset = datasets.Dataset(MemoryMappedTable.from_file(str(unsaved)), fingerprint=digest.hexdigest()[:16])
+    datasets.disable_progress_bars()
+    dataset.save_to_disk(str(directory))
+    del dataset
+    unsaved.unlink()
+    unsaved.parent.rmdir()
 
 
-def _record_batches(directory: Path) -> Iterator[pa.RecordBatch]:
-    """The record batches of a `datasets` directory with a list column `input_ids`."""
+def _record_batches(directory: Path) -> Iterator[pa.ListArray]:
+    """The columns `input_ids` of the record batches of a `datasets` directory, mapped into memory."""
+    foreign = InputError(f"{directory}: not a token cache. Make one with scripts/tokenize_windows.py.")
     try:
         state = json.loads((directory / "state.json").read_text())
         files = [directory / entry["filename"] for entry in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(
-            f"{directory}: not a token cache. Make one with scripts/tokenize_windows.py."
-        ) from None
+        raise foreign from None
+    remedy = f"Delete {directory} and tokenize again."
     for path in files:
-        try:
-            # Arrow itself takes a file that was cut between two batches for a shorter one.
-            if not ends_properly(path):
-                raise pa.ArrowInvalid("its end is missing")
-            reader = pa.ipc.open_stream(pa.memory_map(str(path), "r"))
-            batches = list(reader)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{path}: damaged or missing ({error}). Delete {directory} and tokenize again."
-            ) from None
-        if reader.schema.names != ["input_ids"] or not pa.types.is_list(reader.schema.field(0).type):
-            raise InputError(f"{path}: a list column input_ids was expected, found {reader.schema.names}.")
-        yield from batches
+        # Arrow itself takes a file that was cut between two batches for a shorter one.
+        if not path.is_file() or not ends_properly(path):
+            raise InputError(f"{path}: damaged or missing (its end is missing). {remedy}")
+    try:
+        column = datasets.load_from_disk(str(directory)).data.column("input_ids")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{directory}: damaged ({error}). {remedy}") from None
+    except (AttributeError, KeyError):
+        raise foreign from None
+    yield from column.chunks
 
 
 def ends_properly(path: Path) -> bool:
