@@ -22,7 +22,6 @@ Memory is a few megabytes whatever the length of a chromosome.
 """
 
 import contextlib
-import difflib
 import hashlib
 import logging
 import os
@@ -37,7 +36,9 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
 from dnalm.running.progress import Progress
-from dnalm.sequences.fasta import COMPOSITION, Record, Segment, stream_fasta
+from dnalm.sequences.fasta import COMPOSITION, Record, Segment
+from dnalm.sequences.names import name_hint
+from dnalm.sequences.records import stream_sequences
 
 logger = logging.getLogger("dnalm")
 
@@ -242,13 +243,7 @@ def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]
 def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
     """One line that names the validation sequence the genome lacks, and the name that was perhaps meant."""
     name = sorted(unknown)[0]
-    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
-    # "chr1" and "1" are the two customs, UCSC's and Ensembl's.
-    other_custom = name[3:] if name.lower().startswith("chr") else f"chr{name}"
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    candidates = [name.lower(), other_custom.lower(), *near]
-    meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
-    hint = f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."
+    hint = name_hint(name, known)
     return f"{fasta}: no sequence is named {name}, which is to be held out for validation. {hint}"
 
 
@@ -336,7 +331,7 @@ def main(
             split=split,
             writers={name: LineWriter(file) for name, file in files.items()},
         )
-        for segment in stream_fasta(fasta, on_read=progress.update):
+        for segment in stream_sequences(fasta, on_read=progress.update):
             cutter.add(segment)
         cutter.finish()
         if cutter.unseen_names:
@@ -361,7 +356,12 @@ def main(
 if __name__ == "__main__":
     arguments = parser(__doc__)
     add = arguments.add_argument
-    add("--fasta", type=Path, required=True, help="genome, FASTA, plain, gzip or bgzip")
+    add(
+        "--fasta",
+        type=Path,
+        required=True,
+        help="genome: FASTA, GenBank or EMBL, plain or compressed (gzip, bgzip, bzip2, xz), or 2bit",
+    )
     add("--genome", required=True, help="name of the genome, kept in the statistics")
     add_settings_flags(arguments, ExtractWindowsSettings)
     add(

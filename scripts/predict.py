@@ -1,11 +1,12 @@
 """Predict the classes of new sequences with a trained classifier (scripts/finetune.py).
 
-The input may be, told apart by content, plain or gzip:
+The input may be, told apart by content, plain or compressed (gzip, bzip2, xz):
 
   FASTA    records longer than --window are scanned by windows of that length, every --stride bases; the last
-           window ends where the record ends. Memory does not grow with the length of a record.
-  BED      regions of --genome (FASTA); a `-` in column 6 reads the other strand. Regions longer than
-           --window are scanned like records. Memory holds the bases of the regions.
+           window ends where the record ends. Memory does not grow with the length of a record. GenBank, EMBL
+           and 2bit are read likewise; a GenBank or EMBL record stands in memory as a whole.
+  BED      regions of --genome (FASTA, GenBank, EMBL or 2bit); a `-` in column 6 reads the other strand.
+           Regions longer than --window are scanned like records. Memory holds the bases of the regions.
   table    TSV or CSV with the column seq (and id); every row is read whole.
 
 Writes a TSV with one row per window or sequence, in the order of the input:
@@ -22,7 +23,6 @@ With --both-strands the probabilities are the mean of a sequence and its reverse
 different readings, since tokens of one strand are not those of the other.
 """
 
-import difflib
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -33,14 +33,15 @@ from typing import TextIO
 
 import numpy as np
 
-from dnalm.predict.inputs import kind_of_input
+from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import ScanSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
-from dnalm.sequences.fasta import read_blocks, stream_fasta
+from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.regions import Region, read_bed, read_regions
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_sequence_table
 
@@ -61,18 +62,6 @@ class Window:
     bases: str
 
 
-@dataclass(frozen=True)
-class Region:
-    """A line of a BED file. `line` is counted from 1."""
-
-    chromosome: str
-    start: int
-    end: int
-    name: str
-    strand: str
-    line: int
-
-
 def main(
     classifier: Path,
     input: Path,
@@ -89,9 +78,11 @@ def main(
     """Classify everything in `input` and write the table and, if wished, the track."""
     kind = kind_of_input(input)
     if kind == "bed" and genome is None:
-        raise InputError(f"{input}: a BED file needs --genome, the FASTA file its regions lie in.")
+        raise InputError(f"{input}: a BED file needs --genome, the file of sequences its regions lie in.")
     if kind != "bed" and genome is not None:
-        raise InputError(f"{input}: --genome goes with a BED file, but this is a {kind} file. Leave it out.")
+        raise InputError(
+            f"{input}: --genome goes with a BED file, but this is a {KIND_NAMES[kind]} file. Leave it out."
+        )
     if kind == "table" and bedgraph is not None:
         logger.info("%s: the rows of a table have no place in a genome; %s stays empty", input, bedgraph)
     if bedgraph_label is not None and bedgraph is None:
@@ -169,8 +160,8 @@ def read_windows(
     window = usual_length(classifier) if settings.window is None else settings.window
     stride = max(1, window // 2) if settings.stride is None else settings.stride
     logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
-    if kind == "fasta":
-        return fasta_windows(path, window, stride, settings.max_unknown_fraction)
+    if kind != "bed":
+        return record_windows(path, window, stride, settings.max_unknown_fraction)
     assert genome is not None
     regions = read_bed(path)
     return region_windows(
@@ -188,9 +179,9 @@ def usual_length(classifier: Path) -> int:
     return read_json(path)["median_length"]
 
 
-def fasta_windows(path: Path, window: int, stride: int, max_unknown_fraction: float) -> Iterator[Window]:
+def record_windows(path: Path, window: int, stride: int, max_unknown_fraction: float) -> Iterator[Window]:
     """The windows of every record, in file order, with memory for one window and one block of the file."""
-    segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_fasta(path))
+    segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_sequences(path))
     for name, parts in groupby(segments, key=lambda segment: segment[0]):
         yield from cut(name, 0, name, (part for _, part in parts), window, stride, max_unknown_fraction)
 
@@ -233,60 +224,6 @@ def cut(
         yield from take(0)
     elif length and start - stride + window < length:
         yield from take(length - window)
-
-
-def read_bed(path: Path) -> list[Region]:
-    """The regions of a BED file. Raises InputError naming the line."""
-    text = b"".join(read_blocks(path)).decode("utf-8-sig", "replace")
-    regions = []
-    for line, row in enumerate(text.splitlines(), start=1):
-        if not row.strip() or row.startswith(("#", "track", "browser")):
-            continue
-        fields = row.split("\t")
-        if len(fields) < 3 or not fields[1].isdecimal() or not fields[2].isdecimal():
-            raise InputError(f"{path} line {line}: chromosome, start and end, parted by tabs, were expected.")
-        chromosome, start, end = fields[0], int(fields[1]), int(fields[2])
-        if start >= end:
-            raise InputError(f"{path} line {line}: the region ends at {end}, before it begins at {start}.")
-        name = fields[3] if len(fields) > 3 and fields[3] else f"{chromosome}:{start}-{end}"
-        regions.append(Region(chromosome, start, end, name, fields[5] if len(fields) > 5 else "+", line))
-    if not regions:
-        raise InputError(f"{path}: no regions in this BED file.")
-    return regions
-
-
-def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
-    """The bases of each region, forward strand, in the order of the regions; one pass over the genome."""
-    found = [bytearray() for _ in regions]
-    # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
-    waiting: dict[str, list[int]] = {}
-    for index in sorted(range(len(regions)), key=lambda i: -regions[i].start):
-        waiting.setdefault(regions[index].chromosome, []).append(index)
-    begun: list[int] = []
-    lengths: dict[str, int] = {}
-    for segment in stream_fasta(genome):
-        name, start, end = segment.record.name, segment.start, segment.start + len(segment.bases)
-        lengths[name] = end
-        if start == 0:
-            begun = []
-        later = waiting.get(name, [])
-        while later and regions[later[-1]].start < end:
-            begun.append(later.pop())
-        for index in begun:
-            region = regions[index]
-            found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
-        begun = [index for index in begun if regions[index].end > end]
-    for region, bases in zip(regions, found, strict=True):
-        if region.chromosome not in lengths:
-            near = difflib.get_close_matches(region.chromosome, lengths, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"Its first sequence is {next(iter(lengths))}."
-            raise InputError(f"{bed} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
-        if len(bases) < region.end - region.start:
-            raise InputError(
-                f"{bed} line {region.line}: the region ends at {region.end}, but {region.chromosome} has "
-                f"{lengths[region.chromosome]} bases. Use the genome that the regions belong to."
-            )
-    return [bytes(bases) for bases in found]
 
 
 def region_windows(

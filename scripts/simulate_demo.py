@@ -42,6 +42,7 @@ import numpy as np
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
+from dnalm.sequences import strands
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 
 # Bases are uint8 0..3 in the order of LETTERS until they are written: the complement of b is 3 - b.
@@ -233,11 +234,10 @@ def leak(
     The first half is copied, the second half is copied as reverse complement.
     """
     rows = generator.choice(len(sequences), size=number, replace=False).tolist()
-    pairs = str.maketrans("ACGT", "TGCA")
     return [
         (row, sequences[row], labels[row], "exact")
         if rank < (number + 1) // 2
-        else (row, sequences[row].translate(pairs)[::-1], labels[row], "reverse_complement")
+        else (row, strands.reverse_complement(sequences[row]), labels[row], "reverse_complement")
         for rank, row in enumerate(rows)
     ]
 

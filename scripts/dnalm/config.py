@@ -20,7 +20,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
 from dnalm.models.families import tokens_read
-from dnalm.predict.inputs import kind_of_input
+from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
@@ -99,9 +99,9 @@ class Config(Settings):
     )
     genomes: str = Field(
         min_length=1,
-        description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; plain, gzip "
-        "or bgzip), optional `validation` (names of the held-out sequences, separated by commas), optional "
-        "`sha256`.",
+        description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; FASTA, "
+        "GenBank, EMBL or 2bit), optional `validation` (names of the held-out sequences, separated by "
+        "commas), optional `sha256`.",
     )
     tasks: str | None = Field(
         None,
@@ -365,11 +365,12 @@ def _check_prediction_files(prediction: PredictSettings, results: str, place: st
             raise InputError(f"{place}.input: {prediction.input} cannot be read ({error}).") from None
         if kind == "bed" and prediction.genome is None:
             raise InputError(
-                f"{place} needs 'genome', the FASTA file that the BED file {prediction.input} is about."
+                f"{place} needs 'genome', the sequences that the BED file {prediction.input} is about."
             )
         if kind != "bed" and prediction.genome is not None:
             raise InputError(
-                f"{place}.genome goes with a BED file, but the input is a {kind} file. Leave it out."
+                f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. "
+                "Leave it out."
             )
 
 

@@ -22,6 +22,7 @@ BROUGHT_ALONG = {"pydantic": "pydantic_core"}
 IMPORT_NAMES = {
     "scikit-learn": "sklearn",
     "huggingface-hub": "huggingface_hub",
+    "biopython": "Bio",
     "umap-learn": "umap",
     "tensorboardx": "tensorboardX",
 }

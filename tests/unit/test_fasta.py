@@ -177,11 +177,10 @@ def test_blanks_and_marks_of_text_editors_are_ignored(path):
         (b">\nACGT\n", "line 1: a record without a name"),
         (b">a\rACGT\r>b\rACGT\r", "old Mac"),
         (b">" + b"a" * (2 << 20) + b"\nACGT", "header does not end"),
-        (b"BZh91AY", "bzip2"),
+        (b"BZh91AY", "bzip2 data ends too early"),
         (b"PK\x03\x04", "zip archive"),
-        (b"\xfd7zXZ\x00", "xz"),
+        (b"\xfd7zXZ\x00", "xz data ends too early"),
         (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"\x43\x27\x41\x1a", "2bit"),
         (">a\nACGT\n".encode("utf-16"), "UTF-16"),
     ],
 )

@@ -214,7 +214,7 @@ def test_requests_that_do_not_fit_together(classifier_directory, tmp_path):
     (tmp_path / "x.tsv").write_text("seq\nACGT\n")
     with pytest.raises(InputError, match="needs --genome"):
         run_predict(classifier_directory, tmp_path / "x.bed")
-    with pytest.raises(InputError, match="--genome goes with a BED file, but this is a fasta file"):
+    with pytest.raises(InputError, match="--genome goes with a BED file, but this is a FASTA file"):
         run_predict(classifier_directory, genome, genome=genome)
     with pytest.raises(InputError, match="--bedgraph-label says which class"):
         run_predict(classifier_directory, tmp_path / "x.tsv", bedgraph_label="yes")

@@ -13,7 +13,7 @@ ARCHITECTURES = {"course": 43_861_504}
 
 # One plausible call of every function of the module that returns an amount, by name; attempt comes last.
 CALLS = {
-    "genome_memory_mb": (),
+    "genome_memory_mb": (900.0, "genome.gbff.gz"),
     "genome_runtime_min": (900.0,),
     "tokenizer_memory_mb": (20_000, 1000),
     "tokenizer_runtime_min": (20_000, 1000),
@@ -38,6 +38,12 @@ def amounts() -> set[str]:
         for name, function in inspect.getmembers(need, inspect.isfunction)
         if name.endswith(("_mb", "_min"))
     }
+
+
+def test_only_annotated_records_take_memory():
+    """A FASTA file streams, whatever its size; 40 Mb of GenBank took 226 MB."""
+    assert need.genome_memory_mb(900, "a.fa.gz", 1) == need.genome_memory_mb(0, "a.2bit", 1)
+    assert need.genome_memory_mb(250, "a.gb", 1) > 1000 + 250 * 226 / 50
 
 
 def test_every_amount_is_tested_here():

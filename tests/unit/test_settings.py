@@ -160,7 +160,7 @@ WRONG = [
     ("predict.x", PREDICTION | {"input": "empty.fa"}, "the file is empty"),
     ("predict.x", PREDICTION | {"input": "https://a.org/b.fa"}, "predict.x.input is a URL. Download it"),
     ("predict.x", PREDICTION | {"input": "regions.bed"}, "predict.x needs 'genome'"),
-    ("predict.x", PREDICTION | {"genome": "a.fa"}, "the input is a fasta file. Leave it out"),
+    ("predict.x", PREDICTION | {"genome": "a.fa"}, "the input is a FASTA file. Leave it out"),
     ("predict.x", PREDICTION | {"genome": "folder"}, "predict.x.genome is a directory"),
     ("windows", {"length": 10}, "windows is now called extract_windows"),
     ("task_preparation", {}, "task_preparation is now called prepare_task"),

@@ -47,7 +47,7 @@ which Snakemake runs.
 | column | meaning |
 | --- | --- |
 | `genome` | a name of your choice; it becomes part of file names |
-| `fasta` | path or URL of a FASTA file; plain, gzip or bgzip |
+| `fasta` | path or URL of the genome: FASTA, GenBank, EMBL (plain, gzip, bgzip, bzip2, xz) or 2bit |
 | `validation` | optional: names of the sequences to hold out, separated by commas; empty: contiguous blocks |
 | `sha256` | optional: checksum of a download |
 

@@ -5,6 +5,7 @@ rounded up generously: a job that waits a little longer is better than one that 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,15 @@ def _partition_by(devices: Any, partition: str | None, gpu_partition: str) -> An
     return lambda wildcards: gpu_partition if devices.evaluate(wildcards).value else partition
 
 
-def genome_memory_mb(attempt: int) -> int:
-    """Windows are cut from a stream; memory does not depend on the genome."""
-    return scaled(1000, attempt)
+def genome_memory_mb(input_mb: float, path: str, attempt: int) -> int:
+    """Windows are cut from a stream; memory does not depend on the genome.
+
+    But a record of GenBank and EMBL stands in memory as a whole, 5 bytes per base; compressed, a byte of the
+    file holds up to 5 bases.
+    """
+    annotated = re.search(r"\.(gb|gbk|gbff|genbank|embl|dat|seq)(\.\w+)?$", path, re.IGNORECASE)
+    bytes_per_byte = 0 if not annotated else 25 if annotated[2] else 5
+    return scaled(1000 + bytes_per_byte * input_mb, attempt)
 
 
 def genome_runtime_min(input_mb: float, attempt: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import MutableSet
 from typing import Any
 
 # One package of each environment below envs/.
-NEEDED = ("torch", "transformers", "datasets", "pandas", "isal", "umap")
+NEEDED = ("torch", "transformers", "datasets", "pandas", "isal", "Bio", "umap")
 
 
 def with_conda(methods: MutableSet[Any], *, speak: bool) -> bool:

@@ -1,4 +1,4 @@
-# Genome FASTA -> lines of windows.length bp, one sequence per line.
+# Genome (FASTA, GenBank, EMBL, 2bit) -> lines of windows.length bp, one sequence per line.
 
 
 rule extract_windows:
@@ -16,7 +16,9 @@ rule extract_windows:
         "../../envs/genome.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(attempt),
+        mem_mb=lambda wildcards, input, attempt: resources.genome_memory_mb(
+            size_mb(input), input.fasta, attempt
+        ),
         runtime=lambda wildcards, input, attempt: resources.genome_runtime_min(size_mb(input), attempt),
     params:
         *code("extract_windows", "genome"),

@@ -16,7 +16,7 @@ if config["simulate_demo"] is not None:
             "../../envs/genome.yaml"
         threads: 1
         resources:
-            mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(attempt),
+            mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(0, "genome.fa.gz", attempt),
             runtime=10,
         params:
             *code("simulate_demo", "genome"),

@@ -1,21 +1,22 @@
 """What kind of file holds the sequences to classify."""
 
-import gzip
 from pathlib import Path
+
+from dnalm.sequences.formats import FORMATS, head_of, sequence_format
+
+# What the kinds are called in messages.
+KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
 
 
 def kind_of_input(path: Path) -> str:
-    """`fasta`, `bed` or `table`, by the first lines of the file, plain or gzip.
+    """A key of KIND_NAMES, by the first lines of the file, plain or compressed.
 
-    Raises OSError where it cannot be read.
+    Raises OSError or EOFError where it cannot be read.
     """
-    with open(path, "rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else open(path, "rb") as file:
-        head = file.read(65536)
+    head = head_of(path)
+    if form := sequence_format(head):
+        return form
     lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    if lines and lines[0].startswith(">"):
-        return "fasta"
     lines = [line for line in lines if not line.startswith(("#", "track", "browser"))]
     fields = lines[0].split("\t") if lines else []
     return "bed" if len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() else "table"

@@ -35,9 +35,12 @@ class PredictSettings(ScanSettings):
 
     input: str = Field(
         min_length=1,
-        description="FASTA (long records are scanned in windows), TSV or CSV with a column `seq`, or BED.",
+        description="FASTA, GenBank, EMBL or 2bit (long records are scanned in windows), TSV or CSV with a "
+        "column `seq`, or BED.",
     )
-    genome: str | None = Field(None, min_length=1, description="FASTA that a BED input refers to.")
+    genome: str | None = Field(
+        None, min_length=1, description="File of sequences that a BED input refers to."
+    )
     model: str = Field(description="Name of an entry under `models`.")
     task: str = Field(description="Name of a row of the task sheet.")
     backbone: Backbone = Field("frozen", description="Which classifier.")

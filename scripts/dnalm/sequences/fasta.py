@@ -1,7 +1,7 @@
 """Reading FASTA in blocks, however long its sequences are.
 
-Plain, gzip and bgzip files are told apart by content, never by name. LF and CRLF line ends, any line
-width (also one line per chromosome), lower case, IUPAC codes, empty records and any number of records
+Plain, gzip, bgzip, bzip2 and xz files are told apart by content, never by name. LF and CRLF line ends, any
+line width (also one line per chromosome), lower case, IUPAC codes, empty records and any number of records
 are read. Memory stays at a few megabytes: a chromosome never stands in memory unless the caller joins
 its segments.
 
@@ -9,17 +9,20 @@ its segments.
         print(segment.record.name, segment.start, len(segment.bases))
 """
 
+import bz2
+import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from isal import igzip
 
 from dnalm.running.errors import InputError
+from dnalm.sequences.formats import BZIP2, GZIP, XZ
 
 # Small enough to stay in a processor's second-level cache while numpy passes over it several times.
 BLOCK_BYTES = 256 * 1024
@@ -32,16 +35,11 @@ COMPOSITION = ("A", "C", "G", "T", "N", "other", "soft_masked")
 
 # What tells the formats apart that people also give as a genome. Sources: the formats' specifications.
 _MAGIC = {
-    b"BZh": "bzip2-compressed. Decompress it, or compress it with gzip or bgzip",
-    b"\xfd7zXZ": "xz-compressed. Decompress it, or compress it with gzip or bgzip",
     b"\x28\xb5\x2f\xfd": "zstd-compressed. Decompress it, or compress it with gzip or bgzip",
     b"PK\x03\x04": "a zip archive. Unpack it first",
-    b"\x43\x27\x41\x1a": "in UCSC's 2bit format. Convert it with twoBitToFa",
-    b"\x1a\x41\x27\x43": "in UCSC's 2bit format. Convert it with twoBitToFa",
     b"\xff\xfe": "UTF-16 text. Save it as plain ASCII text",
     b"\xfe\xff": "UTF-16 text. Save it as plain ASCII text",
 }
-_GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 # The empty block that ends every bgzip file, so that truncation at a block border shows (SAM
@@ -59,7 +57,10 @@ _BLANKS = b"\n\r\t "
 
 @dataclass(frozen=True)
 class Record:
-    """One FASTA record: the first word of its header and the line of the header, counted from 1."""
+    """One record: its name, in FASTA the first word of the header, and where it stands.
+
+    line: of the header, counted from 1; in formats without lines, which record it is.
+    """
 
     name: str
     line: int
@@ -83,9 +84,17 @@ class Segment:
 def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
     """Yield the records of a FASTA file as segments, in file order.
 
-    Every record yields at least one segment; an empty record yields one without bases. `on_read` is
-    called with the number of bytes read from the file so far (compressed bytes if it is compressed).
-    Raises InputError, with the line, for anything that is not nucleotide FASTA.
+    `on_read` is called with the number of bytes read from the file so far (compressed bytes if it is
+    compressed). The rest as in :func:`parse_fasta`.
+    """
+    return parse_fasta(path, read_blocks(path, on_read))
+
+
+def parse_fasta(path: str | Path, blocks: Iterator[bytes]) -> Iterator[Segment]:
+    """Yield the records of FASTA text, which comes in blocks, as segments. `path` is for messages.
+
+    Every record yields at least one segment; an empty record yields one without bases. Raises InputError,
+    with the line, for anything that is not nucleotide FASTA.
     """
     record: Record | None = None
     names: set[str] = set()
@@ -95,7 +104,6 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
     at_line_start = True
     is_first_block = True
 
-    blocks = read_blocks(path, on_read)
     for block in blocks:
         position = 0
         if is_first_block:
@@ -116,7 +124,7 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
                 continue
             if at_line_start and block[position] == ord(">"):
                 if record is not None and start == 0:
-                    yield _segment(record, 0, _NO_BASES)
+                    yield make_segment(record, 0, _NO_BASES)
                 header = bytearray()
                 position += 1
                 continue
@@ -127,7 +135,7 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
                 if record is None:
                     raise InputError(_not_fasta(path, chunk, line))
                 try:
-                    segment = _segment(record, start, bases)
+                    segment = make_segment(record, start, bases)
                 except ValueError:
                     # In a damaged gzip file, garbage comes before its checksum. Reading on lets that speak.
                     for _ in blocks:
@@ -142,11 +150,11 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
     if record is None:
         raise InputError(f"{path}: no FASTA record in this file. Its records would begin with '>'.")
     if start == 0:
-        yield _segment(record, 0, _NO_BASES)
+        yield make_segment(record, 0, _NO_BASES)
 
 
 def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
-    """Yield the content of a plain, gzip or bgzip file in blocks of at most BLOCK_BYTES bytes.
+    """Yield the content of a plain, gzip, bgzip, bzip2 or xz file in blocks of at most BLOCK_BYTES bytes.
 
     Raises InputError if the file is missing, empty, truncated, damaged or in another container.
     """
@@ -166,10 +174,10 @@ def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) 
         for magic, description in _MAGIC.items():
             if head.startswith(magic):
                 raise InputError(f"{path}: the file is {description}.")
-        if head.startswith(_GZIP_MAGIC):
+        if head.startswith((GZIP, BZIP2, XZ)):
             if _is_bgzip(head) and raw.seekable():
                 _check_bgzip_end(path, raw)
-            yield from _gzip_blocks(path, raw, on_read)
+            yield from _decompressed_blocks(path, raw, head, on_read)
         else:
             while block := raw.read(BLOCK_BYTES):
                 if on_read is not None:
@@ -177,19 +185,30 @@ def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) 
                 yield block
 
 
-def _gzip_blocks(path: Path, raw: BinaryIO, on_read: Callable[[int], None] | None) -> Iterator[bytes]:
+def _decompressed_blocks(
+    path: Path, raw: BinaryIO, head: bytes, on_read: Callable[[int], None] | None
+) -> Iterator[bytes]:
+    openers: dict[bytes, tuple[str, Any]] = {
+        GZIP: ("gzip", igzip.open),
+        BZIP2: ("bzip2", bz2.open),
+        XZ: ("xz", lzma.open),
+    }
+    name, opener = next(found for magic, found in openers.items() if head.startswith(magic))
     try:
-        with igzip.open(raw, "rb") as file:
+        with opener(raw, "rb") as file:
             while block := file.read(BLOCK_BYTES):
                 if on_read is not None:
                     on_read(raw.tell())
                 yield block
     except EOFError:
         raise InputError(
-            f"{path}: the gzip data ends too early, the file is truncated. Download or copy it again."
+            f"{path}: the {name} data ends too early, the file is truncated. Download or copy it again."
         ) from None
-    except (igzip.BadGzipFile, zlib.error, igzip.isal_zlib.error) as error:  # type: ignore[misc]
-        raise InputError(f"{path}: the gzip data is damaged ({error}). Download or copy it again.") from None
+    # bz2 raises OSError on damage, and so does a disk that cannot be read; both are worth another copy.
+    except (OSError, zlib.error, igzip.isal_zlib.error, lzma.LZMAError) as error:  # type: ignore[misc]
+        raise InputError(
+            f"{path}: the {name} data is damaged ({error}). Download or copy it again."
+        ) from None
 
 
 def _is_bgzip(head: bytes) -> bool:
@@ -259,7 +278,7 @@ def _strip_line_ends(chunk: bytes) -> tuple[np.ndarray, int]:
     return np.frombuffer(chunk.translate(None, b"\n"), np.uint8), line_ends
 
 
-def _segment(record: Record, start: int, bases: np.ndarray) -> Segment:
+def make_segment(record: Record, start: int, bases: np.ndarray) -> Segment:
     """Count the bases. Raises ValueError if one of them is no IUPAC nucleotide code."""
     composition = np.zeros(len(COMPOSITION), np.int64)
     if bases.size:
@@ -295,19 +314,26 @@ def _not_fasta(path: str | Path, chunk: bytes, line: int) -> str:
 
 def _bad_letter(path: str | Path, record: Record, chunk: bytes, line: int) -> str:
     data = np.frombuffer(chunk, np.uint8)
-    blank = np.isin(data, list(_BLANKS))
-    index = int(np.argmin(_ALLOWED[data] | blank))
+    index = not_a_nucleotide(data)
     line += chunk[:index].count(b"\n")
     letter = chr(data[index])
-    if letter in "Uu":
-        hint = "RNA? Write T instead of U"
-    elif letter in "EFILPQZJOefilpqzjo*":
-        hint = "Protein? Nucleotide sequences are needed"
-    elif letter in "-.":
-        hint = "An alignment? Remove the gaps"
-    elif letter in "Xx":
-        hint = "Write N for unknown or masked bases"
-    else:
-        hint = "Only A C G T N and the IUPAC codes R Y S W K M B D H V are allowed"
     shown = letter if letter.isascii() and letter.isprintable() else f"byte 0x{data[index]:02x}"
-    return f"{path} line {line} (record {record.name}): {shown!r} is no nucleotide. {hint}."
+    return f"{path} line {line} (record {record.name}): {shown!r} is no nucleotide. {letter_hint(letter)}."
+
+
+def not_a_nucleotide(data: np.ndarray) -> int:
+    """Index of the first of uint8[n] that is neither a nucleotide code nor white space."""
+    return int(np.argmin(_ALLOWED[data] | np.isin(data, list(_BLANKS))))
+
+
+def letter_hint(letter: str) -> str:
+    """What a letter that is no nucleotide code says about the file."""
+    if letter in "Uu":
+        return "RNA? Write T instead of U"
+    if letter in "EFILPQZJOefilpqzjo*":
+        return "Protein? Nucleotide sequences are needed"
+    if letter in "-.":
+        return "An alignment? Remove the gaps"
+    if letter in "Xx":
+        return "Write N for unknown or masked bases"
+    return "Only A C G T N and the IUPAC codes R Y S W K M B D H V are allowed"

@@ -1,0 +1,16 @@
+"""Names of sequences, which databases spell differently."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def name_hint(name: str, known: Iterable[str]) -> str:
+    """Which of the `known` names was perhaps meant, as a sentence; without a guess, the first of them."""
+    known = list(known)
+    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
+    # "chr1" and "1" are the two customs, UCSC's and Ensembl's.
+    other_custom = name[3:] if name.lower().startswith("chr") else f"chr{name}"
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    candidates = [name.lower(), other_custom.lower(), *near]
+    meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
+    return f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."

@@ -1,0 +1,162 @@
+"""Reading sequences of every form that labs keep.
+
+FASTA goes through the fast reader of :mod:`dnalm.sequences.fasta`; GenBank and EMBL records and UCSC's 2bit
+go through Biopython: slower, and a GenBank or EMBL record stands in memory as a whole.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dnalm.running.errors import InputError
+from dnalm.sequences.fasta import (
+    BLOCK_BYTES,
+    Record,
+    Segment,
+    letter_hint,
+    make_segment,
+    not_a_nucleotide,
+    parse_fasta,
+    read_blocks,
+)
+from dnalm.sequences.formats import FORMATS, TWO_BIT, sequence_format
+
+if TYPE_CHECKING:
+    from Bio.SeqRecord import SeqRecord
+
+
+def stream_sequences(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
+    """Yield the records of a FASTA, GenBank, EMBL or 2bit file as segments, in file order.
+
+    All but 2bit may be compressed with gzip, bgzip, bzip2 or xz. The name of a GenBank or EMBL record is its
+    accession with version, as in the FASTA files of the same databases. Their letters count as upper case,
+    since these formats write lower case throughout; 2bit keeps its soft-masking. Every record yields at least
+    one segment; `on_read` is called with the bytes of the file read so far. Raises InputError.
+    """
+    path = Path(path)
+    # A pipe can be read only once, and a 2bit file only out of order.
+    if path.is_file():
+        with open(path, "rb") as file:
+            if file.read(4) in TWO_BIT:
+                yield from _segments(path, "2bit", _two_bit_records(file, path, on_read))
+                return
+    blocks = read_blocks(path, on_read)
+    first = next(blocks, b"")
+    blocks = chain([first], blocks)
+    form = sequence_format(first)
+    if form in ("genbank", "embl"):
+        yield from _segments(path, form, _annotated_records(blocks, form))
+    else:
+        yield from parse_fasta(path, blocks)
+
+
+def _annotated_records(blocks: Iterator[bytes], form: str) -> "Iterator[SeqRecord]":
+    """The records of a GenBank or EMBL file. What they tell about features is passed over."""
+    from Bio.GenBank.Scanner import EmblScanner, GenBankScanner
+
+    text = io.TextIOWrapper(io.BufferedReader(_Blocks(blocks)), encoding="utf-8", errors="replace")
+    scanner = GenBankScanner() if form == "genbank" else EmblScanner()
+    while True:
+        with warnings.catch_warnings():
+            # A record that is cut off is only worth a warning there.
+            for message in ("Premature end", "Expected sequence length"):
+                warnings.filterwarnings("error", message)
+            record = scanner.parse(text, do_features=False)
+        if record is None:
+            return
+        yield record
+
+
+def _two_bit_records(file: Any, path: Path, on_read: Callable[[int], None] | None) -> "Iterator[SeqRecord]":
+    """The records of a 2bit file; their bases are read when they are asked for."""
+    from Bio.SeqIO.TwoBitIO import TwoBitIterator
+
+    file.seek(0)
+    records = TwoBitIterator(file)
+    total = max(1, sum(len(records[name].seq) for name in records.keys()))  # noqa: SIM118 - not a dict
+    size, done = path.stat().st_size, 0
+    for record in records:
+        yield record
+        done += len(record.seq)
+        if on_read is not None:
+            on_read(size * done // total)
+
+
+def _segments(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator[Segment]:
+    """The bases of Biopython's records, checked, in segments of at most BLOCK_BYTES."""
+    names: set[str] = set()
+    number = 0
+    while True:
+        number += 1
+        place = f"{path} record {number}"
+        with _damage_as_input_error(place, form):
+            found = next(records, None)
+        if found is None:
+            break
+        name = found.id or ""
+        if name in ("", "<unknown id>"):
+            raise InputError(f"{place}: a record without a name. Give it an accession.")
+        if name in names:
+            raise InputError(f"{place}: a second record is named {name}. Names must be unique; rename one.")
+        names.add(name)
+        record, sequence = Record(name, number), found.seq
+        assert sequence is not None
+        for start in range(0, max(1, len(sequence)), BLOCK_BYTES):
+            with _damage_as_input_error(f"{place} ({name})", form):
+                bases = np.frombuffer(bytes(sequence[start : start + BLOCK_BYTES]), np.uint8)
+            try:
+                yield make_segment(record, start, bases)
+            except ValueError:
+                index = not_a_nucleotide(bases)
+                letter = chr(bases[index])
+                raise InputError(
+                    f"{place} ({name}): {letter!r} at position {start + index + 1} is no nucleotide. "
+                    f"{letter_hint(letter)}."
+                ) from None
+    if not names:
+        raise InputError(f"{path}: no {FORMATS[form]} record in this file.")
+
+
+@contextmanager
+def _damage_as_input_error(place: str, form: str) -> Iterator[None]:
+    """What Biopython raises on a file that is cut or garbled, which may be anything, as one line."""
+    from Bio.Seq import UndefinedSequenceError
+
+    try:
+        yield
+    except InputError:
+        raise
+    except UndefinedSequenceError:
+        raise InputError(
+            f"{place}: the record names its sequence but does not hold it. Download the full record (NCBI: "
+            "'GenBank (full)'), or FASTA."
+        ) from None
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise InputError(
+            f"{place}: not readable as {FORMATS[form]} ({text}). Download or copy the file again."
+        ) from error
+
+
+class _Blocks(io.RawIOBase):
+    """Blocks of bytes as a file, for readers that want one."""
+
+    def __init__(self, blocks: Iterator[bytes]):
+        self.blocks = blocks
+        self.rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self.rest:
+            self.rest = next(self.blocks, b"")
+        n = min(len(buffer), len(self.rest))
+        buffer[:n], self.rest = self.rest[:n], self.rest[n:]
+        return n

@@ -1,0 +1,74 @@
+"""Regions of a genome: BED files, and the bases that they name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnalm.running.errors import InputError
+from dnalm.sequences.fasta import read_blocks
+from dnalm.sequences.names import name_hint
+from dnalm.sequences.records import stream_sequences
+
+
+@dataclass(frozen=True)
+class Region:
+    """A line of a BED file. `line` is counted from 1."""
+
+    chromosome: str
+    start: int
+    end: int
+    name: str
+    strand: str
+    line: int
+
+
+def read_bed(path: Path) -> list[Region]:
+    """The regions of a BED file. Raises InputError naming the line."""
+    text = b"".join(read_blocks(path)).decode("utf-8-sig", "replace")
+    regions = []
+    for line, row in enumerate(text.splitlines(), start=1):
+        if not row.strip() or row.startswith(("#", "track", "browser")):
+            continue
+        fields = row.split("\t")
+        if len(fields) < 3 or not fields[1].isdecimal() or not fields[2].isdecimal():
+            raise InputError(f"{path} line {line}: chromosome, start and end, parted by tabs, were expected.")
+        chromosome, start, end = fields[0], int(fields[1]), int(fields[2])
+        if start >= end:
+            raise InputError(f"{path} line {line}: the region ends at {end}, before it begins at {start}.")
+        name = fields[3] if len(fields) > 3 and fields[3] else f"{chromosome}:{start}-{end}"
+        regions.append(Region(chromosome, start, end, name, fields[5] if len(fields) > 5 else "+", line))
+    if not regions:
+        raise InputError(f"{path}: no regions in this BED file.")
+    return regions
+
+
+def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
+    """The bases of each region, forward strand, in the order of the regions; one pass over the genome."""
+    found = [bytearray() for _ in regions]
+    # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
+    waiting: dict[str, list[int]] = {}
+    for index in sorted(range(len(regions)), key=lambda i: -regions[i].start):
+        waiting.setdefault(regions[index].chromosome, []).append(index)
+    begun: list[int] = []
+    lengths: dict[str, int] = {}
+    for segment in stream_sequences(genome):
+        name, start, end = segment.record.name, segment.start, segment.start + len(segment.bases)
+        lengths[name] = end
+        if start == 0:
+            begun = []
+        later = waiting.get(name, [])
+        while later and regions[later[-1]].start < end:
+            begun.append(later.pop())
+        for index in begun:
+            region = regions[index]
+            found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
+        begun = [index for index in begun if regions[index].end > end]
+    for region, bases in zip(regions, found, strict=True):
+        if region.chromosome not in lengths:
+            hint = name_hint(region.chromosome, lengths)
+            raise InputError(f"{bed} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
+        if len(bases) < region.end - region.start:
+            raise InputError(
+                f"{bed} line {region.line}: the region ends at {region.end}, but {region.chromosome} has "
+                f"{lengths[region.chromosome]} bases. Use the genome that the regions belong to."
+            )
+    return [bytes(bases) for bases in found]
