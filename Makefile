@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run unlock test test-slow test-slurm test-kills course lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm test-kills course resources lint lock docs clean help
 
 run: $(INSTALLED)
 	@snakemake --cores $(CORES) --quiet host reason || { \
@@ -43,6 +43,12 @@ course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
 	@python workflow/lib/result_message.py results/course
 
+# Writes what the rules of a finished run needed into the Slurm profile: make resources RESULTS=results/human
+RESULTS ?= results
+PROFILE ?= slurm/config.yaml
+resources: $(INSTALLED)
+	@python workflow/lib/measured_resources.py $(RESULTS) $(PROFILE)
+
 lint: $(INSTALLED)
 	ruff check .
 	ruff format --check .
@@ -57,16 +63,17 @@ lock: $(INSTALLED)
 	    --no-annotate --no-header --python-version 3.11 --quiet | sed 's/+cpu$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-# After an edit of the schema.
+# After an edit of settings or of what rules ask for.
 docs: $(INSTALLED)
 	python workflow/lib/config_docs.py
+	python tests/support/requested_resources.py
 
 clean:
 	rm -rf results .snakemake
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: unlock test-slow test-slurm test-kills course lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm test-kills course resources lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"

@@ -39,7 +39,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
-from dnalm.running.launch import as_worker, is_worker, launch, leads, processes_wanted
+from dnalm.running.launch import as_node, as_worker, is_node, is_worker, launch, leads, processes_wanted
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
@@ -67,7 +67,7 @@ CODE = (
 
 def main(**options: Any) -> None:
     """Check everything, then train as one process, or as several. The options are the flags below."""
-    with as_worker() if is_worker() else nullcontext():
+    with as_worker() if is_worker() else as_node() if is_node() else nullcontext():
         pretrain(SimpleNamespace(**options))
 
 
@@ -78,9 +78,13 @@ def pretrain(options: SimpleNamespace) -> None:
     check_loggers(options.loggers)
     if (options.architecture is None) == (options.checkpoint is None):
         raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
-    for name, value in {"--stop-before-minutes": options.stop_before_minutes, "--gpus": options.gpus}.items():
-        if not value >= 0:
-            raise InputError(f"{name} is {value}; at least 0 was expected.")
+    for name, value, least in (
+        ("--stop-before-minutes", options.stop_before_minutes, 0),
+        ("--gpus", options.gpus, 0),
+        ("--nodes", options.nodes, 1),
+    ):
+        if not value >= least:
+            raise InputError(f"{name} is {value}; at least {least} was expected.")
     masking: MaskingSettings = options.masking
     recipe: TrainingSettings = options.training
     max_tokens = options.context.max_tokens
@@ -142,9 +146,9 @@ def pretrain(options: SimpleNamespace) -> None:
     # ----------------------------------------------------------------- processes
     wanted = processes_wanted(options.processes, torch.cuda.device_count() if device.type == "cuda" else 0)
     with checkpointer:
-        if wanted > 1 and not is_worker():
+        if wanted * options.nodes > 1 and not is_worker():
             # They train under the lock of this process.
-            launch(wanted)
+            launch(wanted, options.nodes, checkpointer.store.directory)
             return
         world = World.join(device)
 
@@ -315,7 +319,8 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         help="directory for checkpoints, kept apart from the output",
     )
     add_logger_flags(arguments)
-    add("--processes", default="auto", help="processes to train with; auto: one per GPU")
+    add("--processes", default="auto", help="processes to train with on each node; auto: one per GPU")
+    add("--nodes", type=int, default=1, help="nodes of this Slurm job, with --gpus on each (default 1)")
     add_device_flags(arguments)
     add(
         "--stop-before-minutes",

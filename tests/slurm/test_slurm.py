@@ -425,6 +425,94 @@ def test_a_job_that_cannot_see_its_gpu_stops_at_once_and_says_why(undisturbed, c
     assert not list(tmp_path.glob("*/step-*"))
 
 
+# ---- Several nodes -------------------------------------------------------------------------------------
+
+
+def on_two_nodes(run: Path, folder: Path, **settings: object) -> str:
+    """A step like Snakemake's, on the first of two nodes, that trains on both."""
+    more = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    command = pretraining(run, folder, "--allow-cpu", "--nodes 2", *more).removeprefix("exec ")
+    return f"exec srun -n1 --cpu-bind=q {command}"
+
+
+def newest_step(folder: Path) -> int:
+    found = (folder / "checkpoints").glob("*/step-*/manifest.json")
+    return max((int(path.parent.name.removeprefix("step-")) for path in found), default=0)
+
+
+def trainers_of(job_id: str) -> dict[str, list[int]]:
+    """Processes that train for a job, by node."""
+    found: dict[str, list[int]] = {}
+    for process in processes_of(job_id, "scripts/pretrain.py"):
+        with contextlib.suppress(OSError):
+            environment = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+            node = next(e for e in environment if e.startswith(b"SLURMD_NODENAME=")).decode()
+            if any(e.startswith(b"RANK=") for e in environment):
+                found.setdefault(node.partition("=")[2], []).append(process)
+    return found
+
+
+def test_two_nodes_train_like_one_and_recover_a_lost_node(undisturbed, cluster, tmp_path):
+    """Signals save on all nodes, a lost node is replaced, and the losses are those of one process."""
+    steps = {"training_steps": 60, "training_checkpoint_every_steps": 5, "training_evaluate_every": 30}
+    options = ("--parsable", "-p", "gpu", "-N", "2", "--gres=gpu:1", "-t", "30", "--mem=4000")
+    options += ("--open-mode=append", "-o", str(tmp_path / "out"), "--requeue")
+    command = on_two_nodes(undisturbed, tmp_path, **steps)
+    job_id = cluster.ask("sbatch", *options, "--wrap", command)
+
+    def said() -> str:
+        return (tmp_path / "out").read_text() if (tmp_path / "out").is_file() else ""
+
+    def state() -> str:
+        return cluster.job(job_id)["JobState"]
+
+    def advanced(beyond: int) -> bool:
+        assert state() not in ("COMPLETED", "FAILED", "TIMEOUT"), said()
+        return newest_step(tmp_path) > beyond
+
+    wait_until(lambda: advanced(0), "a checkpoint of two nodes")
+    assert set(trainers_of(job_id)) == {"gpu1", "gpu2"}
+    # The first process, which nobody started but the step, has no rank.
+    workers = [pid for pids in trainers_of(job_id).values() for pid in pids]
+    launchers = [pid for pid in processes_of(job_id, "--nodes 2".replace(" ", "\0")) if pid not in workers]
+    send(signal.SIGSTOP, workers)
+    first = min(launchers)
+    send(signal.SIGTERM, [first])
+    send(signal.SIGCONT, workers)
+    wait_until(lambda: state() not in ("RUNNING", "COMPLETING"), "the end after a signal")
+    assert (state(), cluster.job(job_id)["ExitCode"]) == ("FAILED", "75:0"), said()
+    assert "stopped: received" in said()
+    reached = newest_step(tmp_path)
+
+    job_id = cluster.ask("sbatch", *options, "--wrap", command)
+    wait_until(lambda: advanced(reached), "progress after the signal")
+    send(signal.SIGSTOP, [pid for pids in trainers_of(job_id).values() for pid in pids])
+    reached = newest_step(tmp_path)
+    cluster.crash_node("gpu2")
+    wait_until(lambda: state() not in ("RUNNING", "COMPLETING"), "the end after a lost node")
+    cluster.start_node("gpu2")
+    wait_until(lambda: state() == "COMPLETED" or (advanced(reached) and False), "the end of the training")
+    assert cluster.job(job_id)["Restarts"] == "1"
+
+    alone = tmp_path / "alone"
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in steps.items()]
+    done = subprocess.run(
+        ["sh", "-c", pretraining(undisturbed, alone, *words).replace("--gpus 1", "--gpus 0")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = (losses(folder / "model") for folder in (alone, tmp_path))
+    assert two == pytest.approx(one, abs=2e-4)
+
+
+def losses(model: Path) -> list[float]:
+    import json
+
+    lines = (model / "training_log.jsonl").read_text().splitlines()
+    return [json.loads(line)["loss"] for line in lines]
+
+
 @pytest.mark.skipif(not cgroups_can_be_made(), reason="no cgroup v1 freezer that can be written")
 def test_processes_are_tracked_as_on_production_clusters(cluster):
     assert "proctrack/cgroup" in cluster.ask("scontrol", "show", "config")

@@ -28,6 +28,7 @@ CALLS = {
     "language_model_runtime_min": (2000, 1000, 43_861_504, 0),
     "prediction_runtime_min": (5.0, 200, 100, 2, 43_861_504, 0),
     "table_memory_mb": (5.0,),
+    "head_runtime_min": (5.0, 30),
     "table_runtime_min": (5.0,),
 }
 
@@ -119,6 +120,18 @@ def test_a_gpu_asks_for_less_time_than_the_cpu():
 def test_gpus_are_asked_for_in_one_way_only(gpus, generic_resource, gpu, gres):
     assert need.gpu(gpus, generic_resource) == gpu
     assert need.gres(gpus, generic_resource) == gres
+
+
+def test_several_nodes_have_as_many_gpus_each():
+    assert need.gpu(4, None, nodes=2) == 0
+    assert need.gres(4, None, nodes=2) == "gpu:4"
+    assert need.gres(4, "gpu:a100", nodes=2) == "gpu:a100:4"
+    # Without GPUs, Slurm takes the number of nodes for a mistake unless there is a task for each.
+    assert (need.gres(0, None, nodes=2), need.tasks(0, 2), need.tasks(4, 2)) == (None, 2, None)
+
+
+def test_a_head_on_a_million_sequences_does_not_ask_for_days():
+    assert need.head_runtime_min(200, 30, 1) < 180
 
 
 def test_a_pretraining_of_seconds_does_not_ask_for_a_day():

@@ -4,6 +4,7 @@ import re
 import sysconfig
 from pathlib import Path
 
+import requested_resources
 from workflow_jobs import REPOSITORY
 
 DOCS = (REPOSITORY / "docs" / "cluster.md").read_text()
@@ -57,3 +58,7 @@ def test_every_key_and_file_that_is_named_exists():
         re.findall(r"`(?:resources\.|training\.)?(\w+_(?:gpus|threads|hours|size|steps|minutes))", DOCS)
     ):
         assert f"{key}:" in schema, key
+
+
+def test_the_table_of_requests_is_that_of_the_rules():
+    assert requested_resources.document(DOCS) == DOCS, "run 'make docs'"

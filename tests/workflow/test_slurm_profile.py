@@ -91,3 +91,34 @@ def test_the_literal_name_finds_the_profile(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     _, found = get_profile_dir("slurm")
     assert Path(found).resolve() == PROFILE.resolve()
+
+
+def test_what_a_run_needed_becomes_part_of_the_profile(tmp_path):
+    import measured_resources
+
+    results, profile = tmp_path / "results", tmp_path / "profile" / "config.yaml"
+    for rule, seconds, memory in (("embed", 900.0, 1700.0), ("compare", 3.0, 150.0)):
+        file = results / "benchmarks" / rule / "job.tsv"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"s\tmax_rss\tcpu_time\n{seconds}\t{memory}\t1\n")
+    profile.parent.mkdir()
+    profile.write_text(PROFILE.read_text())
+    for _ in range(2):
+        measured_resources.main(results, profile)
+    written = yaml.safe_load(profile.read_text())
+    assert written.pop("set-resources") == {
+        "embed": {"mem_mb": 3500, "runtime": 30},
+        "compare": {"mem_mb": 2000, "runtime": 10},
+    }
+    assert written == as_committed()
+    read = parsed(yaml.safe_load(profile.read_text()), tmp_path / "again")
+    assert read.set_resources["embed"]["mem_mb"].value == 3500
+
+
+def test_requests_of_the_user_s_own_are_left_alone(tmp_path):
+    import measured_resources
+    from dnalm.running.errors import InputError
+
+    own = PROFILE.read_text() + "\nset-resources:\n  embed:\n    runtime: 5\n"
+    with pytest.raises(InputError, match="set-resources of your own"):
+        measured_resources.with_measured(own, "set-resources:", "results")

@@ -136,6 +136,19 @@ def test_several_gpus_are_one_setting(configfile):
     assert option(command, "--cpus-per-task") == "16"
 
 
+@pytest.mark.parametrize("gpus", ["4", "0"])
+def test_several_nodes_are_one_setting(configfile, gpus):
+    asked = {"pretrain_nodes": "2", "pretrain_gpus": gpus}
+    commands = submit_strings(workflow_jobs(configfile, config={"resources": asked}))
+    command = commands["pretrain"][0]
+    assert option(command, "--nodes") == "2"
+    # --gpus counts those of all nodes together; tasks are said where there are no GPUs only.
+    assert option(command, "--gpus") is None
+    assert option(command, "--gres") == ("gpu:4" if gpus == "4" else None)
+    assert option(command, "--ntasks") == (None if gpus == "4" else "2")
+    assert option(commands["embed"][0], "--nodes") == "1"
+
+
 def test_a_cluster_that_knows_only_gres_is_one_setting(configfile):
     commands = submit_strings(workflow_jobs(configfile, config={"resources": {"gres": "gpu:a100"}}))
     for name in GPU_RULES | {"finetune_full"}:

@@ -17,7 +17,7 @@ rule baseline:
     threads: 1
     resources:
         mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(20 * size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("baseline", "analyse"),
         flags=settings_flags(KmerSettings, config["baseline"]),

@@ -106,6 +106,7 @@ SCRIPTS = ROOT / "scripts"
 # these would otherwise replace threads and mem_mb.
 GRES = config["resources"]["gres"]
 PRETRAIN_GPUS = config["resources"]["pretrain_gpus"]
+PRETRAIN_NODES = config["resources"]["pretrain_nodes"]
 EMBED_GPUS = config["resources"]["embed_gpus"]
 
 # Go on with the CPU where a granted GPU cannot be seen. It changes no result, hence no rule's params.
@@ -277,6 +278,15 @@ def features(wildcards):
 
 def finetune_gpus(wildcards):
     return config["resources"]["finetune_gpus"] if wildcards.backbone == "full" else 0
+
+
+def finetune_runtime_min(wildcards, input, attempt):
+    table_mb, epochs = size_mb([input.train_sequences]), config["finetune"][wildcards.backbone]["epochs"]
+    if wildcards.backbone == "frozen":
+        return resources.head_runtime_min(table_mb, epochs, attempt)
+    return resources.finetune_runtime_min(
+        table_mb, parameters(wildcards), epochs, finetune_gpus(wildcards), attempt
+    )
 
 
 # ---- Evaluation ----

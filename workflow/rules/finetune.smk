@@ -29,13 +29,7 @@ rule finetune:
         mem_mb=lambda wildcards, input, attempt: resources.finetune_memory_mb(
             parameters(wildcards), size_mb([input.train_sequences]), attempt
         ),
-        runtime=lambda wildcards, input, attempt: resources.finetune_runtime_min(
-            size_mb([input.train_sequences]),
-            parameters(wildcards),
-            config["finetune"][wildcards.backbone]["epochs"] if wildcards.backbone == "full" else 1,
-            finetune_gpus(wildcards),
-            attempt,
-        ),
+        runtime=finetune_runtime_min,
     params:
         *code("finetune", "train"),
         embeddings=lambda wildcards, input: flags(

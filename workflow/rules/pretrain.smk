@@ -26,11 +26,11 @@ rule pretrain:
         "../../envs/train.yaml"
     threads: config["resources"]["pretrain_threads"]
     resources:
-        gpu=resources.gpu(PRETRAIN_GPUS, GRES),
-        gres=resources.gres(PRETRAIN_GPUS, GRES),
+        gpu=resources.gpu(PRETRAIN_GPUS, GRES, PRETRAIN_NODES),
+        gres=resources.gres(PRETRAIN_GPUS, GRES, PRETRAIN_NODES),
         devices=PRETRAIN_GPUS,
-        nodes=1,
-        tasks=None,
+        nodes=PRETRAIN_NODES,
+        tasks=resources.tasks(PRETRAIN_GPUS, PRETRAIN_NODES),
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
         mem_mb=lambda wildcards, attempt: resources.pretrain_memory_mb(
@@ -39,7 +39,7 @@ rule pretrain:
         runtime=lambda wildcards, attempt: resources.pretrain_runtime_min(
             training_tokens(wildcards),
             parameters(wildcards),
-            PRETRAIN_GPUS,
+            PRETRAIN_GPUS * PRETRAIN_NODES,
             config["resources"]["pretrain_threads"],
             config["resources"]["pretrain_hours"],
             attempt,
@@ -60,7 +60,7 @@ rule pretrain:
     shell:
         command(
             "pretrain",
-            "--log {log:q} --model {wildcards.model} --gpus {resources.devices}"
+            "--log {log:q} --model {wildcards.model} --gpus {resources.devices} --nodes {resources.nodes}"
             " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
             " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
             " {params.context} {params.masking} {params.training}"

@@ -22,34 +22,49 @@ def resources_section(run: Run) -> dict[str, Any]:
     return {"id": "resources", "title": "Run time and memory", "parts": parts}
 
 
+def by_rule(run: Run) -> dict[str, list[Benchmark]]:
+    """What was measured, with what pretraining says of itself."""
+    measured: dict[str, list[Benchmark]] = defaultdict(list)
+    for benchmark in run.benchmarks:
+        measured[benchmark.rule].append(with_telemetry(benchmark, run))
+    return measured
+
+
+def suggestion(of_rule: list[Benchmark]) -> dict[str, int]:
+    """What would fit all jobs of a rule: `mem_mb`, where memory was seen, and `runtime` in minutes."""
+    peaks = [b.peak_mb for b in of_rule if b.peak_mb is not None]
+    memory = {"mem_mb": words.suggested_memory_mb(max(peaks))} if peaks else {}
+    return memory | {"runtime": words.suggested_runtime_min(max(b.seconds for b in of_rule))}
+
+
+def profile_lines(run: Run) -> str:
+    """The suggestions as lines of a profile."""
+    lines = ["set-resources:"]
+    for rule, of_rule in by_rule(run).items():
+        lines.append(f"  {rule}:")
+        lines += [f"    {name}: {amount}" for name, amount in suggestion(of_rule).items()]
+    return "\n".join(lines)
+
+
 def benchmark_parts(run: Run) -> list[dict[str, Any]]:
     """One row per rule, and the resources that would fit it, as lines for a profile."""
-    by_rule: dict[str, list[Benchmark]] = defaultdict(list)
-    for benchmark in run.benchmarks:
-        by_rule[benchmark.rule].append(with_telemetry(benchmark, run))
-    rows, snippet = [], ["set-resources:"]
-    for rule, of_rule in by_rule.items():
-        longest = max(b.seconds for b in of_rule)
+    rows = []
+    for rule, of_rule in by_rule(run).items():
         peak = max((b.peak_mb for b in of_rule if b.peak_mb is not None), default=None)
         cores = [b.cpu_seconds / b.seconds for b in of_rule if b.cpu_seconds is not None and b.seconds > 0]
-        memory = words.suggested_memory_mb(peak) if peak is not None else None
-        runtime = words.suggested_runtime_min(longest)
+        suggested = suggestion(of_rule)
         rows.append(
             [
                 rule,
                 len(of_rule),
-                seconds(longest),
+                seconds(max(b.seconds for b in of_rule)),
                 seconds(sum(b.seconds for b in of_rule)),
                 f"{peak:,.0f} MB" if peak is not None else "",
                 f"{max(cores):.1f}" if cores else "",
-                f"{memory:,} MB" if memory else "",
-                f"{runtime} min",
+                f"{suggested['mem_mb']:,} MB" if "mem_mb" in suggested else "",
+                f"{suggested['runtime']} min",
             ]
         )
-        snippet.append(f"  {rule}:")
-        if memory:
-            snippet.append(f"    mem_mb: {memory}")
-        snippet.append(f"    runtime: {runtime}")
     columns = ["Rule", "Jobs", "Longest", "Together", "Peak memory", "Cores kept busy"]
     columns += ["Ask for memory", "Ask for time"]
     return [
@@ -61,7 +76,11 @@ def benchmark_parts(run: Run) -> list[dict[str, Any]]:
             "a job's memory at growing intervals and can miss short peaks; so twice the largest value is "
             "suggested, and twice the longest time. Larger inputs need more.",
         ),
-        {"kind": "code", "text": "\n".join(snippet), "fold": "The same as lines for slurm/config.yaml"},
+        {
+            "kind": "code",
+            "text": profile_lines(run),
+            "fold": "The same as lines for slurm/config.yaml; `make resources` writes them there",
+        },
     ]
 
 

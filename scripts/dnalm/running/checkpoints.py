@@ -74,7 +74,7 @@ class CheckpointStore:
         self.directory.mkdir(parents=True, exist_ok=True)
         if not (self.directory / "settings.json").is_file():
             write_json(self.directory / "settings.json", self.settings)
-        for leftover in self.directory.glob(".step-*.part"):
+        for leftover in (*self.directory.glob(".step-*.part"), *self.directory.glob(".nodes-*")):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def newest(self) -> Checkpoint | None:

@@ -2,7 +2,8 @@
 
 The launching process holds the run's lock, passes on signals, and gives back one clear message.
 Workers are the same script with the same arguments, with torchrun's variables (RANK, WORLD_SIZE, …) in the
-environment.
+environment. On several nodes of a Slurm job, srun starts the script once more on each of them (with
+DNALM_NODES in the environment); there it launches the workers of its node.
 """
 
 import ctypes
@@ -10,14 +11,16 @@ import json
 import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Self
 
 from dnalm.running.budget import StopSignals
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
@@ -26,8 +29,29 @@ logger = logging.getLogger("dnalm")
 
 # Set for the workers of `launch`; a worker started by a torchrun of the user's own does without it.
 LAUNCHED = "DNALM_LAUNCHED"
+# Set for the launchers of nodes: where they meet, and the folder for what they have to say at the end.
+NODES = "DNALM_NODES"
 # After one worker has failed, the others wait for it in vain; they get this long to notice.
 SHUTDOWN_SECONDS = 10
+# The same for nodes, which may have to save first.
+NODE_SHUTDOWN_SECONDS = 60
+# srun ends a step when it gets SIGTERM itself; this one it passes on.
+NODE_SIGNAL = signal.SIGUSR1
+# How variables begin that describe a step of a Slurm job.
+OF_STEP = (
+    "SLURM_CPU_BIND",
+    "SLURM_CPUS_PER_TASK",
+    "SLURM_DISTRIBUTION",
+    "SLURM_GPUS",
+    "SLURM_MEM_PER",
+    "SLURM_NNODES",
+    "SLURM_NODELIST",
+    "SLURM_NPROCS",
+    "SLURM_NTASKS",
+    "SLURM_STEP",
+    "SLURM_TASKS_PER_NODE",
+    "SLURM_TRES_PER_TASK",
+)
 
 
 def is_worker() -> bool:
@@ -35,12 +59,19 @@ def is_worker() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def is_node() -> bool:
+    """Whether this process is to launch the workers of one of several nodes."""
+    return NODES in os.environ and not is_worker()
+
+
 def leads() -> bool:
     """Whether this process takes the run's lock: the one that launches, or trains alone.
 
-    Under a torchrun of the user's own (several nodes) it is the first worker.
+    Under a torchrun of the user's own it is the first worker.
     """
-    return not is_worker() or (LAUNCHED not in os.environ and os.environ["RANK"] == "0")
+    if is_worker():
+        return LAUNCHED not in os.environ and os.environ["RANK"] == "0"
+    return not is_node()
 
 
 def processes_wanted(processes: str, gpus_seen: int) -> int:
@@ -60,12 +91,100 @@ def processes_wanted(processes: str, gpus_seen: int) -> int:
     return number
 
 
-def launch(processes: int) -> None:
-    """Run this script again in `processes` workers and wait for them.
+def launch(processes: int, nodes: int, shared: Path) -> None:
+    """Run this script again in `processes` workers on each of `nodes` nodes and wait for them.
 
-    Raises Interrupted when they saved and stopped early, InputError with the first failed worker's own
-    message when one failed; the others are then ended.
+    `shared`: an existing directory that all nodes see. Raises Interrupted when they saved and stopped early,
+    InputError with the first failed worker's own message when one failed; the others are then ended.
     """
+    if nodes > 1 and not is_node():
+        _launch_nodes(nodes, shared)
+    else:
+        _launch_workers(processes, nodes)
+
+
+def _launch_nodes(nodes: int, shared: Path) -> None:
+    """Run this script once on each node of this Slurm job, and wait."""
+    granted = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
+    if granted != nodes:
+        raise InputError(
+            f"--nodes is {nodes}, but this {'Slurm job has' if granted > 1 else 'is'} {granted} "
+            f"node{'s' if granted > 1 else ''}. Several nodes need a Slurm job that asks for them: use "
+            "--profile slurm, or set resources.pretrain_nodes to 1."
+        )
+    with (
+        tempfile.TemporaryDirectory(prefix=".nodes-", dir=shared) as replies,
+        _PassOn(NODE_SIGNAL) as signals,
+    ):
+        meeting = {
+            "host": socket.gethostname(),
+            "port": _free_port(),
+            "nodes": nodes,
+            "job": f"{os.environ.get('SLURM_JOB_ID')}-{os.getpid()}",
+            "replies": replies,
+        }
+        # One task on each node, beside this process and with all that the job has there.
+        command = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
+        command += ["--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=0", f"--wait={NODE_SHUTDOWN_SECONDS}"]
+        code = subprocess.run(
+            [*command, sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]],
+            env=_without_step(os.environ) | {NODES: json.dumps(meeting)},
+            stdin=subprocess.DEVNULL,
+        ).returncode
+        signals.stop()
+        if code != 0:
+            raise _verdict_of_nodes(Path(replies), nodes, code, signals.received)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("", 0))
+        return free.getsockname()[1]
+
+
+def _without_step(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what Slurm says of the step that runs here: the next srun would take it for its options."""
+    return {name: value for name, value in environment.items() if not name.startswith(OF_STEP)}
+
+
+def _verdict_of_nodes(replies: Path, nodes: int, code: int, received: str | None) -> Exception:
+    """One error for what happened on the nodes."""
+    said = sorted(
+        (json.loads(file.read_text()) for file in replies.glob("*.json")),
+        key=lambda reply: (_lost_connection(reply["message"]), reply["timestamp"]),
+    )
+    for reply in said:
+        if reply["retry"]:
+            return Interrupted(reply["message"])
+    if received:
+        return Interrupted(f"received {received} before training began. Start it again to go on.")
+    if said:
+        return InputError(f"{said[0]['node']}: {said[0]['message']}")
+    return InputError(f"one of {nodes} nodes was lost (srun ended with {code}). Start it again to go on.")
+
+
+def _lost_connection(message: str) -> bool:
+    """Whether a worker complains about another one: that is not what happened first."""
+    return any(word in message for word in ("gloo", "NCCL", "DistBackendError", "DistNetwork"))
+
+
+@contextmanager
+def as_node() -> Iterator[None]:
+    """Run the block as the launcher of one of several nodes; leave a message for the first on failure."""
+    # The first process and the first worker speak.
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    except Exception as error:
+        name = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+        reply = {"node": name, "retry": isinstance(error, Interrupted)} | _reply(error)
+        with suppress(FileNotFoundError):
+            (Path(json.loads(os.environ[NODES])["replies"]) / f"{name}.json").write_text(json.dumps(reply))
+        _leave(error, name)
+
+
+def _launch_workers(processes: int, nodes: int) -> None:
+    """Run this script again in `processes` workers on this machine, one of `nodes`, and wait."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -74,21 +193,33 @@ def launch(processes: int) -> None:
     for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.distributed.nn"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ[LAUNCHED] = str(os.getpid())
-    # One machine: no need to find out its name or network, which fails on some of them.
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    where: dict[str, Any]
+    if nodes == 1:
+        # One machine: no need to find out its name or network, which fails on some of them.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        where = {
+            "run_id": f"dnalm-{os.getpid()}",
+            "rdzv_endpoint": "localhost:0",
+            "local_addr": "localhost",
+        }
+    else:
+        meeting = json.loads(os.environ[NODES])
+        where = {
+            "run_id": meeting["job"],
+            "rdzv_endpoint": f"{meeting['host']}:{meeting['port']}",
+            "rdzv_configs": {"is_host": socket.gethostname() == meeting["host"]},
+        }
     # Otherwise each process would start as many threads as there are cores.
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
     with tempfile.TemporaryDirectory(prefix="dnalm-") as scratch, _PassOn() as signals:
         config = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
+            min_nodes=nodes,
+            max_nodes=nodes,
             nproc_per_node=processes,
-            run_id=f"dnalm-{os.getpid()}",
             rdzv_backend="c10d",
-            rdzv_endpoint="localhost:0",
-            local_addr="localhost",
+            **where,
             max_restarts=0,
             # Ours are passed on by _PassOn; torchrun's own handling gives workers 30 s and then kills them
             # in the middle of saving. This one is never sent.
@@ -99,7 +230,7 @@ def launch(processes: int) -> None:
         try:
             elastic_launch(config, sys.executable)(os.path.abspath(sys.argv[0]), *sys.argv[1:])
         except ChildFailedError as error:
-            raise _verdict(error.failures, processes, signals.received) from None
+            raise _verdict(error.failures, processes * nodes, signals.received) from None
         finally:
             signals.stop()
 
@@ -116,10 +247,7 @@ def _verdict(failures: dict[int, Any], processes: int, received: str | None) -> 
     def likely_cause(item: tuple[int, Any]) -> tuple[bool, bool, int]:
         # When one worker dies, the others lose their connection to it: that is not what happened first.
         _, failure = item
-        lost_connection = any(
-            word in failure.message for word in ("gloo", "NCCL", "DistBackendError", "DistNetwork")
-        )
-        return failure.exitcode == -signal.SIGTERM, lost_connection, failure.timestamp
+        return failure.exitcode == -signal.SIGTERM, _lost_connection(failure.message), failure.timestamp
 
     rank, failure = min(failures.items(), key=likely_cause)
     if failure.exitcode < 0:
@@ -130,16 +258,26 @@ def _verdict(failures: dict[int, Any], processes: int, received: str | None) -> 
 
 
 class _PassOn(StopSignals):
-    """Passes SIGTERM and SIGINT on to the workers, which save and leave."""
+    """Passes SIGTERM and SIGINT, and what the first process sends to a node, on to the children as `number`.
+
+    Workers save and leave.
+    """
+
+    def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__()
+        self._number = number
+
+    def __enter__(self) -> Self:
+        if is_node():
+            self._previous[NODE_SIGNAL] = signal.signal(NODE_SIGNAL, self._note)
+        return super().__enter__()
 
     def _note(self, number: int, frame: object) -> None:
         super()._note(number, frame)
         for pid in _children():
             # A worker may have ended in between.
-            try:
-                os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+            with suppress(ProcessLookupError):
+                os.kill(pid, self._number)
 
     def stop(self) -> None:
         """No more signals to pass on."""
@@ -177,12 +315,17 @@ def as_worker() -> Iterator[None]:
         _report(error)
         if LAUNCHED in os.environ:
             # The launching process says it. Waiting for the others in a clean shutdown could take for ever.
-            for handler in logger.handlers:
-                if isinstance(handler, logging.FileHandler) and handler.stream is not None:
-                    handler.stream.write(f"worker {os.environ['RANK']}: {traceback.format_exc()}")
-            logging.shutdown()
-            os._exit(RETRY_EXIT_CODE if isinstance(error, Interrupted) else 1)
+            _leave(error, f"worker {os.environ['RANK']}")
         raise
+
+
+def _leave(error: Exception, name: str) -> NoReturn:
+    """End this process at once, with the traceback in the log only."""
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+            handler.stream.write(f"{name}: {traceback.format_exc()}")
+    logging.shutdown()
+    os._exit(RETRY_EXIT_CODE if isinstance(error, Interrupted) else 1)
 
 
 def _report(error: BaseException) -> None:
@@ -190,9 +333,12 @@ def _report(error: BaseException) -> None:
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if not file:
         return
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(json.dumps(_reply(error)))
+
+
+def _reply(error: BaseException) -> dict[str, Any]:
     message = (
         str(error) if isinstance(error, InputError | Interrupted) else f"{type(error).__name__}: {error}"
     )
-    reply: dict[str, Any] = {"message": " ".join(message.split()), "timestamp": int(time.time())}
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_text(json.dumps(reply))
+    return {"message": " ".join(message.split()), "timestamp": int(time.time())}

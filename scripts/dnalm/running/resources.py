@@ -9,7 +9,16 @@ class ResourceSettings(Settings):
     """Hardware that the rules ask for. Changing it never reruns a finished step."""
 
     pretrain_gpus: int = Field(
-        1, ge=0, le=1024, description="GPUs for pretraining. Several are used by one process each."
+        1,
+        ge=0,
+        le=1024,
+        description="GPUs for pretraining, on each node. Several are used by one process each.",
+    )
+    pretrain_nodes: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="Nodes for pretraining, each with `pretrain_gpus` GPUs. Several need Slurm.",
     )
     embed_gpus: int = Field(1, ge=0, le=1, description="GPUs for embedding sequences and evaluating models.")
     finetune_gpus: int = Field(1, ge=0, le=1, description="GPUs for full fine-tuning.")
