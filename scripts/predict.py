@@ -7,7 +7,7 @@ The input may be, told apart by content, plain or compressed (gzip, bzip2, xz):
            and 2bit are read likewise; a GenBank or EMBL record stands in memory as a whole.
   BED      regions of --genome (FASTA, GenBank, EMBL or 2bit); a `-` in column 6 reads the other strand.
            Regions longer than --window are scanned like records. Memory holds the bases of the regions.
-  table    TSV or CSV with the column seq (and id); every row is read whole.
+  table    TSV, CSV or Parquet with the column seq (and id); every row is read whole.
 
 Writes a TSV with one row per window or sequence, in the order of the input:
 

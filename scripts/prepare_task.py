@@ -1,7 +1,7 @@
 """Check the labelled sequences of a classification task and write its splits.
 
-In:  TSV or CSV tables (plain or gzip) with the columns `seq` and `label`, optionally `id`: one for training,
-     one for testing, optionally one for validation.
+In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `label`, optionally `id`: one for
+     training, one for testing, optionally one for validation.
 Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
 
      task, labels (in class order), settings, inputs (file name and sha256 of each),

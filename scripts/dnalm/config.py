@@ -107,7 +107,7 @@ class Config(Settings):
         None,
         min_length=1,
         description="Sheet of classification tasks (TSV), one row per task: `task`, `train`, `test` (path or "
-        "URL; TSV or CSV with the columns `seq` and `label`), optional `validation`, optional "
+        "URL; TSV, CSV or Parquet with the columns `seq` and `label`), optional `validation`, optional "
         "`sha256_train`, `sha256_validation`, `sha256_test`. Without it the run ends with the language "
         "model.",
     )

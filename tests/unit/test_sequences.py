@@ -96,6 +96,61 @@ def test_missing_file_and_directory(tmp_path):
         read_labelled_table(tmp_path)
 
 
+def parquet(path, **columns) -> None:
+    """Write a table as `datasets` writes it, and `labels` as named classes."""
+    import datasets
+
+    names = columns.pop("names", None)
+    features = datasets.Features(
+        {name: datasets.Value("string" if isinstance(v[0], str) else "int64") for name, v in columns.items()}
+    )
+    if names:
+        features["label"] = datasets.ClassLabel(names=names)
+    datasets.Dataset.from_dict(columns, features=features).to_parquet(path)
+
+
+def test_tables_of_the_hub_are_read(tmp_path):
+    """Parquet, with the names of the classes where the table has them, else with their numbers."""
+    parquet(tmp_path / "named", sequence=["acgt", "GGN"], label=[1, 0], names=["silent", "enhancer"])
+    rows = read_labelled_table(tmp_path / "named")
+    assert rows.to_dict("list") == {"id": ["1", "2"], "seq": ["ACGT", "GGN"], "label": ["enhancer", "silent"]}
+    parquet(tmp_path / "plain", id=["a", "b"], seq=["A", "C"], label=[10, 2])
+    rows = read_labelled_table(tmp_path / "plain")
+    assert rows.to_dict("list") == {"id": ["a", "b"], "seq": ["A", "C"], "label": ["10", "2"]}
+    assert read_sequence_table(tmp_path / "named")["seq"].tolist() == ["ACGT", "GGN"]
+
+
+def test_mistakes_in_tables_of_the_hub_name_the_row(tmp_path):
+    path = tmp_path / "table"
+    parquet(path, seq=["ACGT", "ACXT"], label=["a", "b"])
+    with pytest.raises(InputError, match=r"row 2: 'X' at position 3"):
+        read_labelled_table(path)
+    parquet(path, seq=["ACGT", "ACGT"], label=[0, -1], names=["a", "b"])
+    with pytest.raises(InputError, match="row 2: the label is empty"):
+        read_labelled_table(path)
+    parquet(path, dna=["ACGT"], label=["a"])
+    with pytest.raises(InputError, match="no column 'seq' or 'sequence'; found 'dna', 'label'"):
+        read_labelled_table(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="not a readable Parquet file") as error:
+        read_labelled_table(path)
+    assert "\n" not in str(error.value)
+
+
+def test_other_programs_read_what_is_written(tmp_path):
+    """The splits of a task open with the library that most trainings begin with."""
+    import datasets
+
+    (tmp_path / "raw").write_text("seq,label\nACGT,1\nGGNN,0\n")
+    table = read_labelled_table(tmp_path / "raw")
+    write_labelled_table(tmp_path / "t.tsv", table)
+    found = datasets.load_dataset(
+        "csv", data_files=str(tmp_path / "t.tsv"), sep="\t", cache_dir=str(tmp_path / "cache"), split="train"
+    )
+    assert found["seq"][:] == table["seq"].tolist()
+    assert [str(label) for label in found["label"]] == table["label"].tolist()
+
+
 def test_written_tables_are_read_back(tmp_path):
     source, copy = tmp_path / "a.csv", tmp_path / "b.tsv"
     source.write_text('id,seq,label\na,acgt,"two, words"\nb,tt,0\n')

@@ -56,7 +56,7 @@ which Snakemake runs.
 | column | meaning |
 | --- | --- |
 | `task` | a name of your choice |
-| `train`, `test` | path or URL of a TSV or CSV file with the columns `seq` and `label`, two classes or more |
+| `train`, `test` | path or URL of a TSV, CSV or Parquet, columns `seq` and `label`, two classes or more |
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of downloads |
 

@@ -35,8 +35,8 @@ class PredictSettings(ScanSettings):
 
     input: str = Field(
         min_length=1,
-        description="FASTA, GenBank, EMBL or 2bit (long records are scanned in windows), TSV or CSV with a "
-        "column `seq`, or BED.",
+        description="FASTA, GenBank, EMBL or 2bit (long records are scanned in windows), TSV, CSV or "
+        "Parquet with a column `seq`, or BED.",
     )
     genome: str | None = Field(
         None, min_length=1, description="File of sequences that a BED input refers to."

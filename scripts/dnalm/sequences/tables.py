@@ -4,6 +4,7 @@ import csv
 import gzip
 import re
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from dnalm.sequences.strands import IUPAC
 
 _DNA = re.compile(f"[{IUPAC}{IUPAC.lower()}]+")
 _NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
+
+# The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
+PARQUET = b"PAR1"
 
 # What a column may be called in a user's file, whatever the case.
 COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
@@ -38,8 +42,8 @@ def sort_labels(labels: Iterable[str]) -> list[str]:
 def read_labelled_table(path: str | Path) -> pd.DataFrame:
     """Read a table of labelled sequences.
 
-    The table is TSV or CSV with a header, plain or gzip, with the columns `seq` (or `sequence`) and
-    `label` (or `class`) in any case, and optionally `id`; other columns are left alone.
+    The table is TSV or CSV with a header, plain or gzip, or Parquet. It has the columns `seq` (or
+    `sequence`) and `label` (or `class`) in any case, and optionally `id`; other columns are left alone.
 
     Returns the columns `id`, `seq` (upper case) and `label`, all strings, one row per sequence in the
     order of the file. Without an `id` column the ids are `1`, `2`, … . Raises InputError naming the file
@@ -59,9 +63,27 @@ def read_rows(
 ) -> pd.DataFrame:
     """Read the rows of a table as they are: `id`, the wanted `columns`, and `line`, the line in the file.
 
-    The case of the sequences is kept. `id_prefix` begins the ids that are made up where the file has none.
+    In Parquet, `line` is the number of the row, from 1. The case of the sequences is kept. `id_prefix`
+    begins the ids that are made up where the file has none.
     """
     path = Path(path)
+    read_records = _parquet_records if _is_parquet(path) else _text_records
+    records = read_records(path, columns, id_prefix)
+    if not records:
+        raise InputError(f"{path}: the table has a header but no rows. Add at least one sequence.")
+    rows = pd.DataFrame(records, columns=["id", *columns, "line"])
+    repeated = rows["id"].duplicated()
+    if repeated.any():
+        row = rows[repeated].iloc[0]
+        raise InputError(
+            f"{path} line {row['line']}: id {row['id']!r} occurs twice. Give every sequence its own id, or "
+            "leave the column out."
+        )
+    return rows
+
+
+def _text_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[tuple]:
+    """(id, *columns, line) of every row of a TSV or CSV."""
     records: list[tuple] = []
     with _open_text(path) as file:
         header_line = file.readline()
@@ -88,24 +110,55 @@ def read_rows(
                     )
                 cells = [fields[places[name]].strip() for name in columns]
                 for name, cell in zip(columns, cells, strict=True):
-                    _check_cell(path, line, name, cell)
+                    _check_cell(f"{path} line {line}", name, cell)
                 name = fields[places["id"]].strip() if has_id else f"{id_prefix}{len(records) + 1}"
                 if has_id:
-                    _check_cell(path, line, "id", name)
+                    _check_cell(f"{path} line {line}", "id", name)
                 records.append((name, *cells, line))
         except csv.Error as error:
             raise InputError(f"{path} line {reader.line_num + 1}: not a valid table ({error}).") from None
-    if not records:
-        raise InputError(f"{path}: the table has a header but no rows. Add at least one sequence.")
-    rows = pd.DataFrame(records, columns=["id", *columns, "line"])
-    repeated = rows["id"].duplicated()
-    if repeated.any():
-        row = rows[repeated].iloc[0]
-        raise InputError(
-            f"{path} line {row['line']}: id {row['id']!r} occurs twice. Give every sequence its own id, or "
-            "leave the column out."
-        )
-    return rows
+    return records
+
+
+def _is_parquet(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+def _parquet_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[tuple]:
+    """(id, *columns, number) of every row of a Parquet file, as data sets on the Hub have them.
+
+    Where the file names its classes (`datasets.ClassLabel`), the names are the labels.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        # The library would leave a copy of the table in the home directory.
+        with tempfile.TemporaryDirectory() as cache:
+            table = datasets.Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a readable Parquet file ({reason}). Fetch it again.") from error
+    places = _find_columns(path, table.column_names, columns)
+    cells = {}
+    for column, place in places.items():
+        name = table.column_names[place]
+        feature, values = table.features[name], table[name][:]
+        if isinstance(feature, datasets.ClassLabel):
+            # Hub tables write -1 where a label is not known.
+            values = [None if v is None or v < 0 else feature.int2str(v) for v in values]
+        elif getattr(feature, "dtype", "").startswith(("float", "list")):
+            raise InputError(f"{path}: column {name!r} holds {feature.dtype}. Give text or whole numbers.")
+        cells[column] = ["" if value is None else str(value).strip() for value in values]
+    cells.setdefault("id", [f"{id_prefix}{number}" for number in range(1, len(table) + 1)])
+    for number in range(len(table)):
+        for column in places:
+            _check_cell(f"{path} row {number + 1}", column, cells[column][number])
+    numbers = range(1, len(table) + 1)
+    return list(zip(cells["id"], *(cells[column] for column in columns), numbers, strict=True))
 
 
 def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
@@ -139,22 +192,22 @@ def _find_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> di
     return places
 
 
-def _check_cell(path: Path, line: int, column: str, cell: str) -> None:
+def _check_cell(place: str, column: str, cell: str) -> None:
     """Raise InputError if the text cannot be an id, a sequence or a label."""
     if not cell:
         remedy = "Remove the line or fill it in."
-        raise InputError(f"{path} line {line}: the {column} is empty. {remedy}")
+        raise InputError(f"{place}: the {column} is empty. {remedy}")
     if column == "seq":
         if not _DNA.fullmatch(cell):
             letter = _NOT_DNA.search(cell)
             assert letter is not None
             hint = "Write T instead of U." if letter[0] in "Uu" else "Only A C G T and IUPAC codes such as N."
             raise InputError(
-                f"{path} line {line}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
+                f"{place}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
                 f"DNA letter. {hint}"
             )
     elif any(sign in cell for sign in "\t\r\n"):
-        raise InputError(f"{path} line {line}: the {column} contains a tab or a line break. Remove it.")
+        raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
 
 
 @contextmanager
