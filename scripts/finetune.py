@@ -90,17 +90,8 @@ def main(
     train_table = read_labelled_table(train_sequences)
     validation_table = read_labelled_table(validation_sequences)
     labels = check_labels(train_sequences, train_table, validation_sequences, validation_table)
-    if backbone == "frozen" and not (train_embeddings and validation_embeddings):
-        raise InputError(
-            "--backbone frozen needs --train-embeddings and --validation-embeddings. "
-            "Make them with scripts/embed.py."
-        )
-    if backbone == "full" and (train_embeddings or validation_embeddings):
-        raise InputError("--backbone full trains from the sequences. Leave the embeddings out.")
-    if backbone == "frozen" and checkpoints:
-        raise InputError(
-            "--checkpoints is for --backbone full; a head alone trains in seconds. Leave it out."
-        )
+    embeddings = [path for path in (train_embeddings, validation_embeddings) if path is not None]
+    check_backbone(backbone, embeddings, checkpoints)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
     from torch import nn
@@ -108,14 +99,12 @@ def main(
     from dnalm.finetune import classifier
     from dnalm.finetune import training as finetuning
 
+    # ----------------------------------------------------------------- network and examples
     recipe = finetuning.Settings(**training.model_dump(), seed=settings.seed)
-    pooling: str = settings.pooling
     config = classifier.read_model_config(model)
-    if (known := choose_pooling(config, pooling)) != pooling:
-        logger.info(
-            "%s classifiers read [CLS] only: pooling is %s, not %s", config["model_type"], known, pooling
-        )
-        pooling = known
+    pooling = choose_pooling(config, settings.pooling)
+    if pooling != settings.pooling:
+        logger.info("%s classifiers read [CLS] only: pooling is %s", config["model_type"], pooling)
     max_tokens = token_limit(config, settings.max_tokens)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
@@ -123,8 +112,7 @@ def main(
         module: nn.Module = classifier.head_with(config, weights)
         learned, held_out = (
             read_vectors(path, table, labels, pooling, model, max_tokens)
-            for path, table in ((train_embeddings, train_table), (validation_embeddings, validation_table))
-            if path is not None
+            for path, table in zip(embeddings, (train_table, validation_table), strict=True)
         )
     else:
         device = choose_device(gpus, allow_cpu=allow_cpu)
@@ -143,6 +131,8 @@ def main(
         f"{len(train_table):,}",
         len(labels),
     )
+
+    # ----------------------------------------------------------------- training
     # Everything that the result depends on, so that a checkpoint of another training is never picked up.
     fingerprinted = {
         "kind": "finetune",
@@ -170,19 +160,8 @@ def main(
         )
         result = finetuning.train(module, learned, held_out, recipe, checkpointer, watching)
         watching.close()
-        kept = next(r for r in result.log if r["event"] == "evaluation" and r["epoch"] == result.best_epoch)
-        logger.info(
-            "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
-            kept["epoch"],
-            training.epochs,
-            kept["loss"],
-            kept["accuracy"],
-        )
-        unfinished = still_improving(result.log)
-        if unfinished:
-            logger.info(
-                "validation loss was still falling: more epochs (finetune.%s.epochs) may improve it", backbone
-            )
+        # ------------------------------------------------------------- outputs
+        kept = kept_epoch(result, backbone)
         summary = {
             "model": name,
             "task": task,
@@ -202,11 +181,7 @@ def main(
             "parameters_trainable": parameters["trainable"],
             "settings": asdict(recipe),
             "steps": result.step,
-            "kept": {
-                "rule": "lowest validation loss",
-                **{key: kept[key] for key in ("epoch", "loss", "accuracy")},
-                "still_improving": unfinished,
-            },
+            "kept": kept,
             "precision": precision,
             "versions": versions(),
         }
@@ -221,6 +196,44 @@ def main(
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
         if checkpointer:
             checkpointer.discard()
+
+
+def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | None) -> None:
+    """Raise InputError if files were given that do not go with what learns, or are missing."""
+    if backbone == "frozen" and len(embeddings) < 2:
+        raise InputError(
+            "--backbone frozen needs --train-embeddings and --validation-embeddings. "
+            "Make them with scripts/embed.py."
+        )
+    if backbone == "full" and embeddings:
+        raise InputError("--backbone full trains from the sequences. Leave the embeddings out.")
+    if backbone == "frozen" and checkpoints:
+        raise InputError(
+            "--checkpoints is for --backbone full; a head alone trains in seconds. Leave it out."
+        )
+
+
+def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
+    """Which epoch is kept, by which rule, and whether more epochs could be better; for the summary."""
+    evaluations = [record for record in result.log if record["event"] == "evaluation"]
+    kept = next(record for record in evaluations if record["epoch"] == result.best_epoch)
+    logger.info(
+        "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
+        kept["epoch"],
+        evaluations[-1]["epoch"],
+        kept["loss"],
+        kept["accuracy"],
+    )
+    unfinished = still_improving(result.log)
+    if unfinished:
+        logger.info(
+            "validation loss was still falling: more epochs (finetune.%s.epochs) may improve it", backbone
+        )
+    return {
+        "rule": "lowest validation loss",
+        **{key: kept[key] for key in ("epoch", "loss", "accuracy")},
+        "still_improving": unfinished,
+    }
 
 
 def still_improving(log: list[dict[str, Any]]) -> bool:

@@ -1,0 +1,49 @@
+"""One name per thing: who knows a rule knows its script, log, benchmark, file of rules and package."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dnalm.config import Config
+
+REPOSITORY = Path(__file__).parents[2]
+# Files that hold the rules of a section of the configuration with several of them, or of several sections.
+SECTIONS = {"explore", "fetch", "models", "publish", "tokenizers"}
+# Rules that put the script of another rule to a special use.
+SPECIAL_USES = {
+    "evaluate_baseline": "evaluate",
+    "fetch_genome": "fetch",
+    "fetch_task": "fetch",
+    "fetch_tokenizer": "fetch_hub",
+    "fetch_checkpoint": "fetch_hub",
+}
+
+
+def rules() -> list[tuple[str, str, str]]:
+    """(name of the file, of the rule, its text) of every rule with a command."""
+    found = []
+    for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")):
+        parts = re.split(r"^ *rule (\w+):", file.read_text(), flags=re.MULTILINE)[1:]
+        found += [(file.stem, *rule) for rule in zip(parts[::2], parts[1::2], strict=True)]
+    return [rule for rule in found if "command(" in rule[2]]
+
+
+@pytest.mark.parametrize("file, rule, text", rules(), ids=lambda value: value if value.isidentifier() else "")
+def test_a_rule_names_everything_alike(file, rule, text):
+    script = SPECIAL_USES.get(rule, rule)
+    assert re.findall(r'command\(\s*"(\w+)"', text) == [script]
+    assert (REPOSITORY / f"scripts/{script}.py").is_file()
+    for kind in ("logs", "benchmarks"):
+        for path in re.findall(rf'"<{kind}>/([^"]+)"', text):
+            assert re.split(r"[/.]", path)[0] == rule, path
+    assert file in SECTIONS or (REPOSITORY / f"scripts/{file}.py").is_file(), file
+
+
+def test_a_package_is_a_step_a_section_or_shared():
+    """And a section of the configuration that is a step has a script."""
+    scripts = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
+    packages = {path.parent.name for path in (REPOSITORY / "scripts/dnalm").glob("*/__init__.py")}
+    assert packages <= scripts | SECTIONS | {"sequences", "running"}
+    sections = {name for name, field in Config.model_fields.items() if "Settings" in str(field.annotation)}
+    assert sections <= scripts | SECTIONS | {"resources"}

@@ -1,0 +1,39 @@
+# All predictors of a task side by side, on the same test sequences.
+
+
+rule compare:
+    input:
+        metrics=lambda wildcards: evaluation_files("metrics.json", wildcards.task),
+        predictions=lambda wildcards: evaluation_files("predictions.tsv", wildcards.task),
+    output:
+        table=report(
+            "<results>/evaluation/{task}.comparison.tsv",
+            category="Classification",
+            subcategory="{task}",
+            labels={"what": "comparison with baselines"},
+            caption="../report/comparison.rst",
+        ),
+        words="<results>/evaluation/{task}.comparison.json",
+    log:
+        "<logs>/compare/{task}.log",
+    benchmark:
+        "<benchmarks>/compare/{task}.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+    params:
+        *code("compare", "analyse"),
+        reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
+    message:
+        "Comparing all predictors of {wildcards.task}"
+    shell:
+        command(
+            "compare",
+            "--log {log:q} --task {wildcards.task} --reference {params.reference} {params.flags}"
+            " --metrics {input.metrics:q} --predictions {input.predictions:q}"
+            " --output {output.table:q} --output-json {output.words:q}",
+        )
