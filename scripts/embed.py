@@ -27,7 +27,7 @@ from dnalm.embed.embedding import (
 )
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
@@ -52,8 +52,7 @@ def main(
     """Embed every table in `sequences`; the n-th becomes the n-th `output`."""
     if not len(sequences) == len(split) == len(output):
         raise InputError("--sequences, --split and --output need the same number of values.")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
+    check_batch_tokens(batch_tokens)
     # Everything that can be wrong with the input shows before the slow imports.
     tables = [read_labelled_table(path) for path in sequences]
     config = read_model_config(model)
@@ -107,16 +106,5 @@ if __name__ == "__main__":
     arguments.add_argument("--name", required=True, help="name of the model, written into the files")
     arguments.add_argument("--task", required=True, help="name of the task, written into the files")
     add_settings_flags(arguments, SequenceSettings)
-    arguments.add_argument(
-        "--batch-tokens",
-        type=int,
-        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
-    )
-    arguments.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
-    )
-    add_device_flags(arguments)
+    add_inference_flags(arguments)
     run(main, arguments.parse_args())

@@ -36,7 +36,7 @@ import numpy as np
 from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import ScanSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
@@ -87,8 +87,7 @@ def main(
         logger.info("%s: the rows of a table have no place in a genome; %s stays empty", input, bedgraph)
     if bedgraph_label is not None and bedgraph is None:
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
+    check_batch_tokens(batch_tokens)
     windows = read_windows(input, kind, genome, classifier, settings)
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
@@ -273,24 +272,17 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py"
     )
-    arguments.add_argument("--input", type=Path, required=True, help="FASTA, BED or table of sequences")
-    arguments.add_argument("--genome", type=Path, help="FASTA file in which the regions of a BED file lie")
-    add_settings_flags(arguments, ScanSettings)
     arguments.add_argument(
-        "--batch-tokens",
-        type=int,
-        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
+        "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"
     )
+    arguments.add_argument(
+        "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
+    )
+    add_settings_flags(arguments, ScanSettings)
     arguments.add_argument(
         "--bedgraph-label", help="class whose probability the track shows (default: the last)"
     )
-    arguments.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
-    )
-    add_device_flags(arguments)
+    add_inference_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
     arguments.add_argument("--bedgraph", type=Path, help="bedGraph file to write; for FASTA and BED input")
     run(main, arguments.parse_args())

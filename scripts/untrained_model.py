@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
 from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.pretrain.settings import TrainingSettings
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, write_directory_summary, write_json
@@ -67,7 +68,10 @@ if __name__ == "__main__":
     arguments.add_argument("--checkpoint", type=Path, help="model directory whose size is taken, instead")
     arguments.add_argument("--model", default="untrained", help="name of the model, for summaries")
     arguments.add_argument(
-        "--seed", type=int, default=42, help="seed of the weights (pretraining's --training-seed)"
+        "--seed",
+        type=int,
+        default=TrainingSettings.model_fields["seed"].default,
+        help="seed of the weights (default %(default)s, as pretraining's --training-seed)",
     )
     arguments.add_argument("--output", type=Path, required=True, help="model directory to write")
     arguments.add_argument(

@@ -31,6 +31,28 @@ def add_device_flags(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_inference_flags(arguments: argparse.ArgumentParser) -> None:
+    """Add the flags of scripts that only read with a model, and those of :func:`add_device_flags`."""
+    arguments.add_argument(
+        "--batch-tokens",
+        type=int,
+        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
+    )
+    arguments.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
+    )
+    add_device_flags(arguments)
+
+
+def check_batch_tokens(batch_tokens: int | None) -> None:
+    """Raise InputError unless `--batch-tokens` is left out or at least 1."""
+    if batch_tokens is not None and batch_tokens < 1:
+        raise InputError(f"--batch-tokens is {batch_tokens}; it must be at least 1.")
+
+
 def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
     """The device to compute on: CUDA if `gpus` > 0 and torch sees one, else the CPU.
 
