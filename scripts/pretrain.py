@@ -163,7 +163,7 @@ def pretrain(options: SimpleNamespace) -> None:
         found = checkpointer.newest(world)
         if found is not None:
             state = training.TrainingState(
-                found.step, found.state["tokens"], found.state["loss_sum"], found.log()
+                found.step, found.state["tokens"], found.state["sums"], found.log()
             )
             training.load_weights(network, found.weights())
         if found is not None and not found.finished:
@@ -270,10 +270,10 @@ def write_results(
         )
         write_json(directory / "training_summary.json", summary)
     logger.info(
-        "model %s: held-out loss %.3f before and %.3f after %s steps; written to %s",
+        "model %s: held-out loss on [MASK] %.3f before and %.3f after %s steps; written to %s",
         options.model,
-        before["loss"],
-        after["loss"],
+        before["masked_loss"],
+        after["masked_loss"],
         f"{schedule.steps:,}",
         options.output,
     )

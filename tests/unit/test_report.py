@@ -133,7 +133,10 @@ def test_learning_curves_are_there_as_numbers_too(flags, whole):
     words = text_of(whole)
     last = json.loads(Path(flags["--training-logs"][0]).read_text().splitlines()[-1])
     assert f"{last['step']:,} {last['epoch']:.2f}" in words
-    assert f"{last['loss']:.4f} {last['perplexity']:,.1f} {last['masked_accuracy']:.2%}" in words
+    assert (
+        f"{last['masked_loss']:.4f} {last['masked_perplexity']:,.1f} {last['masked_accuracy']:.2%}" in words
+    )
+    assert f"{last['selected_loss']:.4f}" in words
     assert "epoch by epoch: the numbers" in words
 
 

@@ -145,20 +145,35 @@ def test_evaluation_equals_the_plain_computation(tiny_model):
     data = corpus([5, 8, 11, 14, 18] * 4)
     lines = evaluation_lines(20, 20)
     result = evaluate(model, data, lines)
-    losses, correct = [], []
+    selected, losses, correct = [], [], []
     for line in lines:
         batch = data.micro_batch([line], 0, EVALUATION)
         with torch.no_grad():
             logits = model.eval()(input_ids=batch["input_ids"]).logits
         keep = batch["labels"] != -100
+        selected += torch.nn.functional.cross_entropy(
+            logits[keep], batch["labels"][keep], reduction="none"
+        ).tolist()
+        keep &= batch["input_ids"] == data.vocabulary.mask_id
         losses += torch.nn.functional.cross_entropy(
             logits[keep], batch["labels"][keep], reduction="none"
         ).tolist()
         correct += (logits[keep].argmax(-1) == batch["labels"][keep]).tolist()
-    assert result["loss"] == pytest.approx(np.mean(losses), abs=1e-5)
+    assert len(losses) < len(selected)
+    assert result["selected_loss"] == pytest.approx(np.mean(selected), abs=1e-5)
+    assert result["selected_tokens"] == len(selected)
+    assert result["masked_loss"] == pytest.approx(np.mean(losses), abs=1e-5)
     assert result["masked_accuracy"] == pytest.approx(np.mean(correct))
     assert result["masked_tokens"] == len(losses)
-    assert result["perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)
+    assert result["masked_perplexity"] == pytest.approx(np.exp(np.mean(losses)), rel=1e-4)
+
+
+def test_nothing_is_said_of_a_network_that_was_asked_nothing(tiny_model):
+    from transformers import ModernBertForMaskedLM
+
+    model = ModernBertForMaskedLM.from_pretrained(tiny_model)
+    with pytest.raises(InputError, match=r"no token of 3 held-out lines became \[MASK\]"):
+        evaluate(model, corpus([5, 8, 11], mask_token=1e-9), evaluation_lines(3, 3))
 
 
 def test_a_loss_that_is_no_number_ends_training():

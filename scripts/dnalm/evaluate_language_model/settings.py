@@ -13,8 +13,8 @@ class EvaluateLanguageModelSettings(IntervalSettings):
         0.15,
         gt=0,
         le=1,
-        description="Share of the tokens that are hidden. The same for every model, so that models trained "
-        "with other masks can be compared.",
+        description="Share of the tokens that are hidden, all of them as [MASK]. The same for every model, "
+        "so that models trained with other masks can be compared.",
     )
     max_lines: Whole = Field(2000, ge=1, description="At most this many held-out lines are used.")
     examples: int = Field(20, ge=0, le=10_000, description="Number of fill-mask examples in the report.")

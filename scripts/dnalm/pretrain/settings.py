@@ -20,7 +20,7 @@ class MaskingSettings(Settings):
         le=1,
         description="Share of the tokens of a line that are selected. Special tokens never are.",
     )
-    mask_token: Fraction = Field(0.8, description="Share of the selected tokens that become [MASK].")
+    mask_token: float = Field(0.8, gt=0, le=1, description="Share of the selected tokens that become [MASK].")
     random_token: Fraction = Field(
         0.1,
         description="Share of the selected tokens that become a random token. The rest stay as they are.",

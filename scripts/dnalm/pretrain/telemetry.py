@@ -145,10 +145,10 @@ class TrainingMonitor:
         if not self.quiet and (not recent or step in (0, self.steps)):
             self.said_at = now
             logger.info(
-                "step %s of %s: held-out loss %.3f, masked accuracy %.3f",
+                "step %s of %s: held-out loss on [MASK] %.3f, accuracy %.3f",
                 f"{step:,}",
                 f"{self.steps:,}",
-                result["loss"],
+                result["masked_loss"],
                 result["masked_accuracy"],
             )
 

@@ -35,12 +35,13 @@ TRAINING_RECORDS = 500
 class TrainingState:
     """Where a training stands: what a checkpoint holds beside weights and optimizer.
 
-    `loss_sum`: the losses of the steps since the last training record, over all processes.
+    `sums`: of the steps since the last training record, over all processes: the steps' mean losses over all
+    selected tokens, the losses of the tokens that are [MASK], their number.
     """
 
     step: int = 0
     tokens: int = 0
-    loss_sum: float = 0.0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
     log: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -69,24 +70,34 @@ class Schedule:
 class MaskedTokenLoss(nn.Module):
     """A masked language model with its loss; what DistributedDataParallel wraps.
 
-    Logits are computed for masked tokens only: a quarter less work at equal gradients.
+    Logits are computed for selected tokens only: a quarter less work at equal gradients. `mask_id`: that of
+    [MASK].
     """
 
-    def __init__(self, network: nn.Module):
+    def __init__(self, network: nn.Module, mask_id: int):
         super().__init__()
-        self.network = network
+        self.network, self.mask_id = network, mask_id
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The sum of the cross-entropies (nats) of the masked tokens; 0 where there are none."""
-        logits, targets = masked_logits(self.network, batch)
-        return nn.functional.cross_entropy(logits, targets, reduction="sum")
+        """Sums of cross-entropies (nats), float32[2]: of all selected tokens, which is what is minimized, and
+        of those that are [MASK]. 0 where there are none.
+        """
+        logits, targets, hidden = selected_logits(self.network, batch, self.mask_id)
+        losses = nn.functional.cross_entropy(logits, targets, reduction="none")
+        return torch.stack([losses.sum(), losses[hidden].detach().sum()])
 
 
-def masked_logits(network: nn.Module, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits float32[n_masked, vocabulary] and true ids int64[n_masked] of a batch's masked tokens."""
-    masked = batch["labels"] != IGNORED
-    hidden = hidden_states(network, batch["input_ids"], batch.get("attention_mask"))
-    return token_logits(network, hidden[masked]), batch["labels"][masked]
+def selected_logits(
+    network: nn.Module, batch: dict[str, torch.Tensor], mask_id: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Of a batch's selected tokens: logits float32[n, vocabulary], true ids int64[n], is it [MASK] bool[n].
+
+    A selected token that is no [MASK] is a random one or stands visible.
+    """
+    selected = batch["labels"] != IGNORED
+    states = hidden_states(network, batch["input_ids"], batch.get("attention_mask"))
+    hidden = batch["input_ids"][selected] == mask_id
+    return token_logits(network, states[selected]), batch["labels"][selected], hidden
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
@@ -108,32 +119,44 @@ def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str,
 def evaluate(
     network: nn.Module, corpus: Corpus, lines: np.ndarray, world: World = SINGLE, precision: str = "fp32"
 ) -> dict[str, float]:
-    """Loss (nats per masked token), accuracy and perplexity on held-out `lines`, over all processes.
+    """Judge the network on held-out `lines`, over all processes.
 
+    `masked_loss` (nats per token), `masked_accuracy`, `masked_perplexity`, `masked_tokens`: of the tokens
+    that are [MASK], where nothing but the context tells the truth. `selected_loss`, `selected_tokens`: of all
+    tokens that training computes a loss of, those left visible included, as published runs report it.
     The masks are the same at every call, so that the numbers of one run can be compared.
+
+    Raises InputError if no token is [MASK].
     """
     device = next(network.parameters()).device
     batches = list(length_batches(corpus.lengths[lines], usual_batch_tokens(device)))
-    # loss, correct, masked; float64, so that the sum does not depend on how lines are dealt out.
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
+    # Selected: loss, number; [MASK]: loss, correct, number. float64, so that the sum does not depend on how
+    # lines are dealt out.
+    sums = torch.zeros(5, dtype=torch.float64, device=device)
     was_training = network.training
     network.eval()
     for batch in batches[world.rank :: world.size]:
         inputs = on_device(corpus.micro_batch(lines[batch], 0, EVALUATION), device)
         with autocast(device, precision)():
-            logits, targets = masked_logits(network, inputs)
+            logits, targets, hidden = selected_logits(network, inputs, corpus.vocabulary.mask_id)
         losses = nn.functional.cross_entropy(logits, targets, reduction="none").double()
-        correct = (logits.argmax(-1) == targets).double()
-        sums += torch.stack([losses.sum(), correct.sum(), torch.ones_like(losses).sum()])
+        correct = ((logits.argmax(-1) == targets) & hidden).double()
+        counts = [torch.ones_like(losses).sum(), losses[hidden].sum(), correct.sum(), hidden.double().sum()]
+        sums += torch.stack([losses.sum(), *counts])
     network.train(was_training)
-    loss, correct, masked_tokens = world.all_reduce_sum(sums).tolist()
-    masked_tokens = max(masked_tokens, 1.0)
-    loss /= masked_tokens
+    selected_loss, selected, loss, right, masked = world.all_reduce_sum(sums).tolist()
+    if not masked:
+        raise InputError(
+            f"no token of {len(lines):,} held-out lines became [MASK]. Hold out more lines, or raise the "
+            "masking probability or the share that becomes [MASK]."
+        )
     return {
-        "loss": loss,
-        "masked_accuracy": correct / masked_tokens,
-        "perplexity": math.exp(min(loss, 700.0)),
-        "masked_tokens": int(masked_tokens),
+        "masked_loss": loss / masked,
+        "masked_accuracy": right / masked,
+        "masked_perplexity": math.exp(min(loss / masked, 700.0)),
+        "masked_tokens": int(masked),
+        "selected_loss": selected_loss / selected,
+        "selected_tokens": int(selected),
     }
 
 
@@ -164,12 +187,13 @@ def train(
 ) -> None:
     """Train `network` in place from `state` to the last step. Interrupted if it has to leave before."""
     # torch.compile and fully_shard would wrap the same module here.
-    model: nn.Module = MaskedTokenLoss(network)
+    mask_id = batches.corpus.vocabulary.mask_id
+    model: nn.Module = MaskedTokenLoss(network, mask_id)
     if world.size > 1:
         model = DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
     computing = autocast(device, precision)
     # Summed on the device: reading it at every step would make the GPU wait for the CPU.
-    loss_sum = torch.tensor(state.loss_sum, dtype=torch.float64, device=device)
+    sums = torch.tensor(state.sums, dtype=torch.float64, device=device)
 
     def record(event: str, **values: Any) -> None:
         epoch = round(state.step / batches.per_epoch, 6)
@@ -185,9 +209,10 @@ def train(
         monitor.log_evaluation(state.step, result)
 
     def snapshot() -> Snapshot:
-        state.loss_sum = check_finite(loss_sum.item(), state.step, schedule)
+        state.sums = sums.tolist()
+        check_finite(state.sums[0], state.step, schedule)
         monitor.gather_memory(world)
-        values = {"step": state.step, "tokens": state.tokens, "loss_sum": state.loss_sum}
+        values = {"step": state.step, "tokens": state.tokens, "sums": state.sums}
         tensors = None if state.step == schedule.steps else optimizer_state(network, optimizer)
         return Snapshot(values, state.log, weights(network), tensors)
 
@@ -201,27 +226,31 @@ def train(
         set_learning_rate(optimizer, schedule.learning_rate * factor)
         for micro_batch in micro_batches:
             monitor.count(micro_batch)
-        loss = accumulate_gradients(model, micro_batches, device, computing, world)
+        step_sums = accumulate_gradients(model, micro_batches, mask_id, device, computing, world)
         # An infinite bound clips nothing and still measures.
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm or math.inf)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-        loss_sum += loss
+        sums += step_sums
         state.tokens += batches.tokens(state.step)
         state.step += 1
         monitor.end_step(state.step, batches.tokens(state.step - 1))
         finished = state.step == schedule.steps
         if state.step % schedule.record_every == 0 or finished:
             steps = state.step % schedule.record_every or schedule.record_every
-            monitor.loss = check_finite(loss_sum.item() / steps, state.step, schedule)
+            selected, masked, masked_tokens = sums.tolist()
+            monitor.loss = check_finite(selected / steps, state.step, schedule)
+            # Few short lines may have no [MASK] at all.
+            found = {"masked_loss": masked / masked_tokens} if masked_tokens else {}
             record(
                 "train",
-                loss=monitor.loss,
+                **found,
+                selected_loss=monitor.loss,
                 learning_rate=schedule.learning_rate * factor,
                 gradient_norm=norm.item(),
             )
-            loss_sum.zero_()
+            sums.zero_()
         if state.step % schedule.evaluate_every == 0 or finished:
             evaluate_now()
         if checkpointer:
@@ -231,18 +260,23 @@ def train(
 def accumulate_gradients(
     model: nn.Module,
     micro_batches: list[dict[str, torch.Tensor]],
+    mask_id: int,
     device: torch.device,
     computing: Callable[[], AbstractContextManager],
     world: World,
 ) -> torch.Tensor:
-    """Add up the gradients of a step's loss: the mean over the masked tokens of all processes.
+    """Add up the gradients of a step's loss: the mean over the selected tokens of all processes.
 
-    Returns that mean loss, float64 on `device`, the same in all processes.
+    Returns float64[3] on `device`, the same in all processes: that mean loss, the summed loss of the tokens
+    that are [MASK], their number.
     """
-    masked = sum(int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
-    # A batch of short lines may have no masked token at all; its loss is then 0 and not 0/0.
-    masked_tokens = world.all_reduce_sum(torch.tensor(masked)).clamp(min=1).item()
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    selected = [batch["labels"] != IGNORED for batch in micro_batches]
+    masked = [batch["input_ids"] == mask_id for batch in micro_batches]
+    counts = [sum(int(part.sum()) for part in parts) for parts in (selected, masked)]
+    selected_tokens, masked_tokens = world.all_reduce_sum(torch.tensor(counts)).tolist()
+    # A batch of short lines may have no selected token at all; its loss is then 0 and not 0/0.
+    selected_tokens = max(selected_tokens, 1)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     for number, batch in enumerate(micro_batches, start=1):
         last = number == len(micro_batches)
         # Processes exchange gradients once per step, with the last micro-batch.
@@ -251,11 +285,12 @@ def accumulate_gradients(
             waiting = model.no_sync()
         with waiting:
             with computing():
-                part = model(on_device(batch, device)) / masked_tokens
+                part = model(on_device(batch, device))
             # DistributedDataParallel takes the mean over processes where the sum is wanted.
-            (part * world.size).backward()
-        loss += part.detach()
-    return world.all_reduce_sum(loss)
+            (part[0] / selected_tokens * world.size).backward()
+        sums += part.detach()
+    selected_loss, masked_loss = world.all_reduce_sum(sums)
+    return torch.stack([selected_loss / selected_tokens, masked_loss, masked_loss.new_tensor(masked_tokens)])
 
 
 def loader(batches: TrainingBatches, first: int, device: torch.device) -> DataLoader:

@@ -215,10 +215,10 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "what": "Predict hidden tokens of held-out DNA. No classification task is configured.",
         "number": f"{lead['metrics']['perplexity']['value']:,.4g}",
         "number_name": "Held-out perplexity",
-        "number_text": f" (loss {words.estimate(loss)} nats per hidden token)",
+        "number_text": f" (loss {words.estimate(loss)} nats per [MASK])",
         "verdicts": [words.counting_verdict(lead)],
         "chart": chart,
-        "chart_note": "Mean loss per hidden token; lower is better. Line: interval over held-out lines.",
+        "chart_note": "Mean loss per [MASK] position; lower is better. Line: interval over held-out lines.",
         "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],
     }
 

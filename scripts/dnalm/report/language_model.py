@@ -24,7 +24,7 @@ def language_model_section(run: Run) -> dict[str, Any]:
         figure(
             f"Held-out loss: {model.metrics['model']}",
             loss_chart(model.metrics),
-            "Mean loss on the same hidden tokens of held-out DNA, in nats; lower is better. “Counting” "
+            "Mean loss on the same [MASK] positions of held-out DNA, in nats; lower is better. “Counting” "
             "predictors know token frequencies only.",
             f"{model.metrics['model']}.held_out_loss",
         )
@@ -42,13 +42,16 @@ def language_model_section(run: Run) -> dict[str, Any]:
         "id": "language-model",
         "title": "Language model",
         "intro": "The model learned by guessing hidden tokens of DNA from the tokens around them. The loss "
-        "is the surprise, in nats, at the true token; it is measured on held-out stretches of the genomes.",
+        "is the surprise, in nats, at the true token. Loss, accuracy and perplexity are those of [MASK] "
+        "positions, in stretches of the genomes that were held out. A loss of “all selected tokens” also "
+        "counts those that training leaves visible or replaces, as published runs do. It is usually lower "
+        "and must not be compared with counting.",
         "parts": parts,
     }
 
 
 def learning_curves(run: Run) -> list[dict[str, str]]:
-    """Loss and masked accuracy on held-out lines during pretraining, and the training loss."""
+    """Loss and accuracy on [MASK] positions of held-out lines during pretraining, and the training loss."""
     figures = []
     for training in run.trainings:
         name = training.summary["model"]
@@ -58,10 +61,10 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
             continue
         x = [r["step"] for r in evaluations]
         markers = len(x) <= MARKERS_UP_TO
-        series = [Series("held-out loss", x, [r["loss"] for r in evaluations], 0, 0, markers)]
-        if steps:
-            trained = Series("training loss", [r["step"] for r in steps], [r["loss"] for r in steps], 1, 1)
-            series.insert(0, trained)
+        series = [Series("held-out loss", x, [r["masked_loss"] for r in evaluations], 0, 0, markers)]
+        trained = [(r["step"], r["masked_loss"]) for r in steps if "masked_loss" in r]
+        if trained:
+            series.insert(0, Series("training loss", [a for a, _ in trained], [b for _, b in trained], 1, 1))
         evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == name), None)
         # These two do not look at the context, so they hold for any share of hidden tokens.
         baselines = (
@@ -72,20 +75,23 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
             if evaluation
             else []
         )
-        svg = line_chart(series, f"Learning curve of {name}", "training step", "loss (nats)", baselines)
+        svg = line_chart(
+            series, f"Learning curve of {name}", "training step", "loss (nats per [MASK])", baselines
+        )
         first, last = evaluations[0], evaluations[-1]
-        caption = f"Held-out loss {first['loss']:.3f} before training and {last['loss']:.3f} at the end."
+        caption = (
+            f"On [MASK] positions: held-out loss {first['masked_loss']:.3f} before training and "
+            f"{last['masked_loss']:.3f} at the end. Of all selected tokens, to compare with published runs: "
+            f"{first['selected_loss']:.3f} and {last['selected_loss']:.3f}."
+        )
         figures.append(figure(f"Learning curve: {name}", svg, caption, f"{name}.learning_curve"))
-        accuracy = [
-            (r["step"], r["masked_accuracy"]) for r in evaluations if r.get("masked_accuracy") is not None
-        ]
-        if accuracy:
-            curve = Series("", [a for a, _ in accuracy], [b for _, b in accuracy], 0, 0, markers)
-            svg = line_chart(
-                [curve], f"Masked accuracy of {name}", "training step", "share of hidden tokens right"
-            )
-            caption = f"Hidden tokens of held-out lines guessed exactly: {accuracy[-1][1]:.1%} at the end."
-            figures.append(figure(f"Masked accuracy: {name}", svg, caption, f"{name}.masked_accuracy"))
+        curve = Series("", x, [r["masked_accuracy"] for r in evaluations], 0, 0, markers)
+        svg = line_chart([curve], f"Masked accuracy of {name}", "training step", "share of [MASK] right")
+        caption = (
+            f"[MASK] positions of held-out lines guessed exactly: {last['masked_accuracy']:.1%} of "
+            f"{last['masked_tokens']:,} at the end."
+        )
+        figures.append(figure(f"Masked accuracy: {name}", svg, caption, f"{name}.masked_accuracy"))
     return figures
 
 
@@ -111,7 +117,7 @@ def loss_chart(metrics: dict[str, Any]) -> str:
             )
         )
     return interval_chart(
-        rows, f"Held-out loss of {metrics['model']}", "loss (nats per hidden token)", (0, math.inf)
+        rows, f"Held-out loss of {metrics['model']}", "loss (nats per [MASK])", (0, math.inf)
     )
 
 
@@ -123,7 +129,7 @@ def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
         "loss": "Loss (nats)",
         "bits_per_base": "Bits per base",
         "perplexity": "Perplexity",
-        "masked_accuracy": "Hidden tokens right",
+        "masked_accuracy": "[MASK] right",
         "top5_accuracy": "Right within the first five",
     }
     sources = {f"{metrics['model']} pretrained": metrics["metrics"]}
@@ -139,8 +145,9 @@ def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
             ["Predictor", *names.values()],
             rows,
             strong=[0],
-            note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, the same for "
-            "all. Bits per base can be compared between vocabularies; guessing single bases costs two bits.",
+            note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
+            "[MASK], the same for all. Bits per base can be compared between vocabularies; guessing "
+            "single bases costs two bits.",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):

@@ -10,21 +10,32 @@ MOST_ROWS = 25
 
 
 def pretraining_table(training: Training) -> dict[str, Any] | None:
-    """Loss, perplexity and accuracy at the evaluations of a pretraining; None where there were none."""
+    """Loss, perplexity and accuracy at the evaluations of a pretraining; None where there were none.
+
+    All over the tokens that are [MASK], but for the last two columns, over all selected tokens.
+    """
     evaluations = [record for record in training.log if record["event"] == "evaluation"]
-    trained = {record["step"]: record["loss"] for record in training.log if record["event"] == "train"}
+    trained = {record["step"]: record for record in training.log if record["event"] == "train"}
+
+    def of_training(step: int, key: str) -> str:
+        value = trained.get(step, {}).get(key)
+        return "" if value is None else f"{value:.4f}"
+
     rows = [
         [
             f"{record['step']:,}",
             f"{record['epoch']:.2f}",
-            f"{trained[record['step']]:.4f}" if record["step"] in trained else "",
-            f"{record['loss']:.4f}",
-            f"{record['perplexity']:,.1f}",
+            of_training(record["step"], "masked_loss"),
+            f"{record['masked_loss']:.4f}",
+            f"{record['masked_perplexity']:,.1f}",
             f"{record['masked_accuracy']:.2%}",
+            of_training(record["step"], "selected_loss"),
+            f"{record['selected_loss']:.4f}",
         ]
         for record in thinned(evaluations)
     ]
-    columns = ["Step", "Epoch", "Training loss", "Held-out loss", "Perplexity", "Hidden tokens right"]
+    columns = ["Step", "Epoch", "Training loss", "Held-out loss", "Perplexity", "[MASK] right"]
+    columns += ["Training loss, all selected", "Held-out loss, all selected"]
     return _learning_table(f"Pretraining of {training.summary['model']}, step by step", columns, rows)
 
 

@@ -117,7 +117,7 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
     return _verdict(
         status,
         heads[status],
-        f"{before:.3f} nats per hidden token as published, {after:.3f} after adaptation, on the same "
+        f"{before:.3f} nats per [MASK] as published, {after:.3f} after adaptation, on the same "
         f"{metrics['hidden_tokens']:,} tokens; lower by {change['value']:.4f} ({confidence:.0%} interval "
         f"{change['low']:.4f} to {change['high']:.4f}).",
     )
@@ -233,7 +233,7 @@ def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     best = min(baselines, key=lambda name: baselines[name]["loss"]["value"])
     advantage = language_model["advantage"][best]
     text = (
-        f"Its loss on hidden tokens is {language_model['metrics']['loss']['value']:.3f} nats; "
+        f"Its loss on [MASK] positions is {language_model['metrics']['loss']['value']:.3f} nats; "
         f"{BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
         f"the difference is {estimate(advantage)}."
     )
