@@ -317,38 +317,35 @@ def _check_network(config: Config, model: ModelSettings) -> None:
 def _check_predictions(config: Config, source: str) -> None:
     for name, prediction in config.predict.items():
         place = f"{source}: predict.{name}"
-        if prediction.model not in config.models:
-            raise InputError(
-                f"{place}.model is {show(prediction.model)}, not under models."
-                f"{nearest(prediction.model, config.models)}"
-            )
+        _check_model(prediction.model, config, place)
         _check_prediction_files(prediction, config.results, place)
-        if prediction.backbone not in config.finetune.backbones:
-            raise InputError(
-                f"{place}.backbone is {show(prediction.backbone)}, but finetune.backbones lists only "
-                f"{either(config.finetune.backbones)}."
-            )
+        _check_backbone(prediction.backbone, config, place)
         if config.tasks is None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
+
+
+def _check_model(name: str, config: Config, place: str) -> None:
+    if name not in config.models:
+        raise InputError(f"{place}.model is {show(name)}, not under models.{nearest(name, config.models)}")
+
+
+def _check_backbone(name: str, config: Config, place: str) -> None:
+    if name not in config.finetune.backbones:
+        raise InputError(
+            f"{place}.backbone is {show(name)}, but finetune.backbones lists only "
+            f"{either(config.finetune.backbones)}."
+        )
 
 
 def _check_publications(config: Config, source: str) -> None:
     for name, published in config.publish.items():
         place = f"{source}: publish.{name}"
-        if published.model not in config.models:
-            raise InputError(
-                f"{place}.model is {show(published.model)}, not under models."
-                f"{nearest(published.model, config.models)}"
-            )
+        _check_model(published.model, config, place)
         if published.task is None:
             continue
         if config.tasks is None:
             raise InputError(f"{place}.task is {show(published.task)}, but there are no tasks. Set 'tasks'.")
-        if published.backbone not in config.finetune.backbones:
-            raise InputError(
-                f"{place}.backbone is {show(published.backbone)}, but finetune.backbones lists only "
-                f"{either(config.finetune.backbones)}."
-            )
+        _check_backbone(published.backbone, config, place)
 
 
 def _check_prediction_files(prediction: PredictSettings, results: str, place: str) -> None:
