@@ -163,6 +163,8 @@ class MLflow:
 
     def __init__(self, directory: Path, run: str, about: dict[str, Any], first_step: int):
         mlflow = importlib.import_module("mlflow")
+        for talkative in ("mlflow", "alembic"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
         uri = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{directory.absolute()}/mlflow.db")
         self.client = mlflow.MlflowClient(tracking_uri=uri)
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", "dna-modernbert")
