@@ -13,16 +13,16 @@ penalty are those with the lowest loss on the validation split. The test split i
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import sklearn
 from safetensors.numpy import save_file
 
 from dnalm.baseline.predictors import train_kmer_regression
 from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline.splits import labels_of, read_splits
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
-from dnalm.sequences.tables import read_labelled_table, sort_labels
+from dnalm.sequences.tables import read_labelled_table
 
 
 def main(
@@ -36,16 +36,14 @@ def main(
 ) -> None:
     """Train one baseline and write its directory and summary."""
     table = read_labelled_table(train)
-    labels = sort_labels(table["label"])
-    if len(labels) < 2:
-        raise InputError(f"{train}: every sequence has the label {labels[0]!r}. Two or more are needed.")
+    labels = labels_of(train, table)
     description = {"baseline": baseline, "task": task, "labels": labels, "n_train": len(table)}
     if baseline == "majority":
         counts = table["label"].value_counts()
         description["frequencies"] = {label: float(counts[label] / len(table)) for label in labels}
         tensors: dict[str, np.ndarray] = {}
     else:
-        description, tensors = kmer(description, table, labels, validation, settings.kmer_lengths)
+        description, tensors = kmer(description, train, validation, settings.kmer_lengths)
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
         if tensors:
@@ -56,26 +54,20 @@ def main(
 
 
 def kmer(
-    description: dict,
-    table: pd.DataFrame,
-    labels: list[str],
-    validation: Path | None,
-    lengths: tuple[int, ...],
+    description: dict, train: Path, validation: Path | None, lengths: tuple[int, ...]
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Train the k-mer regression; return its description and its weights."""
     if validation is None:
         raise InputError("--baseline kmer needs --validation: k and the penalty are chosen there.")
-    held_out = read_labelled_table(validation)
-    unknown = sorted(set(held_out["label"]) - set(labels))
-    if unknown:
-        raise InputError(f"{validation}: label {unknown[0]!r} does not occur in training.")
-    number = {label: i for i, label in enumerate(labels)}
-    split, held_out_split = (
-        (t["seq"].tolist(), t["label"].map(number).to_numpy()) for t in (table, held_out)
+    labels, learned, held_out = read_splits(train, validation)
+    model, tried = train_kmer_regression(
+        (learned.sequences, learned.classes),
+        (held_out.sequences, held_out.classes),
+        labels,
+        sorted(lengths),
     )
-    model, tried = train_kmer_regression(split, held_out_split, labels, sorted(lengths))
     description |= {
-        "n_validation": len(held_out),
+        "n_validation": len(held_out.sequences),
         "chosen": min(tried, key=lambda result: result["loss"]),
         "tried": tried,
         "versions": {"scikit-learn": sklearn.__version__},

@@ -10,7 +10,8 @@ Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n,
 A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
 help (every model against the same model untrained, NAME-untrained, with the same backbone), does adaptation
-help (against the model as published, NAME-published), and does the reference beat the baselines. Each has the
+help (against the model as published, NAME-published), does the language model know what k-mers do not (k-mers
+and embeddings together against k-mers alone), and does the reference beat the baselines. Each has the
 difference in accuracy, an answer (`yes`, `no`: the whole interval lies on one side of zero; else `cannot
 tell`) and a sentence.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.baseline.settings import UNTRAINED
+from dnalm.baseline.settings import COMBINED, UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
 from dnalm.evaluate.predictions import Predictions, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
@@ -153,6 +154,11 @@ def compare_pairs(leader: Predictor, predictors: list[Predictor], confidence: fl
             for reference, question in REFERENCE_MODELS.items():
                 if other.report["name"] == model.report["name"] + reference:
                     questions.append(compare_accuracies(question, model, other, confidence))
+    kmers = next((p for p in predictors if p.report["name"] == "kmer"), None)
+    for combined in predictors:
+        if kmers and combined.report["kind"] == COMBINED:
+            question = "does the language model know what k-mers do not"
+            questions.append(compare_accuracies(question, combined, kmers, confidence))
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
             questions.append(

@@ -1,7 +1,8 @@
 """Judge a classifier or a baseline on the test split of a task.
 
-In:  a classifier directory (scripts/finetune.py) or a baseline directory (scripts/baseline.py), and the test
-     split: a table with the columns seq and label (and id).
+In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py) or a
+     baseline (scripts/baseline.py, scripts/baseline_cnn.py), each a directory, and the test split: a table
+     with the columns seq and label (and id).
 Out: metrics.json     task, name, kind, backbone, labels (in class order), positive_label (null with more than
                       two classes), n, label_counts, bootstrap (samples, confidence, seed), metrics (each:
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dnalm.baseline.settings import COMBINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings
@@ -58,7 +60,7 @@ def main(
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
     report = about | measure_predictions(truth, probabilities, labels, settings)
     report["versions"] = versions
-    if kind != "baseline":
+    if kind not in ("baseline", COMBINED):
         report["still_improving"] = still_improving(predictor)
     write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
     write_json(curves, about | curve_report(truth, probabilities, labels))
@@ -95,7 +97,10 @@ def predict(
 
         baseline = load_baseline(predictor)
         return baseline.predict_probabilities(sequences), baseline.labels, versions("numpy")
-    from dnalm.finetune.classifier import predict_probabilities
+    if kind == COMBINED:
+        from dnalm.combine.predictor import predict_probabilities
+    else:
+        from dnalm.finetune.classifier import predict_probabilities
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
@@ -145,12 +150,16 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--kind",
         required=True,
-        choices=["model", "published", "untrained", "baseline"],
+        choices=["model", "published", "untrained", COMBINED, "baseline"],
         help="a classifier on a pretrained backbone, on the same before its adaptation, on an untrained one, "
-        "or a baseline",
+        "a regression on k-mers and embeddings (scripts/combine.py), or a baseline",
     )
     arguments.add_argument("--name", required=True, help="name of the language model or baseline")
-    arguments.add_argument("--backbone", choices=["frozen", "full"], help="how the classifier was fine-tuned")
+    arguments.add_argument(
+        "--backbone",
+        choices=["frozen", "full", COMBINED],
+        help="how the classifier was fine-tuned, or that it reads k-mers beside embeddings",
+    )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
     add_settings_flags(arguments, EvaluateSettings)

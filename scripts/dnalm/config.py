@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field
 
-from dnalm.baseline.settings import UNTRAINED, BaselineSettings
+from dnalm.baseline.settings import BASELINES, UNTRAINED, BaselineSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
@@ -75,9 +75,10 @@ def check_name(name: str) -> str:
 
 def check_model_name(name: str) -> str:
     """A name that no baseline has. Raises ValueError."""
-    if name.endswith((UNTRAINED, PUBLISHED)) or name in ("majority", "kmer"):
+    if name.endswith((UNTRAINED, PUBLISHED)) or name in BASELINES:
         raise ValueError(
-            f"is a name of a baseline (majority, kmer, all that end in '{UNTRAINED}' or '{PUBLISHED}'). "
+            f"is a name of a baseline ({', '.join(BASELINES)}, all that end in '{UNTRAINED}' or "
+            f"'{PUBLISHED}'). "
             "Choose another."
         )
     return name

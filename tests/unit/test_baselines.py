@@ -8,12 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import baseline
+import baseline_cnn
 from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, load_baseline
 from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
+from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.combine.predictor import train_combined
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -123,3 +128,72 @@ def test_errors(tmp_path, repository):
     assert result.returncode == 1
     assert result.stderr == "error: --baseline kmer needs --validation: k and the penalty are chosen there.\n"
     assert not list(tmp_path.glob("*out*"))
+
+
+# ---- The convolutional network ----
+
+
+def train_cnn(paths: dict[str, Path], output: Path, **settings) -> dict:
+    baseline_cnn.main(
+        task="toy",
+        train=paths["train"],
+        validation=paths["validation"],
+        settings=CnnSettings(cnn_filters=16, **settings),
+        output=output,
+        summary=output.with_suffix(".json"),
+    )
+    return json.loads(output.with_suffix(".json").read_text())
+
+
+def test_network_learns_planted_words_the_same_every_time(tmp_path):
+    labels = ["a", "b", "c"]
+    paths = write_task(tmp_path, labels, 150, seed=1)
+    summary = train_cnn(paths, tmp_path / "cnn", cnn_epochs=20, cnn_batch_size=16, cnn_learning_rate=1e-2)
+    train_cnn(paths, tmp_path / "again", cnn_epochs=20, cnn_batch_size=16, cnn_learning_rate=1e-2)
+    assert sha256_of_directory(tmp_path / "cnn") == sha256_of_directory(tmp_path / "again")
+    predictor = load_baseline(tmp_path / "cnn")
+    assert predictor.labels == labels
+    test = read_labelled_table(paths["test"])
+    sequences = test["seq"].tolist()
+    probabilities = predictor.predict_probabilities(sequences)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert (np.array(labels)[probabilities.argmax(axis=1)] == test["label"]).mean() > 0.9
+    assert summary["kept"] == min(summary["log"], key=lambda record: record["validation_loss"])
+    turned = predictor.predict_probabilities([reverse_complement(s) for s in sequences])
+    assert np.allclose(turned, probabilities, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.text("ACGTN", min_size=1, max_size=30), min_size=1, max_size=5))
+def test_a_sequence_is_read_the_same_on_both_strands_and_in_any_batch(sequences):
+    torch.manual_seed(0)
+    network = MotifNetwork(filters=5, width=6, classes=2)
+    together = predict_logits(network, encode_bases(sequences))
+    alone = torch.cat([predict_logits(network, encode_bases([s])) for s in sequences])
+    turned = predict_logits(network, encode_bases([reverse_complement(s) for s in sequences]))
+    assert torch.allclose(together, alone, atol=1e-5) and torch.allclose(together, turned, atol=1e-5)
+
+
+# ---- k-mers and embeddings together ----
+
+
+def test_combined_model_learns_what_either_part_knows():
+    """Half of the sequences of class 1 show it in their k-mers, half in their embeddings."""
+    generator = np.random.default_rng(0)
+
+    def draw(n: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+        by_word, by_vector = generator.integers(0, 2, n), generator.integers(0, 2, n)
+        sequences = [
+            "".join(generator.choice(list("ACGT"), 50)) + "GATTACAGATTACA" * int(word) for word in by_word
+        ]
+        vectors = generator.normal(size=(n, 8)).astype(np.float32)
+        vectors[:, 3] += 6 * by_vector
+        return sequences, 50 + 7 * vectors, by_word | by_vector
+
+    train, validation, test = draw(300), draw(200), draw(200)
+    combined, tried = train_combined(train, validation, k=4, strands="both")
+    probabilities = combined.probabilities(*test[:2])
+    assert (probabilities.argmax(axis=1) == test[2]).mean() > 0.95
+    best = min(result["loss"] for result in tried)
+    truth = combined.probabilities(*validation[:2])[range(200), validation[2]]
+    assert -np.log(truth).mean() == pytest.approx(best, abs=1e-5)

@@ -31,15 +31,14 @@ REPORT = {"report"}
 COMPARED = {"compare", "publish"} | REPORT
 EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED | EXPLORED
-EMBEDDED = {"embed"} | CLASSIFIED
+EMBEDDED = {"embed", "combine"} | CLASSIFIED
 MODELLED = {"evaluate_language_model"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
-PREPARED = {"prepare_task", "baseline", "evaluate_baseline"} | EMBEDDED
-TRAIN_ENVIRONMENT = (TOKENIZED | {"explore_batch", "untrained_model", "evaluate_baseline"}) - {
-    "write_configuration"
-}
+PREPARED = {"prepare_task", "baseline", "baseline_cnn", "evaluate_baseline"} | EMBEDDED
+TRAIN_ENVIRONMENT = TOKENIZED | {"explore_batch", "untrained_model", "baseline_cnn", "evaluate_baseline"}
+TRAIN_ENVIRONMENT -= {"write_configuration"}
 # The pins of the environment files count where conda makes the environments.
 CONDA = ("--sdm", "conda")
 # A changed configuration is shown by the report.
@@ -351,7 +350,7 @@ CASES = {
     "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED),
     "script of untrained_model": Case(
         code("scripts/untrained_model.py"),
-        ({"untrained_model"} | EMBEDDED) - {"predict"},
+        ({"untrained_model"} | EMBEDDED) - {"predict", "combine"},
         {"embed": "-untrained"},
     ),
     "script of evaluate_language_model": Case(
@@ -360,7 +359,19 @@ CASES = {
     "script of prepare_task": Case(code("scripts/prepare_task.py"), PREPARED),
     "script of embed": Case(code("scripts/embed.py"), EMBEDDED, {"finetune": "frozen"}),
     "script of finetune": Case(code("scripts/finetune.py"), CLASSIFIED),
-    "script of baseline": Case(code("scripts/baseline.py"), {"baseline", "evaluate_baseline"} | COMPARED),
+    "script of baseline": Case(
+        code("scripts/baseline.py"),
+        {"baseline", "evaluate_baseline", "combine", "evaluate"} | COMPARED,
+        {"evaluate": "combined"},
+    ),
+    "script of baseline_cnn": Case(
+        code("scripts/baseline_cnn.py"),
+        {"baseline_cnn", "evaluate_baseline"} | COMPARED,
+        {"evaluate_baseline": "cnn"},
+    ),
+    "script of combine": Case(
+        code("scripts/combine.py"), {"combine", "evaluate"} | COMPARED, {"evaluate": "combined"}
+    ),
     "script of evaluate": Case(
         code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED
     ),
@@ -479,7 +490,12 @@ CASES = {
     ),
     "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
     "baseline": Case(
-        setting("baseline.kmer_lengths", [2]), {"baseline", "evaluate_baseline"} | COMPARED | SHOWN
+        setting("baseline.kmer_lengths", [2]),
+        {"baseline", "evaluate_baseline", "combine", "evaluate"} | COMPARED | SHOWN,
+        {"evaluate": "combined"},
+    ),
+    "baseline: cnn": Case(
+        setting("baseline.cnn_width", 9), {"baseline_cnn", "evaluate_baseline"} | COMPARED | SHOWN
     ),
     "evaluate": Case(
         setting("evaluate.bootstrap_samples", 123),

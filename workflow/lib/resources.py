@@ -193,6 +193,11 @@ def head_runtime_min(table_mb: float, epochs: int, attempt: int) -> int:
     return scaled(20 + 5000 * table_mb * epochs * 150e-6 / 60, attempt)
 
 
+def network_runtime_min(table_mb: float, epochs: int, attempt: int) -> int:
+    """Training the convolutional baseline: 4 s per epoch and Mb were measured, 30 are asked for."""
+    return scaled(20 + 0.5 * epochs * table_mb, attempt)
+
+
 def table_memory_mb(table_mb: float, attempt: int) -> int:
     """Tables of sequences in pandas, and their k-mer counts.
 

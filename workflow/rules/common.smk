@@ -14,7 +14,9 @@ import digest
 import resources
 import slurm_status
 import software
-from dnalm.baseline.settings import UNTRAINED, KmerSettings
+from dnalm.baseline.settings import BASELINES as ALL_BASELINES
+from dnalm.baseline.settings import COMBINED, UNTRAINED, KmerSettings
+from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import check_files, is_hub_id, is_url, read_config, with_paths
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
@@ -87,7 +89,7 @@ ADAPTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name]["checkpoint"] 
 PUBLISHED_MODELS = [f"{m}{PUBLISHED}" for m in ADAPTED_MODELS]
 AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_MODELS
 BACKBONES = config["finetune"]["backbones"]
-BASELINES = [name for name in ("majority", "kmer") if config["baseline"][name]]
+BASELINES = [name for name in ALL_BASELINES if config["baseline"][name]]
 SPLITS = ["train", "validation"]
 
 # With conda or an image, `python` is the one in there. Without, it is the one that runs Snakemake, also where
@@ -137,9 +139,9 @@ wildcard_constraints:
     tokenizer="|".join(map(re.escape, config["tokenizers"])),
     model="|".join(map(re.escape, [*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS])),
     trained_model="|".join(map(re.escape, MODELS)),
-    backbone="frozen|full",
+    backbone=f"frozen|full|{COMBINED}",
     split="train|validation|test",
-    baseline="majority|kmer",
+    baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
     publication="|".join(map(re.escape, config["publish"])) or "no_publication",
 
@@ -307,6 +309,8 @@ def evaluations(task):
         model=[*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS],
         task=task,
     )
+    if config["baseline"]["combined"]:
+        models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
 
 

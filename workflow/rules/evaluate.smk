@@ -39,7 +39,7 @@ rule evaluate:
         ),
     params:
         *code("evaluate", "train"),
-        kind=lambda wildcards: kind_of(wildcards.model),
+        kind=lambda wildcards: COMBINED if wildcards.backbone == COMBINED else kind_of(wildcards.model),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"

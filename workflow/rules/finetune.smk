@@ -15,6 +15,8 @@ rule finetune:
         "<logs>/finetune/{model}/{task}/{backbone}.log",
     benchmark:
         "<benchmarks>/finetune/{model}/{task}/{backbone}.tsv"
+    wildcard_constraints:
+        backbone="|".join(BACKBONE_SETTINGS),
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -1,4 +1,5 @@
-"""Simple classifiers that a language model has to beat: the majority class, and k-mer logistic regression.
+"""Simple classifiers that a language model has to beat: the majority class, logistic regression on k-mers,
+and a small convolutional network (`dnalm.baseline_cnn`).
 
 A baseline directory holds `baseline.json` (what it is, labels, how it was chosen) and, for k-mers,
 `model.safetensors` with `weights` float64[n_classes, n_features] and `intercepts` float64[n_classes].
@@ -7,6 +8,7 @@ A baseline directory holds `baseline.json` (what it is, labels, how it was chose
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -94,9 +96,27 @@ class KmerRegression:
 
     def probabilities_of_features(self, features: sparse.csr_matrix) -> np.ndarray:
         """Class probabilities float64[n_sequences, n_classes] of the matching `kmer_features`."""
-        scores = features @ self.weights.T + self.intercepts
-        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return scores / scores.sum(axis=1, keepdims=True)
+        return softmax(features @ self.weights.T + self.intercepts)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Probabilities float64[n, n_classes] of scores of the same shape."""
+    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def fit_logistic_regression(
+    features: sparse.csr_matrix | np.ndarray, classes: np.ndarray, penalty: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights float64[n_classes, n_features] and intercepts float64[n_classes]; `penalty` is the inverse."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=penalty, max_iter=1000).fit(features, classes)
+    weights, intercepts = fitted.coef_, fitted.intercept_
+    if len(weights) > 1:
+        return weights, intercepts
+    # scikit-learn stores the score of the second of two classes against the first.
+    return np.vstack([np.zeros_like(weights), weights]), np.append(0.0, intercepts)
 
 
 def train_kmer_regression(
@@ -110,8 +130,6 @@ def train_kmer_regression(
     `train` and `validation` are (sequences, class numbers int64[n]). Also returns what was tried: k, strands,
     penalty, validation loss (nats) and accuracy of each.
     """
-    from sklearn.linear_model import LogisticRegression
-
     best: tuple[float, KmerRegression] | None = None
     tried: list[dict] = []
     for k in lengths:
@@ -119,12 +137,7 @@ def train_kmer_regression(
             features = kmer_features(train[0], k, strands)
             held_out = kmer_features(validation[0], k, strands)
             for penalty in PENALTIES:
-                fitted = LogisticRegression(C=penalty, max_iter=1000).fit(features, train[1])
-                weights, intercepts = fitted.coef_, fitted.intercept_
-                if len(labels) == 2:
-                    # scikit-learn stores the score of the second class against the first.
-                    weights = np.vstack([np.zeros_like(weights), weights])
-                    intercepts = np.append(0.0, intercepts)
+                weights, intercepts = fit_logistic_regression(features, train[1], penalty)
                 model = KmerRegression(labels, k, strands, weights, intercepts)
                 probabilities = model.probabilities_of_features(held_out)
                 # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
@@ -140,14 +153,45 @@ def train_kmer_regression(
     return best[1], tried
 
 
-def load_baseline(directory: str | Path) -> Majority | KmerRegression:
-    """Load what `scripts/baseline.py` wrote. Raises InputError if the directory is no baseline."""
+@dataclass
+class ConvolutionalNetwork:
+    """The network of `scripts/baseline_cnn.py`."""
+
+    labels: list[str]
+    network: Any  # MotifNetwork
+
+    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
+        """Class probabilities float64[n_sequences, n_classes]."""
+        from dnalm.baseline_cnn.network import encode_bases, predict_logits
+
+        return softmax(predict_logits(self.network, encode_bases(sequences)).double().numpy())
+
+
+def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNetwork:
+    """The network that `baseline.json` describes, with its weights."""
+    import safetensors.torch
+
+    from dnalm.baseline_cnn.network import MotifNetwork
+
+    settings = description["settings"]
+    network = MotifNetwork(settings["cnn_filters"], settings["cnn_width"], len(description["labels"]))
+    network.load_state_dict(safetensors.torch.load_file(weights))
+    return ConvolutionalNetwork(description["labels"], network)
+
+
+def load_baseline(directory: str | Path) -> Majority | KmerRegression | ConvolutionalNetwork:
+    """Load what `scripts/baseline.py` or `scripts/baseline_cnn.py` wrote.
+
+    Raises InputError if the directory is no baseline.
+    """
     directory = Path(directory)
     description = read_json(directory / "baseline.json")
     try:
         if description["baseline"] == "majority":
             frequencies = [description["frequencies"][label] for label in description["labels"]]
             return Majority(description["labels"], np.array(frequencies))
+        if description["baseline"] == "cnn":
+            return load_network(description, directory / "model.safetensors")
         tensors = load_file(directory / "model.safetensors")
         return KmerRegression(
             description["labels"],

@@ -4,10 +4,15 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.running.settings import Settings, each_once
 
 # Appended to the name of a model for the same model without pretraining.
 UNTRAINED = "-untrained"
+# Names of predictors that no model may have.
+BASELINES = ("majority", "kmer", "cnn")
+# Stands in place of the backbone where k-mers and embeddings are read together.
+COMBINED = "combined"
 
 
 class KmerSettings(Settings):
@@ -20,11 +25,19 @@ class KmerSettings(Settings):
     ] = Field((3, 4, 5, 6), min_length=1, description="Lengths k to choose from, by the validation split.")
 
 
-class BaselineSettings(KmerSettings):
+class BaselineSettings(KmerSettings, CnnSettings):
     """What the classifier is compared with, on the same splits and by the same metrics."""
 
     majority: bool = Field(True, description="Always the most frequent class.")
     kmer: bool = Field(True, description="Logistic regression on k-mer frequencies.")
+    cnn: bool = Field(
+        True, description="A small convolutional network that reads both strands (the design of DeepBind)."
+    )
+    combined: bool = Field(
+        True,
+        description="k-mers and the embeddings of a model together in one logistic regression: its "
+        "difference to k-mers alone says whether the language model knows anything that k-mers do not.",
+    )
     untrained: bool = Field(
         True,
         description="The same backbone with its initial random weights, fine-tuned in the same way.",

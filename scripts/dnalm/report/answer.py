@@ -62,6 +62,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     if headline.metrics["kind"] == "model":
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
+        verdicts += _combination(run, task)
     verdicts.append(words.leak_verdict(checks, run.simulated_task))
     if len(evaluations) == 1:
         verdicts.append(
@@ -113,8 +114,20 @@ def _simple_baseline(run: Run, task: str) -> dict[str, str]:
     return words.baseline_verdict(difference_to(run, task, best), name, unfinished)
 
 
+def _combination(run: Run, task: str) -> list[dict[str, str]]:
+    """Does the leading model know what k-mers do not? Nothing where it was not measured."""
+    name = run.headline(task).metrics["name"]
+    return [
+        words.combination_verdict({**asked["accuracy_difference"], "confidence": run.confidence}, name)
+        for asked in run.comparisons.get(task, {}).get("questions", [])
+        if asked["question"] == "does the language model know what k-mers do not"
+        and asked["predictor"] == f"{name}/combined"
+    ]
+
+
 def _described(evaluation: Evaluation) -> str:
-    return "logistic regression on k-mers" if evaluation.metrics["name"] == "kmer" else evaluation.name
+    described = {"kmer": "logistic regression on k-mers", "cnn": "a small convolutional network"}
+    return described.get(evaluation.metrics["name"], evaluation.name)
 
 
 def task_facts(run: Run, task: str) -> list[dict[str, str]]:

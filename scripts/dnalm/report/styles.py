@@ -18,6 +18,13 @@ class SeriesStyle:
     shape: str
 
 
+BASELINE_STYLES = {
+    "majority": SeriesStyle(5, 5, "diamond"),
+    "kmer": SeriesStyle(1, 3, "square"),
+    "cnn": SeriesStyle(1, 4, "ring"),
+}
+
+
 def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     """Colour, dash and shape of a predictor, the same in every figure.
 
@@ -25,7 +32,13 @@ def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     """
     metrics = evaluation.metrics
     if metrics["kind"] == "baseline":
-        return SeriesStyle(5, 5, "diamond") if metrics["name"] == "majority" else SeriesStyle(1, 3, "square")
+        return BASELINE_STYLES.get(metrics["name"], SeriesStyle(1, 3, "square"))
+    if metrics["kind"] == "combined":
+        # The colour of the model that gives the embeddings.
+        models = [e.metrics["name"] for e in run.of_task(task) if e.metrics["kind"] == "model"]
+        names = list(dict.fromkeys(models))
+        place = names.index(metrics["name"]) if metrics["name"] in names else 0
+        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], 2, "square")
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]

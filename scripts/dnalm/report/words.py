@@ -9,7 +9,12 @@ from typing import Any
 
 # What the workflow appends to the name of a model for its reference without pretraining.
 UNTRAINED, PUBLISHED = "-untrained", "-published"
-KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "baseline": 3}
+KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "baseline": 4}
+BASELINE_NAMES = {
+    "majority": "majority class",
+    "kmer": "k-mer regression",
+    "cnn": "convolutional network",
+}
 BASELINES = {
     "uniform": "guessing at random",
     "unigram": "counting tokens",
@@ -39,7 +44,9 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     if kind == "untrained":
         return f"{name.removesuffix(UNTRAINED)} untrained{how}"
     if kind == "baseline":
-        return {"majority": "majority class", "kmer": "k-mer regression"}.get(name, name)
+        return BASELINE_NAMES.get(name, name)
+    if kind == "combined":
+        return f"k-mers + {name} embeddings"
     return f"{name} pretrained{how}"
 
 
@@ -180,6 +187,25 @@ def baseline_verdict(
     }
     more = " The model was still improving when fine-tuning ended." if still_improving else ""
     return _verdict(status, heads[status], f"Accuracy against {baseline}: {_points(difference)}." + more)
+
+
+def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
+    """Does the language model know anything that k-mers do not?
+
+    From the paired difference in accuracy: k-mers and embeddings in one linear model, minus k-mers alone.
+    """
+    heads = {
+        "good": f"{model} knows something that k-mers do not.",
+        "bad": f"Beside k-mers, the embeddings of {model} do harm.",
+        "unsure": f"Nothing could be shown that {model} knows and k-mers do not.",
+    }
+    status = _status(difference)
+    return _verdict(
+        status,
+        heads[status],
+        f"Accuracy of k-mers and embeddings together, in one linear model, against k-mers alone: "
+        f"{_points(difference)}.",
+    )
 
 
 def leak_verdict(

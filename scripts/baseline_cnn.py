@@ -1,0 +1,70 @@
+"""Train a small convolutional network as a yardstick for the language model.
+
+In:  the training and the validation split of a task: TSV with `id`, `seq`, `label`.
+Out: a directory with baseline.json (baseline, task, labels, sequences, settings, parameters, log by epoch,
+     the epoch that was kept) and model.safetensors; and a summary: the same JSON with the sha256 of the
+     directory's contents.
+
+The design is that of DeepBind: motif detectors that read both strands, pooled by maximum and mean
+(`dnalm.baseline_cnn.network`). Of all epochs the one with the lowest validation loss is kept. The test split
+is not read. Runs on one CPU core.
+"""
+
+import logging
+from pathlib import Path
+
+from dnalm.baseline.splits import read_splits
+from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.running.commandline import add_settings_flags, parser, run
+from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.running.versions import versions
+
+logger = logging.getLogger("dnalm")
+
+
+def main(
+    task: str, train: Path, validation: Path, settings: CnnSettings, output: Path, summary: Path
+) -> None:
+    """Train the network and write its directory and summary."""
+    labels, learned, held_out = read_splits(train, validation)
+
+    # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
+    from safetensors.torch import save_file
+
+    from dnalm.baseline_cnn.training import train_network
+
+    weights, log = train_network(
+        (learned.sequences, learned.classes), (held_out.sequences, held_out.classes), len(labels), settings
+    )
+    kept = min(log, key=lambda record: record["validation_loss"])
+    logger.info(
+        "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
+        *(kept["epoch"], len(log), kept["validation_loss"], kept["validation_accuracy"]),
+    )
+    description = {
+        "baseline": "cnn",
+        "task": task,
+        "labels": labels,
+        "n_train": len(learned.sequences),
+        "n_validation": len(held_out.sequences),
+        "settings": settings.model_dump(),
+        "parameters": sum(value.numel() for value in weights.values()),
+        "kept": kept,
+        "log": log,
+        "versions": versions("torch"),
+    }
+    with atomic_directory(output) as directory:
+        write_json(directory / "baseline.json", description)
+        save_file(weights, directory / "model.safetensors")
+    write_json(summary, description | {"sha256": sha256_of_directory(output)})
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--task", required=True, help="name of the task")
+    arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
+    arguments.add_argument("--validation", type=Path, required=True, help="TSV of the validation split")
+    add_settings_flags(arguments, CnnSettings)
+    arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
+    arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
+    run(main, arguments.parse_args())
