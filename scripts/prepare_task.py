@@ -9,6 +9,7 @@ Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, an
      leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
                  the first 20 as pairs of ids, whether they were dropped from training; the same for the
                  validation sequences; and how many test sequences overlap training sequences in part,
+     composition: how well length, G and C, lower case and N alone tell the labels apart (AUROC),
      label_counts, lengths (bp) and soft_masked (share of lower-case bases by label) per split,
      warnings:   sentences for people.
 
@@ -18,25 +19,31 @@ What happens to the rows:
      The same for validation. The test split is never changed.
   3. Training and validation sequences that are also in the test split are dropped, and training sequences
      that are in a given validation table (--no-drop-leaked keeps both kinds and only counts them).
-  4. Without a validation table, a share of the training sequences is taken, by content, of every label.
+  4. Related sequences are found by the words that they share; training and validation sequences that are
+     related to test sequences are counted, dropped (--homologs drop) or refused (--homologs error).
+  5. Without a validation table, a share of the training sequences is taken, by content, of every label;
+     related sequences stay together.
 """
 
 import logging
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dnalm.prepare_task.checks import (
     OVERLAP_BP,
     Leakage,
     add_molecules,
-    choose_validation,
+    content_keys,
     drop_duplicates,
     find_leakage,
     length_distribution,
     overlap_fractions,
     soft_masked_fractions,
 )
+from dnalm.prepare_task.composition import telling_areas
+from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -66,9 +73,7 @@ def main(
     tables = {name: add_molecules(read_rows(path, id_prefix=f"{name}_")) for name, path in inputs.items()}
     labels = check_labels(tables, inputs)
 
-    splits, rows, leakage = make_splits(
-        tables, settings.validation_fraction, settings.seed, settings.drop_leaked
-    )
+    splits, rows, leakage = make_splits(tables, settings, task)
     check_splits(splits, labels, task)
     test_overlap = overlap_fractions(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
     report = {
@@ -93,6 +98,7 @@ def main(
             for name, split in splits.items()
         },
         "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
+        "composition": telling_areas(splits["train"], labels),
         "soft_masked": {
             name: {label: round(share, 6) for label, share in sorted(soft_masked_fractions(split).items())}
             for name, split in splits.items()
@@ -141,7 +147,7 @@ def check_labels(tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> li
 
 
 def make_splits(
-    tables: dict[str, pd.DataFrame], validation_fraction: float, seed: int, drop_leaked: bool
+    tables: dict[str, pd.DataFrame], settings: PrepareTaskSettings, task: str
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
     """Clean the tables and cut them into train, validation and test.
 
@@ -150,6 +156,7 @@ def make_splits(
     """
     train, test = tables["train"], tables["test"]
     leakage = {"test": find_leakage(train, test)}
+    drop_leaked = settings.drop_leaked
     in_test = set(test["molecule"])
     counts: dict[str, dict] = {}
 
@@ -173,8 +180,11 @@ def make_splits(
         counts["train"]["dropped_in_validation"] = int(leaked.sum()) if drop_leaked else 0
         if drop_leaked:
             kept["train"] = kept["train"][~leaked]
-    else:
-        chosen = choose_validation(kept["train"], validation_fraction, seed)
+    related = drop_homologs(kept, test, counts, settings, task)
+    if "validation" not in tables:
+        keys = content_keys(kept["train"]["molecule"], settings.seed)
+        labels = kept["train"]["label"].to_numpy()
+        chosen = choose_clusters(labels, related["train"], keys, settings.validation_fraction)
         counts["train"]["moved_to_validation"] = int(chosen.sum())
         kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
     for name in counts:
@@ -189,6 +199,40 @@ def make_splits(
         "kept": len(test),
     }
     return {"train": kept["train"], "validation": kept["validation"], "test": test}, counts, leakage
+
+
+def drop_homologs(
+    kept: dict[str, pd.DataFrame],
+    test: pd.DataFrame,
+    counts: dict[str, dict],
+    settings: PrepareTaskSettings,
+    task: str,
+) -> dict[str, np.ndarray]:
+    """Count, and if wished drop from `kept`, what is related to sequences of a split that is held out.
+
+    Adds `homologs_of_test` and `homologs_of_validation` to `counts`, equal molecules included where these
+    were kept. Returns the cluster of each row that is left. Raises InputError if there must be none.
+    """
+    parts = {**kept, "test": test}
+    sequences = [sequence for part in parts.values() for sequence in part["forward"]]
+    clusters = find_clusters(sequences, settings.homolog_word_bp, settings.homolog_fraction)
+    ends = np.cumsum([len(part) for part in parts.values()])
+    of = dict(zip(parts, np.split(clusters, ends[:-1]), strict=True))
+    for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        if name not in kept or held_out not in of:
+            continue
+        related = np.isin(of[name], of[held_out])
+        counts[name][f"homologs_of_{held_out}"] = int(related.sum())
+        if related.any() and settings.homologs == "error":
+            first = kept[name].iloc[int(np.flatnonzero(related)[0])]
+            raise InputError(
+                f"task {task}: {related.sum():,} {name} sequences are related to {held_out} sequences, the "
+                f"first in line {first['line']} of the {name} table (id {first['id']}). Remove them, or set "
+                "prepare_task.homologs to drop or report."
+            )
+        if settings.homologs == "drop":
+            kept[name], of[name] = kept[name][~related], of[name][~related]
+    return of
 
 
 def check_splits(splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
@@ -247,6 +291,22 @@ def warnings_for_people(report: dict) -> list[str]:
             f"{half:,} of {rows['test']['kept']:,} test sequences share at least half of their "
             f"{OVERLAP_BP}-bp words with the training sequences (overlapping windows or repeats)."
         )
+    for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
+        count = rows.get(name, {}).get(f"homologs_of_{held_out}", 0)
+        if count:
+            done = "they were dropped" if report["settings"]["homologs"] == "drop" else "they were KEPT"
+            warnings.append(
+                f"{count:,} {name} sequences are related to {held_out} sequences (they share words of "
+                f"{report['settings']['homolog_word_bp']} bp); {done}."
+            )
+    for feature, found in report["composition"].items():
+        # Lower case has a sentence of its own below, and is gone from the sequences.
+        if found["tells"] and feature != "lower_case":
+            what = {"length": "the length", "gc": "the share of G and C", "n": "the share of N"}[feature]
+            warnings.append(
+                f"{what} alone tells label {found['label']} from the others with an AUROC of "
+                f"{found['auroc']:.2f}; a classifier may have learnt no more than that."
+            )
     for name in ("train", "validation"):
         found = rows.get(name, {})
         if found.get("dropped_conflicting_labels"):

@@ -478,6 +478,7 @@ CASES = {
         setting("evaluate_language_model.max_lines", 9), {"evaluate_language_model", "publish"} | SHOWN
     ),
     "prepare_task": Case(setting("prepare_task.drop_leaked", False), PREPARED | SHOWN),
+    "prepare_task: homologs": Case(setting("prepare_task.homologs", "drop"), PREPARED | SHOWN),
     "finetune: frozen": Case(
         setting("finetune.frozen", {"epochs": 9}),
         CLASSIFIED | SHOWN,

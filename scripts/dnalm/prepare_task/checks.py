@@ -74,21 +74,13 @@ def find_leakage(training: pd.DataFrame, held_out: pd.DataFrame) -> Leakage:
     return leakage
 
 
-def choose_validation(rows: pd.DataFrame, fraction: float, seed: int) -> np.ndarray:
-    """Choose rows for validation by the content of the sequence, the same share of every label.
+def content_keys(molecules: pd.Series, seed: int) -> np.ndarray:
+    """A keyed hash of every molecule, as bytes: object[n].
 
-    Within a label the molecules are ordered by a keyed hash and the first `fraction` of them, but at least
-    one, are taken. So the choice depends on nothing but the set of molecules, the label and the seed: not on
-    the order of the rows, nor on the strand. Returns bool[n_rows]. The rows have no duplicates.
+    Whoever orders by them depends on nothing but the molecules and the seed: not on the order of the rows,
+    nor on the strand.
     """
-    keys = np.array([_hash(molecule, seed) for molecule in rows["molecule"]], dtype=object)
-    labels = rows["label"].to_numpy()
-    chosen = np.zeros(len(rows), dtype=bool)
-    for label in sorted(set(labels)):
-        members = np.flatnonzero(labels == label)
-        count = max(1, round(fraction * len(members)))
-        chosen[members[np.argsort(keys[members])[:count]]] = True
-    return chosen
+    return np.array([_hash(molecule, seed) for molecule in molecules], dtype=object)
 
 
 def _hash(molecule: str, seed: int) -> bytes:
@@ -102,14 +94,14 @@ def overlap_fractions(training: list[str], held_out: list[str], batch: int = 500
     one has seen most of the other. Returns float64[n_held_out]; sequences shorter than 32 bp, and such
     without 32 bp of ACGT in a row, have 0. Memory is bounded by the held-out sequences and one batch.
     """
-    parts = [(start, _words(held_out[start : start + batch])) for start in range(0, len(held_out), batch)]
+    parts = [(start, words_of(held_out[start : start + batch])) for start in range(0, len(held_out), batch)]
     words = np.concatenate([words for _, (words, _) in parts])
     rows = np.concatenate([start + rows for start, (_, rows) in parts])
     distinct, places = np.unique(words, return_inverse=True)
     seen = np.zeros(len(distinct), dtype=bool)
     if len(distinct):
         for start in range(0, len(training), batch):
-            found, _ = _words(training[start : start + batch])
+            found, _ = words_of(training[start : start + batch])
             found = np.unique(found)
             # The place in `distinct` where each word would stand; a word beyond the end stands nowhere.
             at = np.minimum(np.searchsorted(distinct, found), len(distinct) - 1)
@@ -119,24 +111,24 @@ def overlap_fractions(training: list[str], held_out: list[str], batch: int = 500
     return np.divide(shared, total, out=np.zeros(len(held_out)), where=total > 0)
 
 
-def _words(sequences: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """All 32-bp words of ACGT: uint64[n_words], the smaller of both strands, and their rows int64[..]."""
+def words_of(sequences: list[str], word_bp: int = OVERLAP_BP) -> tuple[np.ndarray, np.ndarray]:
+    """All words of `word_bp` bp of ACGT: uint64[n_words], the smaller of both strands; rows int64[..]."""
     text = np.frombuffer("N".join([*sequences, ""]).encode("ascii"), dtype=np.uint8)
     row = np.repeat(np.arange(len(sequences)), [len(sequence) + 1 for sequence in sequences])
     codes = np.full(256, 4, dtype=np.uint8)
     codes[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
     base = codes[text]
-    n_words = len(base) - OVERLAP_BP + 1
+    n_words = len(base) - word_bp + 1
     if n_words <= 0:
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
     other = np.concatenate([[0], np.cumsum(base == 4)])
-    whole = other[OVERLAP_BP:] == other[:-OVERLAP_BP]
+    whole = other[word_bp:] == other[:-word_bp]
     digit = np.where(base == 4, 0, base).astype(np.uint64)
     forward = np.zeros(n_words, dtype=np.uint64)
     backward = np.zeros(n_words, dtype=np.uint64)
-    for i in range(OVERLAP_BP):
+    for i in range(word_bp):
         part = digit[i : i + n_words]
-        forward |= part << np.uint64(2 * (OVERLAP_BP - 1 - i))
+        forward |= part << np.uint64(2 * (word_bp - 1 - i))
         backward |= (np.uint64(3) - part) << np.uint64(2 * i)
     return np.minimum(forward, backward)[whole], row[:n_words][whole]
 

@@ -1,5 +1,7 @@
 """Settings of prepare_task: how labelled sequences are checked and split."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from dnalm.running.settings import Seed, Settings
@@ -19,5 +21,22 @@ class PrepareTaskSettings(Settings):
         True,
         description="Drop training and validation sequences that also occur in the test split, on either "
         "strand.",
+    )
+    homologs: Literal["report", "drop", "error"] = Field(
+        "report",
+        description="What happens to training and validation sequences that are related to test sequences, "
+        "and to training sequences that are related to given validation sequences. `report`: they are "
+        "counted. `drop`: they are dropped. `error`: the run stops. A validation split that is made here "
+        "never parts related sequences.",
+    )
+    homolog_word_bp: int = Field(
+        16, ge=8, le=32, description="Length in bp of the words by which related sequences are found."
+    )
+    homolog_fraction: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Sequences are related if they share this part of their words, on either strand. With "
+        "words of 16 bp, 0.2 is about 90% of the bases.",
     )
     seed: Seed = Field(42, description="Seed of the validation split.")

@@ -176,11 +176,12 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
                 dropped_or_left("conflicting_labels"),
                 f"{counts.get('dropped_in_test', 0):,}",
                 f"{counts.get('moved_to_validation', 0):,}",
+                f"{counts['homologs_of_test']:,}" if "homologs_of_test" in counts else "",
                 f"{counts['kept']:,}",
             ]
         )
     columns = ["Table", "Rows read", "Duplicates dropped", "Conflicting labels dropped", "Leaked, dropped"]
-    columns += ["Moved to validation", "Kept"]
+    columns += ["Moved to validation", "Related to test", "Kept"]
     parts: list[dict[str, Any]] = [heading(f"Checks of task {task}")]
     if checks["warnings"]:
         parts.append(
@@ -201,6 +202,8 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             "from the test table.",
         )
     )
+    if composition := checks.get("composition"):
+        parts.append(composition_table(composition))
     leaks = checks["leakage"]["test"]["first"]
     if leaks:
         parts.append(
@@ -213,3 +216,27 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             )
         )
     return parts
+
+
+FEATURES = {
+    "length": "Length",
+    "gc": "Fraction of G and C",
+    "lower_case": "Fraction of lower case",
+    "n": "Fraction of N",
+}
+
+
+def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How well each of a few plain numbers alone tells the labels of training sequences apart."""
+    rows = [
+        [FEATURES[feature], words.number(found["auroc"]), found["label"], "yes" if found["tells"] else "no"]
+        for feature, found in composition.items()
+    ]
+    return table(
+        "Can the label be told without reading the sequence?",
+        ["Training sequences by", "AUROC", "Label against the others", "More than chance and above 0.6"],
+        rows,
+        numeric=[1],
+        note="0.5 is chance. What tells the label by itself may be all that a classifier learns. Sequences "
+        "are made upper case before anything learns from them.",
+    )

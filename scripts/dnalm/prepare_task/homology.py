@@ -1,0 +1,91 @@
+"""Related sequences: clusters of those that share words, which no split may part.
+
+Paralogs, repeats and overlapping windows are not equal, yet who has learnt one half knows most of the other.
+"""
+
+import numpy as np
+import scipy.sparse as sparse
+from scipy.sparse.csgraph import connected_components
+
+from dnalm.prepare_task.checks import words_of
+
+# Sequences that share a word are compared pair by pair; of a word that more of them have (a satellite, say)
+# only neighbours in a chain of groups of this size are.
+LARGEST_GROUP = 100
+
+
+def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.ndarray:
+    """The cluster of each sequence: int64[n].
+
+    Two sequences are related if they share at least `fraction` of the distinct words of `word_bp` bp that the
+    one with fewer words has, on either strand. A cluster holds all that are related, directly or through
+    others. Sequences without any such word are alone.
+    """
+    words, rows = words_of(sequences, word_bp)
+    order = np.lexsort((rows, words))
+    words, rows = words[order], rows[order]
+    # A word counts once in a sequence.
+    new = np.append(True, (words[1:] != words[:-1]) | (rows[1:] != rows[:-1]))[: len(words)]
+    words, rows = words[new], rows[new]
+    n_words = np.bincount(rows, minlength=len(sequences))
+    groups, members = _groups(words, rows)
+    if not len(groups):
+        return np.arange(len(sequences))
+    ones = np.ones(len(groups), dtype=np.int32)
+    has_word = sparse.csr_matrix((ones, (members, groups)), shape=(len(sequences), groups.max() + 1))
+    shared = sparse.triu(has_word @ has_word.T, k=1).tocoo()
+    related = shared.data >= fraction * np.minimum(n_words[shared.row], n_words[shared.col])
+    edges = (shared.row[related], shared.col[related])
+    n = len(sequences)
+    graph = sparse.coo_matrix((np.ones(len(edges[0]), dtype=np.int8), edges), shape=(n, n))
+    return connected_components(graph, directed=False)[1]
+
+
+def _groups(words: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of sequences with a word in common: number of the group, member; int64 of equal length.
+
+    `words` are sorted, each (word, row) occurs once. Words of one sequence are left out. Neighbouring groups
+    of a frequent word share a member, so that a family all of whose members share their words stays one.
+    """
+    _, word, counts = np.unique(words, return_inverse=True, return_counts=True)
+    shared = counts[word] > 1
+    place = np.arange(len(words)) - np.repeat(np.cumsum(counts) - counts, counts)
+    step = LARGEST_GROUP - 1
+    part, first = place // step, (place % step == 0) & (place > 0)
+    # A group's first member is also the last of the group before.
+    again = shared & first
+    numbers = np.concatenate([_pair(word[shared], part[shared]), _pair(word[again], part[again] - 1)])
+    members = np.concatenate([rows[shared], rows[again]])
+    return np.unique(numbers, return_inverse=True)[1], members
+
+
+def _pair(word: np.ndarray, part: np.ndarray) -> np.ndarray:
+    return word.astype(np.int64) * (1 << 20) + part
+
+
+def choose_clusters(
+    labels: np.ndarray, clusters: np.ndarray, keys: np.ndarray, fraction: float
+) -> np.ndarray:
+    """Choose whole clusters until `fraction` of the sequences of every label is chosen: bool[n].
+
+    Clusters come in the order of the smallest key among their members; one that would exceed the share of
+    any label is passed over. Where that leaves a label without any, its smallest cluster is taken. If no
+    cluster has several members, these are the first `fraction` of every label in the order of the keys.
+    """
+    distinct, label = np.unique(labels, return_inverse=True)
+    totals = np.bincount(label)
+    wanted = np.maximum(1, np.round(fraction * totals)).astype(int)
+    chosen = np.zeros(len(labels), dtype=bool)
+    left = wanted.copy()
+    members_of: dict[int, list[int]] = {}
+    for place in np.argsort(keys, kind="stable"):
+        members_of.setdefault(int(clusters[place]), []).append(int(place))
+    sizes = {c: np.bincount(label[m], minlength=len(distinct)) for c, m in members_of.items()}
+    for cluster, members in members_of.items():
+        if (sizes[cluster] <= left).all():
+            chosen[members] = True
+            left -= sizes[cluster]
+    for number in np.flatnonzero(left == wanted):
+        having = [c for c in members_of if sizes[c][number]]
+        chosen[members_of[min(having, key=lambda c: len(members_of[c]))]] = True
+    return chosen

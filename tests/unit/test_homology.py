@@ -1,0 +1,90 @@
+"""Related sequences stay on one side, and what letters alone tell is said."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnalm.prepare_task import homology
+from dnalm.prepare_task.composition import telling_areas
+from dnalm.prepare_task.homology import choose_clusters, find_clusters
+from dnalm.sequences.strands import reverse_complement
+
+
+def draw(generator: np.random.Generator, length: int) -> str:
+    return "".join(generator.choice(list("ACGT"), length))
+
+
+def mutated(generator: np.random.Generator, sequence: str, changes: int) -> str:
+    bases = list(sequence)
+    for place in generator.choice(len(bases), changes, replace=False):
+        bases[place] = {"A": "C", "C": "G", "G": "T", "T": "A"}[bases[place]]
+    return "".join(bases)
+
+
+def same(clusters: np.ndarray) -> list[list[int]]:
+    """Members of each cluster, whatever its number."""
+    return sorted(np.flatnonzero(clusters == c).tolist() for c in set(clusters))
+
+
+def test_copies_with_changes_shifts_and_turned_ones_are_related():
+    generator = np.random.default_rng(1)
+    one, other = draw(generator, 200), draw(generator, 200)
+    sequences = [
+        one,
+        other,
+        mutated(generator, one, 6),
+        reverse_complement(mutated(generator, one, 6)),
+        one[60:] + draw(generator, 60),
+        draw(generator, 200),
+        "ACGT",
+        "N" * 200,
+    ]
+    assert same(find_clusters(sequences, 16, 0.2)) == [[0, 2, 3, 4], [1], [5], [6], [7]]
+    # Strangers that share less than is asked for are not related.
+    assert len(same(find_clusters([one, other[:190] + one[:20]], 16, 0.2))) == 2
+
+
+def test_a_large_family_is_one_cluster(monkeypatch):
+    monkeypatch.setattr(homology, "LARGEST_GROUP", 4)
+    generator = np.random.default_rng(2)
+    one = draw(generator, 80)
+    family = [draw(generator, 3) + one + draw(generator, 3) for _ in range(30)]
+    strangers = [draw(generator, 80) for _ in range(5)]
+    assert same(find_clusters(family + strangers, 16, 0.5)) == [list(range(30)), [30], [31], [32], [33], [34]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 8)), min_size=6, max_size=60),
+    st.sampled_from([0.1, 0.2, 0.5]),
+    st.integers(0, 9),
+)
+def test_clusters_are_never_parted_and_shares_are_kept(rows, fraction, seed):
+    labels, clusters = (np.array(column) for column in zip(*rows, strict=True))
+    keys = np.random.default_rng(seed).permutation(len(rows))
+    chosen = choose_clusters(labels, clusters, keys, fraction)
+    for cluster in set(clusters):
+        assert len(set(chosen[clusters == cluster])) == 1
+    for label in set(labels):
+        assert chosen[labels == label].any()
+
+
+def test_without_relatives_each_label_gives_its_first_by_key():
+    labels = np.array(["a"] * 10 + ["b"] * 20)
+    keys = np.random.default_rng(3).permutation(30)
+    chosen = choose_clusters(labels, np.arange(30), keys, 0.2)
+    for label, count in (("a", 2), ("b", 4)):
+        members = np.flatnonzero(labels == label)
+        assert set(np.flatnonzero(chosen)) & set(members) == set(members[np.argsort(keys[members])[:count]])
+
+
+def test_what_letters_alone_tell():
+    generator = np.random.default_rng(4)
+    rich = ["".join(generator.choice(list("GGCCAT"), 100)) for _ in range(60)]
+    poor = ["".join(generator.choice(list("AATTGC"), 100)).lower() for _ in range(60)]
+    rows = pd.DataFrame({"seq": rich + poor, "label": ["1"] * 60 + ["0"] * 60})
+    found = telling_areas(rows, ["0", "1"])
+    assert found["gc"]["tells"] and found["gc"]["auroc"] > 0.95
+    assert found["lower_case"]["tells"] and found["lower_case"]["auroc"] == 1
+    assert not found["length"]["tells"] and found["length"]["auroc"] == 0.5 and found["n"]["auroc"] == 0.5
