@@ -11,9 +11,9 @@ Out: metrics.json     task, name, kind, backbone, labels (in class order), posit
      curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
                       curves: roc (fpr, tpr) and pr (recall, precision)
 
-Intervals are percentiles of bootstrap samples of the test sequences. With two classes precision, recall, F1,
-AUROC, AUPRC and the curves are those of the positive class, the last label; with more they are means over the
-classes. A metric that is not defined (AUROC of one class) is null.
+Intervals of shares of sequences are Wilson's, all others those of the BCa bootstrap. With two classes
+precision, recall, F1, AUROC, AUPRC and the curves are those of the positive class, the last label; with more
+they are means over the classes. A metric that is not defined (AUROC of one class) is null.
 """
 
 import logging
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.baseline.settings import COMBINED
-from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, confusion_matrices, curves, interval
+from dnalm.evaluate.metrics import METRICS, confusion_matrices, curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -114,8 +114,9 @@ def measure_predictions(
     settings: EvaluateSettings,
 ) -> dict:
     """The part of metrics.json that follows from the predictions."""
-    values, bootstrapped = bootstrap_metrics(truth, probabilities, settings.bootstrap_samples, settings.seed)
-    intervals = {name: interval(values[name], bootstrapped[name], settings.confidence) for name in values}
+    intervals = metric_intervals(
+        truth, probabilities, settings.bootstrap_samples, settings.seed, settings.confidence
+    )
     matrix = confusion_matrices(truth, probabilities.argmax(axis=1), len(labels), np.ones((1, len(truth))))[0]
     return {
         "labels": labels,

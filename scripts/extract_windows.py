@@ -17,6 +17,8 @@ Validation never is drawn line by line: neighbouring windows share repeats and g
 stride is below the length), and a model could recite what it has seen. Either whole sequences are held
 out by name, or, without names, blocks of consecutive bases: the sequences are laid end to end, cut into
 blocks of --validation-block bases, and block b is held out if b mod p = p // 2, p = round(1 / fraction).
+Where no block length is given and the usual one leaves nothing to hold out, the genome is read once more,
+with two shorter blocks held out of it.
 
 Memory is a few megabytes whatever the length of a chromosome.
 """
@@ -25,7 +27,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,7 +36,7 @@ import numpy as np
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file, write_json
+from dnalm.running.files import atomic_file, check_sha256, write_json
 from dnalm.running.progress import Progress
 from dnalm.sequences.fasta import COMPOSITION, Record, Segment
 from dnalm.sequences.names import name_hint
@@ -44,6 +46,9 @@ logger = logging.getLogger("dnalm")
 
 KEPT = ("train", "validation")
 DROPPED = ("incomplete", "non_acgt", "soft_masked", "split_border")
+
+# Long enough that neighbours in the genome, which resemble each other, lie in one split.
+USUAL_BLOCK_BP = 100_000
 
 # A draft assembly may have a million contigs; the report shows the first ones.
 SEQUENCES_LISTED = 1000
@@ -237,7 +242,14 @@ def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]
         return Split(sequences=frozenset(validation_sequences))
     if settings.validation_fraction == 0:
         return Split()
-    return Split(block_bp=settings.validation_block, period=round(1 / settings.validation_fraction))
+    block_bp = settings.validation_block or max(USUAL_BLOCK_BP, settings.length)
+    return Split(block_bp=block_bp, period=round(1 / settings.validation_fraction))
+
+
+def smaller_block(cutter: "WindowCutter") -> int:
+    """The longest block of whole windows of which two are held out; 0 if there is none."""
+    assert cutter.split.period is not None
+    return cutter.totals.bases // (2 * cutter.split.period) // cutter.length * cutter.length
 
 
 def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
@@ -247,7 +259,7 @@ def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -
     return f"{fasta}: no sequence is named {name}, which is to be held out for validation. {hint}"
 
 
-def check_not_empty(fasta: Path, cutter: WindowCutter, validation_block: int) -> None:
+def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
     """Raise InputError if a split that was asked for got no window, with the likeliest remedy."""
     windows, bases = cutter.totals.windows, cutter.totals.bases
     if bases == 0:
@@ -269,9 +281,8 @@ def check_not_empty(fasta: Path, cutter: WindowCutter, validation_block: int) ->
         if split.period is None:
             remedy = "The held-out sequences have no usable window; hold out others"
         else:
-            smaller = bases // (2 * split.period) // cutter.length * cutter.length
-            remedy = f"The genome of {bases} bases is small for validation blocks of {validation_block} bp; "
-            if smaller >= cutter.length:
+            remedy = f"The genome of {bases} bases is small for validation blocks of {split.block_bp} bp; "
+            if smaller := smaller_block(cutter):
                 remedy += f"try {smaller} bp"
             else:
                 remedy += "give a larger fraction, or hold out sequences by name"
@@ -303,18 +314,29 @@ def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
     }
 
 
-def main(
-    *,
+class SmallGenome(Exception):
+    """Nothing was held out; blocks of `block_bp` would be."""
+
+    def __init__(self, block_bp: int):
+        super().__init__(block_bp)
+        self.block_bp = block_bp
+
+
+def cut_genome(
     fasta: Path,
     genome: str,
     settings: ExtractWindowsSettings,
-    validation_sequences: list[str],
+    split: Split,
     train: Path,
     validation: Path,
-    stats: Path,
-) -> None:
-    """Cut `fasta` into windows. See the top of this file for what comes out."""
-    split = make_split(settings, validation_sequences)
+    *,
+    look_again: bool,
+) -> WindowCutter:
+    """Write the windows of both splits; what was counted is in the result.
+
+    Raises InputError for a genome that cannot be used. With `look_again`, SmallGenome where blocks of the
+    usual length leave nothing for validation and shorter ones would not. Then nothing is written.
+    """
     size = os.path.getsize(fasta) if fasta.is_file() else None
     progress = Progress(f"{genome}: reading", total=size, unit="bytes")
     with contextlib.ExitStack() as stack:
@@ -336,8 +358,44 @@ def main(
         cutter.finish()
         if cutter.unseen_names:
             raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))
-        check_not_empty(fasta, cutter, settings.validation_block)
-    used = settings.model_dump() | {"validation_sequences": sorted(split.sequences)}
+        nothing_held_out = split.period is not None and not cutter.totals.windows["validation"]
+        if look_again and settings.validation_block is None and nothing_held_out:
+            block_bp = smaller_block(cutter)
+            if 0 < block_bp < split.block_bp:
+                raise SmallGenome(block_bp)
+        check_not_empty(fasta, cutter)
+    return cutter
+
+
+def main(
+    *,
+    fasta: Path,
+    genome: str,
+    settings: ExtractWindowsSettings,
+    validation_sequences: list[str],
+    sha256: str | None = None,
+    train: Path,
+    validation: Path,
+    stats: Path,
+) -> None:
+    """Cut `fasta` into windows. See the top of this file for what comes out."""
+    check_sha256(fasta, sha256)
+    split = make_split(settings, validation_sequences)
+    try:
+        cutter = cut_genome(fasta, genome, settings, split, train, validation, look_again=True)
+    except SmallGenome as small:
+        logger.info(
+            "%s: too small for held-out blocks of %d bp; they have %d bp",
+            genome,
+            split.block_bp,
+            small.block_bp,
+        )
+        split = replace(split, block_bp=small.block_bp)
+        cutter = cut_genome(fasta, genome, settings, split, train, validation, look_again=False)
+    used = settings.model_dump() | {
+        "validation_sequences": sorted(split.sequences),
+        "validation_block": split.block_bp,
+    }
     if split.by_name:
         used |= {"validation_fraction": None, "validation_block": None}
     write_json(stats, statistics(cutter, genome=genome, settings=used))
@@ -371,6 +429,7 @@ if __name__ == "__main__":
         metavar="NAME",
         help="sequences held out for validation; without names, blocks are held out",
     )
+    add("--sha256", help="checksum that the genome must have")
     add("--train", type=Path, required=True, help="output: windows for training, one per line")
     add("--validation", type=Path, required=True, help="output: windows for validation, one per line")
     add("--stats", type=Path, required=True, help="output: counts, JSON")

@@ -10,15 +10,18 @@ It is thrown away if the URL or the server's version changed, or the checksum di
 pass (a lost connection, a busy server) is tried again, at first after one second, then after ever longer
 pauses; every byte gained starts the count anew. A file that is not there fails at once.
 
-Proxies are taken from https_proxy and its relatives, as usual.
+Proxies are taken from https_proxy and its relatives, as usual. Where a server wants a log-in, it is taken
+from ~/.netrc (or the file named by NETRC), so that no password stands in a command, a sheet or a log.
 """
 
+import base64
 import contextlib
 import fcntl
 import ftplib
 import http.client
 import json
 import logging
+import netrc
 import os
 import re
 import socket
@@ -152,8 +155,13 @@ def open_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
         if partial.version:
             # Makes the server send the whole file if it is no longer the one that was begun.
             headers["If-Range"] = partial.version
+    request = urllib.request.Request(url, headers=headers)
+    if login := login_for(urllib.parse.urlsplit(url).hostname or ""):
+        words = base64.b64encode(":".join(login).encode()).decode()
+        # Unredirected: the server may send us on to another one, which must not learn it.
+        request.add_unredirected_header("Authorization", f"Basic {words}")
     try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout_s)
+        response = urllib.request.urlopen(request, timeout=timeout_s)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416 and size:
@@ -185,6 +193,19 @@ def open_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
             yield Answer(0, int(length) if length else None, version, response.read)
 
 
+def login_for(host: str) -> tuple[str, str] | None:
+    """User and password of a host by the user's netrc file. Raises InputError if that cannot be read."""
+    path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    if not path.is_file():
+        return None
+    try:
+        found = netrc.netrc(path).authenticators(host)
+    except (netrc.NetrcParseError, OSError) as error:
+        reason = error.msg if isinstance(error, netrc.NetrcParseError) else error.strerror
+        raise InputError(f"{path}: the log-ins cannot be read ({reason}). Mend the file.") from None
+    return (found[0], found[2]) if found else None
+
+
 def _total_of_range(headers: Message) -> int | None:
     match = re.fullmatch(r"bytes .*/(\d+)", headers.get("Content-Range", ""))
     return int(match[1]) if match else None
@@ -199,7 +220,9 @@ def _refuse(url: str, error: urllib.error.HTTPError) -> None:
     if error.code in (404, 410):
         raise InputError(f"{url}: {said}: no such file there. Check the URL.") from None
     if error.code in (401, 403):
-        raise InputError(f"{url}: {said}: it wants a log-in or refuses this machine. {_ELSEWHERE}") from None
+        raise InputError(
+            f"{url}: {said}: it wants a log-in (~/.netrc) or refuses this machine. {_ELSEWHERE}"
+        ) from None
     raise InputError(f"{url}: {said}. Check the URL.") from None
 
 
@@ -211,7 +234,7 @@ def open_ftp(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
     with contextlib.closing(ftplib.FTP(timeout=timeout_s)) as ftp:
         ftp.connect(parts.hostname or "", parts.port or ftplib.FTP_PORT)
         try:
-            ftp.login(parts.username or "anonymous", parts.password or "anonymous@")
+            ftp.login(*(login_for(parts.hostname or "") or ("anonymous", "anonymous@")))
             ftp.voidcmd("TYPE I")
             total, version = _if_known(lambda: ftp.size(path)), _if_known(lambda: ftp.voidcmd(f"MDTM {path}"))
             same = total is not None and (total, version) == (partial.total, partial.version)

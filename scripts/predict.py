@@ -26,7 +26,7 @@ different readings, since tokens of one strand are not those of the other.
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TextIO
@@ -49,6 +49,36 @@ logger = logging.getLogger("dnalm")
 
 # Sequences that are tokenized and sorted by length together.
 SEQUENCES_PER_CHUNK = 4096
+
+
+@dataclass
+class LeftOut:
+    """What of the input has no row in the output: windows with too many unknown bases, sequences by name."""
+
+    windows: int = 0
+    sequences: list[str] = field(default_factory=list)
+    read: int = 0
+
+    def whole(self, name: str, windows: Iterable["Window"]) -> Iterator["Window"]:
+        """The windows of one sequence, which is noted if it has none."""
+        self.read += 1
+        found = False
+        for window in windows:
+            found = True
+            yield window
+        if not found:
+            self.sequences.append(name)
+
+    def say(self, path: Path, max_unknown_fraction: float) -> str:
+        """A sentence for the log; empty where everything has a row."""
+        if not self.windows and not self.sequences:
+            return ""
+        names = ", ".join(self.sequences[:3]) + (", …" if len(self.sequences) > 3 else "")
+        return (
+            f"{path}: {self.windows:,} windows were left out, because more than {max_unknown_fraction:.0%} "
+            f"of their bases are not A, C, G or T (max_unknown_fraction); {len(self.sequences):,} of "
+            f"{self.read:,} sequences have no row" + (f": {names}" if names else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +118,8 @@ def main(
     if bedgraph_label is not None and bedgraph is None:
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
     check_batch_tokens(batch_tokens)
-    windows = read_windows(input, kind, genome, classifier, settings)
+    left_out = LeftOut()
+    windows = read_windows(input, kind, genome, classifier, settings, left_out)
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.finetune.classifier import Classifier
@@ -126,10 +157,15 @@ def main(
                     write_track(track, name, covered.pop(name))
             done += len(chunk)
             progress.update(done)
+        unread = left_out.say(input, settings.max_unknown_fraction)
+        if not done:
+            raise InputError(f"{unread or input}. There is nothing to classify.")
         if track:
             for name, values in covered.items():
                 write_track(track, name, values)
     logger.info("%s: %s sequences classified", output, f"{done:,}")
+    if unread:
+        logger.warning(unread)
     if model.truncated:
         logger.warning(
             "%s of %s readings had more than the %d tokens that the classifier reads; the rest was ignored.",
@@ -148,8 +184,9 @@ def read_windows(
     genome: Path | None,
     classifier: Path,
     settings: ScanSettings,
+    left_out: LeftOut,
 ) -> Iterator[Window]:
-    """Everything to classify, in the order of the input."""
+    """Everything to classify, in the order of the input; what is passed over is counted in `left_out`."""
     if kind == "table":
         if settings.window is not None or settings.stride is not None:
             logger.info("%s: the rows of a table are read whole; windows and stride do not apply", path)
@@ -160,11 +197,11 @@ def read_windows(
     stride = max(1, window // 2) if settings.stride is None else settings.stride
     logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
     if kind != "bed":
-        return record_windows(path, window, stride, settings.max_unknown_fraction)
+        return record_windows(path, window, stride, settings.max_unknown_fraction, left_out)
     assert genome is not None
     regions = read_bed(path)
     return region_windows(
-        regions, read_regions(regions, path, genome), window, stride, settings.max_unknown_fraction
+        regions, read_regions(regions, path, genome), window, stride, settings.max_unknown_fraction, left_out
     )
 
 
@@ -178,11 +215,16 @@ def usual_length(classifier: Path) -> int:
     return read_json(path)["median_length"]
 
 
-def record_windows(path: Path, window: int, stride: int, max_unknown_fraction: float) -> Iterator[Window]:
+def record_windows(
+    path: Path, window: int, stride: int, max_unknown_fraction: float, left_out: LeftOut
+) -> Iterator[Window]:
     """The windows of every record, in file order, with memory for one window and one block of the file."""
     segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_sequences(path))
     for name, parts in groupby(segments, key=lambda segment: segment[0]):
-        yield from cut(name, 0, name, (part for _, part in parts), window, stride, max_unknown_fraction)
+        bases = (part for _, part in parts)
+        yield from left_out.whole(
+            name, cut(name, 0, name, bases, window, stride, max_unknown_fraction, left_out)
+        )
 
 
 def cut(
@@ -193,6 +235,7 @@ def cut(
     window: int,
     stride: int,
     max_unknown_fraction: float,
+    left_out: LeftOut,
 ) -> Iterator[Window]:
     """Cut one sequence, which comes in parts, into windows; a short one stays whole.
 
@@ -207,6 +250,8 @@ def cut(
         unknown = len(bases) - sum(map(bases.count, b"ACGT"))
         if len(buffer) < window or unknown <= max_unknown_fraction * len(bases):
             yield Window(sequence, offset + begin, offset + begin + len(bases), id, bases.decode("ascii"))
+        else:
+            left_out.windows += 1
 
     for part in parts:
         buffer += part
@@ -226,13 +271,26 @@ def cut(
 
 
 def region_windows(
-    regions: list[Region], bases: list[bytes], window: int, stride: int, max_unknown_fraction: float
+    regions: list[Region],
+    bases: list[bytes],
+    window: int,
+    stride: int,
+    max_unknown_fraction: float,
+    left_out: LeftOut,
 ) -> Iterator[Window]:
     """The windows of every region, in the order of the regions."""
     for region, forward in zip(regions, bases, strict=True):
-        for w in cut(
-            region.chromosome, region.start, region.name, [forward], window, stride, max_unknown_fraction
-        ):
+        windows = cut(
+            region.chromosome,
+            region.start,
+            region.name,
+            [forward],
+            window,
+            stride,
+            max_unknown_fraction,
+            left_out,
+        )
+        for w in left_out.whole(region.name, windows):
             reverse = region.strand == "-"
             yield Window(w.sequence, w.start, w.end, w.id, reverse_complement(w.bases)) if reverse else w
 

@@ -47,7 +47,7 @@ from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import sha256_of_file, write_json
+from dnalm.running.files import check_sha256, sha256_of_file, write_json
 from dnalm.sequences.tables import read_rows, sort_labels, write_labelled_table
 
 logger = logging.getLogger("dnalm")
@@ -67,9 +67,12 @@ def main(
     output_validation: Path,
     output_test: Path,
     checks: Path,
+    sha256: list[str] | None = None,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
     inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
+    for split, _, checksum in (item.partition("=") for item in sha256 or ()):
+        check_sha256(inputs[split], checksum)
     tables = {name: add_molecules(read_rows(path, id_prefix=f"{name}_")) for name, path in inputs.items()}
     labels = check_labels(tables, inputs)
 
@@ -358,6 +361,9 @@ if __name__ == "__main__":
     arguments.add_argument("--test", type=Path, required=True, help="table of test sequences")
     arguments.add_argument("--validation", type=Path, help="table of validation sequences, if there is one")
     add_settings_flags(arguments, PrepareTaskSettings)
+    arguments.add_argument(
+        "--sha256", nargs="+", metavar="SPLIT=SUM", help="checksums that the tables must have: train=…"
+    )
     arguments.add_argument("--output-train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")
     arguments.add_argument("--output-test", type=Path, required=True, help="TSV of the test split")

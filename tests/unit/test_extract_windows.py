@@ -224,6 +224,26 @@ def test_suggested_validation_block_works(folder):
     assert len(validation) == 10
 
 
+def test_a_small_genome_is_held_out_in_shorter_blocks(folder, caplog):
+    """1 Mb has no place for the usual blocks; nobody set their length."""
+    content = b">a\n" + b"ACGTTGCA" * 125_000 + b"\n"
+    caplog.set_level("INFO", "dnalm")
+    options = {"validation_fraction": 0.05, "validation_block": None}
+    train, validation, stats = extract(folder, content, **options)
+    assert stats["settings"]["validation_block"] == 25_000
+    assert (len(train), len(validation)) == (950, 50)
+    assert "too small for held-out blocks of 100000 bp; they have 25000 bp" in caplog.text
+    _, validation, stats = extract(folder, content + content.replace(b">a", b">b"), **options)
+    assert stats["settings"]["validation_block"] == 100_000
+    with pytest.raises(InputError, match="no window is left for validation"):
+        extract(folder, content, validation_fraction=0.05, validation_block=100_000)
+
+
+def test_another_file_than_the_checksum_s_is_refused(folder):
+    with pytest.raises(InputError, match=r"genome\.fa: its SHA-256 is [0-9a-f]{64}, not 0000"):
+        extract(folder, b">a\nACGT\n", sha256="0" * 64)
+
+
 def test_genome_of_n_only(folder):
     with pytest.raises(InputError, match="Raise the limit on non-ACGT"):
         extract(folder, b">a\n" + b"N" * 100, length=10, stride=10)

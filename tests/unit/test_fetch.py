@@ -262,6 +262,14 @@ def test_a_web_page_is_no_genome(server, output):
         download(server.url, output, sha256=None)
 
 
+def test_a_log_in_comes_from_netrc_and_goes_to_its_server_only(server, output, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password s3cret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    download(server.url, output)
+    assert server.requests[-1]["authorization"] == "Basic YW5uOnMzY3JldA=="
+    assert fetch.login_for("example.org") is None
+
+
 def test_redirects_are_followed_and_resumed(server, output):
     interrupted(server, output)
     server.refuse, server.headers = [302], {"Location": server.url.replace("genome", "moved")}

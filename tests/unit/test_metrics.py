@@ -17,6 +17,8 @@ from dnalm.evaluate.metrics import (
     curves,
     interval,
     losses,
+    metric_intervals,
+    wilson_interval,
 )
 
 
@@ -148,3 +150,46 @@ def test_loss_is_finite_and_confusion_has_true_rows():
     assert losses(truth, probabilities) == pytest.approx([-np.log(1e-12), np.log(2), -np.log(0.9)])
     matrix = confusion_matrices(truth, probabilities.argmax(axis=1), 2, np.ones((1, 3)))[0]
     assert matrix.tolist() == [[0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(("n", "accuracy"), [(40, 0.95), (40, 0.6), (60, 0.99), (100, 0.8), (400, 0.95)])
+def test_the_interval_of_an_accuracy_covers_it(n, accuracy):
+    """Of 95% intervals about 95% hold the true value, also for few sequences and near 1; exact, no draws."""
+    k = np.arange(n + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    chances = np.exp(logs[n] - logs[k] - logs[n - k] + k * np.log(accuracy) + (n - k) * np.log(1 - accuracy))
+    covered = [low <= accuracy <= high for low, high in (wilson_interval(i, n, 0.95) for i in k)]
+    assert 0.92 <= chances[np.array(covered)].sum() <= 0.99
+
+
+@pytest.mark.parametrize(("n", "shift"), [(40, 1.2), (60, 2.0), (200, 1.2)])
+def test_the_interval_of_an_area_covers_it(n, shift):
+    """Two normal distributions `shift` apart have an AUROC of Phi(shift / sqrt 2)."""
+    from statistics import NormalDist
+
+    truth, area = np.arange(n) % 2, NormalDist().cdf(shift / 2**0.5)
+    generator, covered, repeats = np.random.default_rng(7), 0, 150
+    for repeat in range(repeats):
+        scores = 1 / (1 + np.exp(-(generator.normal(size=n) + shift * truth)))
+        found = metric_intervals(truth, np.stack([1 - scores, scores], axis=1), 200, repeat, 0.95)["auroc"]
+        covered += found["low"] <= area <= found["high"]
+    # 150 draws have a standard error of 0.018.
+    assert covered / repeats >= 0.90
+
+
+def test_a_test_without_errors_is_not_certain():
+    truth = np.arange(40) % 2
+    probabilities = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
+    found = metric_intervals(truth, probabilities, 100, 1, 0.95)
+    for name in ("accuracy", "balanced_accuracy", "f1", "mcc", "auroc"):
+        assert found[name]["value"] == found[name]["high"] == 1
+        assert 0.8 < found[name]["low"] < 0.95, name
+
+
+def test_bounds_enclose_the_value_and_exist_for_very_few_sequences():
+    generator = np.random.default_rng(0)
+    for n in (2, 3, 7):
+        truth = np.arange(n) % 2
+        found = metric_intervals(truth, generator.dirichlet([1, 1], n), 100, 1, 0.95)
+        for name in ("accuracy", "loss"):
+            assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]

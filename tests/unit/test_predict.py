@@ -79,7 +79,7 @@ def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset
     """However the sequence is dealt out, the windows are slices of it at multiples of the stride."""
     dna = random_dna(length, seed=length).lower()
     parts = [dna[i : i + part].encode() for i in range(0, length, part)]
-    found = list(predict.cut("chr1", offset, "x", iter(parts), window, stride, 1.0))
+    found = list(predict.cut("chr1", offset, "x", iter(parts), window, stride, 1.0, predict.LeftOut()))
     starts = list(range(0, length - window + 1, stride)) or ([0] if length else [])
     if length > window and starts[-1] + window < length:
         starts.append(length - window)
@@ -91,9 +91,11 @@ def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset
 
 def test_gaps_are_left_out_but_short_sequences_are_not():
     dna = b"ACGT" * 5 + b"N" * 60 + b"ACGT" * 5
-    starts = [w.start for w in predict.cut("chr1", 0, "x", [dna], 20, 10, 0.5)]
+    starts = [w.start for w in predict.cut("chr1", 0, "x", [dna], 20, 10, 0.5, predict.LeftOut())]
     assert starts == [0, 10, 70, 80]
-    assert [w.bases for w in predict.cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5)] == ["NNNNN"]
+    assert [w.bases for w in predict.cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5, predict.LeftOut())] == [
+        "NNNNN"
+    ]
 
 
 @given(
@@ -183,6 +185,35 @@ def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path
     found = [float(row["probability_yes"]) for row in rows]
     np.testing.assert_allclose(found, (forward + reverse) / 2, atol=1e-6)
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+
+
+# ----------------------------------------------------------------------------- nothing vanishes
+
+
+def test_what_has_no_row_is_counted_with_its_reason(classifier_directory, tmp_path, caplog):
+    genome = tmp_path / "g.fa"
+    genome.write_text(f">chr1\n{random_dna(100, 1)}{'N' * 200}{random_dna(100, 2)}\n")
+    (tmp_path / "x.bed").write_text("chr1\t0\t80\ta\nchr1\t120\t280\tgap\nchr1\t310\t390\tb\n")
+    rows = run_predict(classifier_directory, tmp_path / "x.bed", genome=genome)
+    assert {row["id"] for row in rows} == {"a", "b"}
+    assert "1 of 3 sequences have no row: gap" in caplog.text
+    assert "7 windows were left out" in caplog.text and "max_unknown_fraction" in caplog.text
+
+
+def test_nothing_to_classify_is_an_error(classifier_directory, tmp_path):
+    genome = tmp_path / "g.fa"
+    genome.write_text(f">chr1\n{'N' * 300}\n>chr2\n{random_dna(50, 1)}\n")
+    (tmp_path / "x.bed").write_text("chr1\t0\t200\tgap\n")
+    with pytest.raises(InputError, match=r"1 of 1 sequences have no row: gap\. There is nothing to classify"):
+        run_predict(classifier_directory, tmp_path / "x.bed", genome=genome)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_variants_are_told_from_tables(classifier_directory, tmp_path):
+    path = tmp_path / "x.vcf"
+    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\nchr1\t5\t.\n")
+    with pytest.raises(InputError, match=r"x\.vcf: a VCF file holds variants.*as BED"):
+        run_predict(classifier_directory, path)
 
 
 # ----------------------------------------------------------------------------- errors

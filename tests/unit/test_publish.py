@@ -132,7 +132,7 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     own, baseline = (next(r for r in rows if name in r) for name in ("small pretrained", "k-mer regression"))
     assert rows.index(own) < rows.index(baseline)
     assert "0.800 (0.700 to 0.900)" in own and "0.900 (0.800 to 1.000)" in baseline
-    assert "90% bootstrap intervals" in card
+    assert "90% intervals" in card
     assert "small/frozen is worse than kmer." in card and "not shown to be better than kmer" in card
     assert "3 of 200 test sequences also stood in the training data" in card
     assert "left in training, so the test metrics are too good" in card

@@ -41,12 +41,25 @@ def test_every_form_of_table(tmp_path, content):
     assert table.to_dict("list") == {"id": ["1", "2"], "seq": ["ACGT", "GGNN"], "label": ["1", "0"]}
 
 
-def test_labels_that_look_like_missing_values_are_labels(tmp_path):
-    path = tmp_path / "table.tsv"
-    path.write_text("id\tseq\tlabel\nnull\tAC\tNA\nnan\tGT\tNone\n")
+def test_ids_that_look_like_missing_values_are_ids(tmp_path):
+    path = tmp_path / "x.tsv"
+    path.write_text("id\tseq\tlabel\nnull\tAC\tnano\nnan\tGT\tnone of these\n")
     table = read_labelled_table(path)
     assert table["id"].tolist() == ["null", "nan"]
-    assert table["label"].tolist() == ["NA", "None"]
+    assert table["label"].tolist() == ["nano", "none of these"]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(label, "usually means that none is known. Remove") for label in ("NA", "nan", "None", "null", "N/A")]
+    + [(label, "a measured number rather than a class") for label in ("0.5", "1.0", "-2.5e-3", "3e4")]
+    + [(label, "looks like several labels") for label in ("0;1", "liver,brain", "a|b|c")],
+)
+def test_labels_that_hardly_are_classes_are_asked_about(tmp_path, label, message):
+    path = tmp_path / "x.tsv"
+    path.write_text(f"seq\tlabel\nACGT\tyes\nACGA\t{label}\n")
+    with pytest.raises(InputError, match=f"x.tsv line 3: the label is .*{message}"):
+        read_labelled_table(path)
 
 
 def test_sequences_need_no_label(tmp_path):

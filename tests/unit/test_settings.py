@@ -289,3 +289,25 @@ def test_every_key_of_the_schema_is_described():
             yield from undescribed(part.get("additionalProperties") or {}, f"{key}.{name}.*")
 
     assert list(undescribed(config_docs.schema())) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("https://ann:s3cret@example.org/g.fa.gz", "holds a user or password.*~/.netrc"),
+        ("ftp://ann@example.org/g.fa.gz", "holds a user or password"),
+        ("https://example.org/g.fa.gz?access_token=s3cret", "holds a secret .'access_token'"),
+        ("https://example.org/g.fa.gz?X-Amz-Signature=s3cret", "holds a secret"),
+        ("http://example.org/g.fa.gz", "http does not protect what is sent.*sha256"),
+        ("ftp://example.org/g.fa.gz", "ftp does not protect what is sent"),
+    ],
+)
+def test_urls_that_tell_a_secret_or_that_nobody_vouches_for(sheet, url, message):
+    with pytest.raises(InputError, match=f"row 2 .x., column fasta: .*{message}") as error:
+        read_genomes(sheet(f"genome\tfasta\nx\t{url}\n"))
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_checksum_vouches_for_an_unprotected_download(sheet):
+    text = f"genome\tfasta\tsha256\nx\thttp://example.org/g.fa.gz\t{'a' * 64}\n"
+    assert read_genomes(sheet(text))["x"].sha256 == "a" * 64

@@ -8,10 +8,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name, check_path, is_url
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, nearest_file
+
+# Names of parameters in URLs whose values open something.
+SECRETS = re.compile(r"(?i)token|password|passwd|secret|signature|credential|api[-_]?key|^(sig|key|auth)$")
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def read_genomes(sheet: str, made_by_workflow: str | None = None) -> dict[str, G
     """
     genomes = {}
     for place, row in _read_sheet(sheet, "genome", ["fasta"], ["sha256", "validation"]):
-        _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow)
+        _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])
         validation = tuple(name.strip() for name in row["validation"].split(",") if name.strip())
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
         genomes[row["genome"]] = Genome(row["genome"], row["fasta"], checksum, validation)
@@ -57,7 +61,7 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     for place, row in _read_sheet(sheet, "task", ["train", "test"], ["validation", *checksums]):
         files = {split: row[split] for split in splits if row[split]}
         for split, path in files.items():
-            _check_file(path, f"{place}, column {split}", "table", made_by_workflow)
+            _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
         tasks[row["task"]] = Task(row["task"], files, {s: c for s, c in sha256.items() if c})
     return tasks
@@ -113,7 +117,9 @@ def _read_sheet(
         yield f"{sheet} row {number} ({name})", row
 
 
-def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None) -> None:
+def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, sha256: str) -> None:
+    if is_url(path):
+        _check_url(path, place, sha256)
     check_path(path, place)
     if is_url(path) or (made_by_workflow and Path(path).is_relative_to(made_by_workflow)):
         return
@@ -126,6 +132,27 @@ def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None) 
         )
     if Path(path).stat().st_size == 0:
         raise InputError(f"{place}: the file is empty: {path}. Was its download cut short?")
+
+
+def _check_url(url: str, place: str, sha256: str) -> None:
+    """Raise InputError for a URL that would carry a secret into logs, or bytes that nobody vouches for."""
+    parts = urlsplit(url)
+    if parts.username or parts.password or "@" in parts.netloc:
+        raise InputError(
+            f"{place}: the URL of {parts.hostname} holds a user or password, which would stand in every log. "
+            "Take it out, and put it into ~/.netrc."
+        )
+    secret = next((name for name, _ in parse_qsl(parts.query) if SECRETS.search(name)), None)
+    if secret is not None:
+        raise InputError(
+            f"{place}: the URL of {parts.hostname} holds a secret ('{secret}'), which would stand in every "
+            "log. Download the file yourself, and give its path."
+        )
+    if parts.scheme in ("http", "ftp") and not sha256:
+        raise InputError(
+            f"{place}: {parts.scheme} does not protect what is sent. Use https, or give the file's checksum "
+            "in the sha256 column."
+        )
 
 
 def _checksum(value: str, place: str) -> str | None:

@@ -203,6 +203,17 @@ def given_bytes(*paths):
     return [os.path.getsize(path) for path in own]
 
 
+def own_checksum(genome):
+    """The checksum of a genome, unless a fetch rule checks it."""
+    return None if is_url(genome.fasta) else genome.sha256
+
+
+def own_checksums(task):
+    """Checksums of a task's files that no fetch rule checks: SPLIT=SUM."""
+    files = TASKS[task].files
+    return [f"{split}={sum}" for split, sum in TASKS[task].sha256.items() if not is_url(files[split])]
+
+
 def size_mb(files):
     """Total size in MB of the inputs that exist already; 0 for a dry run on an empty folder."""
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) / 1e6

@@ -25,11 +25,12 @@ rule extract_windows:
         size=lambda wildcards: given_bytes(GENOMES[wildcards.genome].fasta),
         flags=settings_flags(ExtractWindowsSettings, config["extract_windows"]),
         held_out=lambda wildcards: flags({"validation_sequences": GENOMES[wildcards.genome].validation}),
+        sha256=lambda wildcards: flags({"sha256": own_checksum(GENOMES[wildcards.genome])}),
     message:
         "Cutting genome {wildcards.genome} into windows"
     shell:
         command(
             "extract_windows",
             "--log {log:q} --genome {wildcards.genome} --fasta {input.fasta:q}"
-            " {params.flags} {params.held_out} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+            " {params.flags} {params.held_out} {params.sha256} --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
         )

@@ -1,4 +1,4 @@
-"""Classification metrics with bootstrap intervals, and the points of ROC and precision-recall curves.
+"""Classification metrics with intervals, and the points of ROC and precision-recall curves.
 
 Everything is computed for many weightings of the same sequences at once: a bootstrap sample is nothing but a
 weight for every sequence (how often it was drawn), so that one sort serves all samples. `weights` is
@@ -9,7 +9,9 @@ With two classes precision, recall, F1, AUROC and AUPRC are those of the positiv
 more classes they are means over the classes (AUROC and AUPRC: each class against the others).
 """
 
+import math
 from collections.abc import Iterator
+from statistics import NormalDist
 
 import numpy as np
 
@@ -28,6 +30,8 @@ METRICS = (
     "auprc",
 )
 CURVE_POINTS = 500
+# Leaving out one sequence at a time takes too long for many; groups of them tell the skewness as well.
+JACKKNIFE_GROUPS = 400
 # A probability of 0 for the true class would make the loss infinite; float32 softmax can give it.
 SMALLEST_PROBABILITY = 1e-12
 
@@ -156,6 +160,88 @@ def interval(value: float, samples: np.ndarray, confidence: float) -> dict[str, 
     tail = (1 - confidence) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return {"value": float(value), "low": float(low), "high": float(high)}
+
+
+def jackknife_metrics(
+    truth: np.ndarray, probabilities: np.ndarray, groups: int = JACKKNIFE_GROUPS
+) -> dict[str, np.ndarray]:
+    """All metrics without one sequence at a time, or with many sequences without one group at a time."""
+    n = len(truth)
+    left_out = np.arange(n) % min(n, groups)
+    blocks = [
+        all_metrics(truth, probabilities, (left_out != group[:, None]).astype(np.float64))
+        for group in np.array_split(np.arange(min(n, groups)), max(1, groups // 50))
+        if len(group) and n > 1
+    ]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]} if blocks else {}
+
+
+def wilson_interval(successes: float, n: float, confidence: float) -> tuple[float, float]:
+    """Bounds of a proportion (Wilson 1927): they hold for few trials and near 0 and 1."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    middle = (successes + z * z / 2) / (n + z * z)
+    half = z / (n + z * z) * math.sqrt(successes * (n - successes) / n + z * z / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def bca_interval(
+    value: float, samples: np.ndarray, jackknife: np.ndarray, confidence: float
+) -> tuple[float, float]:
+    """Bounds by the bias-corrected and accelerated bootstrap (Efron 1987).
+
+    `samples`: of the bootstrap, `jackknife`: without each sequence or group; neither holds NaN.
+    """
+    normal = NormalDist()
+    below = (np.mean(samples < value) + np.mean(samples <= value)) / 2
+    # With all samples on one side the correction would be endless.
+    edge = 1 / (2 * len(samples))
+    bias = normal.inv_cdf(float(np.clip(below, edge, 1 - edge)))
+    deviations = jackknife.mean() - jackknife
+    spread = float((deviations**2).sum()) ** 1.5
+    acceleration = float((deviations**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    bounds = []
+    for z in (normal.inv_cdf((1 - confidence) / 2), normal.inv_cdf((1 + confidence) / 2)):
+        shifted = bias + (bias + z) / (1 - acceleration * (bias + z))
+        bounds.append(float(np.quantile(samples, normal.cdf(shifted))))
+    return bounds[0], bounds[1]
+
+
+def metric_intervals(
+    truth: np.ndarray, probabilities: np.ndarray, n_samples: int, seed: int, confidence: float
+) -> dict[str, dict[str, float | None]]:
+    """Every metric of METRICS and `loss` with value, low and high; None where something is not defined.
+
+    Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, all
+    others that of the BCa bootstrap. A metric that is 1 in every sample, because no sequence is misjudged,
+    has the lower bound of a share without failure among the sequences of the rarest class.
+    """
+    values, samples = bootstrap_metrics(truth, probabilities, n_samples, seed)
+    jackknife = jackknife_metrics(truth, probabilities)
+    predicted, n_classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    trials = {"accuracy": len(truth), "recall_weighted": len(truth)}
+    if n_classes == 2:
+        trials |= {"recall": int((truth == 1).sum()), "precision": int((predicted == 1).sum())}
+    rarest = min(count for count in np.bincount(truth, minlength=n_classes) if count)
+    found: dict[str, dict[str, float | None]] = {}
+    for name, value in values.items():
+        defined = samples[name][~np.isnan(samples[name])]
+        without = jackknife.get(name, defined[:0])
+        without = without[~np.isnan(without)]
+        low: float | None
+        high: float | None
+        if np.isnan(value):
+            found[name] = {"value": None, "low": None, "high": None}
+            continue
+        if trials.get(name):
+            low, high = wilson_interval(value * trials[name], trials[name], confidence)
+        elif not len(defined) or not len(without):
+            low = high = None
+        elif name != "loss" and value == 1 and (defined == 1).all():
+            low, high = wilson_interval(rarest, rarest, confidence)
+        else:
+            low, high = bca_interval(value, defined, without, confidence)
+        found[name] = {"value": value, "low": low, "high": high}
+    return found
 
 
 def curves(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, list[float]] | None]:

@@ -41,11 +41,16 @@ class ExtractWindowsSettings(Settings):
         description="Share of a genome that is held out in contiguous blocks, where the sheet names no "
         "validation sequences. Training is judged on it, so it is never 0.",
     )
-    validation_block: Whole = Field(100_000, ge=1000, description="Length of a held-out block in bp.")
+    validation_block: Whole | None = Field(
+        None,
+        ge=1000,
+        description="Length of a held-out block in bp. Empty: 100,000 bp, or less where a genome is too "
+        "small for blocks of that length.",
+    )
 
     @model_validator(mode="after")
     def _blocks_hold_windows(self) -> Self:
-        if self.validation_block < self.length:
+        if self.validation_block is not None and self.validation_block < self.length:
             raise ValueError(
                 f"has a {{validation_block}} of {self.validation_block}, shorter than a window "
                 f"({{length}} {self.length}). Held-out blocks must hold windows."

@@ -29,7 +29,7 @@ def answer(run: Run, task: str) -> dict[str, Any]:
         "verdicts": task_verdicts(run, task),
         "chart": accuracy_chart(run, task),
         "chart_note": f"Dot: accuracy on the {words.count(metrics['n'], 'test sequence')}. Line: "
-        f"{run.confidence:.0%} bootstrap interval over test sequences.",
+        f"{run.confidence:.0%} interval over test sequences.",
         "facts": task_facts(run, task),
         "evaluations": evaluations,
     }

@@ -54,8 +54,11 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
         else f"Precision, recall, F1, AUROC and AUPRC are those of class {positive}; “weighted” ones are "
         "means over both classes."
     )
+    note += (
+        " Intervals: Wilson for shares of sequences, bias-corrected and accelerated bootstrap for the others."
+    )
     return table(
-        f"All metrics on the test split, with {run.confidence:.0%} bootstrap intervals",
+        f"All metrics on the test split, with {run.confidence:.0%} intervals",
         ["Metric", *[e.name for e in evaluations]],
         rows,
         strong=[0],

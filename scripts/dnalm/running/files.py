@@ -91,6 +91,15 @@ def sha256_of_file(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def check_sha256(path: str | Path, expected: str | None) -> None:
+    """Raise InputError unless the file has the checksum; without one there is nothing to check."""
+    if expected is not None and (found := sha256_of_file(path)) != expected.lower():
+        raise InputError(
+            f"{path}: its SHA-256 is {found}, not {expected.lower()}. Fetch the file again, or correct the "
+            "checksum in the sheet."
+        )
+
+
 def sha256_of_directory(path: str | Path) -> str:
     """SHA-256 over the names and contents of all files below `path`, whatever their dates."""
     path = Path(path)

@@ -23,6 +23,11 @@ _NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
 # The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
 PARQUET = b"PAR1"
 
+# Labels that mean that there is none, in the tables of R, pandas and others.
+_MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "."}
+_DECIMAL = re.compile(r"[-+]?([0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
+_SEVERAL = re.compile(r"[^;,|\s]+([;,|][^;,|\s]+)+")
+
 # What a column may be called in a user's file, whatever the case.
 COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
 
@@ -208,6 +213,25 @@ def _check_cell(place: str, column: str, cell: str) -> None:
             )
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
+    elif column == "label":
+        _check_label(f"{place}: the label is {cell!r}", cell)
+
+
+def _check_label(place: str, label: str) -> None:
+    """Raise InputError for a label that hardly was meant as the name of a class."""
+    if label.lower() in _MISSING:
+        raise InputError(
+            f"{place}, which usually means that none is known. Remove the line, or name the class otherwise."
+        )
+    if _DECIMAL.fullmatch(label):
+        raise InputError(
+            f"{place}, a measured number rather than a class. Name classes by words or whole numbers."
+        )
+    if _SEVERAL.fullmatch(label):
+        raise InputError(
+            f"{place}, which looks like several labels. A sequence has one class here: make a task of each "
+            "label, or name the combination otherwise."
+        )
 
 
 @contextmanager
