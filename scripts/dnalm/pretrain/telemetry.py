@@ -13,7 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,8 @@ class TrainingMonitor:
         # Only the time of steps counts for speed and ETA.
         self._excluded = sum(self.seconds.values())
         self.progress.resume_at(step)
+        # One who is killed before the first checkpoint has told where it began.
+        self.note("running")
 
     def count(self, batch: dict[str, torch.Tensor]) -> None:
         """Note the tokens and the padding of a micro-batch, before it leaves the CPU."""
@@ -106,6 +108,8 @@ class TrainingMonitor:
         """A step is done, of `all_tokens` tokens over all processes."""
         self.step = step
         self.all_tokens += all_tokens
+        if self.sessions is not None:
+            self.sessions.reached(step)
         if not self.quiet:
             loss = f"loss {self.loss:.3f}, " if self.loss is not None else ""
             self.progress.update(step, f"{loss}{self.tokens_per_second():,.0f} tokens/s")
@@ -225,12 +229,20 @@ class Sessions:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.file = directory / f"{len(list(directory.glob('*.json'))) + 1:04d}.json"
 
+    def reached(self, step: int) -> None:
+        """Note the newest step, so that one who is killed before the next summary is known to have made it.
+
+        Some microseconds: no new file, no wait for the disk. The kernel keeps it when the process is killed.
+        """
+        with open(self.file.with_suffix(".step"), "w") as file:
+            file.write(str(step))
+
     def write(self, summary: dict[str, Any]) -> None:
         write_json(self.file, {**summary, "slurm_job_id": os.environ.get("SLURM_JOB_ID")})
 
     def totals(self) -> dict[str, Any]:
         """Everything the processes did together; `steps_repeated` were made twice, after a kill."""
-        sessions = [read_json(file) for file in sorted(self.directory.glob("*.json"))]
+        sessions = [_read_session(file) for file in sorted(self.directory.glob("*.json"))]
         interruptions: dict[str, int] = {}
         for session in sessions[:-1]:
             reason = "killed" if session["ended"] == "running" else session["ended"]
@@ -267,6 +279,15 @@ class Sessions:
             "device": sessions[-1]["device"],
             "sessions": sessions,
         }
+
+
+def _read_session(file: Path) -> dict[str, Any]:
+    """The summary of a process, up to the last step that it made."""
+    session = read_json(file)
+    with suppress(OSError, ValueError):
+        # Killed while it wrote: the summary is all that is known.
+        session["last_step"] = max(session["last_step"], int(file.with_suffix(".step").read_text()))
+    return session
 
 
 def peak_memory_mb() -> float:

@@ -4,6 +4,7 @@
         settings.json                what the fingerprint stands for
         lock                         who is training here (dnalm.running.runlock)
         sessions/0001.json           telemetry of each process that trained here (dnalm.pretrain.telemetry)
+        sessions/0001.step           its newest step
         step-00000500/
             model.safetensors        weights
             optimizer.safetensors    the optimizer's tensors; absent when the training has ended

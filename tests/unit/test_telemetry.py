@@ -1,0 +1,32 @@
+import torch
+
+from dnalm.pretrain.telemetry import Sessions, TrainingMonitor
+
+
+def train(folder, first, last, *, saves=(), ended=None):
+    """A process that makes the steps after `first` up to `last`; without `ended` it is then killed."""
+    monitor = TrainingMonitor(100, device=torch.device("cpu"), quiet=True, sessions=Sessions(folder))
+    monitor.begin(first)
+    for step in range(first + 1, last + 1):
+        monitor.end_step(step, all_tokens=64)
+        if step in saves:
+            monitor.saved("running", 1, 0.0)
+    if ended:
+        monitor.note(ended)
+
+
+def test_steps_that_a_killed_process_made_after_its_last_checkpoint_are_made_twice(tmp_path):
+    train(tmp_path, 0, 15, saves=[10])
+    train(tmp_path, 10, 12)
+    train(tmp_path, 10, 20, saves=[20], ended="signal")
+    train(tmp_path, 20, 100, ended="finished")
+    totals = Sessions(tmp_path).totals()
+    assert totals["steps_repeated"] == 5 + 2
+    assert totals["interruptions"] == {"killed": 2, "signal": 1}
+
+
+def test_a_process_killed_while_it_notes_its_step_is_known_by_its_last_summary(tmp_path):
+    train(tmp_path, 0, 15, saves=[10])
+    (tmp_path / "sessions" / "0001.step").write_text("")
+    train(tmp_path, 8, 100, ended="finished")
+    assert Sessions(tmp_path).totals()["steps_repeated"] == 2
