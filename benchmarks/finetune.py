@@ -167,6 +167,9 @@ def main() -> None:
                 weight_decay=0.0,
                 warmup_fraction=0.0,
                 max_gradient_norm=1.0,
+                label_smoothing=0.0,
+                class_weights="none",
+                patience=None,
                 seed=42,
             )
             request = (directory, backbone == "frozen", sequences, labels, options.max_tokens, settings)

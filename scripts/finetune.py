@@ -27,7 +27,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
+from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_labelled_table, sort_labels
 
 logger = logging.getLogger("dnalm")
@@ -100,7 +100,11 @@ def main(
     from dnalm.finetune import training as finetuning
 
     # ----------------------------------------------------------------- network and examples
-    recipe = finetuning.Settings(**training.model_dump(), seed=settings.seed)
+    # What follows concerns the examples, not the loop.
+    standardise = isinstance(training, FrozenSettings) and backbone == "frozen" and training.standardise
+    both_strands = isinstance(training, FullSettings) and training.reverse_complement
+    loop = training.model_dump(exclude={"standardise", "reverse_complement"})
+    recipe = finetuning.Settings(**loop, seed=settings.seed)
     config = classifier.read_model_config(model)
     pooling = choose_pooling(config, settings.pooling)
     if pooling != settings.pooling:
@@ -109,18 +113,25 @@ def main(
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
         precision = "fp32"
-        module: nn.Module = classifier.head_with(config, weights)
         learned, held_out = (
             read_vectors(path, table, labels, pooling, model, max_tokens)
             for path, table in zip(embeddings, (train_table, validation_table), strict=True)
         )
+        if standardise:
+            features = classifier.Standardisation.of(learned.vectors)
+            # The start is that of every other way; only the coordinates in which it learns differ.
+            config, weights = classifier.with_bias(config, weights)
+            weights = features.unfolded(config, weights)
+            for examples in (learned, held_out):
+                examples.vectors = features.applied(examples.vectors)
+        module: nn.Module = classifier.head_with(config, weights)
     else:
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
         module = classifier.full_model(model, weights, len(labels), pooling, device)
         learned, held_out = (
-            encode_table(table, labels, model, config, max_tokens, device, precision)
-            for table in (train_table, validation_table)
+            encode_table(table, labels, model, config, max_tokens, device, precision, strands)
+            for table, strands in ((train_table, both_strands), (validation_table, False))
         )
     parameters = classifier.count_parameters(weights, trainable=set(module.state_dict()))
     logger.info(
@@ -141,7 +152,7 @@ def main(
         "validation": sha256_of_file(validation_sequences),
         "pooling": pooling,
         "max_tokens": max_tokens,
-        "settings": asdict(recipe),
+        "settings": training.model_dump() | {"seed": settings.seed},
         "precision": precision,
         "versions": versions(),
         "code": sha256_of_modules(CODE),
@@ -179,7 +190,7 @@ def main(
             "parameters": parameters,
             "parameters_total": parameters["total"],
             "parameters_trainable": parameters["trainable"],
-            "settings": asdict(recipe),
+            "settings": training.model_dump() | {"seed": settings.seed},
             "steps": result.step,
             "kept": kept,
             "precision": precision,
@@ -187,6 +198,8 @@ def main(
         }
         with atomic_directory(output, check_held) as directory:
             weights |= result.best_weights
+            if standardise:
+                weights = features.folded(config, weights)
             classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens)
             lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]
             (directory / "finetuning_log.jsonl").write_text("".join(lines))
@@ -301,16 +314,22 @@ def encode_table(
     max_tokens: int,
     device: Any,
     precision: str,
+    both_strands: bool,
 ) -> Any:
-    """Sequences as training examples for the whole model."""
+    """Sequences as training examples for the whole model, to be read on one strand or on either."""
     import torch
 
     from dnalm.finetune.classifier import Tokens
     from dnalm.tokenizers.encoding import encode, load_tokenizer
 
-    tokens = encode(load_tokenizer(model), table["seq"].tolist(), max_tokens)
+    tokenizer, sequences = load_tokenizer(model), table["seq"].tolist()
+    tokens = encode(tokenizer, sequences, max_tokens)
+    opposite = None
+    if both_strands:
+        opposite = encode(tokenizer, [reverse_complement(s) for s in sequences], max_tokens)
     numbers = torch.from_numpy(class_numbers(table, labels))
-    return Tokens(tokens, numbers, config["pad_token_id"], device, precision == "bf16")
+    pad_id, bf16 = config["pad_token_id"], precision == "bf16"
+    return Tokens(tokens, numbers, pad_id, device, bf16, opposite=opposite)
 
 
 if __name__ == "__main__":

@@ -111,7 +111,7 @@ def test_frozen_is_training_through_the_backbone(tiny_model, data, tmp_path, poo
         get_linear_schedule_with_warmup,
     )
 
-    ours = run_finetune(tiny_model, data, tmp_path / "ours", pooling=pooling)
+    ours = run_finetune(tiny_model, data, tmp_path / "ours", pooling=pooling, standardise=False)
 
     table = finetune.read_labelled_table(data["train_sequences"])
     labels = torch.tensor([int(label == "class1") for label in table["label"]])
@@ -154,6 +154,70 @@ def test_frozen_is_training_through_the_backbone(tiny_model, data, tmp_path, poo
     for name, value in model.state_dict().items():
         torch.testing.assert_close(weights[name], value, atol=1e-4, rtol=0)
         assert torch.equal(weights[name], start[name]) == name.startswith("model.")
+
+
+def test_standardised_features_are_a_matter_of_the_saved_dense_layer(tiny_model, data, tmp_path):
+    """Features of odd scales: the head learns all the same, the saved classifier takes them raw."""
+    vectors = torch.randn(500, 32, generator=torch.Generator().manual_seed(1)) * torch.arange(32) + 3
+    features = classifier.Standardisation.of(vectors)
+    standard = features.applied(vectors)
+    torch.testing.assert_close(standard[:, 1:].mean(0), torch.zeros(31), atol=1e-5, rtol=0)
+    torch.testing.assert_close(standard[:, 1:].std(0, correction=0), torch.ones(31))
+    assert torch.equal(standard[:, 0], torch.zeros(500)), "a feature that is always the same"
+    config, weights = classifier.with_bias(
+        classifier.read_model_config(tiny_model), classifier.initial_weights(tiny_model, 2, seed=7)
+    )
+    expected = classifier.head_with(config, weights).eval()(standard)
+    folded = classifier.head_with(config, features.folded(config, weights)).eval()
+    torch.testing.assert_close(folded(vectors), expected, atol=1e-4, rtol=0)
+    back = features.unfolded(config, features.folded(config, weights))
+    for part, value in weights.items():
+        torch.testing.assert_close(back[part], value, atol=1e-4, rtol=1e-4)
+
+    directory = run_finetune(tiny_model, data, tmp_path / "classifier", epochs=4)
+    validation = finetune.read_labelled_table(data["validation_sequences"])
+    probabilities, labels = classifier.predict_probabilities(directory, validation["seq"].tolist())
+    truth = finetune.class_numbers(validation, labels)
+    loss = -np.log(probabilities[np.arange(len(truth)), truth]).mean()
+    kept = json.loads((directory / "finetuning_summary.json").read_text())["kept"]
+    assert loss == pytest.approx(kept["loss"], abs=1e-5)
+
+
+def test_training_ends_early_and_weighs_classes(tiny_model, data, tmp_path):
+    """Patience, label smoothing and class weights do what PyTorch says of them."""
+    # So high a learning rate that the validation loss soon rises.
+    directory = run_finetune(tiny_model, data, tmp_path / "a", epochs=60, learning_rate=0.1, patience=3)
+    epochs = [r["epoch"] for r in read_log(directory) if r["event"] == "evaluation"]
+    kept = json.loads((directory / "finetuning_summary.json").read_text())["kept"]["epoch"]
+    assert max(epochs) == kept + 3 < 60
+
+    labels = torch.tensor([0, 0, 0, 1])
+    weights = finetuning.weigh_classes(labels, "balanced")
+    torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
+    examples = Vectors(torch.eye(4), labels)
+    settings = FullSettings(label_smoothing=0.2, class_weights="balanced")
+    recipe = finetuning.Settings(**settings.model_dump(exclude={"reverse_complement"}), seed=1)
+    module = torch.nn.Linear(4, 2)
+    expected = torch.nn.CrossEntropyLoss(weights, label_smoothing=0.2)(module(examples.vectors), labels)
+    optimizer = torch.optim.SGD(module.parameters(), 0.0)
+    loss = finetuning.train_batch(module, examples, np.arange(4), optimizer, recipe, weights)
+    assert loss == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_either_strand_is_read_with_every_epoch_drawing_anew():
+    here, there = [np.full(3, i) for i in range(200)], [np.full(5, -i - 1) for i in range(200)]
+    examples = Tokens(here, torch.zeros(200, dtype=torch.int64), 3, opposite=there)
+    first, again, second = (examples.drawn(7, epoch) for epoch in (1, 1, 2))
+    for drawn in (first, second):
+        turned = [ids[0] < 0 for ids in drawn.tokens]
+        assert 60 < sum(turned) < 140
+        assert all(
+            ids is (there if turn else here)[i]
+            for i, (ids, turn) in enumerate(zip(drawn.tokens, turned, strict=True))
+        )
+        assert drawn.lengths.tolist() == [5 if turn else 3 for turn in turned]
+    assert all(a is b for a, b in zip(first.tokens, again.tokens, strict=True))
+    assert any(a is not b for a, b in zip(first.tokens, second.tokens, strict=True))
 
 
 @pytest.mark.parametrize("backbone", ["frozen", "full"])
@@ -208,9 +272,10 @@ def test_frozen_and_full_start_from_the_same_classifier(tiny_model, data, tmp_pa
     summaries = [
         json.loads((directory / "finetuning_summary.json").read_text()) for directory in (frozen, full)
     ]
-    head = 32 * 32 + 32 + 32 * 2 + 2
-    assert summaries[0]["parameters"]["trainable"] == head
-    assert summaries[0]["parameters"]["total"] == summaries[1]["parameters"]["trainable"]
+    # The means of standardised features go into a bias, which ModernBERT's dense layer has not.
+    head, bias = 32 * 32 + 32 + 32 * 2 + 2, 32
+    assert summaries[0]["parameters"]["trainable"] == head + bias
+    assert summaries[0]["parameters"]["total"] == summaries[1]["parameters"]["trainable"] + bias
 
 
 def test_full_learns_several_classes(tiny_model, tmp_path):
@@ -245,7 +310,7 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
     for batch_tokens in (10, 10_000):
         model = classifier.full_model(tiny_model, weights, 2, "mean", "cpu")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        recipe = finetuning.Settings(**FullSettings().model_dump(), seed=42)
+        recipe = finetuning.Settings(**FullSettings().model_dump(exclude={"reverse_complement"}), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
         loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, recipe)
         after.append((loss, model.model.layers[0].mlp.Wo.weight.detach().clone()))

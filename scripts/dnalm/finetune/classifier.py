@@ -13,7 +13,7 @@ model everything learns from the tokens (:class:`Tokens`).
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +149,48 @@ def head_with(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> Head:
     return head
 
 
+def with_bias(
+    config: dict[str, Any], weights: dict[str, torch.Tensor]
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Configuration and weights of a new classifier whose dense layer has a bias, as most families' has."""
+    bias = f"{FAMILIES[config['model_type']].classifier_head.dense}.bias"
+    if bias in weights:
+        return config, weights
+    return config | {"classifier_bias": True}, weights | {bias: torch.zeros(hidden_size(config))}
+
+
+@dataclass
+class Standardisation:
+    """Mean and standard deviation float64[hidden] of the features that a head learned from."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    @classmethod
+    def of(cls, vectors: torch.Tensor) -> "Standardisation":
+        """That of float32[n, hidden]. A feature that is always the same has the deviation 1."""
+        deviation, mean = torch.std_mean(vectors.double(), dim=0, correction=0)
+        return cls(mean, torch.where(deviation > 1e-7, deviation, 1.0))
+
+    def applied(self, vectors: torch.Tensor) -> torch.Tensor:
+        """float32[n, hidden] of mean 0 and standard deviation 1."""
+        return ((vectors.double() - self.mean) / self.deviation).float()
+
+    def unfolded(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of a head that says of standardised features what `weights` say of them as they are."""
+        dense = FAMILIES[config["model_type"]].classifier_head.dense
+        matrix = weights[f"{dense}.weight"].double()
+        bias = weights[f"{dense}.bias"].double() + matrix @ self.mean
+        return weights | {f"{dense}.weight": (matrix * self.deviation).float(), f"{dense}.bias": bias.float()}
+
+    def folded(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The inverse: of features as they are what `weights` say of standardised ones."""
+        dense = FAMILIES[config["model_type"]].classifier_head.dense
+        matrix = weights[f"{dense}.weight"].double() / self.deviation
+        bias = weights[f"{dense}.bias"].double() - matrix @ self.mean
+        return weights | {f"{dense}.weight": matrix.float(), f"{dense}.bias": bias.float()}
+
+
 def full_model(
     directory: str | Path,
     weights: dict[str, torch.Tensor],
@@ -213,6 +255,10 @@ class Vectors:
     vectors: torch.Tensor
     labels: torch.Tensor
 
+    def drawn(self, seed: int, epoch: int) -> "Vectors":
+        """The examples of an epoch: always these."""
+        return self
+
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch: int64 indices, a function of the arguments alone."""
         order = np.random.default_rng([seed, epoch]).permutation(len(self.labels))
@@ -232,7 +278,7 @@ class Tokens:
     """Examples for the whole model: `tokens`, an id array per sequence, `labels` int64[n] (class numbers).
 
     No more than `batch_tokens` tokens go through the model at once; larger batches are split and their
-    gradients added.
+    gradients added. `opposite`: the tokens of the reverse complements, where either strand may be read.
     """
 
     tokens: Sequence[np.ndarray]
@@ -241,9 +287,18 @@ class Tokens:
     device: torch.device | str = "cpu"
     bf16: bool = False
     batch_tokens: int | None = None
+    opposite: Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         self.lengths = np.array([len(ids) for ids in self.tokens])
+
+    def drawn(self, seed: int, epoch: int) -> "Tokens":
+        """The examples of an epoch: of each one strand, a function of the arguments alone."""
+        if self.opposite is None:
+            return self
+        turned = np.random.default_rng([seed, epoch, 1]).random(len(self.tokens)) < 0.5
+        strands = zip(self.tokens, self.opposite, turned, strict=True)
+        return replace(self, tokens=[b if turn else a for a, b, turn in strands], opposite=None)
 
     def batches(self, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch, each of sequences of similar length, in random order."""
@@ -307,6 +362,9 @@ def save_classifier(
         "problem_type": "single_label_classification",
     }
     config |= pooling_of(config, pooling)
+    parts = FAMILIES[config["model_type"]].classifier_head
+    if parts.norm and f"{parts.dense}.bias" in weights:
+        config["classifier_bias"] = True
     write_json(directory / "config.json", config)
     weights = {name: value.float().contiguous() for name, value in weights.items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})

@@ -9,18 +9,51 @@ from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, ea
 Backbone = Literal["frozen", "full"]
 
 
-class FrozenSettings(OptimizerSettings):
+class LearningSettings(OptimizerSettings):
+    """What all ways of training a classifier have."""
+
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of each label's probability that is spread over all classes while learning.",
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        "none",
+        description="`balanced` weights each sequence by the inverse frequency of its class, in training and "
+        "in the validation loss, so that rare classes count as much as frequent ones.",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=10**6,
+        description="Training ends after so many epochs without a lower validation loss (early stopping). "
+        "Empty: it never ends early.",
+    )
+
+
+class FrozenSettings(LearningSettings):
     """Training of the head on a frozen backbone."""
 
     epochs: int = Field(30, ge=1, le=10**6, description="Passes over the training sequences.")
     learning_rate: Number = Field(0.001, gt=0, description="Peak learning rate of AdamW.")
+    standardise: bool = Field(
+        True,
+        description="The head learns from features of mean 0 and standard deviation 1 over the training "
+        "sequences. Both become part of its dense layer, so the saved classifier reads the model's own.",
+    )
 
 
-class FullSettings(OptimizerSettings):
+class FullSettings(LearningSettings):
     """Training of all weights."""
 
     epochs: int = Field(5, ge=1, le=10**6, description="Passes over the training sequences.")
     learning_rate: Number = Field(0.00005, gt=0, description="Peak learning rate of AdamW.")
+    reverse_complement: bool = Field(
+        False,
+        description="Every training sequence is read on a strand that is drawn anew in each epoch. Leave it "
+        "off where the strand decides the label.",
+    )
 
 
 BACKBONE_SETTINGS: dict[str, type[FrozenSettings] | type[FullSettings]] = {

@@ -37,16 +37,30 @@ class Settings:
     weight_decay: float
     warmup_fraction: float
     max_gradient_norm: float
+    label_smoothing: float
+    class_weights: str
+    patience: int | None
     seed: int
 
 
 # ----------------------------------------------------------------------------- one step
 
 
-def evaluate(module: nn.Module, examples: Examples) -> dict[str, float]:
-    """Mean cross-entropy (nats) and accuracy."""
+def weigh_classes(labels: torch.Tensor, how: str) -> torch.Tensor | None:
+    """float32[classes] of mean 1 over `labels` (int64[n], all classes among them); None: all count alike."""
+    if how == "none":
+        return None
+    counts = torch.bincount(labels)
+    return len(labels) / (len(counts) * counts.float())
+
+
+def evaluate(
+    module: nn.Module, examples: Examples, class_weights: torch.Tensor | None = None
+) -> dict[str, float]:
+    """Mean cross-entropy (nats; weighted by class) and accuracy."""
     logits = predict_logits(module, examples)
-    loss = nn.functional.cross_entropy(logits.double(), examples.labels)
+    weights = None if class_weights is None else class_weights.double()
+    loss = nn.functional.cross_entropy(logits.double(), examples.labels, weights)
     return {"loss": loss.item(), "accuracy": (logits.argmax(dim=1) == examples.labels).double().mean().item()}
 
 
@@ -56,6 +70,7 @@ def train_batch(
     batch: np.ndarray,
     optimizer: torch.optim.Optimizer,
     settings: Settings,
+    class_weights: torch.Tensor | None = None,
 ) -> float:
     """One step on the mean loss of `batch` (indices). Returns that loss."""
     optimizer.zero_grad(set_to_none=True)
@@ -63,7 +78,13 @@ def train_batch(
     for part in examples.parts(batch):
         logits = examples.logits(module, part)
         labels = examples.labels[part].to(logits.device)
-        loss = nn.functional.cross_entropy(logits, labels, reduction="sum") / len(batch)
+        loss = nn.functional.cross_entropy(
+            logits,
+            labels,
+            None if class_weights is None else class_weights.to(logits.device),
+            reduction="sum",
+            label_smoothing=settings.label_smoothing,
+        ) / len(batch)
         loss.backward()
         total += loss.item()
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -105,36 +126,43 @@ def train(
     The log holds one record per epoch and kind: `{"event": "train"}` with the mean loss over the epoch's
     steps, `{"event": "evaluation"}` with loss and accuracy on the validation sequences (epoch 0: before
     training). Batches are a function of (seed, epoch), dropout of (seed, step): a run that is resumed
-    after any step ends as if it had never stopped.
+    after any step ends as if it had never stopped. With `patience` training ends after so many epochs
+    without a lower validation loss.
     """
     optimizer = adamw(module, settings.learning_rate, settings.weight_decay)
     steps_per_epoch = -(-len(training.labels) // settings.batch_size)
     steps = settings.epochs * steps_per_epoch
+    class_weights = weigh_classes(training.labels, settings.class_weights)
     checkpoint = checkpointer.newest() if checkpointer else None
     if checkpoint is not None:
         state = resume(checkpoint, module, optimizer)
     else:
         state = State()
-        state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **evaluate(module, validation)})
+        measured = evaluate(module, validation, class_weights)
+        state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **measured})
         tell(loggers, state.log)
     progress = Progress("fine-tuning", total=steps, unit="steps")
     progress.resume_at(state.step)
     for epoch in range(state.step // steps_per_epoch + 1, settings.epochs + 1):
-        batches = training.batches(settings.batch_size, settings.seed, epoch)
+        if settings.patience and epoch - 1 - state.best_epoch >= settings.patience:
+            logger.info("stopped early: no lower validation loss in %d epochs", settings.patience)
+            break
+        drawn = training.drawn(settings.seed, epoch)
+        batches = drawn.batches(settings.batch_size, settings.seed, epoch)
         module.train()
         for batch in batches[state.step % steps_per_epoch :]:
             torch.manual_seed(int(np.random.SeedSequence([settings.seed, state.step]).generate_state(1)[0]))
             factor = learning_rate_factor("linear", state.step, steps, settings.warmup_fraction)
             rate = settings.learning_rate * factor
             set_learning_rate(optimizer, rate)
-            loss = train_batch(module, training, batch, optimizer, settings)
+            loss = train_batch(module, drawn, batch, optimizer, settings, class_weights)
             if not np.isfinite(loss):
                 raise InputError(f"the loss became {loss} at step {state.step + 1}. Lower the learning rate.")
             state.step += 1
             state.losses.append(loss)
             progress.update(state.step, note=f"loss {loss:.4f}")
             if state.step % steps_per_epoch == 0:
-                end_epoch(module, validation, state, epoch, rate)
+                end_epoch(module, validation, state, epoch, rate, class_weights)
                 tell(loggers, state.log[-2:])
             if checkpointer:
                 checkpointer.after_step(state.step, partial(snapshot, module, optimizer, state))
@@ -150,13 +178,20 @@ def tell(loggers: Loggers | None, records: list[dict[str, Any]]) -> None:
             loggers.log(record)
 
 
-def end_epoch(module: nn.Module, validation: Examples, state: State, epoch: int, rate: float) -> None:
+def end_epoch(
+    module: nn.Module,
+    validation: Examples,
+    state: State,
+    epoch: int,
+    rate: float,
+    class_weights: torch.Tensor | None,
+) -> None:
     """Judge the model, write this epoch's records, keep the weights if they are the best so far."""
     place = {"epoch": epoch, "step": state.step}
     mean = float(np.mean(state.losses))
     state.log.append({"event": "train", **place, "loss": mean, "learning_rate": rate})
     state.losses = []
-    measured = evaluate(module, validation)
+    measured = evaluate(module, validation, class_weights)
     state.log.append({"event": "evaluation", **place, **measured})
     if measured["loss"] < state.best_loss:
         state.best_epoch, state.best_loss = epoch, measured["loss"]

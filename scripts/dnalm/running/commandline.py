@@ -38,11 +38,13 @@ def add_settings_flags(
     """Add a flag per field of the class: `--<prefix><field>`. `run` hands `main` an object as keyword `name`.
 
     Where the defaults depend on another argument, `settings` are the classes by its values and `chosen_by`
-    is that argument; they have the same fields.
+    is that argument. A flag of some of the classes only is refused with the others.
     """
     classes = list(settings.values()) if isinstance(settings, Mapping) else [settings]
-    for field, about in classes[0].model_fields.items():
-        defaults = dict.fromkeys(_words(c.model_fields[field]) for c in classes)
+    fields = {field: about for c in reversed(classes) for field, about in c.model_fields.items()}
+    for field, about in fields.items():
+        knowing = [c for c in classes if field in c.model_fields]
+        defaults = dict.fromkeys(_words(c.model_fields[field]) for c in knowing)
         options: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": f"{name}.{field}"}
         options["help"] = f"{about.description} ({' or '.join(defaults)})".replace("%", "%%")
         kinds = kinds_of(about.annotation)
