@@ -121,7 +121,7 @@ class Config(Settings):
         default_factory=ExtractWindowsSettings, description="How genomes are cut into lines."
     )
     tokenizers: dict[Name, TokenizerSettings] = Field(
-        min_length=1, description="Tokenizers by name. Each has either `source` or `train`."
+        min_length=1, description="Tokenizers by name. Each has one of `source`, `train` and `kmer_length`."
     )
     models: dict[ModelName, ModelSettings] = Field(
         min_length=1,

@@ -109,7 +109,7 @@ WRONG = [
     ("models", {}, "models is empty"),
     ("models.a b", {"tokenizer": "bpe"}, "models.a b is not a usable name"),
     ("models.x-untrained", {"tokenizer": "bpe"}, "is a name of a baseline"),
-    ("tokenizers.bpe.train", {"vocabulary_size": 100}, "needs either 'source' or 'train'"),
+    ("tokenizers.bpe.train", {"vocabulary_size": 100}, "needs one of 'source', 'train' and 'kmer_length'"),
     ("tokenizers.bpe.source", "tokenizer.json", "no such file or directory: tokenizer.json"),
     ("finetune.backbones", [], "finetune.backbones is an empty list"),
     ("finetune.backbones", ["frozn"], 'finetune.backbones[0] is "frozn". Did you mean frozen?'),

@@ -24,7 +24,7 @@ from dnalm.pretrain.settings import ContextSettings, MaskingSettings
 from dnalm.running.commandline import add_settings_flags, collect_settings, parser, settings_words
 from dnalm.running.errors import InputError
 from dnalm.simulate_demo.settings import SimulateDemoSettings
-from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
+from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 
 CLASSES = [
     ClassifierSettings,
@@ -34,6 +34,7 @@ CLASSES = [
     ExtractWindowsSettings,
     FrozenSettings,
     FullSettings,
+    ImportTokenizerSettings,
     KmerSettings,
     MaskingSettings,
     PrepareTaskSettings,

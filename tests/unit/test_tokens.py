@@ -23,7 +23,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.tokenize_windows import cache as token_cache
 from dnalm.tokenizers import encoding
-from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
+from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 
 ROOT = Path(__file__).parents[2]
 DNABERT2 = ROOT.parent / "shared" / "data" / "tokenizer" / "dnabert2-tokenizer.json"
@@ -49,9 +49,9 @@ def train(directory: Path, windows: list[Path], **changes) -> Path:
     return directory
 
 
-def import_(source: Path, directory: Path, n_policy: str = "unk") -> Path:
+def import_(source: Path | None, directory: Path, n_policy: str = "unk", **changes) -> Path:
     summary = directory.with_suffix(".json")
-    settings = UnknownBaseSettings(n_policy=n_policy)
+    settings = ImportTokenizerSettings(n_policy=n_policy, **changes)
     import_tokenizer.main(source=source, settings=settings, output=directory, summary=summary)
     return directory
 
@@ -71,6 +71,34 @@ def trained(tmp_path_factory, windows) -> dict[str, Path]:
 
 
 # ----------------------------------------------------------------------------- vocabulary
+
+
+@pytest.mark.parametrize("n_policy", ["unk", "drop", "token"])
+@pytest.mark.parametrize("length", [1, 3, 6])
+def test_kmers_do_not_overlap_and_load_with_transformers_alone(tmp_path, length, n_policy):
+    from transformers import AutoTokenizer
+
+    directory = import_(None, tmp_path / "kmers", n_policy, kmer_length=length)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    assert len(tokenizer) == (9 if length == 1 else 9 + 4**length) + (n_policy == "token")
+    left, right = random_lines(2, 31)
+
+    def cut(sequence):
+        whole = len(sequence) - len(sequence) % length
+        pieces = [sequence[start : start + length] for start in range(0, whole, length)]
+        return pieces + list(sequence[whole:])
+
+    unknown = {"unk": [tokenizer.unk_token] * 2, "drop": [], "token": ["N", "N"]}[n_policy]
+    tokens = tokenizer.convert_ids_to_tokens(tokenizer(f"{left.lower()}NR{right}")["input_ids"])
+    assert tokens[1:-1] == cut(left) + unknown + cut(right)
+    asked = tokenizer.convert_ids_to_tokens(tokenizer(f"{left}[MASK]{right}")["input_ids"])
+    assert asked[1:-1] == [*cut(left), tokenizer.mask_token, *cut(right)]
+
+
+def test_kmers_or_a_source_and_not_both(tmp_path):
+    for source, changes in ((None, {}), (tmp_path, {"kmer_length": 3})):
+        with pytest.raises(InputError, match="either --source or --kmer-length"):
+            import_(source, tmp_path / "none", **changes)
 
 
 @pytest.mark.skipif(not DNABERT2.is_file(), reason="shared/data with DNABERT-2's tokenizer.json is absent")

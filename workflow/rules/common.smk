@@ -32,7 +32,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.loggers import missing_packages
 from dnalm.running.settings import flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
-from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
+from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
 from settings import read_genomes, read_tasks
 from snakemake import __version__ as snakemake_version
@@ -227,6 +227,8 @@ LEARNED = [name for name, settings in config["tokenizers"].items() if settings["
 
 def tokenizer_source(wildcards):
     source = config["tokenizers"][wildcards.tokenizer]["source"]
+    if source is None:
+        return []
     return f"resources/downloads/tokenizers/{wildcards.tokenizer}" if is_hub_id(source) else source
 
 

@@ -61,12 +61,13 @@ rule import_tokenizer:
         runtime=10,
     params:
         *code("import_tokenizer", "tokenize"),
-        flags=lambda wildcards: settings_flags(UnknownBaseSettings, config["tokenizers"][wildcards.tokenizer]),
+        source=lambda wildcards, input: "--source" if input.source else "",
+        flags=lambda wildcards: settings_flags(ImportTokenizerSettings, config["tokenizers"][wildcards.tokenizer]),
     message:
         "Reading tokenizer {wildcards.tokenizer}"
     shell:
         command(
             "import_tokenizer",
-            "--log {log:q} --source {input.source:q} {params.flags}"
+            "--log {log:q} {params.source} {input.source:q} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )

@@ -37,8 +37,21 @@ class TrainTokenizerSettings(Settings):
     seed: Seed = Field(42, description="Seed of the sample of lines.")
 
 
-class TokenizerSettings(UnknownBaseSettings):
-    """A tokenizer: either `source` or `train`."""
+class ImportTokenizerSettings(UnknownBaseSettings):
+    """How a tokenizer that needs no learning is made."""
+
+    kmer_length: int | None = Field(
+        None,
+        ge=1,
+        le=7,
+        description="Every token is a k-mer of this many bases, one beside the other, as in the Nucleotide "
+        "Transformer (6); what is left over before an N or the end becomes single bases. 1: single "
+        "nucleotides.",
+    )
+
+
+class TokenizerSettings(ImportTokenizerSettings):
+    """A tokenizer: `source`, `train` or `kmer_length`."""
 
     source: str | None = Field(
         None,
@@ -54,6 +67,6 @@ class TokenizerSettings(UnknownBaseSettings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
-        if (self.source is None) == (self.train is None):
-            raise ValueError("needs either {source} or {train}, not both.")
+        if [self.source, self.train, self.kmer_length].count(None) != 2:
+            raise ValueError("needs one of {source}, {train} and {kmer_length}, not several.")
         return self

@@ -7,10 +7,20 @@ settle these once, in `tokenizer.json`, so that whoever has only that directory 
 
 import json
 import random
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, processors
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
@@ -36,6 +46,23 @@ UNKNOWN_LETTER = "\N{REPLACEMENT CHARACTER}"
 
 # The first is the published example of DNABERT-2's vocabulary: 1 193 1911 1426 16 2.
 PROBES = ("AAATTTCCCGGGATCTATC", "aaatttcccgggatctatc", "acgtACGT", "ACGTACGT", "ACGTNNACGT", "ACGTRYACGT")
+
+
+def kmers(length: int) -> Tokenizer:
+    """A tokenizer of all k-mers of `length` bases that do not overlap, and of single bases.
+
+    Ids: special tokens 0 to 4, A C G T 5 to 8, then the k-mers in alphabetical order. The cuts are a regular
+    expression in `tokenizer.json`, so that Transformers makes them alone.
+    """
+    longer = map("".join, product(BASES, repeat=length)) if length > 1 else ()
+    names = [*SPECIAL_TOKENS.values(), *BASES, *longer]
+    ids = {name: number for number, name in enumerate(names)}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk"]))
+    pieces = Regex(f"[{BASES}]{{{length}}}|.")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(pieces, "isolated")]
+    )
+    return tokenizer
 
 
 def adjust_for_dna(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str) -> Tokenizer:
