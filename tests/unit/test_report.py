@@ -137,6 +137,7 @@ def test_learning_curves_are_there_as_numbers_too(flags, whole):
         f"{last['masked_loss']:.4f} {last['masked_perplexity']:,.1f} {last['masked_accuracy']:.2%}" in words
     )
     assert f"{last['selected_loss']:.4f}" in words
+    assert "On [MASK] positions, 50% of the tokens being selected: held-out loss" in words
     assert "epoch by epoch: the numbers" in words
 
 

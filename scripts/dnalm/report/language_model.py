@@ -79,8 +79,10 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
             series, f"Learning curve of {name}", "training step", "loss (nats per [MASK])", baselines
         )
         first, last = evaluations[0], evaluations[-1]
+        selected = training.summary["settings"]["masking"]["probability"]
         caption = (
-            f"On [MASK] positions: held-out loss {first['masked_loss']:.3f} before training and "
+            f"On [MASK] positions, {selected:.0%} of the tokens being selected: held-out loss "
+            f"{first['masked_loss']:.3f} before training and "
             f"{last['masked_loss']:.3f} at the end. Of all selected tokens, to compare with published runs: "
             f"{first['selected_loss']:.3f} and {last['selected_loss']:.3f}."
         )
