@@ -1,4 +1,4 @@
-"""Train a small convolutional network as a yardstick for the language model.
+"""Train a small convolutional network as a baseline of the language model.
 
 In:  the training and the validation split of a task: TSV with `id`, `seq`, `label`.
 Out: a directory with baseline.json (baseline, task, labels, sequences, settings, parameters, log by epoch,

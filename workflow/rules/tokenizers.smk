@@ -62,7 +62,9 @@ rule import_tokenizer:
     params:
         *code("import_tokenizer", "tokenize"),
         source=lambda wildcards, input: "--source" if input.source else "",
-        flags=lambda wildcards: settings_flags(ImportTokenizerSettings, config["tokenizers"][wildcards.tokenizer]),
+        flags=lambda wildcards: settings_flags(
+            ImportTokenizerSettings, config["tokenizers"][wildcards.tokenizer]
+        ),
     message:
         "Reading tokenizer {wildcards.tokenizer}"
     shell:
