@@ -23,8 +23,9 @@ import numpy as np
 import sklearn
 from safetensors.numpy import save_file
 
-from dnalm.baseline.predictors import KmerRegression, load_baseline
+from dnalm.baseline.predictors import KmerRegression
 from dnalm.baseline.splits import Split, read_splits
+from dnalm.baseline.stored import load_baseline
 from dnalm.combine.predictor import train_combined
 from dnalm.embed.embedding import model_digest, read_embeddings
 from dnalm.running.commandline import parser, run

@@ -93,7 +93,7 @@ def predict(
         raise InputError(f"{predictor}: no such directory.")
     # Imported here: baselines need no torch, models no baselines.
     if kind == "baseline":
-        from dnalm.baseline.predictors import load_baseline
+        from dnalm.baseline.stored import load_baseline
 
         baseline = load_baseline(predictor)
         return baseline.predict_probabilities(sequences), baseline.labels, versions("numpy")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 import baseline
 import baseline_cnn
-from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, load_baseline
+from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features
 from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.combine.predictor import train_combined

@@ -29,6 +29,7 @@ CALLS = {
     "prediction_runtime_min": (5.0, 200, 100, 2, 43_861_504, 0),
     "table_memory_mb": (5.0,),
     "head_runtime_min": (5.0, 30),
+    "network_runtime_min": (5.0, 20),
     "table_runtime_min": (5.0,),
 }
 

@@ -1,5 +1,4 @@
-"""Simple classifiers that a language model has to beat: the majority class, logistic regression on k-mers,
-and a small convolutional network (`dnalm.baseline_cnn`).
+"""Simple classifiers that a language model has to beat: the majority class and logistic regression on k-mers.
 
 A baseline directory holds `baseline.json` (what it is, labels, how it was chosen) and, for k-mers,
 `model.safetensors` with `weights` float64[n_classes, n_features] and `intercepts` float64[n_classes].
@@ -7,16 +6,11 @@ A baseline directory holds `baseline.json` (what it is, labels, how it was chose
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
-from safetensors.numpy import load_file
 
 from dnalm.evaluate.metrics import losses
-from dnalm.running.errors import InputError
-from dnalm.running.files import read_json
 
 logger = logging.getLogger("dnalm")
 
@@ -151,54 +145,3 @@ def train_kmer_regression(
             logger.info("k = %d, %s: best loss so far %.4f", k, strands, best[0])
     assert best is not None
     return best[1], tried
-
-
-@dataclass
-class ConvolutionalNetwork:
-    """The network of `scripts/baseline_cnn.py`."""
-
-    labels: list[str]
-    network: Any  # MotifNetwork
-
-    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
-        """Class probabilities float64[n_sequences, n_classes]."""
-        from dnalm.baseline_cnn.network import encode_bases, predict_logits
-
-        return softmax(predict_logits(self.network, encode_bases(sequences)).double().numpy())
-
-
-def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNetwork:
-    """The network that `baseline.json` describes, with its weights."""
-    import safetensors.torch
-
-    from dnalm.baseline_cnn.network import MotifNetwork
-
-    settings = description["settings"]
-    network = MotifNetwork(settings["cnn_filters"], settings["cnn_width"], len(description["labels"]))
-    network.load_state_dict(safetensors.torch.load_file(weights))
-    return ConvolutionalNetwork(description["labels"], network)
-
-
-def load_baseline(directory: str | Path) -> Majority | KmerRegression | ConvolutionalNetwork:
-    """Load what `scripts/baseline.py` or `scripts/baseline_cnn.py` wrote.
-
-    Raises InputError if the directory is no baseline.
-    """
-    directory = Path(directory)
-    description = read_json(directory / "baseline.json")
-    try:
-        if description["baseline"] == "majority":
-            frequencies = [description["frequencies"][label] for label in description["labels"]]
-            return Majority(description["labels"], np.array(frequencies))
-        if description["baseline"] == "cnn":
-            return load_network(description, directory / "model.safetensors")
-        tensors = load_file(directory / "model.safetensors")
-        return KmerRegression(
-            description["labels"],
-            description["chosen"]["k"],
-            description["chosen"]["strands"],
-            tensors["weights"],
-            tensors["intercepts"],
-        )
-    except (KeyError, FileNotFoundError) as error:
-        raise InputError(f"{directory}: not a complete baseline directory ({error}).") from None
