@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-# Dense layer and dropout of the network; fixed, because they hardly mattered on validation splits.
 DENSE_UNITS = 64
 DROPOUT = 0.3
 PADDING = 5
@@ -21,14 +20,13 @@ PADDING = 5
 class MotifNetwork(nn.Module):
     """Maps bases int64[n, length] (0 to 3; 4: any other letter; 5: padding) to logits float32[n, classes].
 
-    With `both_strands` a sequence and its reverse complement have the same logits.
+    A sequence and its reverse complement have the same logits.
     """
 
     one_hot: torch.Tensor
 
-    def __init__(self, filters: int, width: int, classes: int, both_strands: bool = True):
+    def __init__(self, filters: int, width: int, classes: int):
         super().__init__()
-        self.both_strands = both_strands
         self.motifs = nn.Conv1d(4, filters, width)
         self.norm = nn.BatchNorm1d(filters)
         self.drop = nn.Dropout(DROPOUT)
@@ -41,11 +39,9 @@ class MotifNetwork(nn.Module):
         width = self.motifs.kernel_size[0]
         # Motifs may lie across the ends, as far on the left as on the right.
         columns = nn.functional.pad(self.one_hot[bases].transpose(1, 2), (width - 1, width - 1))
-        answers = self.motifs(columns)
-        if self.both_strands:
-            # A motif on the other strand is the motif read backwards with complementary bases.
-            turned = nn.functional.conv1d(columns, self.motifs.weight.flip(1, 2), self.motifs.bias)
-            answers = torch.maximum(answers, turned)
+        # A motif on the other strand is the motif read backwards with complementary bases.
+        turned = nn.functional.conv1d(columns, self.motifs.weight.flip(1, 2), self.motifs.bias)
+        answers = torch.maximum(self.motifs(columns), turned)
         answers = nn.functional.relu(self.norm(answers))
         # The places of padding, which are no places of the sequence, count for nothing.
         reach = (bases != PADDING).sum(dim=1, keepdim=True) + width - 1
