@@ -160,8 +160,8 @@ def test_the_example_profiles_of_other_executors_work(profile, monkeypatch, tmp_
     path = {"PATH": f"{conda / 'bin'}:{os.environ['PATH']}"}
     # The example's volume is not here.
     volume = ["--default-storage-prefix", str(REPOSITORY)] if profile == "kubernetes" else []
-    said = snakemake(
-        "-n", "--profile", f"workflow/profiles/{profile}", *volume, cwd=REPOSITORY, environment=path
-    )
+    # The demo may have been run here.
+    options = ("-n", "--forceall", "--profile", f"workflow/profiles/{profile}", *volume)
+    said = snakemake(*options, cwd=REPOSITORY, environment=path)
     assert f"workflow/profiles/{profile}" in said and "pretrain" in said
     assert profile in (REPOSITORY / "docs/executors.md").read_text()
