@@ -204,12 +204,12 @@ def given_bytes(*paths):
 
 
 def own_checksum(genome):
-    """The checksum of a genome, unless a fetch rule checks it."""
+    """The checksum of a genome that is not downloaded. Downloads are checked as they come."""
     return None if is_url(genome.fasta) else genome.sha256
 
 
 def own_checksums(task):
-    """Checksums of a task's files that no fetch rule checks: SPLIT=SUM."""
+    """Checksums, as SPLIT=SUM, of a task's files that are not downloaded. Downloads are checked as they come."""
     files = TASKS[task].files
     return [f"{split}={sum}" for split, sum in TASKS[task].sha256.items() if not is_url(files[split])]
 
