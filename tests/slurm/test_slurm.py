@@ -510,7 +510,7 @@ def losses(model: Path) -> list[float]:
     import json
 
     lines = (model / "training_log.jsonl").read_text().splitlines()
-    return [json.loads(line)["loss"] for line in lines]
+    return [json.loads(line)["selected_loss"] for line in lines]
 
 
 @pytest.mark.skipif(not cgroups_can_be_made(), reason="no cgroup v1 freezer that can be written")

@@ -47,6 +47,7 @@ def test_every_architecture_file_is_valid(repository):
         ({"hidden_size": 100, "num_attention_heads": 3}, "cannot be shared by 3"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
         ({"model_type": "t5"}, "Use one of modernbert, bert"),
+        ({"model_type": ["bert"]}, "Use one of modernbert, bert"),
         ([], "an object"),
     ],
 )

@@ -149,7 +149,7 @@ FAMILIES = {
 def family_of(config: Mapping[str, Any], place: object) -> Family:
     """The family of a model's configuration. Raises InputError, naming `place`, if it is none of these."""
     kind = config.get("model_type") if isinstance(config, Mapping) else None
-    if kind not in FAMILIES:
+    if not isinstance(kind, str) or kind not in FAMILIES:
         raise InputError(f"{place}: model_type is {kind!r}. Use one of {', '.join(FAMILIES)}.")
     return FAMILIES[kind]
 
