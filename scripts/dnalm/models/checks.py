@@ -103,8 +103,9 @@ def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], token
     ids += [token["id"] for token in content.get("added_tokens", [])] if isinstance(content, dict) else []
     if not ids:
         raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.")
-    if max(ids) >= config.get("vocab_size", 0):
+    size = config.get("vocab_size", 0)
+    if not isinstance(size, int) or max(ids) >= size:
         raise InputError(
-            f"{directory}/config.json: vocab_size is {config.get('vocab_size')}, but {path} has token ids up "
+            f"{directory}/config.json: vocab_size is {size!r}, but {path} has token ids up "
             f"to {max(ids)}. Use the checkpoint's own tokenizer."
         )
