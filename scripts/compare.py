@@ -5,7 +5,7 @@ In:  metrics.json and predictions.tsv of every predictor (scripts/evaluate.py), 
 Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n, every metric and the loss
      with `_low` and `_high`, and the differences in accuracy, MCC and AUROC (reference minus this predictor)
      with their intervals; and a JSON: task, reference, n, bootstrap, predictors (the same rows; each
-     difference is value, low, high, or null for the reference itself) and questions.
+     difference is value, low, high and sequences_to_settle, or null for the reference itself) and questions.
 
 A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
@@ -17,6 +17,7 @@ tell`) and a sentence.
 """
 
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,10 +127,25 @@ def check_same_sequences(first: Predictions, other: Predictions, first_path: Pat
 
 
 def difference(one: Predictor, other: Predictor, metric: str, confidence: float) -> dict[str, float | None]:
-    """Paired difference `one` minus `other`: value, low, high."""
-    return interval(
+    """Paired difference `one` minus `other`: value, low, high, and how many sequences would settle it."""
+    found = interval(
         one.values[metric] - other.values[metric], one.samples[metric] - other.samples[metric], confidence
     )
+    return found | {"sequences_to_settle": sequences_to_settle(found, one.report["n"])}
+
+
+def sequences_to_settle(found: dict[str, float | None], n: int) -> int | None:
+    """About how many test sequences would move zero out of the interval, if the difference stayed as it is.
+
+    The width of an interval falls with the root of the number of sequences. None where the `n` sequences
+    settle it already, where there is no difference at all, or where the interval is not defined. Two digits.
+    """
+    value, low, high = found["value"], found["low"], found["high"]
+    if not value or low is None or high is None or low > 0 or high < 0:
+        return None
+    needed = n * ((value - low if value > 0 else high - value) / value) ** 2
+    step = 10 ** max(0, math.floor(math.log10(max(needed, 1))) - 1)
+    return math.ceil(needed / step) * step
 
 
 def predictor_row(leader: Predictor, predictor: Predictor, confidence: float) -> dict:
@@ -180,6 +196,8 @@ def compare_accuracies(question: str, one: Predictor, other: Predictor, confiden
         verdict, words = "no", f"{one.name} is worse than {other.name}"
     else:
         verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart on this test split"
+    needed = found["sequences_to_settle"]
+    settle = f" About {needed:,} test sequences would settle it, if it stays as it is." if needed else ""
     unfinished = [p.name for p in (one, other) if p.report.get("still_improving")]
     caveat = ""
     if unfinished:
@@ -195,7 +213,7 @@ def compare_accuracies(question: str, one: Predictor, other: Predictor, confiden
         "accuracy_difference": found,
         "answer": verdict,
         "still_improving": unfinished,
-        "words": f"{words} ({numbers}).{caveat}",
+        "words": f"{words} ({numbers}).{settle}{caveat}",
     }
 
 

@@ -2,18 +2,20 @@
 
 In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py) or a
      baseline (scripts/baseline.py, scripts/baseline_cnn.py), each a directory, and the test split: a table
-     with the columns seq and label (and id).
+     with the columns seq and label (and id); for calibration also the validation split.
 Out: metrics.json     task, name, kind, backbone, labels (in class order), positive_label (null with more than
                       two classes), n, label_counts, bootstrap (samples, confidence, seed), metrics (each:
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
-                      class, columns: predicted class), versions
+                      class, columns: predicted class), calibration (null without a validation split),
+                      versions
      predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
      curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
                       curves: roc (fpr, tpr) and pr (recall, precision)
 
 Intervals of shares of sequences are Wilson's, all others those of the BCa bootstrap. With two classes
 precision, recall, F1, AUROC, AUPRC and the curves are those of the positive class, the last label; with more
-they are means over the classes. A metric that is not defined (AUROC of one class) is null.
+they are means over the classes. A metric that is not defined (AUROC of one class) is null. Predictions are
+the predictor's own; temperature and threshold of the calibration are fitted on the validation split.
 """
 
 import logging
@@ -22,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.baseline.settings import COMBINED
+from dnalm.evaluate.calibration import calibration_report
 from dnalm.evaluate.metrics import METRICS, confusion_matrices, curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings
@@ -42,6 +45,7 @@ def main(
     backbone: str | None,
     task: str,
     test: Path,
+    validation: Path | None,
     settings: EvaluateSettings,
     batch_tokens: int | None,
     gpus: int,
@@ -59,6 +63,17 @@ def main(
 
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
     report = about | measure_predictions(truth, probabilities, labels, settings)
+    report["calibration"] = None
+    if validation:
+        held_out = read_labelled_table(validation)
+        fitted_on, _, _ = predict(predictor, kind, held_out["seq"].tolist(), batch_tokens, gpus, allow_cpu)
+        report["calibration"] = calibration_report(
+            truth,
+            probabilities,
+            class_numbers(held_out["label"], labels, validation),
+            nine_digits(fitted_on),
+            settings.confidence,
+        )
     report["versions"] = versions
     if kind not in ("baseline", COMBINED):
         report["still_improving"] = still_improving(predictor)
@@ -163,6 +178,7 @@ if __name__ == "__main__":
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
+    arguments.add_argument("--validation", type=Path, help="table of the validation split, for calibration")
     add_settings_flags(arguments, EvaluateSettings)
     arguments.add_argument(
         "--batch-tokens",

@@ -45,6 +45,7 @@ def run_evaluation(
         backbone=backbone,
         task="toy",
         test=test,
+        validation=None,
         settings=EvaluateSettings(bootstrap_samples=200, seed=1),
         batch_tokens=1000,
         gpus=0,
@@ -161,6 +162,8 @@ def test_comparison_answers_only_what_it_can(tmp_path, pretended):
         ("demo/frozen", "kmer"): "cannot tell",
         ("demo/frozen", "majority"): "yes",
     }
+    unsettled = next(q["words"] for q in found["questions"] if q["answer"] == "cannot tell")
+    assert "test sequences would settle it" in unsettled
     # Values and differences agree with the metrics; a paired difference of 3 sequences is well determined.
     rows = {row["predictor"]: row for row in found["predictors"]}
     assert rows["demo/frozen"]["accuracy_difference"] is None
@@ -244,3 +247,18 @@ def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
     done = subprocess.run([*script, *flags], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr.startswith("toy, b: test accuracy 0.500 (95% interval 0.")
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "n", "needed"),
+    [
+        (0.02, -0.02, 0.06, 100, 400),
+        (-0.01, -0.03, 0.01, 100, 400),
+        (0.02, 0.01, 0.03, 100, None),
+        (0.0, -0.1, 0.1, 100, None),
+        (None, None, None, 100, None),
+        (0.001, -0.05, 0.052, 600, 1_600_000),
+    ],
+)
+def test_how_many_sequences_would_settle_a_difference(value, low, high, n, needed):
+    assert compare.sequences_to_settle({"value": value, "low": low, "high": high}, n) == needed

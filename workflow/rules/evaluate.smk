@@ -6,6 +6,7 @@ rule evaluate:
         classifier="<results>/classifiers/{model}/{task}/{backbone}.json",
         classifier_directory=ancient("<results>/classifiers/{model}/{task}/{backbone}"),
         test="<results>/tasks/{task}/test.tsv",
+        validation="<results>/tasks/{task}/validation.tsv",
     output:
         metrics="<results>/evaluation/{model}/{task}/{backbone}/metrics.json",
         predictions=report(
@@ -32,10 +33,10 @@ rule evaluate:
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
         mem_mb=lambda wildcards, input, attempt: resources.model_memory_mb(
-            parameters(wildcards), size_mb([input.test]), attempt
+            parameters(wildcards), size_mb([input.test, input.validation]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
-            size_mb([input.test]), parameters(wildcards), EMBED_GPUS, attempt
+            size_mb([input.test, input.validation]), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
         *code("evaluate", "train"),
@@ -48,7 +49,8 @@ rule evaluate:
             "evaluate",
             "--log {log:q} --kind {params.kind} --name {wildcards.model}"
             " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
-            " --predictor {input.classifier_directory:q} --test {input.test:q} {params.flags}"
+            " --predictor {input.classifier_directory:q} --test {input.test:q}"
+            " --validation {input.validation:q} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
             ALLOW_CPU,
         )
@@ -59,6 +61,7 @@ rule evaluate_baseline:
         baseline="<results>/baselines/{baseline}/{task}.json",
         baseline_directory=ancient("<results>/baselines/{baseline}/{task}"),
         test="<results>/tasks/{task}/test.tsv",
+        validation="<results>/tasks/{task}/validation.tsv",
     output:
         metrics="<results>/evaluation/{baseline}/{task}/metrics.json",
         predictions="<results>/evaluation/{baseline}/{task}/predictions.tsv",
@@ -82,6 +85,7 @@ rule evaluate_baseline:
         command(
             "evaluate",
             "--log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
-            " --predictor {input.baseline_directory:q} --test {input.test:q} {params.flags}"
+            " --predictor {input.baseline_directory:q} --test {input.test:q}"
+            " --validation {input.validation:q} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
         )

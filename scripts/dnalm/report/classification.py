@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from dnalm.report import words
+from dnalm.report.calibration import calibration_figures, calibration_table
 from dnalm.report.charts import Series, bar_chart, histogram, line_chart
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, table, text, with_interval
@@ -28,6 +29,8 @@ def classification_section(run: Run) -> dict[str, Any]:
             parts.append(differences)
         parts.append({"kind": "figures", "rows": task_figures(run, task)})
         parts.append(confusion_part(run, task))
+        if calibration := calibration_table(run, task):
+            parts.append(calibration)
         parts += worst_predictions(run, task)
     if not run.tasks:
         parts.append(
@@ -141,6 +144,7 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             "How pure the calls are (precision) when this share of the positives is found (recall)." + mean
         )
         figures.append(figure("Precision and recall", svg, caption, f"{task}.precision_recall"))
+    figures += calibration_figures(run, task)
     if checks := run.checks.get(task):
         groups = [(split, list(counts.items())) for split, counts in checks["label_counts"].items()]
         svg = bar_chart(groups, f"Sequences per label, task {task}")

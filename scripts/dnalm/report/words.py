@@ -292,10 +292,15 @@ def _status(difference: dict[str, float]) -> str:
     return "bad" if difference["high"] < 0 else "unsure"
 
 
-def _points(difference: dict[str, float]) -> str:
-    """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference between 0 and 1."""
+def _points(difference: dict[str, Any]) -> str:
+    """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference between 0 and 1.
+
+    Of a difference that cannot be told from zero also about how many test sequences could.
+    """
     value, low, high = (_signed(100 * difference[key]) for key in ("value", "low", "high"))
-    return f"{value} percentage points ({difference['confidence']:.0%} interval {low} to {high})"
+    needed = difference.get("sequences_to_settle")
+    settle = f"; about {needed:,} test sequences would settle it, if it stays so" if needed else ""
+    return f"{value} percentage points ({difference['confidence']:.0%} interval {low} to {high}{settle})"
 
 
 def _signed(value: float) -> str:

@@ -1,0 +1,78 @@
+"""Do the probabilities mean what they say? A figure and a table for each task."""
+
+from typing import Any
+
+from dnalm.report import words
+from dnalm.report.charts import Series, line_chart
+from dnalm.report.parts import figure, table
+from dnalm.report.run import Evaluation, Run
+from dnalm.report.styles import series_style
+
+
+def calibrated(run: Run, task: str) -> list[Evaluation]:
+    """The predictors of a task whose calibration was measured; that of the majority class says nothing."""
+    return [e for e in run.of_task(task) if e.metrics.get("calibration") and e.metrics["name"] != "majority"]
+
+
+def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
+    """Predicted probabilities against how often they come true."""
+    series = []
+    for evaluation in calibrated(run, task):
+        points = evaluation.metrics["calibration"]["curve"]
+        style = series_style(run, task, evaluation)
+        x, y = [point["predicted"] for point in points], [point["observed"] for point in points]
+        series.append(Series(evaluation.name, x, y, style.colour, style.dash, markers=True))
+    if not series:
+        return []
+    labels = run.headline(task).metrics["labels"]
+    of = f"class {labels[-1]}" if len(labels) == 2 else "the predicted class"
+    svg = line_chart(
+        series,
+        f"Calibration, task {task}",
+        f"predicted probability of {of}",
+        "share of sequences",
+        x_limits=(0, 1),
+        y_limits=(0, 1),
+        square=True,
+        diagonal=True,
+    )
+    caption = (
+        "Ten groups of equally many test sequences each. On the diagonal a probability means what it says; "
+        "below it the predictor is too sure."
+    )
+    return [figure("Calibration", svg, caption, f"{task}.calibration")]
+
+
+def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
+    """Calibration errors, temperatures and thresholds of the predictors of a task."""
+    evaluations = calibrated(run, task)
+    if not evaluations:
+        return None
+    binary = len(evaluations[0].metrics["labels"]) == 2
+    rows = []
+    for evaluation in evaluations:
+        found = evaluation.metrics["calibration"]
+        row = [
+            evaluation.name,
+            words.number(found["error"]["as_predicted"]),
+            f"{found['temperature']:.3g}",
+            words.number(found["error"]["scaled"]),
+            words.number(found["loss"]["as_predicted"]),
+            words.number(found["loss"]["scaled"]),
+        ]
+        if binary:
+            threshold = found["threshold"]
+            row += [words.number(threshold[name]) for name in ("value", "accuracy", "f1", "mcc")]
+        rows.append(row)
+    columns = ["Predictor", "Calibration error", "Temperature", "Error, scaled", "Loss", "Loss, scaled"]
+    columns += ["Threshold", "Accuracy at it", "F1 at it", "MCC at it"] if binary else []
+    fitted = "Temperature and threshold are" if binary else "The temperature is"
+    n = evaluations[0].metrics["calibration"]["n_validation"]
+    note = (
+        "Calibration error: mean distance between the confidence in the predicted class and how often it is "
+        f"right (ECE, 15 bins). {fitted} fitted on {words.count(n, 'validation sequence')}. Scaled: logits "
+        "divided by the temperature; above 1 it says that the predictor is too sure."
+    )
+    if binary:
+        note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."
+    return table("Can the probabilities be believed?", columns, rows, note=note)
