@@ -16,17 +16,17 @@ alone; run times come from Snakemake's benchmark files.
 
 import csv
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from dnalm.report import page
-from dnalm.report.run import Benchmark, Evaluation, LanguageModel, Run, Training
+from dnalm.report.measured import read_benchmarks
+from dnalm.report.run import Evaluation, LanguageModel, Run, Training
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_directory, atomic_file, read_json
+from dnalm.running.files import atomic_directory, atomic_file, read_json, read_text
 
 
 def main(
@@ -50,6 +50,7 @@ def main(
     predictions: list[Path],
     curves: list[Path],
     comparisons: list[Path],
+    study: Path | None,
     explored_batches: list[Path],
     explored_tasks: list[Path],
     benchmarks: list[Path],
@@ -74,6 +75,7 @@ def main(
         finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
         evaluations=read_evaluations(metrics, predictions, curves),
         comparisons={found["task"]: found for found in map(read_json, comparisons)},
+        study=read_json(study) if study else None,
         explored_batches=[read_json(path) for path in explored_batches],
         explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
         benchmarks=read_benchmarks(benchmarks),
@@ -156,7 +158,7 @@ def _beside(leading: list[Path], others: list[Path], flag: str) -> list[Path | N
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """One JSON object per line."""
     records = []
-    for number, line in enumerate(_read_text(path).splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError as error:
@@ -178,66 +180,12 @@ def read_table(path: Path | None) -> pd.DataFrame | None:
         raise InputError(f"{path}: not a table ({error}). Make the file again.") from None
 
 
-def read_benchmarks(paths: list[Path]) -> list[Benchmark]:
-    """Benchmark files of Snakemake: the files given, and all `<rule>/<job>.tsv` in the directories given.
-
-    The time of this report's own last making says nothing about this one and is left out.
-    """
-    found = []
-    for path in paths:
-        if path.is_dir():
-            found += [read_benchmark(file, file.relative_to(path)) for file in sorted(path.rglob("*.tsv"))]
-        else:
-            folders = path.parts
-            begin = folders.index("benchmarks") + 1 if "benchmarks" in folders[:-1] else -1
-            found.append(read_benchmark(path, Path(*folders[begin:])))
-    return [benchmark for benchmark in found if benchmark.rule != "report"]
-
-
-def read_benchmark(path: Path, name: Path) -> Benchmark:
-    """One benchmark file, called `<rule>/<job>.tsv` or `<rule>.tsv` below the folder of all of them.
-
-    Repeated measurements count as one job with the longest time and the largest memory.
-    """
-    rows = list(csv.DictReader(_read_text(path).splitlines(), delimiter="\t"))
-    if not rows or "s" not in rows[0]:
-        raise InputError(f"{path}: not a benchmark file of Snakemake (no column 's').")
-
-    def largest(column: str) -> float | None:
-        values = [_number(row.get(column)) for row in rows]
-        return max((value for value in values if value is not None), default=None)
-
-    rule, *rest = name.with_suffix("").parts
-    # A job that ended before Snakemake's first look has zeros for what was never measured.
-    peak_mb = largest("max_rss") or None
-    cpu_seconds = largest("cpu_time") if peak_mb else None
-    return Benchmark(rule, "/".join(rest), largest("s") or 0.0, peak_mb, cpu_seconds)
-
-
 def read_version(text: str) -> tuple[str, str]:
     """`NAME=VERSION` as a pair."""
     name, separator, version = text.partition("=")
     if not separator or not name or not version:
         raise InputError(f"--versions {text!r}: give NAME=VERSION, such as torch=2.13.0.")
     return name, version
-
-
-def _number(text: str | None) -> float | None:
-    """A number of a benchmark file; Snakemake writes NA or - for what it could not measure."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file.") from None
 
 
 if __name__ == "__main__":
@@ -264,6 +212,7 @@ if __name__ == "__main__":
     add("--predictions", **several, help="its predictions, TSV, in the same order")
     add("--curves", **several, help="its curves, JSON, in the same order")
     add("--comparisons", **several, help="comparisons of predictors, JSON, one per task")
+    add("--study", type=Path, help="leaderboards of a study, JSON")
     add("--explored-batches", **several, help="descriptions of masked batches, JSON, one per model")
     add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")

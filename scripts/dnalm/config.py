@@ -30,6 +30,8 @@ from dnalm.running.hints import either, nearest, nearest_file, show
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Names, Settings, each_once, validated
 from dnalm.simulate_demo.settings import SimulateDemoSettings
+from dnalm.study.settings import StudySettings
+from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
 
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
@@ -59,6 +61,7 @@ PATHS = (
     "tokenizers.*.source",
     "models.*.architecture",
     "models.*.checkpoint",
+    "study.vary.architecture",
     "predict.*.input",
     "predict.*.genome",
 )
@@ -146,6 +149,11 @@ class Config(Settings):
     evaluate: EvaluateSettings = Field(
         default_factory=EvaluateSettings, description="How predictions on the test split are judged."
     )
+    study: StudySettings | None = Field(
+        None,
+        description="Many variants of one model side by side, with leaderboards and learning curves in the "
+        "report.",
+    )
     explore: ExploreSettings = Field(
         default_factory=ExploreSettings,
         description="What the report's pictures of the data show. It changes no result.",
@@ -221,7 +229,9 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     _check_models(checked, source)
     _check_predictions(checked, source)
     _check_publications(checked, source)
-    return checked.model_dump(mode="json")
+    values = checked.model_dump(mode="json")
+    _check_study(checked, values, source)
+    return values
 
 
 def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str, Any]:
@@ -237,7 +247,8 @@ def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str,
             holders = [holder for group in holders for holder in group]
         for holder in holders:
             if isinstance(holder, dict) and key in holder:
-                holder[key] = found(holder[key])
+                value = holder[key]
+                holder[key] = [found(item) for item in value] if isinstance(value, list) else found(value)
     return config
 
 
@@ -286,19 +297,22 @@ def _check_tokenizers(config: Config, source: str) -> None:
 
 def _check_models(config: Config, source: str) -> None:
     for name, model in config.models.items():
-        place = f"{source}: models.{name}"
-        if model.tokenizer not in config.tokenizers:
-            raise InputError(
-                f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
-                f"{nearest(model.tokenizer, config.tokenizers)}"
-            )
-        _check_source(model.checkpoint, f"{place}.checkpoint")
-        if model.architecture:
-            _check_file(model.architecture, f"{place}.architecture")
-        try:
-            _check_network(config, model)
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from None
+        _check_model_files(config, model, f"{source}: models.{name}")
+
+
+def _check_model_files(config: Config, model: ModelSettings, place: str) -> None:
+    if model.tokenizer not in config.tokenizers:
+        raise InputError(
+            f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
+            f"{nearest(model.tokenizer, config.tokenizers)}"
+        )
+    _check_source(model.checkpoint, f"{place}.checkpoint")
+    if model.architecture:
+        _check_file(model.architecture, f"{place}.architecture")
+    try:
+        _check_network(config, model)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def _check_network(config: Config, model: ModelSettings) -> None:
@@ -347,6 +361,28 @@ def _check_publications(config: Config, source: str) -> None:
         if config.tasks is None:
             raise InputError(f"{place}.task is {show(published.task)}, but there are no tasks. Set 'tasks'.")
         _check_backbone(published.backbone, config, place)
+
+
+def _check_study(config: Config, values: Mapping[str, Any], source: str) -> None:
+    if config.study is None:
+        return
+    _check_model(config.study.model, config, f"{source}: study")
+    if config.tasks is None:
+        raise InputError(f"{source}: study compares classifiers, but there are no tasks. Set 'tasks'.")
+    if config.models[config.study.model].training is None:
+        raise InputError(f"{source}: study.model is {show(config.study.model)}, which is not trained here.")
+    compared = [name for name in BASELINES if getattr(config.baseline, name)]
+    if config.study.reference not in compared:
+        raise InputError(
+            f"{source}: study.reference is {show(config.study.reference)}, but the baselines are "
+            f"{either(compared)}."
+        )
+    check_keys(values["study"], source)
+    study = expand(values, source)
+    check_classifiers(study, source)
+    for name, model in study.models.items():
+        place = f"{source}: study.vary ({name})"
+        _check_model_files(config, ModelSettings.model_validate(model), place)
 
 
 def _check_prediction_files(prediction: PredictSettings, results: str, place: str) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dnalm.report.measured import read_benchmark
+
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "report.py"
 sys.path.insert(0, str(REPOSITORY / "tests" / "fixtures"))
@@ -183,6 +185,17 @@ def test_every_chapter_of_the_issue_is_there(whole):
         assert what in text, what
 
 
+def test_a_study_has_leaderboards_and_curves(whole):
+    chapter = whole[whole.index('id="study"') :]
+    chapter = chapter[: chapter.index('id="classification"')]
+    assert "6 variants, each against the k-mer regression" in chapter
+    assert "All tasks together" in chapter and "Leaderboard of task promoters" in chapter
+    # Two seeds are one row.
+    assert chapter.count("tokenizer letters, steps 2000, frozen") >= 3 and "seed=2" not in chapter
+    assert chapter.count("Accuracy against pretraining, task") == 2
+    assert chapter.count("Accuracy against labelled sequences, task") == 2
+
+
 def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):
     import pandas as pd
 
@@ -334,5 +347,5 @@ def test_what_snakemake_never_measured_is_not_shown_as_zero(tmp_path):
     header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
     file = tmp_path / "extract_windows.tsv"
     file.write_text(header + "0.23\t0:00:00\t0.00\t0.13\t0.00\t0.00\t0.00\t0.00\t0.00\t0.00\n")
-    found = runpy.run_path(str(SCRIPT))["read_benchmark"](file, Path("extract_windows.tsv"))
+    found = read_benchmark(file, Path("extract_windows.tsv"))
     assert found.seconds == 0.23 and found.peak_mb is None and found.cpu_seconds is None

@@ -28,7 +28,8 @@ COPIED = ("config", "envs", "resources", "scripts", "slurm", "workflow")
 
 # The rules downstream of a point of the chain.
 REPORT = {"report"}
-COMPARED = {"compare", "publish"} | REPORT
+STUDIED = {"study"} | REPORT
+COMPARED = {"compare", "publish"} | STUDIED
 EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed", "combine"} | CLASSIFIED
@@ -36,13 +37,22 @@ MODELLED = {"evaluate_language_model"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
-PREPARED = {"prepare_task", "baseline", "baseline_cnn", "evaluate_baseline"} | EMBEDDED
+PREPARED = {"prepare_task", "subset_task", "baseline", "baseline_cnn", "evaluate_baseline"} | EMBEDDED
+SUBSET = {
+    "subset_task",
+    "baseline",
+    "baseline_cnn",
+    "evaluate_baseline",
+    "embed",
+    "finetune",
+    "evaluate",
+} | STUDIED
 TRAIN_ENVIRONMENT = TOKENIZED | {"explore_batch", "untrained_model", "baseline_cnn", "evaluate_baseline"}
 TRAIN_ENVIRONMENT -= {"write_configuration"}
 # The pins of the environment files count where conda makes the environments.
 CONDA = ("--sdm", "conda")
 # A changed configuration is shown by the report.
-SHOWN = {"write_configuration"} | REPORT
+SHOWN = {"write_configuration"} | STUDIED
 
 CONFIG = {
     "results": "results",
@@ -65,6 +75,7 @@ CONFIG = {
             "training": {"steps": 10},
         },
     },
+    "study": {"model": "first", "vary": {"finetune.seed": [42, 1]}, "train_sequences": [4]},
     "finetune": {"backbones": ["frozen", "full"]},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
     "publish": {"shared": {"model": "second", "task": "promoters"}},
@@ -378,6 +389,8 @@ CASES = {
     "script of explore_batch": Case(code("scripts/explore_batch.py"), {"explore_batch"} | REPORT),
     "script of explore_task": Case(code("scripts/explore_task.py"), EXPLORED),
     "script of compare": Case(code("scripts/compare.py"), COMPARED),
+    "script of study": Case(code("scripts/study.py"), STUDIED),
+    "script of subset_task": Case(code("scripts/subset_task.py"), SUBSET, {"embed": "train=4"}),
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
     "module of one rule": Case(code("scripts/dnalm/report/charts.py"), REPORT),
@@ -504,6 +517,7 @@ CASES = {
     ),
     "script of publish": Case(code("scripts/publish.py"), {"publish"}),
     "page of the model card": Case(text("scripts/dnalm/publish/model_card.md.j2", "<p>\n"), {"publish"}),
+    "study": Case(setting("study.reference", "majority"), SHOWN),
     "publish": Case(setting("publish.shared.licence", "mit"), {"publish"} | SHOWN),
     "loggers": Case(setting("loggers", []), set()),
     "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),

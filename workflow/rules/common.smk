@@ -32,6 +32,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.loggers import missing_packages
 from dnalm.running.settings import flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
+from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
 from settings import read_genomes, read_tasks
@@ -83,10 +84,15 @@ if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules
 
 MODELS = config["models"]
 TRAINED_MODELS = [name for name, settings in MODELS.items() if settings["training"] is not None]
+# Variants of a study are made like models and stand in its own chapter of the report alone.
+STUDY = variants_of(config)
+VARIANTS = STUDY.variants
+ALL_MODELS = MODELS | STUDY.models
 UNTRAINED_MODELS = [f"{m}{UNTRAINED}" for m in MODELS] if config["baseline"]["untrained"] else []
 # What a checkpoint was before this workflow trained it further.
 ADAPTED_MODELS = [name for name in TRAINED_MODELS if MODELS[name]["checkpoint"] is not None]
 PUBLISHED_MODELS = [f"{m}{PUBLISHED}" for m in ADAPTED_MODELS]
+STUDY_UNTRAINED = [v.language_model for v in VARIANTS.values() if v.language_model.endswith(UNTRAINED)]
 AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_MODELS
 BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ALL_BASELINES if config["baseline"][name]]
@@ -133,11 +139,21 @@ def loggers(training):
 CHECKPOINTS = f"{config['results']}/checkpoints"
 
 
+# Tasks of which only so many training sequences are used, by name.
+SUBSETS = {
+    f"{task},train={size}": (task, size)
+    for task in TASKS
+    for size in (config["study"] or {}).get("train_sequences", [])
+}
+
+
 wildcard_constraints:
     genome="|".join(map(re.escape, GENOMES)),
-    task="|".join(map(re.escape, TASKS)) or "no_task",
+    task="|".join(map(re.escape, [*SUBSETS, *TASKS])) or "no_task",
     tokenizer="|".join(map(re.escape, config["tokenizers"])),
-    model="|".join(map(re.escape, [*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS])),
+    model="|".join(
+        map(re.escape, [*VARIANTS, *ALL_MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS, *STUDY_UNTRAINED])
+    ),
     trained_model="|".join(map(re.escape, MODELS)),
     backbone=f"frozen|full|{COMBINED}",
     split="train|validation|test",
@@ -168,12 +184,22 @@ def flags(values):
 
 def model_settings(name):
     """The settings of a model; an untrained or published reference has those of its model."""
-    return MODELS[configured(name)]
+    return ALL_MODELS[configured(name)]
 
 
 def configured(name):
-    """The name in the configuration of a model or of its untrained or published reference."""
-    return name.removesuffix(UNTRAINED).removesuffix(PUBLISHED)
+    """The name in the configuration of a model, of its untrained or published reference, or of a variant."""
+    return language_model(name).removesuffix(UNTRAINED).removesuffix(PUBLISHED)
+
+
+def language_model(name):
+    """The name of the network that a classifier reads; variants of a study may share one."""
+    return VARIANTS[name].language_model if name in VARIANTS else name
+
+
+def classifier_settings(name):
+    """The settings of fine-tuning for the classifiers of a model or variant."""
+    return config["finetune"] | (VARIANTS[name].classifier if name in VARIANTS else {})
 
 
 def parameters(wildcards):
@@ -267,7 +293,8 @@ def start_of(wildcards):
     if settings["architecture"]:
         return settings["architecture"]
     if is_hub_id(settings["checkpoint"]):
-        return f"resources/downloads/checkpoints/{configured(wildcards.model)}"
+        name = configured(wildcards.model)
+        return f"resources/downloads/checkpoints/{name if name in MODELS else config['study']['model']}"
     return settings["checkpoint"]
 
 
@@ -288,7 +315,8 @@ def features(wildcards):
     """Embeddings for the frozen backbone; full fine-tuning computes its own."""
     if wildcards.backbone == "full":
         return {}
-    return {split: f"<results>/embeddings/{wildcards.model}/{wildcards.task}.{split}.npz" for split in SPLITS}
+    model = language_model(wildcards.model)
+    return {split: f"<results>/embeddings/{model}/{wildcards.task}.{split}.npz" for split in SPLITS}
 
 
 def finetune_gpus(wildcards):
@@ -309,7 +337,7 @@ def finetune_runtime_min(wildcards, input, attempt):
 
 def kind_of(model):
     """What a reader takes a model for: as configured, the same untrained, or before its adaptation."""
-    if model.endswith(UNTRAINED):
+    if language_model(model).endswith(UNTRAINED):
         return "untrained"
     return "published" if model.endswith(PUBLISHED) else "model"
 
@@ -329,6 +357,35 @@ def evaluations(task):
 
 def evaluation_files(file, task):
     return [f"{folder}/{file}" for folder in evaluations(task)]
+
+
+# ---- Study ----
+
+
+def studied(task):
+    """Folders of all evaluations of a study on one task."""
+    return expand(
+        "<results>/evaluation/{model}/{task}/{backbone}", model=VARIANTS, task=task, backbone=BACKBONES
+    ) + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+
+
+def learning_curve(subset):
+    """Folders of the evaluations on one size of training set: the model, untrained, and the baselines."""
+    model = config["study"]["model"]
+    return expand(
+        "<results>/evaluation/{model}/{task}/{backbone}",
+        model=[model, *([f"{model}{UNTRAINED}"] if UNTRAINED_MODELS else [])],
+        task=subset,
+        backbone=BACKBONES,
+    ) + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=subset)
+
+
+def study_folders():
+    """The folders of everything that a study compares; the model itself also without subsets."""
+    folders = [folder for task in TASKS for folder in studied(task)]
+    for subset, (task, _) in SUBSETS.items():
+        folders += [*learning_curve(subset), *learning_curve(task)]
+    return list(dict.fromkeys(folders))
 
 
 # ---- Exploring ----

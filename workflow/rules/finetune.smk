@@ -4,8 +4,8 @@
 rule finetune:
     input:
         unpack(features),
-        model="<results>/models/{model}.json",
-        model_directory=ancient("<results>/models/{model}"),
+        model=lambda wildcards: f"<results>/models/{language_model(wildcards.model)}.json",
+        model_directory=lambda wildcards: ancient(f"<results>/models/{language_model(wildcards.model)}"),
         train_sequences="<results>/tasks/{task}/train.tsv",
         validation_sequences="<results>/tasks/{task}/validation.tsv",
     output:
@@ -40,7 +40,7 @@ rule finetune:
         checkpoints=lambda wildcards: (
             f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune" if wildcards.backbone == "full" else ""
         ),
-        flags=settings_flags(ClassifierSettings, config["finetune"]),
+        flags=lambda wildcards: settings_flags(ClassifierSettings, classifier_settings(wildcards.model)),
         training=lambda wildcards: settings_flags(
             BACKBONE_SETTINGS[wildcards.backbone], config["finetune"][wildcards.backbone]
         ),

@@ -14,7 +14,7 @@ rule untrained_model:
     benchmark:
         "<benchmarks>/untrained_model/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, UNTRAINED_MODELS)) or "none",
+        model="|".join(map(re.escape, [*UNTRAINED_MODELS, *STUDY_UNTRAINED])) or "none",
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -17,6 +17,8 @@ rule prepare_task:
         "<logs>/prepare_task/{task}.log",
     benchmark:
         "<benchmarks>/prepare_task/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(map(re.escape, TASKS)) or "no_task",
     conda:
         "../../envs/analyse.yaml"
     threads: 1

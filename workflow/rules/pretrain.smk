@@ -21,7 +21,7 @@ rule pretrain:
     benchmark:
         "<benchmarks>/pretrain/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, TRAINED_MODELS)) or "none",
+        model="|".join(map(re.escape, [*TRAINED_MODELS, *STUDY.models])) or "none",
     conda:
         "../../envs/train.yaml"
     threads: config["resources"]["pretrain_threads"]
@@ -48,12 +48,12 @@ rule pretrain:
         *code("pretrain", "train"),
         start=start_flag,
         checkpoints=lambda wildcards: f"{CHECKPOINTS}/{wildcards.model}",
-        context=lambda wildcards: settings_flags(ContextSettings, MODELS[wildcards.model]),
+        context=lambda wildcards: settings_flags(ContextSettings, model_settings(wildcards.model)),
         masking=lambda wildcards: settings_flags(
-            MaskingSettings, MODELS[wildcards.model]["masking"], "masking_"
+            MaskingSettings, model_settings(wildcards.model)["masking"], "masking_"
         ),
         training=lambda wildcards: settings_flags(
-            TrainingSettings, MODELS[wildcards.model]["training"], "training_"
+            TrainingSettings, model_settings(wildcards.model)["training"], "training_"
         ),
     message:
         "Pretraining model {wildcards.model} (log: {log})"

@@ -64,6 +64,7 @@ rule report:
         comparisons=expand("<results>/evaluation/{task}.comparison.json", task=TASKS),
         explored_batches=expand("<results>/explore/{model}.batch.json", model=TRAINED_MODELS),
         explored_tasks=expand("<results>/explore/{task}.task.json", task=TASKS),
+        study="<results>/study/leaderboard.json" if VARIANTS else [],
         simulation=f"{SIMULATION}/description.json" if SIMULATION else [],
     output:
         page=report(
@@ -99,6 +100,7 @@ rule report:
         *code("report", "analyse"),
         benchmarks=f"{config['results']}/benchmarks",
         simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
+        study=lambda wildcards, input: flags({"study": input.study or None}),
         versions=flags(
             {"versions": [f"python={platform.python_version()}", f"snakemake={snakemake_version}"]}
         ),
@@ -111,7 +113,7 @@ rule report:
     shell:
         command(
             "report",
-            "--log {log:q} --title={params.title:q} {params.simulation} {params.versions} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.versions} {params.study} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"

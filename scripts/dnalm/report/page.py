@@ -14,6 +14,7 @@ from dnalm.report.language_model import language_model_section
 from dnalm.report.methods import methods_section
 from dnalm.report.resources import resources_section
 from dnalm.report.run import Run
+from dnalm.report.study import study_section
 
 # Beside this file, so that it counts as code of the report.
 TEMPLATE = "report.html.j2"
@@ -22,6 +23,7 @@ TEMPLATE = "report.html.j2"
 def chapters_of(run: Run) -> list[dict[str, Any]]:
     """Everything below the first screen, without chapters that have nothing to say."""
     chapters = [
+        *([study_section(run.study)] if run.study else []),
         classification_section(run),
         language_model_section(run),
         exploring_section(run),

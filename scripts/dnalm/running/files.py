@@ -73,6 +73,16 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file. Raises InputError where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file.") from None
+
+
 def read_json(path: str | Path) -> Any:
     """Read JSON. Raises InputError naming the file, and the line where it does not parse."""
     try:

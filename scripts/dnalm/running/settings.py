@@ -54,6 +54,9 @@ class Settings(BaseModel):
 
 def _as_meant(value: Any, kinds: Sequence[Any]) -> Any:
     """What a person wrote as the value that it means: YAML 1.1 reads 5e-4 as text, and all flags are text."""
+    if isinstance(value, Mapping) and kinds and get_origin(kinds[0]) is dict:
+        inner = kinds_of(get_args(kinds[0])[1])
+        return {name: _as_meant(item, inner) for name, item in value.items()}
     if isinstance(value, list) and kinds and get_origin(kinds[0]) is tuple:
         return tuple(_as_meant(item, kinds_of(get_args(kinds[0])[0])) for item in value)
     if isinstance(value, str) and (int in kinds or float in kinds) and str not in kinds:

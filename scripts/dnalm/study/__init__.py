@@ -1,0 +1,1 @@
+"""k-mers and embeddings together in one linear model."""

@@ -1,0 +1,9 @@
+"""What variants are called where people read them."""
+
+from typing import Any
+
+
+def row_name(row: dict[str, Any]) -> str:
+    """What makes a row, as a person would say it: `tokenizer k6, steps 500, frozen`; a baseline's name."""
+    parts = [f"{key.rpartition('.')[2]} {value}" for key, value in row["settings"].items()]
+    return ", ".join([*parts, *([row["backbone"]] if row["backbone"] else [])]) if parts else row["name"]

@@ -1,0 +1,206 @@
+"""Studies: which variants there are, what they share, and how they are compared."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import study
+import subset_task
+from dnalm.config import read_config
+from dnalm.running.errors import InputError
+from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks
+from dnalm.study.variants import expand, seedless
+
+BASE = {
+    "genomes": "g.tsv",
+    "tasks": "t.tsv",
+    "tokenizers": {"bpe": {"train": {}}, "letters": {"kmer_length": 1}},
+    "models": {
+        "small": {
+            "tokenizer": "bpe",
+            "architecture": "resources/architectures/demo.json",
+            "training": {"steps": 100},
+        }
+    },
+}
+
+
+def configured(vary: dict, **more) -> dict:
+    return read_config(BASE | {"study": {"model": "small", "vary": vary} | more}, "run.yaml")
+
+
+def test_variants_have_their_values_in_their_names_and_their_settings():
+    found = expand(configured({"tokenizer": ["bpe", "letters"], "training.steps": [100, "2e2"]}))
+    assert list(found.variants) == [
+        "small",
+        "small,tokenizer=bpe,steps=2e2",
+        "small,tokenizer=letters,steps=100",
+        "small,tokenizer=letters,steps=2e2",
+    ]
+    assert set(found.models) == set(found.variants) - {"small"}
+    assert found.models["small,tokenizer=letters,steps=2e2"]["training"]["steps"] == 200
+    assert found.models["small,tokenizer=letters,steps=2e2"]["tokenizer"] == "letters"
+
+
+def test_variants_that_need_the_same_network_share_it():
+    vary = {
+        "masking.probability": [0.15, 0.5],
+        "training.steps": [0, 100],
+        "training.seed": [42, 1],
+        "finetune.pooling": ["mean", "cls"],
+        "finetune.seed": [42, 7],
+    }
+    variants = expand(configured(vary)).variants
+    networks = {variant.language_model for variant in variants.values()}
+    # Untrained: one for each seed. Trained: two maskings with two seeds. The model itself is one of these.
+    assert networks == {
+        "small-untrained",
+        "small,training.seed=1-untrained",
+        "small",
+        "small,probability=0.5,steps=100,training.seed=1",
+        "small,probability=0.15,steps=100,training.seed=42",
+        "small,probability=0.15,steps=100,training.seed=1",
+    }
+    assert len(variants) == len(networks) * 4
+    cls = [v for v in variants.values() if v.language_model == "small" and v.classifier == {"pooling": "cls"}]
+    assert [v.name for v in cls] == ["small,pooling=cls"]
+    assert seedless(cls[0]) == {
+        "masking.probability": 0.5,
+        "training.steps": 100,
+        "finetune.pooling": "cls",
+    }
+
+
+@pytest.mark.parametrize(
+    ("vary", "more", "words"),
+    [
+        (
+            {"training.step": [1]},
+            {},
+            "study.vary.training.step: a model has no such key. Did you mean steps?",
+        ),
+        ({"finetune.epochs": [1]}, {}, "study.vary.finetune.epochs cannot be varied."),
+        ({"finetune.pooling": ["max"]}, {}, 'study.vary.finetune.pooling is "max".'),
+        ({"training.steps": [-1]}, {}, "study.vary.training.steps is -1, but must be at least 1."),
+        (
+            {"masking.probability": [0.1, 7]},
+            {},
+            "study.vary.masking.probability is 7, but must be at most 1.",
+        ),
+        ({"tokenizer": ["letter"]}, {}, "not under tokenizers. Did you mean letters?"),
+        ({"architecture": ["none.json"]}, {}, "no such file: none.json"),
+        ({"checkpoint": ["x"]}, {}, "Name each checkpoint under 'models'"),
+        ({"training.seed": [1, 1]}, {}, "names an item twice"),
+        ({"training.seed": list(range(501))}, {}, "501 variants, but 500 at most"),
+        ({"tokenizer": ["bpe"]}, {"model": "big"}, 'study.model is "big", not under models.'),
+        ({"tokenizer": ["bpe"]}, {"reference": "svm"}, 'study.reference is "svm", but the baselines are'),
+        ({}, {}, "study.vary is empty. Give at least one entry."),
+    ],
+)
+def test_what_cannot_be_varied_is_refused_in_one_line(vary, more, words):
+    with pytest.raises(InputError) as error:
+        configured(vary, **more)
+    assert words in str(error.value) and str(error.value).startswith("run.yaml: study")
+    assert "\n" not in str(error.value)
+
+
+def test_a_subset_keeps_the_shares_of_labels_and_grows_by_adding():
+    labels = pd.Series(["a"] * 90 + ["b"] * 30)
+    small, large = subset_task.subset(labels, 20, 1), subset_task.subset(labels, 60, 1)
+    assert set(small) < set(large) and list(large) == sorted(large)
+    assert labels.iloc[small].value_counts().to_dict() == {"a": 15, "b": 5}
+    assert not np.array_equal(small, subset_task.subset(labels, 20, 2))
+
+
+def test_too_large_a_subset_is_refused(tmp_path):
+    table = tmp_path / "train.tsv"
+    table.write_text("id\tseq\tlabel\nx\tACGT\ta\ny\tACGG\tb\n")
+    given = {name: tmp_path / f"out.{name}" for name in ("output_train", "output_validation", "output_test")}
+    with pytest.raises(InputError, match="5 training sequences are asked for, but there are 2"):
+        subset_task.main(train=table, validation=table, test=table, size=5, seed=1, **given)
+    with pytest.raises(InputError, match="too few to hold one of label"):
+        subset_task.main(train=table, validation=table, test=table, size=1, seed=1, **given)
+    assert not list(tmp_path.glob("out.*"))
+
+
+def entry(name: str, right: np.ndarray, settings: dict | None = None, kind: str = "model") -> Entry:
+    value = float(right.mean())
+    accuracy = {"value": value, "low": value - 0.03, "high": value + 0.03}
+    metrics = {"accuracy": value, "mcc": 0.0, "auroc": 0.5}
+    return Entry("toy", name, None, settings or {}, kind, metrics, accuracy, right.astype(float), {"x": 1.0})
+
+
+def test_seeds_are_one_row_with_a_spread_of_their_own():
+    generator = np.random.default_rng(0)
+    base = generator.random(400)
+    entries = [
+        entry("a,seed=1", base < 0.9, {"tokenizer": "a"}),
+        entry("a,seed=2", base < 0.8, {"tokenizer": "a"}),
+        entry("b,seed=1", generator.random(400) < 0.72, {"tokenizer": "b"}),
+        entry("kmer", base < 0.7, kind="baseline"),
+    ]
+    rows = leaderboard(entries, "kmer", 500, 1, 0.95)
+    assert [row["name"] for row in rows] == ["a,seed=1", "b,seed=1", "kmer"]
+    best, close, reference = rows
+    accuracies = [e.accuracy["value"] for e in entries]
+    assert best["seeds"] == 2 and best["seed_spread"] == pytest.approx(np.std(accuracies[:2], ddof=1))
+    assert best["accuracy"]["value"] == pytest.approx(np.mean(accuracies[:2]))
+    assert best["difference"]["low"] > 0 and best["p_adjusted"] < 1e-6
+    assert close["seed_spread"] is None and close["accuracy"] == entries[2].accuracy
+    assert close["difference"]["low"] <= close["difference"]["value"] <= close["difference"]["high"]
+    assert close["p_adjusted"] >= close["p"]
+    assert reference["difference"] is None and reference["p"] is None and reference["p_adjusted"] is None
+
+
+def test_p_values_are_adjusted_as_holm_says():
+    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_tasks_are_counted_where_the_difference_is_more_than_chance():
+    def row(name, value, difference, p):
+        return {
+            **{"name": name, "kind": "model", "backbone": None, "settings": {}, "p_adjusted": p},
+            "accuracy": {"value": value},
+            "difference": difference and {"value": difference},
+        }
+
+    boards = {
+        "one": [row("a", 0.9, 0.1, 0.001), row("kmer", 0.8, None, None)],
+        "two": [row("kmer", 0.8, None, None), row("a", 0.7, -0.1, 0.2)],
+    }
+    first, second = over_tasks(boards)
+    assert {first["name"], second["name"]} == {"a", "kmer"}
+    a = first if first["name"] == "a" else second
+    assert (a["tasks"], a["better"], a["worse"], a["mean_rank"]) == (2, 1, 0, 1.5)
+    assert a["mean_accuracy"] == pytest.approx(0.8)
+
+
+def test_curves_begin_with_the_untrained_network():
+    def row(settings, tokens):
+        return {
+            **{"settings": settings, "backbone": "frozen"},
+            "cost": {"pretraining_tokens": tokens},
+            "accuracy": {"value": 0.5, "low": 0.4, "high": 0.6},
+        }
+
+    board = [
+        row({"tokenizer": "a", "masking.probability": 0.5, "training.steps": 9}, 900),
+        row({"tokenizer": "b", "masking.probability": 0.5, "training.steps": 9}, 800),
+        row({"tokenizer": "a", "training.steps": 0}, 0),
+    ]
+    (curve,) = study.token_curves(board)
+    assert [point["x"] for point in curve["points"]] == [0, 900]
+    assert curve["settings"] == {"tokenizer": "a", "masking.probability": 0.5}
+
+
+def test_a_configuration_without_a_study_has_no_variants(tmp_path: Path):
+    config = read_config(BASE, "run.yaml")
+    assert expand(config).variants == {}
+    file = tmp_path / "configuration.json"
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match="no section 'study'"):
+        study.main(file, [], [], [], [], None, None, tmp_path / "a.tsv", tmp_path / "a.json")

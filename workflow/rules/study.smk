@@ -1,0 +1,80 @@
+# Variants of a model side by side: leaderboards and learning curves.
+
+
+rule subset_task:
+    input:
+        train="<results>/tasks/{full_task}/train.tsv",
+        validation="<results>/tasks/{full_task}/validation.tsv",
+        test="<results>/tasks/{full_task}/test.tsv",
+    output:
+        train="<results>/tasks/{full_task},train={size}/train.tsv",
+        validation="<results>/tasks/{full_task},train={size}/validation.tsv",
+        test="<results>/tasks/{full_task},train={size}/test.tsv",
+    log:
+        "<logs>/subset_task/{full_task},train={size}.log",
+    benchmark:
+        "<benchmarks>/subset_task/{full_task},train={size}.tsv"
+    wildcard_constraints:
+        full_task="|".join(map(re.escape, TASKS)) or "no_task",
+        size=r"\d+",
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+    params:
+        *code("subset_task", "analyse"),
+        flags=flags({"seed": config["prepare_task"]["seed"]}),
+    message:
+        "Taking {wildcards.size} training sequences of {wildcards.full_task}"
+    shell:
+        command(
+            "subset_task",
+            "--log {log:q} --train {input.train:q} --validation {input.validation:q} --test {input.test:q}"
+            " --size {wildcards.size} {params.flags} --output-train {output.train:q}"
+            " --output-validation {output.validation:q} --output-test {output.test:q}",
+        )
+
+
+rule study:
+    input:
+        configuration="<results>/configuration.json",
+        metrics=[f"{folder}/metrics.json" for folder in study_folders()],
+        predictions=[f"{folder}/predictions.tsv" for folder in study_folders()],
+        checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
+        models=[
+            f"<results>/models/{name}.json"
+            for name in sorted({variant.language_model for variant in VARIANTS.values()})
+        ],
+    output:
+        table=report(
+            "<results>/study/leaderboard.tsv",
+            category="Study",
+            labels={"what": "leaderboard"},
+            caption="../report/study.rst",
+        ),
+        leaderboards="<results>/study/leaderboard.json",
+    log:
+        "<logs>/study.log",
+    benchmark:
+        "<benchmarks>/study.tsv"
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+    params:
+        *code("study", "analyse"),
+        benchmarks=f"{config['results']}/benchmarks",
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
+    message:
+        "Comparing the variants of the study"
+    shell:
+        command(
+            "study",
+            "--log {log:q} --configuration {input.configuration:q} --metrics {input.metrics:q}"
+            " --predictions {input.predictions:q} --models {input.models:q} --checks {input.checks:q} --benchmarks {params.benchmarks:q}"
+            " {params.flags} --output {output.table:q} --output-json {output.leaderboards:q}",
+        )
