@@ -63,10 +63,11 @@ lock: $(INSTALLED)
 	    --no-annotate --no-header --python-version 3.11 --quiet | sed 's/+cpu$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
 
-# After an edit of settings or of what rules ask for.
+# After an edit of settings, of messages or of what rules ask for.
 docs: $(INSTALLED)
 	python workflow/lib/config_docs.py
 	python tests/support/requested_resources.py
+	python tests/support/mistakes.py
 
 clean:
 	rm -rf results .snakemake

@@ -348,7 +348,7 @@ def _check_backbone(name: str, config: Config, place: str) -> None:
     if name not in config.finetune.backbones:
         raise InputError(
             f"{place}.backbone is {show(name)}, but finetune.backbones lists only "
-            f"{either(config.finetune.backbones)}."
+            f"{either(config.finetune.backbones)}. Add it there, or choose another."
         )
 
 
@@ -396,7 +396,9 @@ def _check_prediction_files(prediction: PredictSettings, results: str, place: st
         try:
             kind = kind_of_input(Path(prediction.input))
         except (OSError, EOFError) as error:
-            raise InputError(f"{place}.input: {prediction.input} cannot be read ({error}).") from None
+            raise InputError(
+                f"{place}.input: {prediction.input} cannot be read ({error}). Fetch it again."
+            ) from None
         if kind == "bed" and prediction.genome is None:
             raise InputError(
                 f"{place} needs 'genome', the sequences that the BED file {prediction.input} is about."
@@ -417,7 +419,7 @@ def _check_file(path: str, place: str) -> None:
             "Give a path relative to the working directory."
         )
     if Path(path).stat().st_size == 0:
-        raise InputError(f"{place}: the file is empty: {path}.")
+        raise InputError(f"{place}: the file is empty: {path}. Was its copy cut short?")
 
 
 def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> None:

@@ -155,43 +155,6 @@ def test_blanks_and_marks_of_text_editors_are_ignored(path):
     assert read_records(path) == [("a", "ACGTAC")]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "empty"),
-        (b"\n\n", "no FASTA record"),
-        (gzip.compress(b"", mtime=0), "no FASTA record"),
-        (b"ACGT\n>a\nACGT\n", r"line 1: 'ACGT' stands before the first '>'"),
-        (b"\n\nACGT\n", "line 3: 'ACGT' stands before"),
-        (b"@read\nACGT\n+\nIIII\n", "FASTQ"),
-        (b"<!DOCTYPE html>\n", "web page"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "LFS"),
-        (b">a\nACGU\n", r"line 2 \(record a\): 'U' is no nucleotide. RNA"),
-        (b">a\nACGT\n>b\nACGT\nACGT\nMKLV\n", r"line 6 \(record b\): 'L' is no nucleotide. Protein"),
-        (b">a\r\nACGT\r\nAC-GT\r\n", r"line 3 \(record a\): '-'"),
-        (b">a\nACXX\n", "Write N"),
-        (b">a\nAC\x00GT\n", "byte 0x00"),
-        (b">a\nAC>GT\n", "'>'"),
-        (b">a\nACGT\n>a\nACGT\n", "line 3: a second record is named a"),
-        (b">a one\nACGT\n>a two\n", "line 3: a second record is named a"),
-        (b">\nACGT\n", "line 1: a record without a name"),
-        (b">a\rACGT\r>b\rACGT\r", "old Mac"),
-        (b">" + b"a" * (2 << 20) + b"\nACGT", "header does not end"),
-        (b"BZh91AY", "bzip2 data ends too early"),
-        (b"PK\x03\x04", "zip archive"),
-        (b"\xfd7zXZ\x00", "xz data ends too early"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (">a\nACGT\n".encode("utf-16"), "UTF-16"),
-    ],
-)
-def test_what_is_not_fasta_is_named(path, content, words):
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=words) as error:
-        list(fasta.stream_fasta(path))
-    assert str(path) in str(error.value)
-    assert "\n" not in str(error.value)
-
-
 @pytest.mark.parametrize("block_bytes", [1, 7, 64, 1 << 18])
 def test_line_of_a_wrong_letter_is_right_across_blocks(path, block_bytes):
     path.write_bytes(b">a\n" + b"ACGT\n" * 100 + b">b\n\nACGT\nACGU\n")

@@ -1,12 +1,9 @@
 """Laws of the task splits: nothing in two splits, nothing twice, nothing lost without being counted."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -205,52 +202,6 @@ def test_length_distribution_counts_everything():
     found = length_distribution(pd.Series(["A" * n for n in lengths]))
     assert (found["min"], found["median"], found["max"]) == (5, 6.0, 300)
     assert sum(found["counts"]) == 5 and len(found["edges"]) == len(found["counts"]) + 1 <= 22
-
-
-@pytest.mark.parametrize(
-    ("train", "test", "message"),
-    [
-        (
-            [("AC", "0"), ("GG", "0")],
-            [("AC", "0"), ("GG", "1")],
-            r"train.tsv: every sequence has the label '0'",
-        ),
-        (
-            [("AC", "0"), ("GG", "1")],
-            [("AC", "0"), ("GA", "2")],
-            r"test.tsv line 3: label '2' does not occur",
-        ),
-        (
-            [("AC", "0"), ("GG", "1")],
-            [("AC", "0"), ("GA", "0")],
-            r"test.tsv: every sequence has the label '0'",
-        ),
-        ([("AC", "0"), ("GG", "1")], [("AC", "0"), ("GG", "1")], r"task toy: after dropping"),
-        ([("AC", "0"), ("GT", "1")], [("AA", "0"), ("GG", "1")], r"task toy: after dropping"),
-    ],
-    ids=["one label", "unknown label", "one label to test", "all leaked", "all conflicting"],
-)
-def test_tasks_that_cannot_be_used(tmp_path, train, test, message):
-    with pytest.raises(InputError, match=message):
-        prepare(tmp_path, train, test)
-
-
-def run_script(repository: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess:
-    outputs = [f"--output-{name}={folder / f'out.{name}.tsv'}" for name in SPLITS]
-    script = [sys.executable, str(repository / "scripts" / "prepare_task.py"), "--task=toy", *outputs]
-    command = [*script, f"--checks={folder / 'checks.json'}", *flags]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
-def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
-    train = write(tmp_path / "train.tsv", [("ACGT", "0"), ("AXGT", "1")])
-    result = run_script(repository, tmp_path, f"--train={train}", f"--test={train}")
-    assert result.returncode == 1
-    assert result.stderr.splitlines() == [
-        f"error: {train} line 3: 'X' at position 2 of the sequence is no DNA letter. "
-        "Only A C G T and IUPAC codes such as N."
-    ]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["train.tsv"]
 
 
 def test_real_tasks(real_data, tmp_path):

@@ -49,64 +49,12 @@ def test_ids_that_look_like_missing_values_are_ids(tmp_path):
     assert table["label"].tolist() == ["nano", "none of these"]
 
 
-@pytest.mark.parametrize(
-    ("label", "message"),
-    [(label, "usually means that none is known. Remove") for label in ("NA", "nan", "None", "null", "N/A")]
-    + [(label, "a measured number rather than a class") for label in ("0.5", "1.0", "-2.5e-3", "3e4")]
-    + [(label, "looks like several labels") for label in ("0;1", "liver,brain", "a|b|c")],
-)
-def test_labels_that_hardly_are_classes_are_asked_about(tmp_path, label, message):
-    path = tmp_path / "x.tsv"
-    path.write_text(f"seq\tlabel\nACGT\tyes\nACGA\t{label}\n")
-    with pytest.raises(InputError, match=f"x.tsv line 3: the label is .*{message}"):
-        read_labelled_table(path)
-
-
 def test_sequences_need_no_label(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("id,seq\na,acgt\n")
     assert read_sequence_table(path).to_dict("list") == {"id": ["a"], "seq": ["ACGT"]}
     with pytest.raises(InputError, match="no column 'label'"):
         read_labelled_table(path)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "empty"),
-        (b"seq\tlabel\n", "no rows"),
-        (b"sequences\tlabel\nACGT\t1\n", "line 1: no column 'seq' or 'sequence'; found 'sequences', 'label'"),
-        (b"ACGT\t1\nACCC\t0\n", "line 1: no column"),
-        (b"seq\tsequence\tlabel\nA\tA\t1\n", "'seq' and 'sequence' all mean the seq"),
-        (b">a\nACGT\n", "FASTA"),
-        (b"PK\x03\x04rest", "Excel"),
-        (b"seq\tlabel\n\xff\xfe\t1\n", "not a text file"),
-        (b"seq\tlabel\nACGT\t1\nACGT\n", "line 3: 1 columns where the header has 2"),
-        (b"seq\tlabel\nACGT\t1\nACGT\t \n", "line 3: the label is empty"),
-        (b"seq\tlabel\n\n\n\t1\n", "line 4: the seq is empty"),
-        (b"seq\tlabel\nACGT\t1\nACEGT\t1\n", "line 3: 'E' at position 3 of the sequence is no DNA letter"),
-        (b"seq\tlabel\nACGU\t1\n", "line 2: 'U' at position 4 .* Write T instead of U"),
-        (b"seq\tlabel\nAC GT\t1\n", "line 2: ' ' at position 3"),
-        (b'seq,label\nACGT,"a\tb"\n', "line 2: the label contains a tab"),
-        (b'seq,label\nACGT,"a\n', "line 2: not a valid table"),
-        (b"id\tseq\tlabel\nx\tA\t1\ny\tC\t1\nx\tG\t0\n", "line 4: id 'x' occurs twice"),
-        (gzip.compress(b"seq\tlabel\n" + b"ACGT\t1\n" * 999, mtime=0)[:-20], "truncated"),
-    ],
-)
-def test_errors_name_the_line_and_the_remedy(tmp_path, content, message):
-    path = tmp_path / "bad.tsv"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message) as error:
-        read_labelled_table(path)
-    assert str(error.value).startswith(str(path))
-    assert "\n" not in str(error.value)
-
-
-def test_missing_file_and_directory(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        read_labelled_table(tmp_path / "absent.tsv")
-    with pytest.raises(InputError, match="directory"):
-        read_labelled_table(tmp_path)
 
 
 def parquet(path, **columns) -> None:

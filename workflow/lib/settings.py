@@ -75,7 +75,9 @@ def _read_sheet(
         text = Path(sheet).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{sheet}: no such sheet.{nearest_file(sheet)}") from None
-    except (UnicodeDecodeError, IsADirectoryError):
+    except IsADirectoryError:
+        raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
+    except UnicodeDecodeError:
         raise InputError(f"{sheet}: not a text file. Save the sheet as tab-separated text.") from None
     rows = [
         (number, row)
@@ -90,18 +92,25 @@ def _read_sheet(
         if column not in known:
             hint = nearest(column, known)
             separator = " Columns are separated by tabs." if len(header) == 1 else ""
-            raise InputError(f"{sheet} row {rows[0][0]}: unknown column '{column}'.{hint}{separator}")
+            raise InputError(
+                f"{sheet} row {rows[0][0]}: unknown column '{column}'.{hint}{separator} "
+                f"Known here: {', '.join(known)}."
+            )
     for column in [name_column, *required]:
         if column not in header:
-            raise InputError(f"{sheet} row {rows[0][0]}: the column '{column}' is missing.")
+            raise InputError(f"{sheet} row {rows[0][0]}: the column '{column}' is missing. Add it.")
     if len(set(header)) < len(header):
-        raise InputError(f"{sheet} row {rows[0][0]}: a column is named twice.")
+        twice = next(column for column in header if header.count(column) > 1)
+        raise InputError(f"{sheet} row {rows[0][0]}: the column '{twice}' stands there twice. Remove one.")
     if len(rows) == 1:
-        raise InputError(f"{sheet}: there is no row below the header.")
+        raise InputError(f"{sheet}: there is no row below the header. Add one per {name_column}.")
     seen: dict[str, int] = {}
     for number, cells in rows[1:]:
         if len(cells) > len(header):
-            raise InputError(f"{sheet} row {number}: {len(cells)} cells, but {len(header)} columns.")
+            raise InputError(
+                f"{sheet} row {number}: {len(cells)} cells, but {len(header)} columns. "
+                "Remove cells, or name their columns in the first row."
+            )
         row = dict.fromkeys(known, "") | {c: v.strip() for c, v in zip(header, cells, strict=False)}
         name = row[name_column]
         try:
@@ -109,11 +118,13 @@ def _read_sheet(
         except ValueError as error:
             raise InputError(f"{sheet} row {number}, column {name_column}: '{name}' {error}") from None
         if name in seen:
-            raise InputError(f"{sheet} row {number}: '{name}' stands in row {seen[name]} already.")
+            raise InputError(f"{sheet} row {number}: '{name}' stands in row {seen[name]} already. Rename it.")
         seen[name] = number
         for column in required:
             if not row[column]:
-                raise InputError(f"{sheet} row {number} ({name}): the column '{column}' is empty.")
+                raise InputError(
+                    f"{sheet} row {number} ({name}): the column '{column}' is empty. Fill it in."
+                )
         yield f"{sheet} row {number} ({name})", row
 
 
@@ -157,5 +168,8 @@ def _check_url(url: str, place: str, sha256: str) -> None:
 
 def _checksum(value: str, place: str) -> str | None:
     if value and not re.fullmatch(r"[0-9a-fA-F]{64}", value):
-        raise InputError(f"{place}: '{value}' is not a SHA-256 checksum of 64 hexadecimal digits.")
+        raise InputError(
+            f"{place}: '{value}' is not a SHA-256 checksum of 64 hexadecimal digits. "
+            "Correct it, or leave the cell empty."
+        )
     return value.lower() or None

@@ -17,7 +17,7 @@ import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
 from dnalm.baseline.settings import COMBINED, UNTRAINED, KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
-from dnalm.config import check_files, is_hub_id, is_url, read_config, with_paths
+from dnalm.config import is_hub_id, is_url
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import BatchSettings, TaskSettings
@@ -35,32 +35,18 @@ from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
-from settings import read_genomes, read_tasks
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from start import read_run
 
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 try:
-    check_files(CONFIG_FILES)
-    config = read_config(with_paths(config, beside_workflow), " + ".join(map(str, CONFIG_FILES)))
-    SIMULATION = f"{config['results']}/simulation" if config["simulate_demo"] is not None else None
-    GENOMES = read_genomes(config["genomes"], made_by_workflow=SIMULATION)
-    TASKS = read_tasks(config["tasks"], made_by_workflow=SIMULATION)
+    RUN = read_run(config, CONFIG_FILES, beside_workflow)
 except InputError as error:
     raise WorkflowError(str(error))
 
-for name, prediction in config["predict"].items():
-    if prediction["task"] not in TASKS:
-        raise WorkflowError(
-            f"predict.{name}.task is '{prediction['task']}', which {config['tasks']} does not list."
-        )
-
-for name, published in config["publish"].items():
-    if published["task"] and published["task"] not in TASKS:
-        raise WorkflowError(
-            f"publish.{name}.task is '{published['task']}', which {config['tasks']} does not list."
-        )
+config, SIMULATION, GENOMES, TASKS = RUN.config, RUN.simulation, RUN.genomes, RUN.tasks
 PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
 # Jobs on other nodes do not have the token, nor need it.
 if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():

@@ -43,7 +43,7 @@ class ExtractWindowsSettings(Settings):
     )
     validation_block: Whole | None = Field(
         None,
-        ge=1000,
+        ge=10,
         description="Length of a held-out block in bp. Empty: 100,000 bp, or less where a genome is too "
         "small for blocks of that length.",
     )

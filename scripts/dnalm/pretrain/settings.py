@@ -39,7 +39,7 @@ class MaskingSettings(Settings):
         if total > 1 + 1e-9:
             raise ValueError(
                 f"has {{mask_token}} and {{random_token}} that add up to {total:g}, but are shares of "
-                "one whole."
+                "one whole. Lower one of them."
             )
         return self
 

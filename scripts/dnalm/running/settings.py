@@ -6,6 +6,7 @@ made from these classes. Only light packages are imported, because every cluster
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -27,7 +28,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 def each_once(items: tuple[Any, ...]) -> tuple[Any, ...]:
     """For lists whose items differ."""
     if len(set(items)) < len(items):
-        raise ValueError(f"names an item twice: {show(items)}.")
+        raise ValueError(f"names an item twice: {show(items)}. Remove one of them.")
     return items
 
 
@@ -183,7 +184,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         choices = re.findall(r"'([^']*)'", context["expected"])
         return f"{place} is {show(value)}.{nearest(value, choices)} Use {either(choices)}."
     if kind == "string_too_short":
-        return f"{place} is empty."
+        return f"{place} is empty. Name something."
     if kind == "too_short":
         if isinstance(value, Mapping):
             return f"{place} is empty. Give at least one entry."
@@ -214,7 +215,9 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
     }[kind]
     may_be_empty = names.empty if is_optional(settings, keys) else ""
     # YAML reads 2024, on and null as other things than text.
-    remedy = " Put it in quotes." if kind == "string_type" and value is not None else ""
+    remedy = (
+        " Put it in quotes." if kind == "string_type" and isinstance(value, bool | int | float | date) else ""
+    )
     return f"{place} is {show(value)}, but must be {required}{may_be_empty}.{remedy}"
 
 

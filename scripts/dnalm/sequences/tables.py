@@ -121,7 +121,10 @@ def _text_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[
                     _check_cell(f"{path} line {line}", "id", name)
                 records.append((name, *cells, line))
         except csv.Error as error:
-            raise InputError(f"{path} line {reader.line_num + 1}: not a valid table ({error}).") from None
+            raise InputError(
+                f"{path} line {reader.line_num + 1}: not a valid table ({error}). Is a quotation mark open? "
+                "Mend the line."
+            ) from None
     return records
 
 
@@ -241,9 +244,9 @@ def _open_text(path: Path) -> Iterator[TextIO]:
         with open(path, "rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
+        raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: this is a directory; a table was expected.") from None
+        raise InputError(f"{path}: this is a directory. Give a table.") from None
     if magic.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
     opener = gzip.open if magic.startswith(b"\x1f\x8b") else open

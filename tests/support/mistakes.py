@@ -1,0 +1,265 @@
+"""The table of mistakes: what a user gets wrong, and the line that says so.
+
+`tests/mistakes/*.yaml` are the table. `tests/unit/test_mistakes.py` makes each mistake; `docs/errors.md` is
+the table for readers, written by
+
+    python tests/support/mistakes.py      or: make docs
+
+Each mistake is made in a folder with the smallest run that is right (`write_run`), with other settings and
+files, and met where the user meets it: when the workflow starts or, for what is inside of files, in a script.
+Both happen in this process, since a new one takes seconds.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import re
+import runpy
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).parents[2]
+for _folder in ("scripts", "workflow/lib"):
+    if str(REPOSITORY / _folder) not in sys.path:
+        sys.path.insert(0, str(REPOSITORY / _folder))
+
+TABLES = REPOSITORY / "tests" / "mistakes"
+DOCUMENT = REPOSITORY / "docs" / "errors.md"
+CONFIGURATION = "my.yaml"
+START = "start"
+# Scripts that need neither a network nor long: a mistake in the user's data is found in one of them.
+CHEAP = ("extract_windows", "import_tokenizer", "train_tokenizer", "tokenize_windows", "prepare_task")
+
+# The flags of scripts, as their rules have them.
+COMMANDS = {
+    "extract_windows": "--genome chr --fasta genome.fa --train out/train.txt --validation out/validation.txt"
+    " --stats out/stats.json",
+    "prepare_task": "--task enhancers --train train.tsv --test test.tsv --output-train out/train.tsv"
+    " --output-validation out/validation.tsv --output-test out/test.tsv --checks out/checks.json",
+    "import_tokenizer": "--output out/tokenizer --summary out/tokenizer.json",
+}
+
+SEQUENCES = ("ACGTTGCA", "GGCATACC", "TTGACCAG", "CATCATGG", "AGTCCGTA", "TACGGATC", "CCTGAATT", "GTTAACGC")
+VOCABULARY = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "A", "C", "G", "T")
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One row.
+
+    `mistake`: what was done, in words. `says`: the whole line that the user reads; `…` stands for any text.
+    `settings`: other values in the configuration, by key with dots. `files`: other contents, by name; None:
+    no such file; `json`: the same, written as JSON. `make`: a function of MAKERS that spoils the folder.
+    `script`: who finds it, with `flags` beyond those of COMMANDS; `start`: the workflow before its first job.
+    `by_hand`: the workflow makes no such mistake; who runs scripts by hand does.
+    """
+
+    mistake: str
+    says: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str | bytes | None] = field(default_factory=dict)
+    json: Mapping[str, Any] = field(default_factory=dict)
+    make: str = ""
+    script: str = START
+    flags: str = ""
+    by_hand: bool = False
+
+    def pattern(self) -> str:
+        """`says` as a regular expression."""
+        return ".*".join(re.escape(part) for part in self.says.strip().split("…"))
+
+
+@dataclass(frozen=True)
+class Section:
+    """A file of the table: a chapter of the document."""
+
+    title: str
+    about: str
+    mistakes: tuple[Mistake, ...]
+
+
+def sections() -> list[Section]:
+    """The table, in the order of the files' names."""
+    found = []
+    for path in sorted(TABLES.glob("*.yaml")):
+        content = yaml.load(path.read_text(), yaml.CSafeLoader)
+        rows = tuple(Mistake(**row) for row in content["mistakes"])
+        found.append(Section(content["title"], content["about"], rows))
+    return found
+
+
+def write_run(folder: Path) -> None:
+    """The smallest run that is right: a configuration, its sheets, and what they name."""
+    configuration = {
+        "genomes": "genomes.tsv",
+        "tasks": "tasks.tsv",
+        "tokenizers": {"bpe": {"source": "tokenizer"}},
+        "models": {"small": {"tokenizer": "bpe", "architecture": "small.json", "training": {"steps": 10}}},
+        "predict": {"new": {"input": "new.fa", "model": "small", "task": "enhancers"}},
+    }
+    rows = "".join(f"{sequence}\t{number % 2}\n" for number, sequence in enumerate(SEQUENCES))
+    texts = {
+        CONFIGURATION: yaml.safe_dump(configuration),
+        "genomes.tsv": "genome\tfasta\nchr\tgenome.fa\n",
+        "tasks.tsv": "task\ttrain\ttest\nenhancers\ttrain.tsv\ttest.tsv\n",
+        "genome.fa": ">chr1\n" + "ACGTTGCA" * 50 + "\n",
+        "new.fa": ">a\nACGTACGT\n",
+        "regions.bed": "chr1\t0\t100\n",
+        "train.tsv": "seq\tlabel\n" + rows,
+        "test.tsv": "seq\tlabel\nGATTACAG\t0\nCTAGGTTC\t1\n",
+        "small.json": json.dumps(ARCHITECTURE),
+        "tokenizer/tokenizer.json": json.dumps(tokenizer()),
+    }
+    for name, text in texts.items():
+        write(folder / name, text)
+
+
+ARCHITECTURE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
+
+
+def tokenizer(vocabulary: tuple[str, ...] = VOCABULARY) -> dict[str, Any]:
+    """The content of a tokenizer.json: single nucleotides."""
+    special = [token for token in vocabulary if len(token) > 1]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    return {
+        "version": "1.0",
+        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in special],
+        "model": {"type": "BPE", "unk_token": "[UNK]", "vocab": ids, "merges": []},
+    }
+
+
+def write(path: Path, content: str | bytes | None) -> None:
+    """A file with this content; None: no such file."""
+    if content is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def spoil(folder: Path, mistake: Mistake) -> None:
+    """Make the mistake in a folder of `write_run`."""
+    for name, content in mistake.files.items():
+        write(folder / name, content)
+    for name, value in mistake.json.items():
+        write(folder / name, json.dumps(value))
+    if mistake.make:
+        MAKERS[mistake.make](folder)
+    if mistake.settings:
+        configuration = yaml.safe_load((folder / CONFIGURATION).read_text())
+        for key, value in mistake.settings.items():
+            *path, last = key.split(".")
+            section = configuration
+            for name in path:
+                section = section.setdefault(name, {})
+            section[last] = value
+        write(folder / CONFIGURATION, yaml.safe_dump(configuration, allow_unicode=True))
+
+
+MAKERS: dict[str, Callable[[Path], None]] = {}
+
+
+def maker(function: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Register a function that `make` can name."""
+    MAKERS[function.__name__] = function
+    return function
+
+
+@maker
+def a_folder(folder: Path) -> None:
+    (folder / "folder").mkdir()
+
+
+@maker
+def an_endless_header(folder: Path) -> None:
+    write(folder / "genome.fa", ">" + "a" * (2 << 20) + "\nACGT")
+
+
+# ------------------------------------------------------------- meeting a mistake
+
+
+def meet(mistake: Mistake) -> tuple[int, str]:
+    """Exit code, and what stands on the terminal; in the working directory."""
+    return _start() if mistake.script == START else _script(mistake.script, mistake.flags)
+
+
+def _start() -> tuple[int, str]:
+    """What the rules do when Snakemake reads them: workflow/rules/common.smk."""
+    from snakemake.common.configfile import load_configfile
+    from snakemake_interface_common.exceptions import WorkflowError
+
+    from dnalm.running.errors import InputError
+    from start import read_run
+
+    try:
+        read_run(load_configfile(CONFIGURATION), [CONFIGURATION])
+    except (InputError, WorkflowError) as error:
+        return 1, str(error)
+    return 0, ""
+
+
+def _script(name: str, flags: str) -> tuple[int, str]:
+    """What a rule does: its script, with flags."""
+    program = REPOSITORY / "scripts" / f"{name}.py"
+    logger = logging.getLogger("dnalm")
+    kept = logger.level, logger.propagate, logger.handlers[:], sys.argv
+    sys.argv = [str(program), *shlex.split(f"{COMMANDS.get(name, '')} {flags}")]
+    terminal = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):
+            runpy.run_path(str(program), run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        logger.level, logger.propagate, logger.handlers[:], sys.argv = kept
+        logger.setLevel(logger.level)
+    said = terminal.getvalue().splitlines()
+    return code, "\n".join(line.removeprefix("error: ") for line in said if line.startswith("error: "))
+
+
+# ------------------------------------------------------------- for readers
+
+HEAD = """\
+# Messages
+
+What can go wrong, and the line that says so. This page is made by `make docs` from the table of mistakes,
+`tests/mistakes/`, and a test makes every one of them. Each message is one line; it names the file, the line
+or the key, and the remedy. The exit code is 1, and nothing half-written is left behind.
+
+Most mistakes are found while the workflow is read, before its first job. What is wrong inside of a file is
+found by the first script that reads it, which is named here; no training has begun then. The traceback of an
+error that a script met is in its log. `…` stands for what differs from case to case.
+"""
+
+
+def documentation() -> str:
+    """The whole text of docs/errors.md."""
+    parts = [HEAD]
+    for section in sections():
+        lines = [f"\n## {section.title}\n", section.about.strip(), "", "| mistake | message | found by |"]
+        lines.append("| --- | --- | --- |")
+        for row in section.mistakes:
+            found_by = "the start" if row.script == START else f"`{row.script}`"
+            lines.append(f"| {row.mistake} | {_cell(row.says)} | {found_by} |")
+        parts.append("\n".join(lines) + "\n")
+    return "".join(parts)
+
+
+def _cell(message: str) -> str:
+    """A message as code in a table: no pipe ends the cell, no backtick ends the code."""
+    message = message.strip().replace("|", "\\|")
+    return f"`` {message} ``" if "`" in message else f"`{message}`"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(documentation())
+    print(f"wrote {DOCUMENT}")

@@ -1,0 +1,95 @@
+"""Every mistake of the table is met with one line that names place and remedy, and nothing is left behind.
+
+A mistake is made in the process of the test, through the functions that the workflow's start and the scripts
+are made of; a few are made through Snakemake itself, to see that it is the same.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mistakes import CHEAP, DOCUMENT, START, Mistake, documentation, meet, sections, write_run
+from mistakes import spoil as make
+
+TABLE = [row for section in sections() for row in section.mistakes]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    write_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch) -> Iterator[None]:
+    """Fails the test when a network computes anything."""
+    if (torch := sys.modules.get("torch")) is not None:
+
+        def computed(*_: object, **__: object) -> None:
+            raise AssertionError("a network computed something")
+
+        monkeypatch.setattr(torch.nn.Module, "__call__", computed)
+    yield
+
+
+def listing(folder: Path) -> dict[str, str]:
+    """All files and folders with what is in them, hidden ones too."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in sorted(folder.rglob("*"))
+        # The folder of an output may stay, empty.
+        if path.is_file() or path.name != "out"
+    }
+
+
+def test_the_run_without_a_mistake_starts(folder):
+    assert meet(Mistake("none", "")) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        ("extract_windows", "--length 10 --stride 10 --validation-block 20"),
+        ("prepare_task", ""),
+        ("import_tokenizer", "--source tokenizer"),
+    ],
+)
+def test_the_scripts_succeed_without_a_mistake(folder, script, flags):
+    assert meet(Mistake("none", "", script=script, flags=flags)) == (0, "")
+    assert any((folder / "out").iterdir())
+
+
+@pytest.mark.parametrize("mistake", TABLE, ids=[row.mistake for row in TABLE])
+def test_a_mistake_is_told_in_one_line_and_leaves_nothing(mistake, folder, nothing_computed):
+    make(folder, mistake)
+    before = listing(folder)
+    code, said = meet(mistake)
+    assert re.fullmatch(mistake.pattern(), said), said
+    assert code == 1
+    assert listing(folder) == before
+    check_words(mistake)
+
+
+def check_words(mistake: Mistake) -> None:
+    """A message begins with a place and ends with a remedy."""
+    place = re.split(r"[: ]", mistake.says)[0]
+    named = [*mistake.settings.values(), *mistake.files, *mistake.flags.split(), "task"]
+    assert place.startswith("--") or Path(place).exists() or place in named, "which file, key or flag is it?"
+    # A second sentence, or what the value must be.
+    assert re.search(r"[.?;:] [^:]+[.?]$|must be|needs|lacks|Known here", mistake.says), "what can be done?"
+    # What the workflow meets is met before anything expensive.
+    assert mistake.script in (START, *CHEAP) or mistake.by_hand
+
+
+def test_the_table_is_large_and_no_row_stands_twice():
+    assert len(TABLE) >= 150
+    names = [row.mistake for row in TABLE]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_the_document_is_that_of_the_table():
+    assert DOCUMENT.read_text() == documentation(), "run 'make docs'"

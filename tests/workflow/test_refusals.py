@@ -1,0 +1,62 @@
+"""Snakemake itself refuses what tests/unit/test_mistakes.py refuses in one process: the same lines."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from dry_runs import DryRuns
+from mistakes import CONFIGURATION, REPOSITORY, START, sections, spoil, write_run
+
+ROWS = {row.mistake: row for section in sections() for row in section.mistakes}
+SNAKEMAKE = ["-s", str(REPOSITORY / "workflow/Snakefile"), "--configfile", CONFIGURATION]
+SAMPLE = (
+    "a misspelt key",
+    "a key given twice",
+    "a column named twice",
+    "predictions with the classifier of no task",
+)
+
+
+@pytest.fixture(scope="module")
+def dry_runs():
+    with DryRuns() as runs:
+        yield runs
+
+
+def test_the_run_without_a_mistake_is_planned(dry_runs, tmp_path):
+    write_run(tmp_path)
+    assert {"extract_windows", "pretrain", "predict"} <= set(dry_runs.jobs(tmp_path, *SNAKEMAKE))
+
+
+@pytest.mark.parametrize("mistake", SAMPLE)
+def test_the_start_refuses(dry_runs, tmp_path, mistake):
+    row = ROWS[mistake]
+    assert row.script == START
+    write_run(tmp_path)
+    spoil(tmp_path, row)
+    with pytest.raises(RuntimeError) as refused:
+        dry_runs.jobs(tmp_path, *SNAKEMAKE)
+    # Snakemake makes the path of the configuration absolute.
+    said = str(refused.value).replace(f"{tmp_path}/", "")
+    assert [bool(re.fullmatch(row.pattern(), line.strip())) for line in said.splitlines()].count(True) == 1
+    assert "Traceback" not in said
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_script_refuses_and_nothing_expensive_has_begun(tmp_path):
+    row = ROWS["RNA"]
+    write_run(tmp_path)
+    spoil(tmp_path, row)
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *SNAKEMAKE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    # By the workflow's onerror.
+    line = f"error in results/logs/extract_windows/chr.log: {row.pattern()}"
+    assert [bool(re.fullmatch(line, said)) for said in done.stderr.splitlines()].count(True) == 1, done.stderr
+    assert not list((tmp_path / "results").glob("windows/*"))
+    assert not {"pretrain", "finetune", "embed"} & {path.name for path in tmp_path.glob("results/logs/*")}

@@ -1,0 +1,49 @@
+"""All that a run is told, read and checked before anything is computed: configuration and both sheets.
+
+Only light packages are imported, because every cluster job reads the Snakefile again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnalm.config import check_files, read_config, with_paths
+from dnalm.running.errors import InputError
+from dnalm.running.hints import nearest, show
+from settings import Genome, Task, read_genomes, read_tasks
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be done. `simulation`: the folder of the demo's own data, if it makes any."""
+
+    config: dict[str, Any]
+    simulation: str | None
+    genomes: dict[str, Genome]
+    tasks: dict[str, Task]
+
+
+def read_run(
+    config: Mapping[str, Any], files: Sequence[str | Path], found: Callable[[Any], Any] = lambda path: path
+) -> Run:
+    """The run that the configuration `config`, read from `files`, describes.
+
+    `found` says where a path of the configuration really is. Raises InputError for the first thing that is
+    wrong.
+    """
+    check_files(files)
+    source = " + ".join(map(str, files))
+    checked = read_config(with_paths(dict(config), found), source)
+    simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
+    genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)
+    tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
+    for section in ("predict", "publish"):
+        for name, settings in checked[section].items():
+            task = settings["task"]
+            if task is not None and task not in tasks:
+                raise InputError(
+                    f"{source}: {section}.{name}.task is {show(task)}, which {checked['tasks']} does not "
+                    f"list.{nearest(task, tasks)}"
+                )
+    return Run(checked, simulation, genomes, tasks)
