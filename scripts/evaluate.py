@@ -3,8 +3,9 @@
 In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py) or a
      baseline (scripts/baseline.py, scripts/baseline_cnn.py), each a directory, and the test split: a table
      with the columns seq and label (and id); for calibration also the validation split.
-Out: metrics.json     task, name, kind, backbone, labels (in class order), positive_label (null with more than
-                      two classes), n, label_counts, bootstrap (samples, confidence, seed), metrics (each:
+Out: metrics.json     task, name, kind, backbone, labels (in class order, of two the positive one last),
+                      positive_label and positive_because (null with more than two classes), n,
+                      label_counts, bootstrap (samples, confidence, seed), metrics (each:
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
                       class, columns: predicted class), calibration (null without a validation split),
                       versions
@@ -13,7 +14,8 @@ Out: metrics.json     task, name, kind, backbone, labels (in class order), posit
                       curves: roc (fpr, tpr) and pr (recall, precision)
 
 Intervals of shares of sequences are Wilson's, all others those of the BCa bootstrap. With two classes
-precision, recall, F1, AUROC, AUPRC and the curves are those of the positive class, the last label; with more
+precision, recall, F1, AUROC, AUPRC and the curves are those of the positive class (--positive; without it
+the one whose opposite is named as its absence, such as non-enhancer, else the last in class order); with more
 they are means over the classes. A metric that is not defined (AUROC of one class) is null. Predictions are
 the predictor's own; temperature and threshold of the calibration are fitted on the validation split.
 """
@@ -33,6 +35,7 @@ from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.running.versions import versions
+from dnalm.sequences.labels import positive_class, positive_last
 from dnalm.sequences.tables import read_labelled_table
 
 logger = logging.getLogger("dnalm")
@@ -46,6 +49,7 @@ def main(
     task: str,
     test: Path,
     validation: Path | None,
+    positive: str | None,
     settings: EvaluateSettings,
     batch_tokens: int | None,
     gpus: int,
@@ -58,11 +62,13 @@ def main(
     table = read_labelled_table(test)
     sequences = table["seq"].tolist()
     probabilities, labels, versions = predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu)
-    probabilities = nine_digits(probabilities)
+    order = positive_last(labels, positive)
+    probabilities, labels = nine_digits(probabilities[:, order]), [labels[number] for number in order]
     truth = class_numbers(table["label"], labels, test)
 
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
     report = about | measure_predictions(truth, probabilities, labels, settings)
+    report["positive_because"] = positive_class(labels, positive)[1] or None
     report["calibration"] = None
     if validation:
         held_out = read_labelled_table(validation)
@@ -71,7 +77,7 @@ def main(
             truth,
             probabilities,
             class_numbers(held_out["label"], labels, validation),
-            nine_digits(fitted_on),
+            nine_digits(fitted_on[:, order]),
             settings.confidence,
         )
     report["versions"] = versions
@@ -179,6 +185,11 @@ if __name__ == "__main__":
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
     arguments.add_argument("--validation", type=Path, help="table of the validation split, for calibration")
+    arguments.add_argument(
+        "--positive",
+        help="class that precision, recall, F1, AUROC and AUPRC are about, where there are two (default: the "
+        "one whose opposite is named as its absence, else the last in order)",
+    )
     add_settings_flags(arguments, EvaluateSettings)
     arguments.add_argument(
         "--batch-tokens",

@@ -16,8 +16,9 @@ Writes a TSV with one row per window or sequence, in the order of the input:
   predicted               the most probable class
   probability_<label>     of every class
 
-and with --bedgraph the probability of one class (by default the last) along FASTA records or
-chromosomes: the mean over the windows that cover a base. The rows of a table give an empty track.
+and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
+explains) along FASTA records or chromosomes: the mean over the windows that cover a base. The rows of a table
+give an empty track.
 
 With --both-strands the probabilities are the mean of a sequence and its reverse complement, two truly
 different readings, since tokens of one strand are not those of the other.
@@ -40,6 +41,7 @@ from dnalm.running.devices import add_inference_flags, check_batch_tokens, choos
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
+from dnalm.sequences.labels import positive_class
 from dnalm.sequences.records import stream_sequences
 from dnalm.sequences.regions import Region, read_bed, read_regions
 from dnalm.sequences.strands import reverse_complement
@@ -126,7 +128,7 @@ def main(
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
     model = Classifier(classifier, device, choose_precision(precision, device) == "bf16")
-    positive = bedgraph_label if bedgraph_label is not None else model.labels[-1]
+    positive = bedgraph_label or positive_class(model.labels)[0] or model.labels[-1]
     if positive not in model.labels:
         raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
 
@@ -338,7 +340,7 @@ if __name__ == "__main__":
     )
     add_settings_flags(arguments, ScanSettings)
     arguments.add_argument(
-        "--bedgraph-label", help="class whose probability the track shows (default: the last)"
+        "--bedgraph-label", help="class whose probability the track shows (default: the positive one)"
     )
     add_inference_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")

@@ -68,12 +68,17 @@ def main(
     output_test: Path,
     checks: Path,
     sha256: list[str] | None = None,
+    columns: list[str] | None = None,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
     inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
     for split, _, checksum in (item.partition("=") for item in sha256 or ()):
         check_sha256(inputs[split], checksum)
-    tables = {name: add_molecules(read_rows(path, id_prefix=f"{name}_")) for name, path in inputs.items()}
+    names = {column: name for column, _, name in (item.partition("=") for item in columns or ())}
+    tables = {
+        name: add_molecules(read_rows(path, id_prefix=f"{name}_", names=names))
+        for name, path in inputs.items()
+    }
     labels = check_labels(tables, inputs)
 
     splits, rows, leakage = make_splits(tables, settings, task)
@@ -363,6 +368,12 @@ if __name__ == "__main__":
     add_settings_flags(arguments, PrepareTaskSettings)
     arguments.add_argument(
         "--sha256", nargs="+", metavar="SPLIT=SUM", help="checksums that the tables must have: train=…"
+    )
+    arguments.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="COLUMN=NAME",
+        help="what the tables call the columns seq, label and id: seq=…",
     )
     arguments.add_argument("--output-train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")

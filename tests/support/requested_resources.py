@@ -6,6 +6,7 @@ The requests are those of the rules themselves, in a dry run whose input files a
 hold nothing.
 """
 
+import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +51,11 @@ SCENARIOS = (
 )
 
 
-def sparse(path: Path, size: int) -> Path:
-    """A file of this size that takes no room."""
+def sparse(path: Path, size: int, header: str = "") -> Path:
+    """A file of `size` bytes that takes no room."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.truncate(max(size, 1))
+    path.write_text(header)
+    os.truncate(path, max(size, 1))
     return path
 
 
@@ -65,7 +66,7 @@ def configuration(scenario: Scenario, folder: Path) -> Path:
     genome = sparse(folder / "genome.fa", scenario.genome_bp)
     (folder / "genomes.tsv").write_text(f"genome\tfasta\ngenome\t{genome}\n")
     sizes = {"train": ROW * scenario.train_rows, "test": ROW * scenario.test_rows}
-    tables = {split: sparse(folder / f"{split}.tsv", size) for split, size in sizes.items()}
+    tables = {split: sparse(folder / f"{split}.tsv", size, "seq\tlabel\n") for split, size in sizes.items()}
     (folder / "tasks.tsv").write_text(f"task\ttrain\ttest\nenhancers\t{tables['train']}\t{tables['test']}\n")
     config |= {"results": str(results), "genomes": f"{folder}/genomes.tsv", "tasks": f"{folder}/tasks.tsv"}
     config["resources"] = config.get("resources", {}) | scenario.resources

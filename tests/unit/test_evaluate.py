@@ -16,6 +16,7 @@ from dnalm.evaluate.predictions import read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
+from dnalm.sequences.labels import positive_class
 
 RNG = np.random.default_rng
 
@@ -34,7 +35,7 @@ def write_test(path: Path, labels: list[str], n: int = 40) -> Path:
 
 
 def run_evaluation(
-    folder: Path, name: str, test: Path, predictor: Path, kind="baseline", backbone=None
+    folder: Path, name: str, test: Path, predictor: Path, kind="baseline", backbone=None, positive=None
 ) -> Path:
     """Evaluate into folder/name; return that folder."""
     out = folder / name / (backbone or "")
@@ -46,6 +47,7 @@ def run_evaluation(
         task="toy",
         test=test,
         validation=None,
+        positive=positive,
         settings=EvaluateSettings(bootstrap_samples=200, seed=1),
         batch_tokens=1000,
         gpus=0,
@@ -114,6 +116,53 @@ def test_nothing_depends_on_the_run(tmp_path):
     second = run_evaluation(tmp_path / "two", "b", test, predictor)
     for file in first.iterdir():
         assert file.read_bytes() == (second / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(("positive", "expected"), [(None, "enhancer"), ("non-enhancer", "non-enhancer")])
+def test_what_is_measured_is_about_the_positive_class(tmp_path, positive, expected):
+    labels = ["enhancer", "non-enhancer"]
+    test = write_test(tmp_path / "test.tsv", labels)
+    # Always names the second class: its recall is 1, that of the first 0.
+    predictor = write_majority(tmp_path / "b", labels)
+    out = run_evaluation(tmp_path, "b", test, predictor, positive=positive)
+    report, curves = (json.loads((out / file).read_text()) for file in ("metrics.json", "curves.json"))
+    assert report["positive_label"] == curves["positive_label"] == report["labels"][-1] == expected
+    assert report["metrics"]["recall"]["value"] == (expected == "non-enhancer")
+    assert report["confusion_matrix"] == ([[0, 20], [0, 20]] if positive else [[20, 0], [20, 0]])
+    predictions = read_predictions(out / "predictions.tsv")
+    assert predictions.labels == report["labels"]
+    assert predictions.probabilities[:, -1] == pytest.approx(1 / 3 if expected == "enhancer" else 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [
+        (["0", "1"], "1"),
+        (["bound", "unbound"], "bound"),
+        (["coding", "non_coding"], "coding"),
+        (["no", "yes"], "yes"),
+        (["Control", "case"], "case"),
+        (["promoter", "random"], "promoter"),
+        (["negative", "other"], "other"),
+        (["A", "B"], "B"),
+        (["a", "b", "none"], None),
+    ],
+)
+def test_the_usual_positive_class(labels, positive):
+    assert positive_class(labels)[0] == positive
+
+
+@pytest.mark.parametrize(
+    ("labels", "chosen", "message"),
+    [
+        (["enhancer", "other"], "enhanser", "Did you mean enhancer?"),
+        (["a", "b", "c"], "a", "3 classes"),
+    ],
+)
+def test_a_positive_class_that_cannot_be(labels, chosen, message):
+    with pytest.raises(InputError, match="task sheet") as error:
+        positive_class(labels, chosen)
+    assert message in str(error.value)
 
 
 def test_unknown_label_and_missing_predictor(tmp_path):

@@ -224,3 +224,26 @@ def test_real_tasks(real_data, tmp_path):
             label: int(n)
             for label, n in read_labelled_table(folder / "test.tsv")["label"].value_counts().items()
         }
+
+
+def test_tables_may_call_their_columns_otherwise(tmp_path):
+    """A column `class` beside that of the labels is left alone when the label column is named."""
+    rows = [("".join(np.random.default_rng(i).choice(list("ACGT"), 20)), i % 2) for i in range(40)]
+    table = "locus,dna,class,kind\n" + "".join(f"l{i},{s},x,{label}\n" for i, (s, label) in enumerate(rows))
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(table)
+    outputs = {f"output_{name}": tmp_path / f"{name}.tsv" for name in SPLITS}
+    prepare_task.main(
+        task="toy",
+        train=tmp_path / "train.csv",
+        test=tmp_path / "test.csv",
+        validation=None,
+        settings=PrepareTaskSettings(drop_leaked=False),
+        checks=tmp_path / "checks.json",
+        columns=["seq=dna", "label=kind", "id=locus"],
+        **outputs,
+    )
+    test = read_labelled_table(outputs["output_test"])
+    assert list(test.itertuples(index=False, name=None)) == [
+        (f"l{i}", seq, str(label)) for i, (seq, label) in enumerate(rows)
+    ]

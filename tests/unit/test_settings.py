@@ -9,7 +9,7 @@ import yaml
 import config_docs
 from dnalm.config import is_hub_id, read_config
 from dnalm.running.errors import InputError
-from settings import read_genomes, read_tasks
+from settings import check_tables, read_genomes, read_tasks
 
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
 SHORT = {"tokenizer": "bpe", "architecture": "bert.json", "training": {"steps": 1}}
@@ -150,6 +150,25 @@ def test_tasks_keep_files_and_checksums_by_split(sheet):
     tasks = read_tasks(sheet(f"task\ttrain\ttest\tsha256_test\nt\ta.fa\ta.fa\t{checksum}\n"))
     assert tasks["t"].files == {"train": "a.fa", "test": "a.fa"} and tasks["t"].sha256 == {"test": checksum}
     assert read_tasks(None) == {}
+
+
+def test_a_task_says_its_positive_class_and_what_its_tables_call_their_columns(sheet):
+    columns = "task\ttrain\ttest\tpositive\tseq_column\tlabel_column"
+    Path("t.csv").write_text("name,dna,kind\nx,ACGT,enhancer\ny,ACGT,other\n")
+
+    def check(*cells: str) -> None:
+        tasks = read_tasks(sheet(columns + "\nt\t" + "\t".join(cells) + "\n"))
+        check_tables(tasks, "sheet.tsv")
+
+    check("t.csv", "t.csv", "enhancer", "dna", "kind")
+    for cells, message in (
+        (("t.csv", "t.csv", "enhanser", "dna", "kind"), "sheet.tsv, task t: positive is 'enhanser'"),
+        (("t.csv", "t.csv", "", "DNA", "kind"), "no column 'DNA', which seq_column names"),
+        (("t.csv", "t.csv", "", "dna"), "no column 'label' or 'class'; found 'name', 'dna', 'kind'"),
+    ):
+        with pytest.raises(InputError) as error:
+            check(*cells)
+        assert message in str(error.value)
 
 
 def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):

@@ -523,6 +523,16 @@ CASES = {
     "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),
     "explore: batch": Case(setting("explore.batch_lines", 2), {"explore_batch"} | SHOWN),
     "predict": Case(setting("predict.new.stride", 50), {"predict"} | SHOWN),
+    "positive class of a task": Case(
+        substitute("tasks.tsv", r"(?s)test\n(promoters[^\n]*)\n", r"test\tpositive\n\1\t1\n"),
+        {"evaluate", "evaluate_baseline", "predict"} | COMPARED | EXPLORED,
+        {"evaluate": "promoters", "predict": "new"},
+    ),
+    "columns of a task": Case(
+        substitute("tasks.tsv", r"(?s)test\n(promoters[^\n]*)\n", r"test\tseq_column\n\1\tseq\n"),
+        PREPARED,
+        {"prepare_task": "promoters"},
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 from dnalm.config import check_name, check_path, is_url
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, nearest_file
+from dnalm.sequences.columns import has_label, is_parquet, open_table
 
 # Names of parameters in URLs whose values open something.
 SECRETS = re.compile(r"(?i)token|password|passwd|secret|signature|credential|api[-_]?key|^(sig|key|auth)$")
@@ -30,11 +31,17 @@ class Genome:
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the task sheet. `files` and `sha256` are keyed by split: train, validation, test."""
+    """A row of the task sheet.
+
+    `files` and `sha256` are keyed by split: train, validation, test. `columns` says what the tables call
+    `seq`, `label` and `id`, where it is something else.
+    """
 
     task: str
     files: dict[str, str] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    positive: str | None = None
 
 
 def read_genomes(sheet: str, made_by_workflow: str | None = None) -> dict[str, Genome]:
@@ -57,14 +64,41 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
         return {}
     splits = ["train", "validation", "test"]
     checksums = [f"sha256_{split}" for split in splits]
+    columns = ["seq", "label", "id"]
+    optional = ["validation", "positive", *checksums, *(f"{column}_column" for column in columns)]
     tasks = {}
-    for place, row in _read_sheet(sheet, "task", ["train", "test"], ["validation", *checksums]):
+    for place, row in _read_sheet(sheet, "task", ["train", "test"], optional):
         files = {split: row[split] for split in splits if row[split]}
         for split, path in files.items():
             _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
-        tasks[row["task"]] = Task(row["task"], files, {s: c for s, c in sha256.items() if c})
+        names = {column: row[f"{column}_column"] for column in columns if row[f"{column}_column"]}
+        sums = {split: checksum for split, checksum in sha256.items() if checksum}
+        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None)
     return tasks
+
+
+def check_tables(tasks: dict[str, Task], sheet: str | None, made_by_workflow: str | None = None) -> None:
+    """Raise InputError for local tables without the columns of their task, or without its positive class.
+
+    Reads headers, and labels down to the first positive one. The rest is left to prepare_task.
+    """
+
+    def is_text_here(path: str) -> bool:
+        made_here = made_by_workflow is not None and Path(path).is_relative_to(made_by_workflow)
+        # Parquet needs packages that take long to import.
+        return not made_here and not is_url(path) and Path(path).is_file() and not is_parquet(path)
+
+    for task in tasks.values():
+        for path in filter(is_text_here, task.files.values()):
+            with open_table(path, ("seq", "label"), task.columns):
+                pass
+        train = task.files["train"]
+        if task.positive and is_text_here(train) and not has_label(train, task.positive, task.columns):
+            raise InputError(
+                f"{sheet}, task {task.task}: positive is '{task.positive}', which is no label in {train}. "
+                "Correct the column 'positive'."
+            )
 
 
 def _read_sheet(

@@ -11,7 +11,7 @@ from typing import Any
 from dnalm.config import check_files, read_config, with_paths
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, show
-from settings import Genome, Task, read_genomes, read_tasks
+from settings import Genome, Task, check_tables, read_genomes, read_tasks
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,15 @@ class Run:
 
 
 def read_run(
-    config: Mapping[str, Any], files: Sequence[str | Path], found: Callable[[Any], Any] = lambda path: path
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    found: Callable[[Any], Any] = lambda path: path,
+    look_into_tables: bool = True,
 ) -> Run:
     """The run that the configuration `config`, read from `files`, describes.
 
-    `found` says where a path of the configuration really is. Raises InputError for the first thing that is
-    wrong.
+    `found` says where a path of the configuration really is. `look_into_tables`: read the headers of labelled
+    tables too. Raises InputError for the first thing that is wrong.
     """
     check_files(files)
     source = " + ".join(map(str, files))
@@ -38,6 +41,8 @@ def read_run(
     simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
     genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)
     tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
+    if look_into_tables:
+        check_tables(tasks, checked["tasks"], made_by_workflow=simulation)
     for section in ("predict", "publish"):
         for name, settings in checked[section].items():
             task = settings["task"]

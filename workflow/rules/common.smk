@@ -42,7 +42,7 @@ from start import read_run
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 try:
-    RUN = read_run(config, CONFIG_FILES, beside_workflow)
+    RUN = read_run(config, CONFIG_FILES, beside_workflow, look_into_tables=workflow.is_main_process)
 except InputError as error:
     raise WorkflowError(str(error))
 

@@ -41,6 +41,7 @@ rule evaluate:
     params:
         *code("evaluate", "train"),
         kind=lambda wildcards: COMBINED if wildcards.backbone == COMBINED else kind_of(wildcards.model),
+        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
@@ -50,7 +51,7 @@ rule evaluate:
             "--log {log:q} --kind {params.kind} --name {wildcards.model}"
             " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
             " --predictor {input.classifier_directory:q} --test {input.test:q}"
-            " --validation {input.validation:q} {params.flags}"
+            " --validation {input.validation:q} {params.positive} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
             ALLOW_CPU,
         )
@@ -78,6 +79,7 @@ rule evaluate_baseline:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("evaluate", "train"),
+        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
@@ -86,6 +88,6 @@ rule evaluate_baseline:
             "evaluate",
             "--log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
             " --predictor {input.baseline_directory:q} --test {input.test:q}"
-            " --validation {input.validation:q} {params.flags}"
+            " --validation {input.validation:q} {params.positive} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
         )

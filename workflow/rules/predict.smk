@@ -40,6 +40,9 @@ rule predict:
     params:
         *code("predict", "train"),
         genome=lambda wildcards: flags({"genome": prediction_settings(wildcards)["genome"]}),
+        label=lambda wildcards: flags(
+            {"bedgraph_label": TASKS[prediction_settings(wildcards)["task"]].positive}
+        ),
         flags=lambda wildcards: settings_flags(ScanSettings, prediction_settings(wildcards)),
     message:
         "Classifying new sequences: {wildcards.name}"
@@ -48,6 +51,6 @@ rule predict:
             "predict",
             "--log {log:q} --gpus {resources.devices}"
             " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
-            " {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
+            " {params.label} {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
             ALLOW_CPU,
         )

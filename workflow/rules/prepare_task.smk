@@ -31,12 +31,15 @@ rule prepare_task:
         validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
         flags=settings_flags(PrepareTaskSettings, config["prepare_task"]),
         sha256=lambda wildcards: flags({"sha256": own_checksums(wildcards.task)}),
+        columns=lambda wildcards: flags(
+            {"columns": [f"{column}={name}" for column, name in TASKS[wildcards.task].columns.items()]}
+        ),
     message:
         "Checking task {wildcards.task}: duplicates, leaks, labels"
     shell:
         command(
             "prepare_task",
             "--log {log:q} --task {wildcards.task} --train {input.train:q}"
-            " --test {input.test:q} {params.validation} {params.flags} {params.sha256} --output-train {output.train:q}"
+            " --test {input.test:q} {params.validation} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
             " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
         )

@@ -50,11 +50,12 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     ]
     rows.append(["loss (nats)", *[with_interval(e.metrics["loss"]) for e in evaluations]])
     many = len(evaluations[0].metrics["labels"]) > 2
-    positive = evaluations[0].metrics["labels"][-1]
+    first = evaluations[0].metrics
     note = (
         "Precision, recall, F1, AUROC and AUPRC are means over the classes."
         if many
-        else f"Precision, recall, F1, AUROC and AUPRC are those of class {positive}; “weighted” ones are "
+        else f"Precision, recall, F1, AUROC and AUPRC are those of class {first['positive_label']} "
+        f"({first['positive_because']}; the column positive of the task sheet chooses); “weighted” ones are "
         "means over both classes."
     )
     note += (

@@ -1,42 +1,31 @@
 """Labelled DNA sequences: reading the tables of a classification task, strands, labels."""
 
 import csv
-import gzip
 import re
-import sys
 import tempfile
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TextIO
 
 import pandas as pd
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
+from dnalm.sequences.columns import find_columns, is_parquet, open_table
 from dnalm.sequences.strands import IUPAC
 
 _DNA = re.compile(f"[{IUPAC}{IUPAC.lower()}]+")
 _NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
-
-# The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
-PARQUET = b"PAR1"
 
 # Labels that mean that there is none, in the tables of R, pandas and others.
 _MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "."}
 _DECIMAL = re.compile(r"[-+]?([0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
 _SEVERAL = re.compile(r"[^;,|\s]+([;,|][^;,|\s]+)+")
 
-# What a column may be called in a user's file, whatever the case.
-COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
-
 
 def sort_labels(labels: Iterable[str]) -> list[str]:
     """Distinct labels in the order that gives them their class numbers.
 
-    By value if all are whole numbers (`2` before `10`), else alphabetically. The last label of a task
-    with two classes is its positive class.
+    By value if all are whole numbers (`2` before `10`), else alphabetically.
     """
     distinct = set(labels)
     if all(re.fullmatch(r"-?[0-9]+", label) for label in distinct):
@@ -64,16 +53,20 @@ def read_sequence_table(path: str | Path) -> pd.DataFrame:
 
 
 def read_rows(
-    path: str | Path, columns: tuple[str, ...] = ("seq", "label"), id_prefix: str = ""
+    path: str | Path,
+    columns: tuple[str, ...] = ("seq", "label"),
+    id_prefix: str = "",
+    names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read the rows of a table as they are: `id`, the wanted `columns`, and `line`, the line in the file.
 
     In Parquet, `line` is the number of the row, from 1. The case of the sequences is kept. `id_prefix`
-    begins the ids that are made up where the file has none.
+    begins the ids that are made up where the file has none. `names` tells what the file calls the columns
+    `seq`, `label` and `id`, where these are not their names.
     """
     path = Path(path)
-    read_records = _parquet_records if _is_parquet(path) else _text_records
-    records = read_records(path, columns, id_prefix)
+    read_records = _parquet_records if is_parquet(path) else _text_records
+    records = read_records(path, columns, id_prefix, names or {})
     if not records:
         raise InputError(f"{path}: the table has a header but no rows. Add at least one sequence.")
     rows = pd.DataFrame(records, columns=["id", *columns, "line"])
@@ -87,21 +80,13 @@ def read_rows(
     return rows
 
 
-def _text_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[tuple]:
+def _text_records(
+    path: Path, columns: tuple[str, ...], id_prefix: str, names: Mapping[str, str]
+) -> list[tuple]:
     """(id, *columns, line) of every row of a TSV or CSV."""
     records: list[tuple] = []
-    with _open_text(path) as file:
-        header_line = file.readline()
-        if header_line.startswith(">"):
-            raise InputError(f"{path}: this is a FASTA file. A table with {_wanted(columns)} is needed.")
-        if not header_line.strip():
-            raise InputError(f"{path}: the file is empty. Give a table with {_wanted(columns)}.")
-        delimiter = next((sign for sign in "\t,;" if sign in header_line), "\t")
-        header = [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter))]
-        places = _find_columns(path, header, columns)
+    with open_table(path, columns, names) as (file, delimiter, header, places):
         has_id = "id" in places
-        # Sequences of more than the module's 131,072 characters are fine.
-        csv.field_size_limit(sys.maxsize)
         reader = csv.reader(file, delimiter=delimiter, strict=True)
         try:
             for fields in reader:
@@ -128,14 +113,9 @@ def _text_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[
     return records
 
 
-def _is_parquet(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with open(path, "rb") as file:
-        return file.read(len(PARQUET)) == PARQUET
-
-
-def _parquet_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> list[tuple]:
+def _parquet_records(
+    path: Path, columns: tuple[str, ...], id_prefix: str, names: Mapping[str, str]
+) -> list[tuple]:
     """(id, *columns, number) of every row of a Parquet file, as data sets on the Hub have them.
 
     Where the file names its classes (`datasets.ClassLabel`), the names are the labels.
@@ -150,7 +130,7 @@ def _parquet_records(path: Path, columns: tuple[str, ...], id_prefix: str) -> li
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a readable Parquet file ({reason}). Fetch it again.") from error
-    places = _find_columns(path, table.column_names, columns)
+    places = find_columns(path, table.column_names, columns, names)
     cells = {}
     for column, place in places.items():
         name = table.column_names[place]
@@ -175,29 +155,6 @@ def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
         file.write("id\tseq\tlabel\n")
         for cells in zip(table["id"], table["seq"], table["label"], strict=True):
             file.write("\t".join(cells) + "\n")
-
-
-def _wanted(columns: tuple[str, ...]) -> str:
-    return "the column " + columns[0] if len(columns) == 1 else "the columns " + " and ".join(columns)
-
-
-def _find_columns(path: Path, header: list[str], columns: tuple[str, ...]) -> dict[str, int]:
-    """Where each wanted column (and `id`, if present) stands in the header."""
-    places = {}
-    for column in ("id", *columns):
-        found = [i for i, name in enumerate(header) if name.lower() in COLUMN_NAMES[column]]
-        if len(found) > 1:
-            names = " and ".join(repr(header[i]) for i in found)
-            raise InputError(f"{path} line 1: {names} all mean the {column}. Keep one of them.")
-        if found:
-            places[column] = found[0]
-        elif column != "id":
-            names = ", ".join(repr(name[:40]) for name in header[:10])
-            raise InputError(
-                f"{path} line 1: no column {' or '.join(map(repr, COLUMN_NAMES[column]))}; found {names}. "
-                f"Begin the file with a header line that names {_wanted(columns)}."
-            )
-    return places
 
 
 def _check_cell(place: str, column: str, cell: str) -> None:
@@ -235,25 +192,3 @@ def _check_label(place: str, label: str) -> None:
             f"{place}, which looks like several labels. A sequence has one class here: make a task of each "
             "label, or name the combination otherwise."
         )
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[TextIO]:
-    """Open a plain or gzip text file; the content decides, not the name. Errors become InputErrors."""
-    try:
-        with open(path, "rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: this is a directory. Give a table.") from None
-    if magic.startswith(b"PK\x03\x04"):
-        raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
-    opener = gzip.open if magic.startswith(b"\x1f\x8b") else open
-    try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
-            yield file
-    except (EOFError, gzip.BadGzipFile, zlib.error):
-        raise InputError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file (UTF-8). Save the table as TSV or CSV.") from None

@@ -1,0 +1,126 @@
+"""Tables as text: opening them, and finding the columns of sequences, labels and ids.
+
+Light, so that the workflow can look at a header before any job starts.
+"""
+
+import csv
+import gzip
+import sys
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from dnalm.running.errors import InputError
+from dnalm.running.hints import nearest
+
+# The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
+PARQUET = b"PAR1"
+
+# What a column may be called in a user's file, whatever the case, where nothing else was said.
+COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
+
+
+def is_parquet(path: str | Path) -> bool:
+    """Whether the file begins as Parquet does."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(len(PARQUET)) == PARQUET
+
+
+@contextmanager
+def open_table(
+    path: str | Path, columns: Sequence[str], names: Mapping[str, str]
+) -> Iterator[tuple[TextIO, str, list[str], dict[str, int]]]:
+    """Open a TSV or CSV behind its header: the file, the delimiter, the header and where each column stands.
+
+    `columns` and `names` are those of :func:`find_columns`. Raises InputError.
+    """
+    path = Path(path)
+    with open_text(path) as file:
+        # A file without any line break is no table, however long it is.
+        header_line = file.readline(1 << 20)
+        if header_line.startswith(">"):
+            raise InputError(f"{path}: this is a FASTA file. A table with {wanted(columns)} is needed.")
+        if not header_line.strip():
+            raise InputError(f"{path}: the file is empty. Give a table with {wanted(columns)}.")
+        delimiter = next((sign for sign in "\t,;" if sign in header_line), "\t")
+        # Sequences of more than the module's 131,072 characters are fine.
+        csv.field_size_limit(sys.maxsize)
+        header = [name.strip() for name in next(csv.reader([header_line], delimiter=delimiter))]
+        yield file, delimiter, header, find_columns(path, header, columns, names)
+
+
+def has_label(path: str | Path, label: str, names: Mapping[str, str]) -> bool:
+    """Whether any row of a TSV or CSV has this label. Reads no further than to the first."""
+    with open_table(path, ("label",), names) as (file, delimiter, _, places):
+        rows = csv.reader(file, delimiter=delimiter)
+        return any(len(row) > places["label"] and row[places["label"]].strip() == label for row in rows)
+
+
+def find_columns(
+    path: str | Path, header: Sequence[str], columns: Sequence[str], names: Mapping[str, str]
+) -> dict[str, int]:
+    """Where each of `columns` (and `id`, if present) stands in the header.
+
+    `names` tells what the user calls a column; the others are known by COLUMN_NAMES. Raises InputError.
+    """
+    places = {}
+    for column in ("id", *columns):
+        if column in names:
+            if names[column] not in header:
+                raise InputError(
+                    f"{path} line 1: no column {names[column]!r}, which {column}_column names; found "
+                    f"{_listed(header)}.{nearest(names[column], header)} Correct the sheet."
+                )
+            found = [header.index(names[column])]
+        else:
+            found = [i for i, name in enumerate(header) if name.lower() in COLUMN_NAMES[column]]
+        if len(found) > 1:
+            both = " and ".join(repr(header[i]) for i in found)
+            raise InputError(
+                f"{path} line 1: {both} all mean the {column}. Keep one of them, or name it in the column "
+                f"{column}_column of the task sheet."
+            )
+        if found:
+            places[column] = found[0]
+        elif column != "id":
+            raise InputError(
+                f"{path} line 1: no column {' or '.join(map(repr, COLUMN_NAMES[column]))}; found "
+                f"{_listed(header)}. Begin the file with a header line that names {wanted(columns)}, or say "
+                f"in the column {column}_column of the task sheet what yours is called."
+            )
+    return places
+
+
+def wanted(columns: Sequence[str]) -> str:
+    """`the columns seq and label`"""
+    return "the column " + columns[0] if len(columns) == 1 else "the columns " + " and ".join(columns)
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """Open a plain or gzip text file; the content decides, not the name. Errors become InputErrors."""
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a directory. Give a table.") from None
+    if magic.startswith(b"PK\x03\x04"):
+        raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
+    opener = gzip.open if magic.startswith(b"\x1f\x8b") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+            yield file
+    except (EOFError, gzip.BadGzipFile, zlib.error):
+        raise InputError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file (UTF-8). Save the table as TSV or CSV.") from None
+
+
+def _listed(header: Sequence[str]) -> str:
+    return ", ".join(repr(name[:40]) for name in header[:10]) + (", …" if len(header) > 10 else "")
