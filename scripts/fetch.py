@@ -38,7 +38,7 @@ from typing import BinaryIO, TypeVar
 
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import sha256_of_file
+from dnalm.running.files import disk_errors_name, sha256_of_file
 from dnalm.running.progress import Progress, duration
 
 T = TypeVar("T")
@@ -114,8 +114,9 @@ class Partial:
 
     def write(self, block: bytes) -> None:
         rest = memoryview(block)
-        while rest:
-            rest = rest[self.file.write(rest) :]
+        with disk_errors_name(self.path):
+            while rest:
+                rest = rest[self.file.write(rest) :]
 
     def restart(self) -> None:
         self.total = self.version = None

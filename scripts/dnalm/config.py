@@ -3,6 +3,7 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
@@ -36,6 +37,8 @@ from dnalm.tokenizers.settings import TokenizerSettings
 
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
 LONGEST_NAME = 64
+# Of one part of a path, in bytes.
+LONGEST_PART = 255
 # What YAML makes of names that are not in quotes.
 YAML_KINDS = {
     "int": "a number",
@@ -272,8 +275,20 @@ def _check_paths(config: Config, source: str) -> None:
     for key, path in settings.items():
         if path is not None:
             check_path(path, f"{source}: {key}")
-    if Path(config.results).exists() and not Path(config.results).is_dir():
-        raise InputError(f"{source}: results is {show(config.results)}, a file. Name a folder.")
+    _check_results(config.results, source)
+
+
+def _check_results(results: str, source: str) -> None:
+    """Raise InputError unless the folder is there or can be made."""
+    path = Path(results)
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if not there.is_dir():
+        what = "a file" if there == path else f"but {there} is a file"
+        raise InputError(f"{source}: results is {show(results)}, {what}. Name a folder.")
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            f"{source}: results is {show(results)}, but you may not write to {there}. Name another folder."
+        )
 
 
 def check_path(path: str, place: str) -> None:
@@ -285,6 +300,11 @@ def check_path(path: str, place: str) -> None:
         raise InputError(
             f"{place}: {show(path)} contains {show(special)}, which has a meaning of its own in file "
             "patterns. Rename it."
+        )
+    if any(len(os.fsencode(part)) > LONGEST_PART for part in path.split("/")) and not is_url(path):
+        raise InputError(
+            f"{place}: a part of {show(path)} is longer than the {LONGEST_PART} letters of a file name. "
+            "Correct it."
         )
     if path.startswith("-"):
         raise InputError(f"{place}: {show(path)} begins with a dash, like a flag. Rename it.")

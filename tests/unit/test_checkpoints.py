@@ -1,14 +1,16 @@
 import argparse
 import json
+import resource
 
 import numpy as np
 import pytest
 import torch
 from safetensors import SafetensorError
 
+import fetch
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
-from dnalm.running.files import atomic_directory
+from dnalm.running.files import atomic_directory, atomic_file
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
 OPTIMIZER = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
@@ -124,3 +126,28 @@ def test_a_full_disk_during_a_checkpoint_ends_in_one_line_that_names_it(tmp_path
         "Make room and start again.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("writer", ["atomic_file", "download"])
+def test_a_limit_of_file_sizes_ends_in_one_line_that_names_the_file(tmp_path, capsys, writer):
+    def main():
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            if writer == "download":
+                with fetch.partial_file(tmp_path / "large") as partial:
+                    partial.write(bytes(5000))
+            else:
+                with atomic_file(tmp_path / "large") as temporary:
+                    temporary.write_bytes(bytes(5000))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    with pytest.raises(SystemExit) as ended:
+        run(main, argparse.Namespace())
+    assert ended.value.code == 1
+    name = "large.part" if writer == "download" else "large"
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/{name}: larger than files may be here. Raise the limit (ulimit -f) and start "
+        f"again.\n"
+    )

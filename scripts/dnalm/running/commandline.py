@@ -135,6 +135,8 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         place = f"{error.filename}: " if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(f"{place}the disk, or your quota on it, is full. Make room and start again.", 1)
+        if error.errno == errno.EFBIG:
+            _fail(f"{place}larger than files may be here. Raise the limit (ulimit -f) and start again.", 1)
         _fail(f"{place}{error.strerror or error}", 1)
     except Exception as error:
         _fail(f"unexpected {type(error).__name__}: {error}", 1)

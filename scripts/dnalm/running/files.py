@@ -25,7 +25,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{_process()}.part")
     try:
-        with _disk_errors_name(path):
+        with disk_errors_name(path):
             yield temporary
             _synchronize(temporary)
         os.replace(temporary, path)
@@ -47,7 +47,7 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        with _disk_errors_name(path):
+        with disk_errors_name(path):
             yield temporary
             # Some writers (safetensors) make files that only their owner can read; a lab shares its models.
             umask = os.umask(0)
@@ -133,15 +133,15 @@ def write_directory_summary(path: str | Path, directory: str | Path, description
 
 
 @contextmanager
-def _disk_errors_name(path: Path) -> Iterator[None]:
-    """Make of a full disk an OSError that names `path`, whoever reports it and how.
+def disk_errors_name(path: Path) -> Iterator[None]:
+    """Make of a full disk, or of a file that may not be so large, an OSError that names `path`.
 
     safetensors raises an error of its own, writing an OSError without a file name.
     """
     try:
         yield
     except Exception as error:
-        for number in (errno.ENOSPC, errno.EDQUOT):
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             own = isinstance(error, OSError) and error.errno == number
             if own or (not isinstance(error, OSError) and os.strerror(number) in str(error)):
                 raise OSError(number, os.strerror(number), str(path)) from error
