@@ -7,7 +7,7 @@ Reads a model directory (scripts/pretrain.py) and one or several tables with the
   cls, mean, max    float32[n, hidden]: the state of [CLS]; the mean and the maximum over all tokens of the
                     sequence, [CLS] and [SEP] included (the mean that Transformers' classifier takes)
   tokens            int32[n]: tokens the model read, [CLS] and [SEP] included
-  about             JSON text: model, task, split, digest of the weights, how many sequences were cut
+  about             JSON text: model, task, split, digest of the weights, what was cut of the sequences
 
 `numpy.load("F.npz")["mean"]` opens it, without pickle. All tables share one loading of the model.
 """
@@ -31,7 +31,8 @@ from dnalm.running.devices import add_inference_flags, check_batch_tokens, choos
 from dnalm.running.errors import InputError
 from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
-from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
+from dnalm.tokenizers.cut import count_cut
+from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 logger = logging.getLogger("dnalm")
 
@@ -63,11 +64,11 @@ def main(
     backbone = load_backbone(model, device)
     digest = model_digest(model)
     for path, part, table, target in zip(sequences, split, tables, output, strict=True):
-        whole = encode(tokenizer, table["seq"].tolist())
-        tokens = [truncate(ids, max_tokens) for ids in whole]
-        truncated = sum(len(a) > len(b) for a, b in zip(whole, tokens, strict=True))
-        if truncated:
-            logger.info("%s: %d of %d sequences cut to %d tokens", path, truncated, len(tokens), max_tokens)
+        sequences_of_table = table["seq"].tolist()
+        tokens = encode(tokenizer, sequences_of_table, max_tokens)
+        cut = count_cut(tokenizer, sequences_of_table, max_tokens)
+        if warning := cut.warning(f"sequences of {path}"):
+            logger.warning(warning)
         vectors = embed_tokens(
             backbone,
             tokens,
@@ -82,7 +83,7 @@ def main(
             "split": part,
             "sequences": len(tokens),
             "max_tokens": max_tokens,
-            "truncated": truncated,
+            "cut": cut.summary(),
             "model_sha256": digest,
             "precision": precision,
             "versions": versions("torch", "transformers"),

@@ -7,8 +7,9 @@ Out: metrics.json     task, name, kind, backbone, labels (in class order, of two
                       positive_label and positive_because (null with more than two classes), n,
                       label_counts, bootstrap (samples, confidence, seed), metrics (each:
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
-                      class, columns: predicted class), calibration (null without a validation split),
-                      versions
+                      class, columns: predicted class), cut (sequences with more tokens than the model reads,
+                      and bases that it did not read; null for baselines), calibration (null without a
+                      validation split), versions
      predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
      curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
                       curves: roc (fpr, tpr) and pr (recall, precision)
@@ -22,6 +23,7 @@ the predictor's own; temperature and threshold of the calibration are fitted on 
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -69,6 +71,7 @@ def main(
     about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
     report = about | measure_predictions(truth, probabilities, labels, settings)
     report["positive_because"] = positive_class(labels, positive)[1] or None
+    report["cut"] = count_unread(predictor, kind, sequences)
     report["calibration"] = None
     if validation:
         held_out = read_labelled_table(validation)
@@ -126,6 +129,25 @@ def predict(
     device = choose_device(gpus, allow_cpu=allow_cpu)
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
     return probabilities, labels, versions("numpy", "torch", "transformers")
+
+
+def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, Any] | None:
+    """How many sequences a model cuts and how many bases it does not read. Baselines read everything."""
+    if kind == "baseline":
+        return None
+    from dnalm.tokenizers.cut import count_cut
+    from dnalm.tokenizers.encoding import load_tokenizer, reading_limit
+
+    if kind == COMBINED:
+        tokenizer = load_tokenizer(predictor / "language_model")
+        max_tokens = read_json(predictor / "combined.json")["max_tokens"]
+    else:
+        tokenizer = load_tokenizer(predictor)
+        max_tokens = reading_limit(tokenizer)
+    cut = count_cut(tokenizer, sequences, max_tokens)
+    if warning := cut.warning("test sequences"):
+        logger.warning(warning)
+    return cut.summary()
 
 
 def measure_predictions(

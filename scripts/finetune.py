@@ -110,6 +110,7 @@ def main(
     if pooling != settings.pooling:
         logger.info("%s classifiers read [CLS] only: pooling is %s", config["model_type"], pooling)
     max_tokens = token_limit(config, settings.max_tokens)
+    cut = count_cuts(model, {"training": train_table, "validation": validation_table}, max_tokens)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
         precision = "fp32"
@@ -180,6 +181,7 @@ def main(
             "pooling": pooling,
             "labels": labels,
             "max_tokens": max_tokens,
+            "cut": cut,
             "sequences": {"train": len(train_table), "validation": len(validation_table)},
             "label_counts": {
                 "train": count_labels(train_table, labels),
@@ -209,6 +211,20 @@ def main(
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
         if checkpointer:
             checkpointer.discard()
+
+
+def count_cuts(model: Path, tables: dict[str, pd.DataFrame], max_tokens: int) -> dict[str, dict[str, Any]]:
+    """By split, how many sequences are cut and how many bases stay unread; for the summary and the log."""
+    from dnalm.tokenizers.cut import count_cut
+    from dnalm.tokenizers.encoding import load_tokenizer
+
+    tokenizer, found = load_tokenizer(model), {}
+    for name, table in tables.items():
+        cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens)
+        if warning := cut.warning(f"{name} sequences"):
+            logger.warning(warning)
+        found[name] = cut.summary()
+    return found
 
 
 def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | None) -> None:

@@ -168,13 +168,9 @@ def main(
     logger.info("%s: %s sequences classified", output, f"{done:,}")
     if unread:
         logger.warning(unread)
-    if model.truncated:
-        logger.warning(
-            "%s of %s readings had more than the %d tokens that the classifier reads; the rest was ignored.",
-            f"{model.truncated:,}",
-            f"{done * (1 + settings.both_strands):,}",
-            model.max_tokens,
-        )
+    readings = "readings of windows (both strands)" if settings.both_strands else "windows"
+    if cut := model.cut.warning(readings, "Give a smaller window, or a classifier that reads more tokens."):
+        logger.warning(cut)
 
 
 # ----------------------------------------------------------------------------- input

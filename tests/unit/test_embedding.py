@@ -82,7 +82,7 @@ def test_file_opens_without_pickle_and_keeps_rows(tiny_model, tmp_path):
         assert data["mean"].shape == (12, 32) and data["mean"].dtype == np.float32
         assert data["tokens"].max() == 20
         about = json.loads(str(data["about"]))
-    assert about["model"] == "tiny" and about["split"] == "train" and about["truncated"] > 0
+    assert about["model"] == "tiny" and about["split"] == "train" and about["cut"]["cut"] > 0
     tokens = encode(load_tokenizer(tiny_model), sequences, 20)
     expected = embed_tokens(load_backbone(tiny_model), tokens, pad_id=3, batch_tokens=128)
     np.testing.assert_array_equal(read_embeddings(tmp_path / "train.npz", "max")[2], expected["max"])

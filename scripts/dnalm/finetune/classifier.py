@@ -30,7 +30,8 @@ from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
-from dnalm.tokenizers.encoding import encode, load_tokenizer, truncate
+from dnalm.tokenizers.cut import Cut, count_cut
+from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
 
 logger = logging.getLogger("dnalm")
 
@@ -387,7 +388,7 @@ def classifier_class(config: dict[str, Any]) -> str:
 class Classifier:
     """A classifier directory, loaded once, for any number of sequences.
 
-    `labels`: the class names in the order of the probabilities' columns. `truncated`: how many of the
+    `labels`: the class names in the order of the probabilities' columns. `cut`: how many of the
     sequences so far had more tokens than the classifier reads.
     """
 
@@ -397,9 +398,7 @@ class Classifier:
         if self.config.get("architectures") != [classifier_class(self.config)]:
             raise InputError(f"{directory}: a model, but no classifier. Make one with scripts/finetune.py.")
         self.tokenizer = load_tokenizer(directory)
-        limit = self.tokenizer.model_max_length
-        # Transformers writes 1e30 where there is no limit.
-        self.max_tokens = int(limit) if limit is not None and limit < 1e9 else None
+        self.max_tokens = reading_limit(self.tokenizer)
         self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
         from transformers import AutoModelForSequenceClassification
 
@@ -418,15 +417,14 @@ class Classifier:
         check_weights(directory, self.model, report)
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16
-        self.truncated = 0
+        self.cut = Cut(self.max_tokens)
 
     def probabilities(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
         """float64[n, classes], rows sum to 1, in the given order."""
         if not len(sequences):
             return np.zeros((0, len(self.labels)))
-        whole = encode(self.tokenizer, sequences)
-        tokens = [truncate(ids, self.max_tokens) for ids in whole]
-        self.truncated += sum(len(a) > len(b) for a, b in zip(whole, tokens, strict=True))
+        tokens = encode(self.tokenizer, sequences, self.max_tokens)
+        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens)
         examples = Tokens(
             tokens,
             torch.zeros(len(tokens), dtype=torch.int64),

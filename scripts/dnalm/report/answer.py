@@ -63,6 +63,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
         verdicts += _combination(run, task)
+    verdicts += words.cut_verdict(_cuts(run, task))
     verdicts.append(words.leak_verdict(checks, run.simulated_task))
     if len(evaluations) == 1:
         verdicts.append(
@@ -73,6 +74,14 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
             }
         )
     return verdicts
+
+
+def _cuts(run: Run, task: str) -> dict[str, dict[str, Any] | None]:
+    """What the leading model did not read, by split."""
+    lead = run.headline(task).metrics
+    keys = {"model": lead["name"], "task": task, "backbone": lead["backbone"]}
+    learned = next((t.summary for t in run.finetunings if keys.items() <= t.summary.items()), {})
+    return {"test": lead.get("cut"), **learned.get("cut", {})}
 
 
 def _pretraining(run: Run, task: str) -> list[dict[str, str]]:

@@ -208,6 +208,30 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
     )
 
 
+def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
+    """What the leading model did not read of the sequences of each split; nothing where it read "
+    "everything."""
+    found = {split: cut for split, cut in cuts.items() if cut and cut["cut"]}
+    if not found:
+        return []
+    limit = next(iter(found.values()))["max_tokens"]
+    shares = listing(
+        [
+            f"{cut['cut_fraction']:.1%} of the {split} sequences ({cut['unread_fraction']:.1%} of their "
+            f"bases)"
+            for split, cut in found.items()
+        ]
+    )
+    return [
+        {
+            "status": "warn",
+            "head": "Not everything was read.",
+            "text": f"The model takes {limit:,} tokens, and what is longer is cut at its end: {shares} were "
+            "left unread. The baselines read everything. Raise finetune.max_tokens or leave it empty.",
+        }
+    ]
+
+
 def leak_verdict(
     checks: dict[str, Any] | None, simulated_task: dict[str, Any] | None = None
 ) -> dict[str, str]:

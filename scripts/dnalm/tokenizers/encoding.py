@@ -49,6 +49,13 @@ def token_dtype(vocabulary_size: int) -> np.dtype:
     return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.int32)
 
 
+def reading_limit(tokenizer: "PreTrainedTokenizerFast") -> int | None:
+    """How many tokens a classifier reads, as its tokenizer says; None where there is no limit."""
+    limit = tokenizer.model_max_length
+    # Transformers writes 1e30 where there is no limit.
+    return int(limit) if limit is not None and limit < 1e9 else None
+
+
 def truncate(ids: np.ndarray, max_tokens: int | None) -> np.ndarray:
     """At most `max_tokens` ids: the first ones, and the last one ([SEP]) in the last place.
 

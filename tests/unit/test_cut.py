@@ -1,0 +1,127 @@
+"""What a model does not read is counted, told in the log, and stands on the first screen of the report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import embed
+import evaluate
+import finetune
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, SequenceSettings
+from dnalm.report import words
+from dnalm.tokenizers.cut import Cut, count_cut
+from dnalm.tokenizers.encoding import encode, load_tokenizer
+
+SPLITS = ("train", "validation", "test")
+
+
+def dna(length: int, seed: int) -> str:
+    return "".join(np.random.default_rng(seed).choice(list("ACGT"), length))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=8), max_tokens=st.none() | st.integers(4, 40)
+)
+def test_what_is_unread_is_what_the_tokens_kept_do_not_spell(tiny_model, lengths, max_tokens):
+    tokenizer = load_tokenizer(tiny_model)
+    sequences = [dna(length, seed) for seed, length in enumerate(lengths)]
+    found = count_cut(tokenizer, sequences, max_tokens)
+    kept = encode(tokenizer, sequences, max_tokens)
+    read = sum(len(tokenizer.convert_ids_to_tokens(int(i))) for ids in kept for i in ids[1:-1])
+    whole = encode(tokenizer, sequences)
+    assert found.bases - found.unread == read
+    assert found.cut == sum(len(a) > len(b) for a, b in zip(whole, kept, strict=True))
+    assert found + found == Cut(
+        max_tokens, *(2 * n for n in (len(lengths), found.cut, found.bases, found.unread))
+    )
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory) -> dict[str, Path]:
+    """1200 bp, the same in both classes but for the last 400 bp."""
+    folder, tables = tmp_path_factory.mktemp("task"), {}
+    for number, split in enumerate(SPLITS):
+        rows = []
+        for i in range(8):
+            end = "A" * 400 if i % 2 else "C" * 400
+            rows.append(f"{split}{i}\t{dna(800, 10 * number + i // 2)}{end}\t{i % 2}\n")
+        tables[split] = folder / f"{split}.tsv"
+        tables[split].write_text("id\tseq\tlabel\n" + "".join(rows))
+    return tables
+
+
+@pytest.mark.parametrize("max_tokens", [64, None])
+def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
+    tiny_model, tables, tmp_path, caplog, max_tokens
+):
+    device = {"gpus": 0, "allow_cpu": False}
+    learned = {split: tmp_path / f"{split}.npz" for split in SPLITS[:2]}
+    embed.main(
+        model=tiny_model,
+        sequences=[tables[split] for split in learned],
+        split=list(learned),
+        output=list(learned.values()),
+        name="tiny",
+        task="end",
+        settings=SequenceSettings(max_tokens=max_tokens),
+        batch_tokens=None,
+        precision="fp32",
+        **device,
+    )
+    finetune.main(
+        model=tiny_model,
+        train_sequences=tables["train"],
+        validation_sequences=tables["validation"],
+        train_embeddings=learned["train"],
+        validation_embeddings=learned["validation"],
+        backbone="frozen",
+        settings=ClassifierSettings(max_tokens=max_tokens),
+        training=FrozenSettings(epochs=2),
+        precision="fp32",
+        checkpoints=None,
+        checkpoint_every_minutes=10,
+        stop_before_minutes=5,
+        name="tiny",
+        task="end",
+        output=tmp_path / "classifier",
+        summary_file=tmp_path / "classifier.json",
+        **device,
+    )
+    evaluate.main(
+        predictor=tmp_path / "classifier",
+        kind="model",
+        name="tiny",
+        backbone="frozen",
+        task="end",
+        test=tables["test"],
+        validation=None,
+        positive=None,
+        settings=EvaluateSettings(bootstrap_samples=100),
+        batch_tokens=None,
+        metrics=tmp_path / "metrics.json",
+        predictions=tmp_path / "predictions.tsv",
+        curves=tmp_path / "curves.json",
+        **device,
+    )
+    summary, metrics = (json.loads((tmp_path / f).read_text()) for f in ("classifier.json", "metrics.json"))
+    with np.load(learned["train"]) as file:
+        embedded = json.loads(str(file["about"]))["cut"]
+    verdicts = words.cut_verdict({"test": metrics["cut"], **summary["cut"]})
+    assert summary["cut"]["train"] == embedded
+    if max_tokens is None:
+        assert metrics["cut"]["cut"] == embedded["cut"] == 0 and not verdicts
+        return
+    assert metrics["metrics"]["accuracy"]["value"] == 0.5
+    for cut in (embedded, summary["cut"]["validation"], metrics["cut"]):
+        assert cut["cut_fraction"] == 1 and cut["unread_fraction"] > 0.5 and cut["max_tokens"] == 64
+    (verdict,) = verdicts
+    assert verdict["status"] == "warn" and "100.0% of the test sequences" in verdict["text"]
+    warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
+    for what in (str(tables["train"]), "training sequences", "test sequences"):
+        assert any(what in line and "finetune.max_tokens" in line for line in warnings)
