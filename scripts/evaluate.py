@@ -145,7 +145,7 @@ def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, 
         tokenizer = load_tokenizer(predictor)
         max_tokens = reading_limit(tokenizer)
     cut = count_cut(tokenizer, sequences, max_tokens)
-    if warning := cut.warning("test sequences"):
+    if warning := cut.warning("sequences of the test split"):
         logger.warning(warning)
     return cut.summary()
 

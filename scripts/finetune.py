@@ -110,7 +110,7 @@ def main(
     if pooling != settings.pooling:
         logger.info("%s classifiers read [CLS] only: pooling is %s", config["model_type"], pooling)
     max_tokens = token_limit(config, settings.max_tokens)
-    cut = count_cuts(model, {"training": train_table, "validation": validation_table}, max_tokens)
+    cut = count_cuts(model, {"train": train_table, "validation": validation_table}, max_tokens)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if backbone == "frozen":
         precision = "fp32"
@@ -221,7 +221,7 @@ def count_cuts(model: Path, tables: dict[str, pd.DataFrame], max_tokens: int) ->
     tokenizer, found = load_tokenizer(model), {}
     for name, table in tables.items():
         cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens)
-        if warning := cut.warning(f"{name} sequences"):
+        if warning := cut.warning(f"sequences of the {name} split"):
             logger.warning(warning)
         found[name] = cut.summary()
     return found

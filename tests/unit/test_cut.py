@@ -123,5 +123,5 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
     (verdict,) = verdicts
     assert verdict["status"] == "warn" and "100.0% of the test sequences" in verdict["text"]
     warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]
-    for what in (str(tables["train"]), "training sequences", "test sequences"):
+    for what in (str(tables["train"]), "the train split", "the test split"):
         assert any(what in line and "finetune.max_tokens" in line for line in warnings)

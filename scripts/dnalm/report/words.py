@@ -208,6 +208,9 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
     )
 
 
+SPLITS = {"train": "training"}
+
+
 def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
     """What the leading model did not read of the sequences of each split; nothing where it read "
     "everything."""
@@ -217,8 +220,8 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
     limit = next(iter(found.values()))["max_tokens"]
     shares = listing(
         [
-            f"{cut['cut_fraction']:.1%} of the {split} sequences ({cut['unread_fraction']:.1%} of their "
-            f"bases)"
+            f"{cut['cut_fraction']:.1%} of the {SPLITS.get(split, split)} sequences "
+            f"({cut['unread_fraction']:.1%} of their bases)"
             for split, cut in found.items()
         ]
     )
