@@ -34,8 +34,10 @@ SECTIONS = {
 CLASSIFIER = f"classifiers/{MODEL}/enhancers/full"
 TARGETS = [f"{RESULTS}/models/{MODEL}.json", f"{RESULTS}/{CLASSIFIER}.json"]
 MADE = ("models", CLASSIFIER, "checkpoints", "telemetry")
-VICTIMS = {"scripts/pretrain.py": 5, "scripts/finetune.py": 2, "snakemake": 3}
-KILLS_PER_RUN = 12
+TRAININGS = ("scripts/pretrain.py", "scripts/finetune.py")
+# How often Snakemake is the victim in place of the training that runs.
+MAIN_PROCESS = 0.3
+KILLS_PER_RUN = 25
 # A healthy run needs a small part of it, also on a busy machine.
 PATIENCE = 1800
 
@@ -58,14 +60,14 @@ def is_saving(folder: Path) -> bool:
 
 def kill_somebody(folder: Path, main: subprocess.Popen, draw: random.Random) -> str | None:
     """Wait for a random moment, kill a random victim; say which, None if the run ended before."""
-    program = draw.choices(list(VICTIMS), list(VICTIMS.values()))[0]
-    during_save = program != "snakemake" and draw.random() < 1 / 3
     patience = time.monotonic() + 60
-    while program != "snakemake" and not processes_in(folder, program):
+    while not (here := [program for program in TRAININGS if processes_in(folder, program)]):
         if main.poll() is not None or time.monotonic() > patience:
             return None
         time.sleep(0.05)
-    end = time.monotonic() + draw.uniform(0, 12)
+    program = "snakemake" if draw.random() < MAIN_PROCESS else here[0]
+    during_save = program != "snakemake" and draw.random() < 1 / 3
+    end = time.monotonic() + (60 if during_save else draw.uniform(0, 12))
     while time.monotonic() < end and not (during_save and is_saving(folder)):
         time.sleep(0.002 if during_save else 0.05)
     if main.poll() is not None:

@@ -9,7 +9,7 @@ stopped by the process ids in DIR/run.
 
 Partitions: `cpu` (nodes cpu1, cpu2; the default) and `gpu` (nodes gpu1, gpu2 with two GPUs of type h100
 each). Jobs of partition `urgent` take the GPU nodes from others: a job of `gpu` is requeued, one of
-`gpu_cancel` is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets
+`gpu_cancel`, which allows 90 minutes, is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets
 CUDA_VISIBLE_DEVICES, but no program can compute on it.
 
 Where the user is root, each node has a host name of its own (host-gpu1, ...), as on every real cluster. With
@@ -376,7 +376,7 @@ DefMemPerCPU=100
 NodeName=DEFAULT CPUs=8 RealMemory=64000 State=UNKNOWN
 {nodes}PartitionName=cpu Nodes=cpu[1-2] Default=YES MaxTime=INFINITE DefaultTime=60 State=UP
 PartitionName=gpu Nodes=gpu[1-2] MaxTime=INFINITE DefaultTime=60 State=UP PriorityTier=1
-PartitionName=gpu_cancel Nodes=gpu[1-2] MaxTime=INFINITE State=UP PriorityTier=1 PreemptMode=CANCEL
+PartitionName=gpu_cancel Nodes=gpu[1-2] MaxTime=90 State=UP PriorityTier=1 PreemptMode=CANCEL
 PartitionName=urgent Nodes=gpu[1-2] MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
         )

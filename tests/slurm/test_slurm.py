@@ -138,7 +138,8 @@ class Story:
         profile["config"] = {"resources": queues | settings.pop("resources", {})}
         profile["set-resources"] = {"pretrain": {"slurm_partition": "gpu_cancel"}}
         # Look more often than a real cluster would like.
-        profile |= {"slurm-init-seconds-before-status-checks": 4, "latency-wait": 10} | settings
+        looks = {"slurm-init-seconds-before-status-checks": 1, "max-status-checks-per-second": 1}
+        profile |= looks | {"latency-wait": 10} | settings
         (self.folder / "slurm" / "config.yaml").write_text(yaml.safe_dump(profile))
         return subprocess.Popen(
             [sys.executable, "-m", "snakemake", "--profile", "slurm", "--configfile", CONFIGURATION],
@@ -156,7 +157,8 @@ class Story:
         return [job for job in self.cluster.jobs() if job["JobName"] != OTHER]
 
     def jobs_of(self, rule: str) -> list[dict[str, str]]:
-        wanted = re.compile(rf"rule_{rule}(_wildcards_|$)")
+        """Jobs of a rule, or of a step that tasks share."""
+        wanted = re.compile(rf"rule_{rule}(_\d+)?(_wildcards_|$)")
         return [job for job in self.jobs() if wanted.match(job.get("Comment", ""))]
 
     def running(self, rule: str) -> dict[str, str] | None:
@@ -245,7 +247,7 @@ def story(tmp_path_factory, undisturbed, cluster) -> Story:
             subprocess.run(unlock, cwd=story.folder, check=True, capture_output=True, timeout=PATIENCE)
 
             known = len(story.jobs_of("pretrain"))
-            main = story.start(resources={"gres": "gpu"})
+            main = story.start(resources={"gres": "gpu", "tasks_per_job": 10})
             wait_until(lambda: len(story.jobs_of("pretrain")) > known, "another pretraining job", main)  # noqa: B023
             wait_until(lambda: log.is_file() and waiting in log.read_text(), "that job to wait", main)
         send(signal.SIGCONT, processes_of(story.events["killed"]["JobId"]))
@@ -273,13 +275,13 @@ def test_no_rule_but_downloads_needs_a_network(undisturbed):
 
 
 def test_every_rule_got_what_it_asked_for(story):
-    """CPUs, memory, time and GPUs of finished jobs, by rule."""
+    """CPUs, memory, time and GPUs of finished jobs, by rule or by step that tasks share."""
     with_gpu = {"pretrain", "embed", "evaluate", "evaluate_language_model"}
     seen = set()
     for job in story.jobs():
         if job["JobState"] != "COMPLETED":
             continue
-        rule = re.match(r"rule_(\w+?)(_wildcards_|$)", job["Comment"]).group(1)
+        rule = re.match(r"rule_(\w+?)(_\d+)?(_wildcards_|$)", job["Comment"]).group(1)
         seen.add(rule)
         gpu = rule in with_gpu
         partition = "gpu_cancel" if rule == "pretrain" else "gpu" if gpu else "cpu"
@@ -297,7 +299,7 @@ def test_every_rule_got_what_it_asked_for(story):
         "train_tokenizer",
         "tokenize_windows",
         "prepare_task",
-        "finetune",
+        "classifiers",
         "baseline",
         "evaluate_baseline",
         "compare",
@@ -311,6 +313,13 @@ def test_gpus_can_be_asked_for_in_both_ways(story):
     later = [job for rule in ("embed", "evaluate_language_model") for job in story.jobs_of(rule)]
     assert {job.get("TresPerNode") for job in later} == {"gres:gpu:1"}
     assert not any("TresPerJob" in job for job in later)
+
+
+def test_short_steps_share_jobs(story):
+    for step, parts in {"embed": 2, "classifiers": 2, "evaluate": 2, "compare": 2}.items():
+        (job,) = story.jobs_of(step)
+        log = next((story.folder / ".snakemake" / "slurm_logs").rglob(f"{job['JobId']}.log"))
+        assert f"{parts} of {parts} steps (100%) done" in log.read_text(), step
 
 
 def test_jobs_say_which_run_and_rule_they_belong_to(story):
@@ -341,6 +350,11 @@ def test_a_job_that_was_cancelled_by_preemption_runs_again(story):
     assert preempted["JobId"] == story.events["preempted"]["JobId"]
     assert preempted["JobState"] == "PREEMPTED"
     assert again["JobId"] == story.events["requeued"]["JobId"]
+
+
+def test_a_job_asks_for_no_more_time_than_its_partition_allows(story):
+    """It has doubled its 30 minutes twice; more than MaxTime would wait for ever."""
+    assert story.events["requeued"]["TimeLimit"] == "01:30:00"
 
 
 def test_slurm_starts_a_requeued_job_and_one_whose_node_failed_again_by_itself(story):

@@ -73,6 +73,7 @@ def test_the_workflow_s_settings_can_be_changed_from_the_profile(tmp_path):
         "gpu_partition": "gpu",
         "account": "my_account",
         "pretrain_gpus": "4",
+        "tasks_per_job": "10",
         "gres": "gpu",
         "image": "dna-modernbert.sif",
     }

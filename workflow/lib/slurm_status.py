@@ -22,7 +22,7 @@ PAUSE = 10.0
 # Each question may take this long.
 TIMEOUT = 60.0
 # At least one question in so many times `slurm-init-seconds-before-status-checks`.
-SELDOMNESS = 3
+SELDOMNESS = 6
 # Final states that the plugin does not know as failures. A job that Slurm starts again is PENDING.
 FAILED = {
     "PREEMPTED": "CANCELLED",

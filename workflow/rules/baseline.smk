@@ -14,6 +14,8 @@ rule baseline:
         "<benchmarks>/baseline/{baseline}/{task}.tsv"
     wildcard_constraints:
         baseline="majority|kmer",
+    group:
+        SHARED_JOBS.of("baseline")
     conda:
         "../../envs/analyse.yaml"
     threads: 1
@@ -45,6 +47,8 @@ rule baseline_cnn:
         "<logs>/baseline_cnn/{task}.log",
     benchmark:
         "<benchmarks>/baseline_cnn/{task}.tsv"
+    group:
+        SHARED_JOBS.of("baseline")
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -84,6 +88,8 @@ rule combine:
         "<logs>/combine/{model}/{task}.log",
     benchmark:
         "<benchmarks>/combine/{model}/{task}.tsv"
+    group:
+        SHARED_JOBS.of("classifiers")
     conda:
         "../../envs/train.yaml"
     threads: 1

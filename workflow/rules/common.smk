@@ -12,6 +12,7 @@ from pathlib import Path
 
 import digest
 import resources
+import slurm_limits
 import slurm_status
 import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
@@ -35,6 +36,7 @@ from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
+from groups import SharedJobs
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from start import read_run
@@ -67,6 +69,7 @@ STARTED = time.time()
 # The jobs of a cluster run under other plugins.
 if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
     slurm_status.make_patient(sys.modules["snakemake_executor_plugin_slurm"])
+    slurm_limits.keep_within_limits(sys.modules["snakemake_executor_plugin_slurm"])
 
 MODELS = config["models"]
 TRAINED_MODELS = [name for name, settings in MODELS.items() if settings["training"] is not None]
@@ -131,6 +134,9 @@ SUBSETS = {
     for task in TASKS
     for size in (config["study"] or {}).get("train_sequences", [])
 }
+
+# Short steps of many tasks, where the configuration wants fewer jobs.
+SHARED_JOBS = SharedJobs(workflow, [*TASKS, *SUBSETS], config["resources"]["tasks_per_job"])
 
 
 wildcard_constraints:

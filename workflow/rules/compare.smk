@@ -18,6 +18,8 @@ rule compare:
         "<logs>/compare/{task}.log",
     benchmark:
         "<benchmarks>/compare/{task}.tsv"
+    group:
+        SHARED_JOBS.of("compare")
     conda:
         "../../envs/analyse.yaml"
     threads: 1

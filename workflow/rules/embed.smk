@@ -13,6 +13,8 @@ rule embed:
         "<logs>/embed/{model}/{task}.{split}.log",
     benchmark:
         "<benchmarks>/embed/{model}/{task}.{split}.tsv"
+    group:
+        SHARED_JOBS.of("embed")
     conda:
         "../../envs/train.yaml"
     threads: 1

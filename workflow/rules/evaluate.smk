@@ -21,6 +21,8 @@ rule evaluate:
         "<logs>/evaluate/{model}/{task}/{backbone}.log",
     benchmark:
         "<benchmarks>/evaluate/{model}/{task}/{backbone}.tsv"
+    group:
+        SHARED_JOBS.of("evaluate")
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -71,6 +73,8 @@ rule evaluate_baseline:
         "<logs>/evaluate_baseline/{baseline}/{task}.log",
     benchmark:
         "<benchmarks>/evaluate_baseline/{baseline}/{task}.tsv"
+    group:
+        SHARED_JOBS.of("baseline")
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -61,6 +61,8 @@ rule explore_task:
         "<logs>/explore_task/{task}.log",
     benchmark:
         "<benchmarks>/explore_task/{task}.tsv"
+    group:
+        SHARED_JOBS.of("compare")
     conda:
         "../../envs/explore.yaml"
     threads: 1

@@ -17,6 +17,8 @@ rule finetune:
         "<benchmarks>/finetune/{model}/{task}/{backbone}.tsv"
     wildcard_constraints:
         backbone="|".join(BACKBONE_SETTINGS),
+    group:
+        SHARED_JOBS.of("classifiers", features)
     conda:
         "../../envs/train.yaml"
     threads: 1

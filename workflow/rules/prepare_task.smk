@@ -19,6 +19,8 @@ rule prepare_task:
         "<benchmarks>/prepare_task/{task}.tsv"
     wildcard_constraints:
         task="|".join(map(re.escape, TASKS)) or "no_task",
+    group:
+        SHARED_JOBS.of("prepare_task")
     conda:
         "../../envs/analyse.yaml"
     threads: 1

@@ -42,6 +42,12 @@ class ResourceSettings(Settings):
         description="Slurm account that all jobs are charged to. A cluster without accounting (`sacctmgr "
         "show user` fails) must leave it out.",
     )
+    tasks_per_job: int | None = Field(
+        None,
+        ge=1,
+        description="Many small tasks on a cluster: so many of them share one job in each short step. "
+        "Without it, every step of every task is a job of its own.",
+    )
     image: str | None = Field(
         None,
         min_length=1,
