@@ -28,8 +28,9 @@ unlock: $(INSTALLED)
 test: $(INSTALLED)
 	pytest -n $(CORES) -m "not slow and not slurm"
 
+# The table of reruns in one process, for what it has prepared once; all else in the other.
 test-slow: $(INSTALLED)
-	pytest -m "slow and not slurm"
+	pytest -n $(CORES) --dist loadscope -m "slow and not slurm"
 
 test-slurm: $(INSTALLED)
 	pytest -m slurm tests/slurm

@@ -9,8 +9,8 @@ stopped by the process ids in DIR/run.
 
 Partitions: `cpu` (nodes cpu1, cpu2; the default) and `gpu` (nodes gpu1, gpu2 with two GPUs of type h100
 each). Jobs of partition `urgent` take the GPU nodes from others: a job of `gpu` is requeued, one of
-`gpu_cancel`, which allows 90 minutes, is cancelled. A pretended GPU is a harmless character device: Slurm hands it out and sets
-CUDA_VISIBLE_DEVICES, but no program can compute on it.
+`gpu_cancel`, which allows 90 minutes, is cancelled. A pretended GPU is a harmless character device: Slurm
+hands it out and sets CUDA_VISIBLE_DEVICES, but no program can compute on it.
 
 Where the user is root, each node has a host name of its own (host-gpu1, ...), as on every real cluster. With
 `--accounting` (slurmdbd and mariadb-server) ended jobs are recorded.

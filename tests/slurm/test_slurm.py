@@ -114,6 +114,12 @@ def send(number: signal.Signals, processes: list[int]) -> None:
 # ---- The disturbed run ---------------------------------------------------------------------------------
 
 
+def rule_of(job: dict[str, str]) -> str | None:
+    """A job's rule, or the step whose number and rules follow its name where tasks share the job."""
+    found = re.match(r"rule_(\w+?)(_\d+_.*|_wildcards_.*|)$", job.get("Comment", ""))
+    return found and found.group(1)
+
+
 @dataclass
 class Story:
     """The disturbed run, told from outside."""
@@ -158,8 +164,7 @@ class Story:
 
     def jobs_of(self, rule: str) -> list[dict[str, str]]:
         """Jobs of a rule, or of a step that tasks share."""
-        wanted = re.compile(rf"rule_{rule}(_\d+)?(_wildcards_|$)")
-        return [job for job in self.jobs() if wanted.match(job.get("Comment", ""))]
+        return [job for job in self.jobs() if rule_of(job) == rule]
 
     def running(self, rule: str) -> dict[str, str] | None:
         return next((job for job in self.jobs_of(rule) if job["JobState"] == "RUNNING"), None)
@@ -281,7 +286,7 @@ def test_every_rule_got_what_it_asked_for(story):
     for job in story.jobs():
         if job["JobState"] != "COMPLETED":
             continue
-        rule = re.match(r"rule_(\w+?)(_\d+)?(_wildcards_|$)", job["Comment"]).group(1)
+        rule = rule_of(job)
         seen.add(rule)
         gpu = rule in with_gpu
         partition = "gpu_cancel" if rule == "pretrain" else "gpu" if gpu else "cpu"

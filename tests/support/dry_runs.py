@@ -60,8 +60,10 @@ def _dry_run(directory: str, arguments: list[str], answer: Path) -> int:
 
 
 def _serve() -> None:
-    import snakemake.cli  # noqa: F401  (once, for all forks)
+    from snakemake.cli import get_argument_parser
 
+    # Imports Snakemake and its plugins once, for all forks.
+    get_argument_parser()
     with tempfile.TemporaryDirectory() as folder:
         answer, output = Path(folder) / "jobs.json", Path(folder) / "output"
         for line in sys.stdin:
