@@ -323,8 +323,10 @@ def test_gpus_can_be_asked_for_in_both_ways(story):
 def test_short_steps_share_jobs(story):
     for step, parts in {"embed": 2, "classifiers": 2, "evaluate": 2, "compare": 2}.items():
         (job,) = story.jobs_of(step)
-        log = next((story.folder / ".snakemake" / "slurm_logs").rglob(f"{job['JobId']}.log"))
+        [log] = (story.folder / ".snakemake" / "slurm_logs").rglob(f"{job['JobId']}.log")
         assert f"{parts} of {parts} steps (100%) done" in log.read_text(), step
+        # One after another, in the place of one.
+        assert log.read_text().count("Execute 1 jobs...") == 1 + parts
 
 
 def test_jobs_say_which_run_and_rule_they_belong_to(story):

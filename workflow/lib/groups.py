@@ -57,14 +57,15 @@ class SharedJobs:
         self.workflow.register_resource(TURN, 1)
         self.workflow.resourcescope(**{TURN: "local"})
         for rule in self.workflow.rules:
-            rule.resources[TURN] = _turn(rule)
+            rule.resources[TURN] = self._turn_of(rule)
             given = (self.workflow.resource_settings.overwrite_resources or {}).get(rule.name, {})
             if "runtime" in rule.resources and "runtime" not in given:
                 rule.resources["runtime"] = _without_reserve(rule, rule.resources["runtime"])
 
-
-def _turn(rule: Any) -> Callable[[Any], int]:
-    return lambda wildcards: int(rule.expand_group(wildcards) is not None)
+    def _turn_of(self, rule: Any) -> Callable[[Any], int]:
+        """Whatever runs inside of a job takes turns, on however many cores it finds itself."""
+        inside = not self.workflow.is_main_process
+        return lambda wildcards: int(inside or rule.expand_group(wildcards) is not None)
 
 
 def _without_reserve(rule: Any, runtime: Any) -> Callable[..., int]:
