@@ -321,7 +321,8 @@ CASES = {
     ),
     "comment in the configuration": Case(comment("settings.yaml"), set()),
     "hours and GPUs": Case(
-        setting("resources", {"pretrain_gpus": 4, "pretrain_hours": 2, "gres": "gpu"}), set()
+        setting("resources", {"pretrain_gpus": 4, "pretrain_hours": 2, "gres": "gpu", "tasks_per_job": 2}),
+        set(),
     ),
     "threads in the configuration": Case(setting("resources.pretrain_threads", 3), set()),
     "threads in a rule": Case(
