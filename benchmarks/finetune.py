@@ -64,7 +64,7 @@ def plain(
             )
 
     weights = classifier.initial_weights(directory, int(labels.max()) + 1, settings.seed)
-    model = classifier.full_model(directory, weights, int(labels.max()) + 1, "mean", "cpu")
+    model = classifier.full_model(directory, weights, int(labels.max()) + 1, "mean")
     model.model.requires_grad_(not frozen)
     start = time.process_time()
     inputs = load_tokenizer(directory)(
@@ -113,7 +113,7 @@ def ours(
         backbone = load_backbone(directory)
         module: torch.nn.Module = classifier.head_with(config, weights)
     else:
-        module = classifier.full_model(directory, weights, classes, "mean", "cpu")
+        module = classifier.full_model(directory, weights, classes, "mean")
     start = time.process_time()
     tokens = encode(tokenizer, sequences, max_tokens)
     examples: classifier.Examples = classifier.Tokens(tokens, labels, config["pad_token_id"])

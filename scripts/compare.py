@@ -1,11 +1,13 @@
 """Put the predictors of a task side by side, and say which differences are more than chance.
 
 In:  metrics.json and predictions.tsv of every predictor (scripts/evaluate.py), in the same order, all of the
-     same test split.
+     same test split; and metrics.json of classifiers that repeat some of them with other seeds.
 Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n, every metric and the loss
      with `_low` and `_high`, and the differences in accuracy, MCC and AUROC (reference minus this predictor)
      with their intervals; and a JSON: task, reference, n, bootstrap, predictors (the same rows; each
-     difference is value, low, high and sequences_to_settle, or null for the reference itself) and questions.
+     difference is value, low, high and sequences_to_settle, or null for the reference itself), questions and
+     repetitions (per predictor with several seeds: the seeds, and of each metric and the loss mean, sd, low,
+     high, values; in the TSV `seeds`, `_mean` and `_sd`).
 
 A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
@@ -26,6 +28,7 @@ import numpy as np
 from dnalm.baseline.settings import COMBINED, UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
 from dnalm.evaluate.predictions import Predictions, read_predictions
+from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -62,6 +65,7 @@ def main(
     task: str,
     metrics: list[Path],
     predictions: list[Path],
+    repetitions: list[Path],
     reference: str,
     settings: EvaluateSettings,
     output: Path,
@@ -88,6 +92,7 @@ def main(
     ]
     leader = predictors[names.index(reference)]
     rows = [predictor_row(leader, predictor, confidence) for predictor in predictors]
+    repeated = group_repetitions(reports, read_reports(repetitions, task))
     questions = compare_pairs(leader, predictors, confidence)
     for question in questions:
         logger.info("%s: %s", task, question["words"])
@@ -98,8 +103,9 @@ def main(
         "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
         "predictors": rows,
         "questions": questions,
+        "repetitions": repeated,
     }
-    write_table(output, task, rows)
+    write_table(output, task, rows, repeated)
     write_json(output_json, result)
 
 
@@ -217,20 +223,32 @@ def compare_accuracies(question: str, one: Predictor, other: Predictor, confiden
     }
 
 
-def write_table(path: Path, task: str, rows: list[dict]) -> None:
+def write_table(path: Path, task: str, rows: list[dict], repeated: list[dict]) -> None:
     """Write the rows as TSV; what is not defined stays empty."""
     columns = ["predictor", "name", "kind", "backbone", "n"]
     values = [*METRICS, "loss", *(f"{metric}_difference" for metric in DIFFERENCES)]
     header = ["task", *columns, *(name + end for name in values for end in ("", "_low", "_high"))]
+    over_seeds = [*METRICS, "loss"] if repeated else []
+    header += ["seeds"] if repeated else []
+    header += [f"{name}_{end}" for name in over_seeds for end in ("mean", "sd")]
+    by_predictor = {identity(group): group for group in repeated}
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(header) + "\n")
         for row in rows:
             cells = [task, *("" if row[column] is None else str(row[column]) for column in columns)]
             for name in values:
                 found = row["metrics"].get(name) or row.get(name) or {}
-                numbers = [found.get(bound) for bound in ("value", "low", "high")]
-                cells += ["" if number is None else f"{number:.6g}" for number in numbers]
+                cells += [number_cell(found.get(bound)) for bound in ("value", "low", "high")]
+            group = by_predictor.get(row["predictor"], {"seeds": [None], "metrics": {}})
+            cells += [str(len(group["seeds"]))] if repeated else []
+            for name in over_seeds:
+                cells += [number_cell(group["metrics"].get(name, {}).get(end)) for end in ("mean", "sd")]
             file.write("\t".join(cells) + "\n")
+
+
+def number_cell(number: float | None) -> str:
+    """A number of the table; empty where it is not defined."""
+    return "" if number is None else f"{number:.6g}"
 
 
 if __name__ == "__main__":
@@ -239,6 +257,13 @@ if __name__ == "__main__":
     arguments.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of each")
     arguments.add_argument(
         "--predictions", type=Path, nargs="+", required=True, help="predictions.tsv of each, in this order"
+    )
+    arguments.add_argument(
+        "--repetitions",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="metrics.json of the same classifiers trained with other seeds (default: none)",
     )
     arguments.add_argument(
         "--reference", required=True, help="NAME/BACKBONE of the predictor that the others are compared with"

@@ -32,6 +32,7 @@ from dnalm.evaluate.calibration import calibration_report
 from dnalm.evaluate.metrics import METRICS, confusion_matrices, curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
@@ -85,7 +86,7 @@ def main(
         )
     report["versions"] = versions
     if kind not in ("baseline", COMBINED):
-        report["still_improving"] = still_improving(predictor)
+        report |= about_training(predictor)
     write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
     write_json(curves, about | curve_report(truth, probabilities, labels))
     write_json(metrics, report)
@@ -97,13 +98,16 @@ def main(
     )
 
 
-def still_improving(classifier: Path) -> bool:
-    """What scripts/finetune.py says of the end of a classifier's training: might more epochs have helped?
+def about_training(classifier: Path) -> dict[str, Any]:
+    """What scripts/finetune.py says of a classifier's training: its seed, and might more epochs have helped?
 
-    A classifier from elsewhere has no summary and is not suspected.
+    A classifier from elsewhere has no summary; its seed is not known, and it is not suspected.
     """
     file = classifier / "finetuning_summary.json"
-    return file.exists() and read_json(file)["kept"]["still_improving"]
+    if not file.exists():
+        return {"seed": None, "still_improving": False}
+    summary = read_json(file)
+    return {"seed": summary["settings"]["seed"], "still_improving": summary["kept"]["still_improving"]}
 
 
 def predict(
@@ -201,7 +205,7 @@ if __name__ == "__main__":
     arguments.add_argument("--name", required=True, help="name of the language model or baseline")
     arguments.add_argument(
         "--backbone",
-        choices=["frozen", "full", COMBINED],
+        choices=[*BACKBONE_SETTINGS, COMBINED],
         help="how the classifier was fine-tuned, or that it reads k-mers beside embeddings",
     )
     arguments.add_argument("--task", required=True, help="name of the task")

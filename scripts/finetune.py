@@ -3,23 +3,28 @@
 Reads a model directory (scripts/pretrain.py) and tables of training and validation sequences (columns id,
 seq, label; scripts/prepare_task.py). The test split is not read.
 
-Two ways:
+Four ways:
   --backbone frozen   the language model stays as it is; its head and a new linear layer learn, from the
                       vectors in --train-embeddings and --validation-embeddings (scripts/embed.py). The
                       result is that of training through the frozen model, several times faster.
+  --backbone partial  the topmost --training-layers of the model learn too, from the sequences.
+  --backbone lora     low-rank matrices beside the model's learn (LoRA), from the sequences. They are merged
+                      into the weights that are saved.
   --backbone full     everything learns, from the sequences.
 
 Writes a directory that Transformers loads without this repository
 (`AutoModelForSequenceClassification.from_pretrained(DIR)`, `pipeline("text-classification", DIR)`):
 
   config.json, model.safetensors, tokenizer files
+  adapter/                   of --backbone lora: matrices and head, as `peft.PeftModel.from_pretrained` reads
+                             them onto the language model
   finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss (nats), accuracy,
                              learning_rate; epoch 0 is before training
   finetuning_summary.json    labels, settings, parameters by part of the model, the epoch that was kept
 
-Of all epochs the one with the lowest validation loss is kept. With --checkpoints, full training that was
-killed goes on where it was saved and ends with the same bytes (on a CPU); exit code 75 says that it left in
-time before the end of its job and wants to be started again.
+Of all epochs the one with the lowest validation loss is kept. With --checkpoints, a training through the
+model that was killed goes on where it was saved and ends with the same bytes (on a CPU); exit code 75 says
+that it left in time before the end of its job and wants to be started again.
 """
 
 import json
@@ -34,7 +39,14 @@ import numpy as np
 import pandas as pd
 
 from dnalm.embed.embedding import token_limit
-from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, FullSettings
+from dnalm.finetune.settings import (
+    BACKBONE_SETTINGS,
+    ClassifierSettings,
+    FrozenSettings,
+    LearningSettings,
+    ThroughBackboneSettings,
+    TrainingSettings,
+)
 from dnalm.models.families import choose_pooling
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.checkpoints import fingerprint
@@ -55,6 +67,7 @@ logger = logging.getLogger("dnalm")
 CODE = (
     "dnalm.finetune.training",
     "dnalm.finetune.classifier",
+    "dnalm.finetune.trained",
     "dnalm.models.families",
     "dnalm.models.optimization",
     "dnalm.tokenizers.batches",
@@ -71,7 +84,7 @@ def main(
     validation_embeddings: Path | None,
     backbone: str,
     settings: ClassifierSettings,
-    training: FrozenSettings | FullSettings,
+    training: TrainingSettings,
     precision: str,
     gpus: int,
     allow_cpu: bool,
@@ -96,14 +109,12 @@ def main(
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
     from torch import nn
 
-    from dnalm.finetune import classifier
+    from dnalm.finetune import classifier, trained
     from dnalm.finetune import training as finetuning
 
     # ----------------------------------------------------------------- network and examples
-    # What follows concerns the examples, not the loop.
-    standardise = isinstance(training, FrozenSettings) and backbone == "frozen" and training.standardise
-    both_strands = isinstance(training, FullSettings) and training.reverse_complement
-    loop = training.model_dump(exclude={"standardise", "reverse_complement"})
+    standardise = isinstance(training, FrozenSettings) and training.standardise
+    loop = training.model_dump(include=set(LearningSettings.model_fields))
     recipe = finetuning.Settings(**loop, seed=settings.seed)
     config = classifier.read_model_config(model)
     pooling = choose_pooling(config, settings.pooling)
@@ -112,7 +123,7 @@ def main(
     max_tokens = token_limit(config, settings.max_tokens)
     cut = count_cuts(model, {"train": train_table, "validation": validation_table}, max_tokens)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
-    if backbone == "frozen":
+    if not isinstance(training, ThroughBackboneSettings):
         precision = "fp32"
         learned, held_out = (
             read_vectors(path, table, labels, pooling, model, max_tokens)
@@ -129,12 +140,14 @@ def main(
     else:
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
-        module = classifier.full_model(model, weights, len(labels), pooling, device)
+        whole = classifier.full_model(model, weights, len(labels), pooling)
+        module = trained.prepare(whole, training, settings.seed).to(device)
         learned, held_out = (
             encode_table(table, labels, model, config, max_tokens, device, precision, strands)
-            for table, strands in ((train_table, both_strands), (validation_table, False))
+            for table, strands in ((train_table, training.reverse_complement), (validation_table, False))
         )
-    parameters = classifier.count_parameters(weights, trainable=set(module.state_dict()))
+    parameters = trained.count_trained(weights, module)
+    packages = versions() | (versions("peft") if trained.is_adapted(module) else {})
     logger.info(
         "%s, %s: %s trainable parameters, %s training sequences, %d classes",
         name,
@@ -155,7 +168,7 @@ def main(
         "max_tokens": max_tokens,
         "settings": training.model_dump() | {"seed": settings.seed},
         "precision": precision,
-        "versions": versions(),
+        "versions": packages,
         "code": sha256_of_modules(CODE),
     }
     checkpointer = None
@@ -196,10 +209,13 @@ def main(
             "steps": result.step,
             "kept": kept,
             "precision": precision,
-            "versions": versions(),
+            "versions": packages,
         }
         with atomic_directory(output, check_held) as directory:
-            weights |= result.best_weights
+            finetuning.put_weights(module, result.best_weights)
+            if trained.is_adapted(module):
+                trained.save_adapter(directory / trained.ADAPTER, module)
+            weights = trained.merged(weights, module)
             if standardise:
                 weights = features.folded(config, weights)
             classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens)
@@ -234,12 +250,10 @@ def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | No
             "--backbone frozen needs --train-embeddings and --validation-embeddings. "
             "Make them with scripts/embed.py."
         )
-    if backbone == "full" and embeddings:
-        raise InputError("--backbone full trains from the sequences. Leave the embeddings out.")
+    if backbone != "frozen" and embeddings:
+        raise InputError(f"--backbone {backbone} trains from the sequences. Leave the embeddings out.")
     if backbone == "frozen" and checkpoints:
-        raise InputError(
-            "--checkpoints is for --backbone full; a head alone trains in seconds. Leave it out."
-        )
+        raise InputError("--checkpoints: a head alone trains in seconds. Leave it out.")
 
 
 def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
@@ -363,7 +377,7 @@ if __name__ == "__main__":
     )
     arguments.add_argument(
         "--backbone",
-        choices=("frozen", "full"),
+        choices=tuple(BACKBONE_SETTINGS),
         default="frozen",
         help="what learns (default frozen: only the head)",
     )
@@ -373,13 +387,14 @@ if __name__ == "__main__":
         "--precision",
         choices=("auto", "fp32", "bf16"),
         default="auto",
-        help="arithmetic of --backbone full; auto: bf16 on GPUs that have it, else fp32 (default auto). "
+        help="arithmetic; auto: bf16 on GPUs that have it, else fp32 (default auto). "
         "A head alone learns in fp32 on the CPU",
     )
     arguments.add_argument(
         "--checkpoints",
         type=Path,
-        help="where --backbone full saves its state, to go on from after an interruption (default: nowhere)",
+        help="where training through the model saves its state, to go on from after an interruption "
+        "(default: nowhere)",
     )
     arguments.add_argument(
         "--checkpoint-every-minutes",

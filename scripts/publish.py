@@ -68,9 +68,11 @@ def main(
         **given,
     )
     with atomic_directory(output) as directory:
-        for file in sorted(model.iterdir()):
-            if file.is_file() and file.name not in LEFT_OUT and not file.name.startswith("."):
-                shutil.copyfile(file, directory / file.name)
+        for file in sorted(path for path in model.rglob("*") if path.is_file()):
+            if file.name not in LEFT_OUT and not file.name.startswith("."):
+                copy = directory / file.relative_to(model)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(file, copy)
         (directory / "README.md").write_text(model_card(facts, settings), encoding="utf-8")
         write_json(directory / "provenance.json", provenance(facts))
         files = sorted(path.name for path in directory.iterdir())

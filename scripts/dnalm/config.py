@@ -20,7 +20,7 @@ from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
-from dnalm.models.families import tokens_read
+from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
 from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
@@ -350,6 +350,9 @@ def _check_network(config: Config, model: ModelSettings) -> None:
         return
     tokens_read(shape, model.max_tokens, "max_tokens")
     tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
+    # An architecture file may leave the number of layers to the family's default.
+    if "partial" in config.finetune.backbones and FAMILIES[shape["model_type"]].sizes.layers in shape:
+        check_top_layers(shape, config.finetune.partial.layers, "finetune.partial.layers")
 
 
 def _check_predictions(config: Config, source: str) -> None:

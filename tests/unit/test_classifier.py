@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from settings_objects import grouped
 
 import embed
@@ -20,7 +21,7 @@ import finetune
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
-from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, FullSettings, SequenceSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FullSettings, SequenceSettings
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
@@ -93,8 +94,9 @@ def run_finetune(model: Path, files: dict[str, Path], output: Path, **changes: o
         "output": output,
         "summary_file": None,
     }
-    classes = {"settings": ClassifierSettings, "training": FrozenSettings}
-    finetune.main(**grouped(settings | changes, **classes))
+    settings |= changes
+    classes = {"settings": ClassifierSettings, "training": BACKBONE_SETTINGS[str(settings["backbone"])]}
+    finetune.main(**grouped(settings, **classes))
     return output
 
 
@@ -248,7 +250,7 @@ def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone)
     assert len(set(modes.values())) == 1, modes
 
 
-@pytest.mark.parametrize("backbone", ["frozen", "full"])
+@pytest.mark.parametrize("backbone", ["frozen", "lora", "full"])
 def test_same_input_gives_the_same_bytes(tiny_model, data, tmp_path, backbone):
     files = data if backbone == "frozen" else data | {"train_embeddings": None, "validation_embeddings": None}
     first = run_finetune(tiny_model, files, tmp_path / "a", backbone=backbone, epochs=2)
@@ -276,6 +278,23 @@ def test_frozen_and_full_start_from_the_same_classifier(tiny_model, data, tmp_pa
     head, bias = 32 * 32 + 32 + 32 * 2 + 2, 32
     assert summaries[0]["parameters"]["trainable"] == head + bias
     assert summaries[0]["parameters"]["total"] == summaries[1]["parameters"]["trainable"] + bias
+
+
+def test_the_topmost_layers_learn_and_nothing_below(tiny_model, data, tmp_path):
+    files = data | {"train_embeddings": None, "validation_embeddings": None}
+    directory = run_finetune(tiny_model, files, tmp_path / "top", backbone="partial", layers=1, epochs=1)
+    before = classifier.initial_weights(tiny_model, 2, seed=7)
+    changed = {
+        name
+        for name, value in load_file(directory / "model.safetensors").items()
+        if not torch.equal(value, before[name])
+    }
+    upper = {name for name in before if not name.startswith(("model.embeddings.", "model.layers.0."))}
+    assert changed == upper and "model.layers.1.mlp.Wi.weight" in upper
+    counted = json.loads((directory / "finetuning_summary.json").read_text())["parameters"]
+    assert counted["trainable"] == sum(before[name].numel() for name in upper)
+    with pytest.raises(InputError, match="--training-layers is 3, but this model has 2 layers"):
+        run_finetune(tiny_model, files, tmp_path / "more", backbone="partial", layers=3)
 
 
 def test_full_learns_several_classes(tiny_model, tmp_path):
@@ -308,7 +327,7 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
     labels = torch.tensor([0, 1, 1, 0, 1])
     after = []
     for batch_tokens in (10, 10_000):
-        model = classifier.full_model(tiny_model, weights, 2, "mean", "cpu")
+        model = classifier.full_model(tiny_model, weights, 2, "mean")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         recipe = finetuning.Settings(**FullSettings().model_dump(exclude={"reverse_complement"}), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
@@ -374,10 +393,16 @@ class TestInterruptions:
         yield arrange
 
     # 60 sequences in batches of 16: 4 steps in each of 3 epochs.
-    @pytest.mark.parametrize("step", [1, 3, 4, 5, 8, 11])
-    def test_death_at_any_step(self, tiny_model, files, tmp_path, monkeypatch, stop_after, step):
-        undisturbed = run_finetune(tiny_model, files, tmp_path / "a", backbone="full")
-        keep = {"checkpoints": tmp_path / "checkpoints", "checkpoint_every_minutes": 1e-9, "backbone": "full"}
+    @pytest.mark.parametrize(
+        "backbone, step", [*[("full", step) for step in (1, 3, 4, 5, 8, 11)], ("partial", 5), ("lora", 5)]
+    )
+    def test_death_at_any_step(self, tiny_model, files, tmp_path, monkeypatch, stop_after, backbone, step):
+        undisturbed = run_finetune(tiny_model, files, tmp_path / "a", backbone=backbone)
+        keep = {
+            "checkpoints": tmp_path / "checkpoints",
+            "checkpoint_every_minutes": 1e-9,
+            "backbone": backbone,
+        }
         stop_after(step, "die")
         with pytest.raises(KeyboardInterrupt):
             run_finetune(tiny_model, files, tmp_path / "b", **keep)
@@ -439,7 +464,7 @@ class TestErrors:
         other.mkdir()
         for file in tiny_model.iterdir():
             (other / file.name).write_bytes(file.read_bytes())
-        from safetensors.torch import load_file, save_file
+        from safetensors.torch import save_file
 
         weights = load_file(other / "model.safetensors")
         weights["head.norm.weight"] += 1

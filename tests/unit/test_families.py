@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from dnalm.embed.embedding import embed_tokens, load_backbone
-from dnalm.finetune import classifier
+from dnalm.finetune import classifier, trained
+from dnalm.finetune import training as finetuning
+from dnalm.finetune.settings import LoraSettings
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
 from dnalm.models.checks import check_model_directory, check_tokenizer_fits
 from dnalm.models.families import (
@@ -87,7 +89,7 @@ def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
         vectors = embed_tokens(load_backbone(checkpoint), encode(tokenizer, SEQUENCES), pad_id=3)
         logits = module(torch.from_numpy(vectors[pooling]))
     else:
-        module = classifier.full_model(checkpoint, weights, 3, pooling, "cpu").eval()
+        module = classifier.full_model(checkpoint, weights, 3, pooling).eval()
         batch = [torch.tensor(ids[None].astype(np.int64)) for ids in encode(tokenizer, SEQUENCES)]
         logits = torch.cat([module(input_ids=ids).logits for ids in batch])
     counted = classifier.count_parameters(weights, trainable=set(module.state_dict()))
@@ -102,6 +104,53 @@ def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
         assert row == pytest.approx(
             [{a["label"]: a["score"] for a in answers}[name] for name in labels], abs=1e-5
         )
+
+
+def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
+    """LoRA: what was trained, the merged classifier, and language model with adapter say the same."""
+    from peft import PeftModel
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    config = classifier.read_model_config(checkpoint)
+    pooling = choose_pooling(config, "mean")
+    weights = classifier.initial_weights(checkpoint, 2, seed=5)
+    settings = LoraSettings(rank=2, target_modules="all-linear")
+    module = trained.prepare(classifier.full_model(checkpoint, weights, 2, pooling), settings, seed=3)
+    tokens = [
+        torch.tensor(ids[None].astype(np.int64)) for ids in encode(load_tokenizer(checkpoint), SEQUENCES)
+    ]
+
+    def logits(model) -> torch.Tensor:
+        with torch.no_grad():
+            return torch.cat([model.eval()(input_ids=ids).logits for ids in tokens])
+
+    before = logits(module)
+    torch.testing.assert_close(before, logits(classifier.full_model(checkpoint, weights, 2, pooling)))
+    linear = 4 if config["model_type"] == "modernbert" else 6
+    learning = finetuning.learning_weights(module)
+    assert sum("lora_" in name for name in learning) == 2 * 2 * linear, "two matrices, two layers"
+    for number, parameter in enumerate(learning.values()):
+        parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number))
+    after = logits(module)
+    assert (after - before).abs().max() > 0.01
+    counted = trained.count_trained(weights, module)
+    assert counted["trainable"] == sum(p.numel() for p in learning.values())
+    assert counted["total"] == sum(w.numel() for w in weights.values())
+
+    trained.save_adapter(tmp_path / "adapter", module)
+    merged = trained.merged(weights, module)
+    (tmp_path / "classifier").mkdir()
+    classifier.save_classifier(tmp_path / "classifier", checkpoint, merged, ["a", "b"], pooling, None)
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "classifier")
+    torch.testing.assert_close(logits(alone), after, atol=1e-5, rtol=1e-4)
+    answers = pipeline("text-classification", str(tmp_path / "classifier"))(SEQUENCES)
+    assert [answer["label"] for answer in answers] == ["ab"[i] for i in after.argmax(1)]
+    base = AutoModelForSequenceClassification.from_pretrained(
+        checkpoint, num_labels=2, **classifier.pooling_of(config, pooling)
+    )
+    torch.testing.assert_close(
+        logits(PeftModel.from_pretrained(base, tmp_path / "adapter")), after, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_as_many_tokens_as_positions_and_no_more(checkpoint):

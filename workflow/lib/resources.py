@@ -136,11 +136,10 @@ def model_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
     return scaled(FRAMEWORK_MB + 4000 + 8e-6 * parameters + 20 * table_mb, attempt)
 
 
-def finetune_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
-    """Full fine-tuning holds what pretraining holds."""
-    return scaled(
-        FRAMEWORK_MB + 6000 + 2e-6 * TRAINING_BYTES_PER_PARAMETER * parameters + 20 * table_mb, attempt
-    )
+def finetune_memory_mb(parameters: int, trained: int, table_mb: float, attempt: int) -> int:
+    """Of the parameters that are trained, what pretraining holds; of the others, the weights."""
+    state = 2 * TRAINING_BYTES_PER_PARAMETER * trained + 8 * (parameters - trained)
+    return scaled(FRAMEWORK_MB + 6000 + 1e-6 * state + 20 * table_mb, attempt)
 
 
 def model_runtime_min(sequence_mb: float, parameters: int, gpus: int, attempt: int) -> int:

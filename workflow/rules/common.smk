@@ -23,7 +23,7 @@ from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import BatchSettings, TaskSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
-from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS, REPETITION, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
@@ -147,7 +147,7 @@ wildcard_constraints:
         map(re.escape, [*VARIANTS, *ALL_MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS, *STUDY_UNTRAINED])
     ),
     trained_model="|".join(map(re.escape, MODELS)),
-    backbone=f"frozen|full|{COMBINED}",
+    backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?|{COMBINED}",
     split="train|validation|test",
     baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
@@ -207,6 +207,11 @@ def downloaded(kind, name, url):
 def genome_fasta(wildcards):
     fasta = GENOMES[wildcards.genome].fasta
     return downloaded("genomes", wildcards.genome, fasta) if is_url(fasta) else fasta
+
+
+def whole_task(task):
+    """The name in the sheet of a task or of a subset of it."""
+    return SUBSETS[task][0] if task in SUBSETS else task
 
 
 def task_file(task, split):
@@ -303,21 +308,41 @@ def published_reference(pattern, wildcards):
 # ---- Classifiers ----
 
 
+def way(wildcards):
+    """How a classifier is trained: `frozen` of `frozen` and of `frozen-seed43`."""
+    return wildcards.backbone.partition(REPETITION)[0]
+
+
+def seed_of(wildcards):
+    """The seed of a classifier: that of the configuration, unless it repeats the training with another."""
+    return int(
+        wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"]
+    )
+
+
 def features(wildcards):
-    """Embeddings for the frozen backbone; full fine-tuning computes its own."""
-    if wildcards.backbone == "full":
+    """Embeddings for the frozen backbone; training through the backbone computes its own."""
+    if way(wildcards) != "frozen":
         return {}
     model = language_model(wildcards.model)
     return {split: f"<results>/embeddings/{model}/{wildcards.task}.{split}.npz" for split in SPLITS}
 
 
 def finetune_gpus(wildcards):
-    return config["resources"]["finetune_gpus"] if wildcards.backbone == "full" else 0
+    return 0 if way(wildcards) == "frozen" else config["resources"]["finetune_gpus"]
+
+
+def finetune_memory_mb(wildcards, input, attempt):
+    # At most all layers learn where some do.
+    trained = parameters(wildcards) if way(wildcards) in ("partial", "full") else 0
+    return resources.finetune_memory_mb(
+        parameters(wildcards), trained, size_mb([input.train_sequences]), attempt
+    )
 
 
 def finetune_runtime_min(wildcards, input, attempt):
-    table_mb, epochs = size_mb([input.train_sequences]), config["finetune"][wildcards.backbone]["epochs"]
-    if wildcards.backbone == "frozen":
+    table_mb, epochs = size_mb([input.train_sequences]), config["finetune"][way(wildcards)]["epochs"]
+    if way(wildcards) == "frozen":
         return resources.head_runtime_min(table_mb, epochs, attempt)
     return resources.finetune_runtime_min(
         table_mb, parameters(wildcards), epochs, finetune_gpus(wildcards), attempt
@@ -334,14 +359,19 @@ def kind_of(model):
     return "published" if model.endswith(PUBLISHED) else "model"
 
 
-def evaluations(task):
-    """Folders with metrics.json, predictions.tsv and curves.json: the leading classifier first."""
-    models = expand(
+def classifier_evaluations(task, backbones):
+    """Folders of the evaluations of all models and their references, trained in these ways."""
+    return expand(
         "<results>/evaluation/{model}/{task}/{backbone}",
-        backbone=BACKBONES,
+        backbone=backbones,
         model=[*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS],
         task=task,
     )
+
+
+def evaluations(task):
+    """Folders with metrics.json, predictions.tsv and curves.json: the leading classifier first."""
+    models = classifier_evaluations(task, BACKBONES)
     if config["baseline"]["combined"]:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
@@ -349,6 +379,13 @@ def evaluations(task):
 
 def evaluation_files(file, task):
     return [f"{folder}/{file}" for folder in evaluations(task)]
+
+
+def repeated_metrics(task):
+    """metrics.json of the classifiers that repeat a training with another seed."""
+    seeds = [config["finetune"]["seed"] + i for i in range(1, config["finetune"]["repetitions"])]
+    backbones = [f"{backbone}{REPETITION}{seed}" for backbone in BACKBONES for seed in seeds]
+    return [f"{folder}/metrics.json" for folder in classifier_evaluations(task, backbones)]
 
 
 # ---- Study ----

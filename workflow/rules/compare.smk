@@ -5,6 +5,7 @@ rule compare:
     input:
         metrics=lambda wildcards: evaluation_files("metrics.json", wildcards.task),
         predictions=lambda wildcards: evaluation_files("predictions.tsv", wildcards.task),
+        repetitions=lambda wildcards: repeated_metrics(wildcards.task),
     output:
         table=report(
             "<results>/evaluation/{task}.comparison.tsv",
@@ -29,6 +30,7 @@ rule compare:
     params:
         *code("compare", "analyse"),
         reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",
+        repetitions=lambda wildcards, input: flags({"repetitions": list(input.repetitions)}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Comparing all predictors of {wildcards.task}"
@@ -36,6 +38,6 @@ rule compare:
         command(
             "compare",
             "--log {log:q} --task {wildcards.task} --reference {params.reference} {params.flags}"
-            " --metrics {input.metrics:q} --predictions {input.predictions:q}"
+            " --metrics {input.metrics:q} --predictions {input.predictions:q} {params.repetitions}"
             " --output {output.table:q} --output-json {output.words:q}",
         )

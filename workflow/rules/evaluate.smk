@@ -43,7 +43,8 @@ rule evaluate:
     params:
         *code("evaluate", "train"),
         kind=lambda wildcards: COMBINED if wildcards.backbone == COMBINED else kind_of(wildcards.model),
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
+        positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
+        way=lambda wildcards: way(wildcards),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
@@ -51,7 +52,7 @@ rule evaluate:
         command(
             "evaluate",
             "--log {log:q} --kind {params.kind} --name {wildcards.model}"
-            " --gpus {resources.devices} --backbone {wildcards.backbone} --task {wildcards.task}"
+            " --gpus {resources.devices} --backbone {params.way} --task {wildcards.task}"
             " --predictor {input.classifier_directory:q} --test {input.test:q}"
             " --validation {input.validation:q} {params.positive} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
@@ -83,7 +84,7 @@ rule evaluate_baseline:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("evaluate", "train"),
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
+        positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"

@@ -1,4 +1,4 @@
-# The classifier: its head on a frozen backbone, or every weight.
+# The classifier: its head on a frozen backbone, or more of the model, up to every weight.
 
 
 rule finetune:
@@ -16,11 +16,11 @@ rule finetune:
     benchmark:
         "<benchmarks>/finetune/{model}/{task}/{backbone}.tsv"
     wildcard_constraints:
-        backbone="|".join(BACKBONE_SETTINGS),
+        backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?",
     group:
         SHARED_JOBS.of("classifiers", features)
     conda:
-        "../../envs/train.yaml"
+        "../../envs/finetune.yaml"
     threads: 1
     resources:
         gpu=lambda wildcards: resources.gpu(finetune_gpus(wildcards), GRES),
@@ -30,21 +30,22 @@ rule finetune:
         tasks=None,
         cpus_per_task=lambda wildcards, threads: threads,
         mem_mb_per_cpu=None,
-        mem_mb=lambda wildcards, input, attempt: resources.finetune_memory_mb(
-            parameters(wildcards), size_mb([input.train_sequences]), attempt
-        ),
+        mem_mb=finetune_memory_mb,
         runtime=finetune_runtime_min,
     params:
-        *code("finetune", "train"),
+        *code("finetune", "finetune"),
         embeddings=lambda wildcards, input: flags(
             {f"{split}_embeddings": input.get(split) for split in SPLITS}
         ),
         checkpoints=lambda wildcards: (
-            f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune" if wildcards.backbone == "full" else ""
+            "" if way(wildcards) == "frozen" else f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune"
         ),
-        flags=lambda wildcards: settings_flags(ClassifierSettings, classifier_settings(wildcards.model)),
+        way=lambda wildcards: way(wildcards),
+        flags=lambda wildcards: settings_flags(
+            ClassifierSettings, classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
+        ),
         training=lambda wildcards: settings_flags(
-            BACKBONE_SETTINGS[wildcards.backbone], config["finetune"][wildcards.backbone]
+            BACKBONE_SETTINGS[way(wildcards)], config["finetune"][way(wildcards)]
         ),
     message:
         "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"
@@ -52,7 +53,7 @@ rule finetune:
         command(
             "finetune",
             "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
-            " --gpus {resources.devices} --backbone {wildcards.backbone} --model {input.model_directory:q}"
+            " --gpus {resources.devices} --backbone {params.way} --model {input.model_directory:q}"
             " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
             " {params.embeddings} {params.checkpoints} {params.flags} {params.training} --output {output.directory:q} --summary {output.summary:q}",
             loggers("finetune/{wildcards.model}/{wildcards.task}/{wildcards.backbone}"),

@@ -6,13 +6,13 @@ language model's head (dense layer, GELU, LayerNorm). The linear layer on top st
 
 With a frozen backbone only head and linear layer learn. The backbone then says the same about a sequence
 in every epoch, so it runs once (`scripts/embed.py`) and the head learns from its vectors
-(:class:`Vectors`): the same losses and weights as through the backbone, several times faster. With the full
-model everything learns from the tokens (:class:`Tokens`).
+(:class:`Vectors`): the same losses and weights as through the backbone, several times faster. With the whole
+model (:class:`Tokens`) `dnalm.finetune.trained` says what learns.
 """
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -197,9 +197,8 @@ def full_model(
     weights: dict[str, torch.Tensor],
     classes: int,
     pooling: str,
-    device: torch.device | str,
 ) -> nn.Module:
-    """The whole classifier with `weights` (from :func:`initial_weights`) as a Transformers model."""
+    """The whole classifier with `weights` (from :func:`initial_weights`), a Transformers model on the CPU."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     quieten()
@@ -218,7 +217,7 @@ def full_model(
     for name, parameter in model.base_model.named_parameters():
         if name.startswith(FAMILIES[config.model_type].unused or ("\0",)):
             parameter.requires_grad_(False)
-    return model.to(device)
+    return model
 
 
 def pooling_of(config: dict[str, Any], pooling: str) -> dict[str, str]:
@@ -226,7 +225,7 @@ def pooling_of(config: dict[str, Any], pooling: str) -> dict[str, str]:
     return {"classifier_pooling": pooling} if len(FAMILIES[config["model_type"]].poolings) > 1 else {}
 
 
-def count_parameters(weights: dict[str, torch.Tensor], trainable: set[str]) -> dict[str, Any]:
+def count_parameters(weights: dict[str, torch.Tensor], trainable: Set[str]) -> dict[str, Any]:
     """Numbers of parameters, as for a language model.
 
     `trainable`: names of the weights that learn. Returns `{"total": n, "trainable": n, "parts": {part:

@@ -2,16 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, each_once
 
-Backbone = Literal["frozen", "full"]
+Backbone = Literal["frozen", "partial", "lora", "full"]
+# Between the backbone and the seed in the name of a classifier that repeats another with its own seed.
+REPETITION = "-seed"
 
 
 class LearningSettings(OptimizerSettings):
     """What all ways of training a classifier have."""
 
+    epochs: int = Field(ge=1, le=10**6, description="Passes over the training sequences.")
     label_smoothing: float = Field(
         0.0,
         ge=0,
@@ -44,11 +47,10 @@ class FrozenSettings(LearningSettings):
     )
 
 
-class FullSettings(LearningSettings):
-    """Training of all weights."""
+class ThroughBackboneSettings(LearningSettings):
+    """Training that goes through the backbone, from the sequences."""
 
     epochs: int = Field(5, ge=1, le=10**6, description="Passes over the training sequences.")
-    learning_rate: Number = Field(0.00005, gt=0, description="Peak learning rate of AdamW.")
     reverse_complement: bool = Field(
         False,
         description="Every training sequence is read on a strand that is drawn anew in each epoch. Leave it "
@@ -56,8 +58,52 @@ class FullSettings(LearningSettings):
     )
 
 
-BACKBONE_SETTINGS: dict[str, type[FrozenSettings] | type[FullSettings]] = {
+class PartialSettings(ThroughBackboneSettings):
+    """Training of the top layers of the backbone, and of the head."""
+
+    layers: int = Field(
+        2,
+        ge=1,
+        le=10**4,
+        description="How many of the topmost layers learn. The layers below and the token embeddings stay as "
+        "they are.",
+    )
+    learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
+
+
+class LoraSettings(ThroughBackboneSettings):
+    """Training of low-rank matrices beside the backbone's own (Hu et al. 2021), and of the head."""
+
+    learning_rate: Number = Field(0.0005, gt=0, description="Peak learning rate of AdamW.")
+    rank: int = Field(8, ge=1, le=10**4, description="Rank of the matrices: how much can be learned.")
+    alpha: Number = Field(
+        16.0, gt=0, description="What is learned counts `alpha / rank` times, so that ranks can be compared."
+    )
+    dropout: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of the inputs of the matrices that training leaves out by chance.",
+    )
+    target_modules: Literal["attention", "all-linear"] = Field(
+        "attention",
+        description="Where the matrices stand: beside those of the attention (queries, keys, values, "
+        "output), or of the feed-forward parts too.",
+    )
+
+
+class FullSettings(ThroughBackboneSettings):
+    """Training of all weights."""
+
+    learning_rate: Number = Field(0.00005, gt=0, description="Peak learning rate of AdamW.")
+
+
+TrainingSettings = FrozenSettings | PartialSettings | LoraSettings | FullSettings
+
+BACKBONE_SETTINGS: dict[str, type[TrainingSettings]] = {
     "frozen": FrozenSettings,
+    "partial": PartialSettings,
+    "lora": LoraSettings,
     "full": FullSettings,
 }
 
@@ -93,10 +139,33 @@ class FinetuneSettings(ClassifierSettings):
     backbones: Annotated[tuple[Backbone, ...], AfterValidator(each_once)] = Field(
         ("frozen",),
         min_length=1,
-        description="`frozen` trains the classification head only, `full` trains every weight. List both to "
-        "compare them. The first one leads the report.",
+        description="`frozen` trains the classification head only, `partial` the topmost layers too, `lora` "
+        "low-rank matrices beside the weights (LoRA), `full` every weight. List several to compare them. The "
+        "first one leads the report.",
+    )
+    repetitions: int = Field(
+        1,
+        ge=1,
+        le=1000,
+        description="How many classifiers of each kind are trained, with `seed`, `seed` + 1 and so on. The "
+        "first one is compared, put to use and published; the report tells mean and standard deviation of "
+        "all.",
     )
     frozen: FrozenSettings = Field(
         default_factory=FrozenSettings, description="Training of the head on a frozen backbone."
     )
+    partial: PartialSettings = Field(
+        default_factory=PartialSettings, description="Training of the head and of the topmost layers."
+    )
+    lora: LoraSettings = Field(
+        default_factory=LoraSettings,
+        description="Training of the head and of low-rank matrices (LoRA), which are merged into the saved "
+        "weights and kept beside them in `adapter/`.",
+    )
     full: FullSettings = Field(default_factory=FullSettings, description="Training of all weights.")
+
+    @model_validator(mode="after")
+    def _seeds_are_seeds(self) -> "FinetuneSettings":
+        if self.seed + self.repetitions > 2**32:
+            raise ValueError("has a {seed} too large for so many {repetitions}. Lower one of them.")
+        return self

@@ -121,7 +121,8 @@ def train(
     checkpointer: Checkpointer | None = None,
     loggers: Loggers | None = None,
 ) -> State:
-    """Train `module`; the result holds the weights of the epoch with the lowest validation loss, and the log.
+    """Train `module`; the result holds the log, and what was learned until the epoch with the lowest
+    validation loss (:func:`learning_weights`).
 
     The log holds one record per epoch and kind: `{"event": "train"}` with the mean loss over the epoch's
     steps, `{"event": "evaluation"}` with loss and accuracy on the validation sequences (epoch 0: before
@@ -195,9 +196,20 @@ def end_epoch(
     state.log.append({"event": "evaluation", **place, **measured})
     if measured["loss"] < state.best_loss:
         state.best_epoch, state.best_loss = epoch, measured["loss"]
-        state.best_weights = {
-            name: value.detach().cpu().clone() for name, value in module.state_dict().items()
-        }
+        state.best_weights = {name: value.cpu().clone() for name, value in learning_weights(module).items()}
+
+
+def learning_weights(module: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights that training changes, by name; all others stay what they were at the start."""
+    return {
+        name: parameter.detach() for name, parameter in module.named_parameters() if parameter.requires_grad
+    }
+
+
+def put_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Set what :func:`learning_weights` gave."""
+    for name, parameter in learning_weights(module).items():
+        parameter.copy_(weights[name])
 
 
 # ----------------------------------------------------------------------------- interruptions
@@ -205,7 +217,7 @@ def end_epoch(
 
 def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Snapshot:
     """All that a resumed run needs."""
-    now = {f"now.{name}": value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
+    now = {f"now.{name}": value.cpu().contiguous() for name, value in learning_weights(module).items()}
     best = {f"best.{name}": value for name, value in state.best_weights.items()}
     values = {
         "step": state.step,
@@ -221,7 +233,7 @@ def resume(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Opt
     """Put what :func:`snapshot` gave into `module` and `optimizer`."""
     logger.info("going on after step %d (%s)", checkpoint.step, checkpoint.path)
     weights = checkpoint.weights()
-    module.load_state_dict(_without(weights, "now."))
+    put_weights(module, _without(weights, "now."))
     load_optimizer_state(module, optimizer, checkpoint.optimizer())
     values = checkpoint.state
     return State(

@@ -48,15 +48,17 @@ class ClassifierHead:
 class Family:
     """One `model_type` of Transformers.
 
-    `backbone`: prefix of the backbone's weights. `prediction_head`: the modules of the masked language model
-    that turn hidden states into logits, token by token, applied one after the other. `poolings`: how its
-    sequence classifier can make one vector of a sequence. `default_positions`: rows of its learned table of
-    positions unless the configuration says otherwise; 0: positions are rotary, without a table.
-    `positions_after_padding`: the first rows are not used. `feed_forward_matrices`: of hidden x inner size
-    in each layer. `unused`: weights of the backbone that take no part in the masked language model.
+    `backbone`: prefix of the backbone's weights. `layers`: of those of its layers, numbered from the bottom.
+    `prediction_head`: the modules of the masked language model that turn hidden states into logits, token by
+    token, applied one after the other. `poolings`: how its sequence classifier can make one vector of a
+    sequence. `default_positions`: rows of its learned table of positions unless the configuration says
+    otherwise; 0: positions are rotary, without a table. `positions_after_padding`: the first rows are not
+    used. `feed_forward_matrices`: of hidden x inner size in each layer. `unused`: weights of the backbone
+    that take no part in the masked language model.
     """
 
     backbone: str
+    layers: str
     prediction_head: tuple[str, ...]
     classifier_head: ClassifierHead
     poolings: tuple[str, ...] = ("cls",)
@@ -78,6 +80,7 @@ _DENSE_AND_PROJECTION = ClassifierHead(
 FAMILIES = {
     "modernbert": Family(
         backbone="model",
+        layers="model.layers",
         prediction_head=("head", "decoder"),
         classifier_head=ClassifierHead(
             dense="head.dense",
@@ -93,6 +96,7 @@ FAMILIES = {
     ),
     "bert": Family(
         backbone="bert",
+        layers="bert.encoder.layer",
         prediction_head=("cls",),
         classifier_head=ClassifierHead(
             dense="bert.pooler.dense",
@@ -103,12 +107,14 @@ FAMILIES = {
     ),
     "roberta": Family(
         backbone="roberta",
+        layers="roberta.encoder.layer",
         prediction_head=("lm_head",),
         classifier_head=_DENSE_AND_PROJECTION,
         positions_after_padding=True,
     ),
     "distilbert": Family(
         backbone="distilbert",
+        layers="distilbert.transformer.layer",
         prediction_head=("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
         classifier_head=ClassifierHead(
             dense="pre_classifier",
@@ -120,6 +126,7 @@ FAMILIES = {
     ),
     "esm": Family(
         backbone="esm",
+        layers="esm.encoder.layer",
         prediction_head=("lm_head",),
         classifier_head=ClassifierHead(
             dense="classifier.dense",
@@ -134,6 +141,7 @@ FAMILIES = {
     ),
     "electra": Family(
         backbone="electra",
+        layers="electra.encoder.layer",
         prediction_head=("generator_predictions", "generator_lm_head"),
         classifier_head=ClassifierHead(
             dense="classifier.dense",
@@ -181,6 +189,15 @@ def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str = 
             "Lower it."
         )
     return max_tokens or limit
+
+
+def check_top_layers(config: Mapping[str, Any], layers: int, place: str) -> int:
+    """How many layers the backbone has. Raises InputError, naming `place`, if `layers` are more than that."""
+    family = FAMILIES[config["model_type"]]
+    there: int = config[family.sizes.layers]
+    if layers > there:
+        raise InputError(f"{place} is {layers}, but this model has {there} layers. Lower it.")
+    return there
 
 
 def choose_pooling(config: Mapping[str, Any], pooling: str) -> str:

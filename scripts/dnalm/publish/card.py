@@ -118,11 +118,7 @@ def what_it_is(facts: Facts) -> str:
     if not facts.finetuning:
         return f"A masked language model ({kind}): it names hidden tokens of a DNA sequence."
     labels = ", ".join(f"`{cell(label)}`" for label in facts.finetuning["labels"])
-    how = {
-        "frozen": "its head was trained on a frozen language model",
-        "full": "every weight was trained",
-    }
-    way = how.get(facts.finetuning["backbone"], f"trained as {facts.finetuning['backbone']}")
+    way = words.WAYS[facts.finetuning["backbone"]].classifier
     return (
         f"A classifier of DNA sequences ({kind}) for the task {facts.finetuning['task']} with the classes "
         f"{labels}; {way}."

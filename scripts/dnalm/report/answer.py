@@ -147,10 +147,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
         facts.append({"term": "Pretrained on", "text": pretraining_sentence(run, lead["name"])})
     if checks:
         counts = {split: sum(labels.values()) for split, labels in checks["label_counts"].items()}
-        taught = {
-            "frozen": "Only the classification head learned from these; the backbone stayed as pretrained.",
-            "full": "Every weight of the model learned from these.",
-        }.get(lead.get("backbone") or "", "")
+        way = words.WAYS.get(lead.get("backbone") or "")
+        taught = way.taught if way else ""
         facts.append(
             {
                 "term": "Fine-tuned on",

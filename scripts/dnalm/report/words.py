@@ -5,6 +5,7 @@ only where the whole interval of the difference lies above zero, "cannot tell" w
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 # What the workflow appends to the name of a model for its reference without pretraining.
@@ -35,10 +36,49 @@ METRIC_NAMES = {
 }
 
 
+@dataclass(frozen=True)
+class Way:
+    """A way of fine-tuning in words: after a name, in a sentence, what learned, and of a classifier."""
+
+    name: str
+    how: str
+    taught: str
+    classifier: str
+
+
+WAYS = {
+    "frozen": Way(
+        name="frozen",
+        how="with a frozen backbone",
+        taught="Only the classification head learned from these; the backbone stayed as pretrained.",
+        classifier="its head was trained on a frozen language model",
+    ),
+    "partial": Way(
+        name="top layers fine-tuned",
+        how="with only the top layers fine-tuned",
+        taught="The classification head and the topmost layers learned from these; the others stayed as "
+        "pretrained.",
+        classifier="its head and its topmost layers were trained",
+    ),
+    "lora": Way(
+        name="LoRA",
+        how="fine-tuned with LoRA",
+        taught="The classification head and low-rank changes of the weights (LoRA) learned from these.",
+        classifier="its head and low-rank changes of its weights (LoRA) were trained",
+    ),
+    "full": Way(
+        name="fine-tuned in full",
+        how="fine-tuned in full",
+        taught="Every weight of the model learned from these.",
+        classifier="every weight was trained",
+    ),
+}
+
+
 def predictor_name(metrics: dict[str, Any]) -> str:
     """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""
     name, kind, backbone = metrics["name"], metrics["kind"], metrics.get("backbone")
-    how = {"frozen": ", frozen", "full": ", fine-tuned in full"}.get(backbone or "", "")
+    how = f", {WAYS[backbone].name}" if backbone in WAYS else ""
     if kind == "published":
         return f"{name.removesuffix(PUBLISHED)} as published{how}"
     if kind == "untrained":
@@ -133,7 +173,7 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
 def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
     """Did pretraining help? From the paired differences in accuracy, pretrained minus untrained.
 
-    `differences` are keyed by `frozen` or `full`, the way in which both were fine-tuned: value, low, high,
+    `differences` are keyed by the way in which both were fine-tuned (`frozen`, …): value, low, high,
     confidence, and whether one of the two was still improving in its last epoch. Ways with the same answer
     share a sentence.
     """
@@ -159,7 +199,7 @@ def _by_status(
     """One verdict per answer; ways of fine-tuning with the same answer share it."""
     by_status: dict[str, list[str]] = {}
     for backbone, difference in differences.items():
-        how = {"frozen": "with a frozen backbone", "full": "fine-tuned in full"}[backbone]
+        how = WAYS[backbone].how
         if difference["still_improving"]:
             how += " (fine-tuning was still improving when it ended; with more epochs this may change)"
         by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
