@@ -2,8 +2,10 @@
 
 import csv
 import json
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -177,11 +179,12 @@ def test_unknown_label_and_missing_predictor(tmp_path):
     assert not list(tmp_path.rglob("metrics.json"))
 
 
-def run_comparison(folder: Path, outs: list[Path], reference: str) -> dict:
+def run_comparison(folder: Path, outs: list[Path], reference: str, repetitions: Sequence[Path] = ()) -> dict:
     compare.main(
         task="toy",
         metrics=[out / "metrics.json" for out in outs],
         predictions=[out / "predictions.tsv" for out in outs],
+        repetitions=[out / "metrics.json" for out in repetitions],
         reference=reference,
         settings=EvaluateSettings(bootstrap_samples=200, seed=1),
         output=folder / "comparison.tsv",
@@ -241,6 +244,33 @@ def test_comparison_answers_only_what_it_can(tmp_path, pretended):
     assert run_comparison(tmp_path, outs, "demo/frozen")["questions"][0]["answer"] == "no"
 
 
+def test_mean_and_spread_over_seeds(tmp_path, pretended):
+    test = write_test(tmp_path / "test.tsv", ["0", "1"], 100)
+    outs = []
+    for name, seed in (("demo", 7), ("demo", 8), ("demo", 9), ("kmer", None)):
+        pretended[f"{name}{seed}"] = right_with_probability(0.8, 100, seed or 1)
+        if seed:
+            kept = {"settings": {"seed": seed}, "kept": {"still_improving": False}}
+            (tmp_path / f"{name}{seed}").mkdir()
+            (tmp_path / f"{name}{seed}" / "finetuning_summary.json").write_text(json.dumps(kept))
+        kind = ("model", "lora") if seed else ("baseline", None)
+        (tmp_path / f"run{seed}").mkdir()
+        outs.append(run_evaluation(tmp_path / f"run{seed}", name, test, tmp_path / f"{name}{seed}", *kind))
+    found = run_comparison(tmp_path, [outs[0], outs[3]], "demo/lora", outs[1:3])
+    values = [json.loads((out / "metrics.json").read_text())["metrics"]["accuracy"]["value"] for out in outs]
+    (group,) = found["repetitions"]
+    assert group["seeds"] == [7, 8, 9] and group["metrics"]["accuracy"]["values"] == values[:3]
+    assert group["metrics"]["accuracy"]["mean"] == pytest.approx(statistics.mean(values[:3]))
+    assert group["metrics"]["accuracy"]["sd"] == pytest.approx(statistics.stdev(values[:3]))
+    assert found["predictors"][0]["metrics"]["accuracy"]["value"] == values[0], "the first seed leads"
+    with open(tmp_path / "comparison.tsv") as file:
+        table = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["seeds"] for row in table] == ["3", "1"] and table[1]["accuracy_sd"] == ""
+    assert float(table[0]["accuracy_mean"]) == pytest.approx(group["metrics"]["accuracy"]["mean"], abs=1e-6)
+    with pytest.raises(InputError, match="demo/lora has the seed 8 twice"):
+        run_comparison(tmp_path, outs[:1], "demo/lora", [outs[1], outs[1]])
+
+
 def test_predictions_are_read_back_exactly(tmp_path, pretended):
     test = write_test(tmp_path / "test.tsv", ["0", "1"])
     pretended["m"] = right_with_probability(0.8, 40, 5)
@@ -263,7 +293,7 @@ def test_a_classifier_that_was_still_improving_qualifies_the_comparison(tmp_path
     for name, kind in (("m", "model"), ("m-untrained", "untrained")):
         pretended[name] = right_with_probability(0.8, 40, 5)
         (tmp_path / name).mkdir()
-        summary = {"kept": {"still_improving": unfinished and kind == "untrained"}}
+        summary = {"settings": {"seed": 1}, "kept": {"still_improving": unfinished and kind == "untrained"}}
         (tmp_path / name / "finetuning_summary.json").write_text(json.dumps(summary))
         outs.append(run_evaluation(tmp_path, name, test, tmp_path / name, kind, "full"))
     (question,) = run_comparison(tmp_path, outs, "m/full")["questions"]

@@ -76,7 +76,7 @@ CONFIG = {
         },
     },
     "study": {"model": "first", "vary": {"finetune.seed": [42, 1]}, "train_sequences": [4]},
-    "finetune": {"backbones": ["frozen", "full"]},
+    "finetune": {"backbones": ["frozen", "lora"]},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
     "publish": {"shared": {"model": "second", "task": "promoters"}},
 }
@@ -405,6 +405,9 @@ CASES = {
         TRAIN_ENVIRONMENT,
         arguments=CONDA,
     ),
+    "a new pin of LoRA": Case(
+        substitute("envs/finetune.yaml", "peft =.*", "peft =9.9"), CLASSIFIED, arguments=CONDA
+    ),
     "a new pin of the report's templates": Case(
         substitute("envs/analyse.yaml", "jinja2 =.*", "jinja2 =9.9"),
         PREPARED,
@@ -498,10 +501,21 @@ CASES = {
         CLASSIFIED | SHOWN,
         {"finetune": "frozen", "evaluate": "frozen"},
     ),
-    "finetune: full": Case(
-        setting("finetune.full", {"epochs": 9}),
+    "finetune: lora": Case(
+        setting("finetune.lora", {"rank": 9}),
         (CLASSIFIED | SHOWN) - {"predict"},
-        {"finetune": "full", "evaluate": "full"},
+        {"finetune": "lora", "evaluate": "lora"},
+    ),
+    "finetune: a way that is not used": Case(setting("finetune.partial", {"layers": 1}), SHOWN),
+    "finetune: backbones": Case(
+        setting("finetune.backbones", ["frozen", "lora", "partial"]),
+        (CLASSIFIED | SHOWN) - {"predict"},
+        {"finetune": "partial", "evaluate": "partial"},
+    ),
+    "finetune: repetitions": Case(
+        setting("finetune.repetitions", 2),
+        {"finetune", "evaluate"} | COMPARED | SHOWN,
+        {"finetune": "-seed43", "evaluate": "-seed43"},
     ),
     "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
     "baseline": Case(

@@ -172,7 +172,7 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
                 "nothing but the check for leaks and this test.",
             }
         )
-    sure = certainty_sentence(lead)
+    sure = certainty_sentence(lead, repetitions_of(run, task, lead))
     if run.simulated_task:
         best = run.simulated_task["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
@@ -214,13 +214,28 @@ def pretraining_sentence(run: Run, model: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def certainty_sentence(metrics: dict[str, Any]) -> str:
+def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, Any] | None:
+    """What was measured of a classifier over several seeds, if there were several."""
+    groups = run.comparisons.get(task, {}).get("repetitions", [])
+    own = (metrics["name"], metrics["backbone"])
+    return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
+
+
+def certainty_sentence(metrics: dict[str, Any], repetitions: dict[str, Any] | None) -> str:
     """What the interval covers and what it does not."""
     accuracy = metrics["metrics"]["accuracy"]
     half = (accuracy["high"] - accuracy["low"]) / 2
-    return (
+    sentence = (
         f"With {metrics['n']:,} test sequences the accuracy is known to about ±{half:.3f}. The interval "
-        "covers the choice of test sequences, not the seed of training."
+        "covers the choice of test sequences, not the seed of training"
+    )
+    if not repetitions:
+        return f"{sentence}."
+    over_seeds = repetitions["metrics"]["accuracy"]
+    mean, deviation = (words.number(over_seeds[key]) for key in ("mean", "sd"))
+    return (
+        f"{sentence}: trained with {len(repetitions['seeds'])} seeds, the accuracy is {mean} ± {deviation} "
+        "(mean and standard deviation)."
     )
 
 

@@ -27,6 +27,8 @@ def classification_section(run: Run) -> dict[str, Any]:
         parts.append(metrics_table(run, task))
         if differences := differences_table(run, task):
             parts.append(differences)
+        if repetitions := repetitions_table(run, task):
+            parts.append(repetitions)
         parts.append({"kind": "figures", "rows": task_figures(run, task)})
         parts.append(confusion_part(run, task))
         if calibration := calibration_table(run, task):
@@ -101,6 +103,28 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
         rows,
         numeric=[1, 2],
         note="Both predictors saw the same test sequences; the difference is bootstrapped pair by pair.",
+    )
+
+
+def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
+    """Mean and spread over seeds of every classifier that was trained several times."""
+    groups = run.comparisons.get(task, {}).get("repetitions", [])
+    if not groups:
+        return None
+    names = [name for name in words.METRIC_NAMES if name in groups[0]["metrics"]]
+    rows = [
+        [label, *[words.mean_and_spread(group["metrics"].get(name)) for group in groups]]
+        for name, label in [*[(name, words.METRIC_NAMES[name]) for name in names], ("loss", "loss (nats)")]
+    ]
+    seeds = groups[0]["seeds"]
+    return table(
+        f"Trained again with other seeds: mean ± standard deviation of {len(seeds)} (lowest to highest)",
+        ["Metric", *[words.predictor_name(group) for group in groups]],
+        rows,
+        strong=[0],
+        note=f"Seeds {words.listing([str(seed) for seed in seeds])}, all on the same test sequences: this is "
+        f"what chance does in training. Everything else in this report is of seed {seeds[0]}, which was "
+        "chosen before any was tested.",
     )
 
 

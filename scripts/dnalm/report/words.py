@@ -101,6 +101,13 @@ def estimate(value: dict[str, float]) -> str:
     return "{} ({} to {})".format(*(number(value[key]) for key in ("value", "low", "high")))
 
 
+def mean_and_spread(value: dict[str, float] | None) -> str:
+    """`0.873 ± 0.006 (0.866 to 0.880)`, from mean, sd, low and high; nothing where there is none."""
+    if value is None:
+        return ""
+    return "{} ± {} ({} to {})".format(*(number(value[key]) for key in ("mean", "sd", "low", "high")))
+
+
 def signed(value: float) -> str:
     """A difference with its sign: `+0.051`, `−0.020`."""
     return f"{value:+.3f}".replace("-", "−")

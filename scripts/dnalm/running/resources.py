@@ -21,7 +21,7 @@ class ResourceSettings(Settings):
         description="Nodes for pretraining, each with `pretrain_gpus` GPUs. Several need Slurm.",
     )
     embed_gpus: int = Field(1, ge=0, le=1, description="GPUs for embedding sequences and evaluating models.")
-    finetune_gpus: int = Field(1, ge=0, le=1, description="GPUs for full fine-tuning.")
+    finetune_gpus: int = Field(1, ge=0, le=1, description="GPUs for fine-tuning through the backbone.")
     gres: str | None = Field(
         None,
         min_length=1,
