@@ -119,6 +119,15 @@ def test_the_leading_model_is_the_first_one_not_the_best_one(flags, whole):
     assert "Test accuracy of demo pretrained, frozen" in text_of(whole)
 
 
+def test_the_spread_over_seeds_is_told_apart_from_the_interval(flags, whole):
+    (group,) = json.loads(Path(flags["--comparisons"][0]).read_text())["repetitions"]
+    accuracy = group["metrics"]["accuracy"]
+    told = f"{accuracy['mean']:.3f} ± {accuracy['sd']:.3f}"
+    assert f"trained with 3 seeds, the accuracy is {told} (mean and standard deviation)" in whole
+    assert f"{told} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in whole
+    assert "Seeds 42, 43 and 44" in whole
+
+
 def test_the_data_are_shown_in_words_and_pictures(whole):
     words = text_of(whole)
     chapter = words.split("What the models read, what the labelled sequences look like")[1]
