@@ -15,7 +15,7 @@ class SimulateDemoSettings(Settings):
     )
     genome_length: int = Field(4_000_000, ge=1000, le=10**9, description="Bases in all contigs.")
     contigs: int = Field(8, ge=1, le=10**6, description="Sequences of the genome.")
-    train_sequences: int = Field(200, ge=2, le=10**7, description="Labelled sequences for training.")
+    train_sequences: int = Field(50, ge=2, le=10**7, description="Labelled sequences for training.")
     test_sequences: int = Field(1000, ge=2, le=10**7, description="Labelled sequences for testing.")
     leaked_sequences: int = Field(
         12,
@@ -24,8 +24,8 @@ class SimulateDemoSettings(Settings):
         description="Test sequences to put into training as well, half of them as reverse complement.",
     )
     sequence_length: int = Field(200, ge=50, le=10**6, description="Length of a labelled sequence in bp.")
-    motifs: int = Field(40, ge=1, le=10_000, description="Motifs per lexicon.")
-    motif_length: int = Field(8, ge=4, le=100, description="Length of a motif in bp.")
+    motifs: int = Field(10, ge=1, le=10_000, description="Motifs per lexicon.")
+    motif_length: int = Field(16, ge=4, le=100, description="Length of a motif in bp.")
     wrong_motif_fraction: float = Field(
         0.1,
         ge=0,
