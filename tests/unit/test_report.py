@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dnalm.report.language_model import place_among_motifs
 from dnalm.report.measured import read_benchmark
 
 REPOSITORY = Path(__file__).parents[2]
@@ -254,12 +255,30 @@ def test_a_simulation_tells_what_it_planted(flags, tmp_path):
             "labels": {"0": "other", "1": "enhancer"},
             "leaked": {"exact": ["test_1"], "reverse_complement": ["test_2"]},
             "accuracy_of_informed_reader": 0.987,
-        }
+        },
+        "motifs": {"enhancer": ["ACGTTGCA"], "other": ["TTTTGGGG"]},
     }
     (tmp_path / "made.json").write_text(json.dumps(made))
     text = text_of(page(flags, tmp_path / "r.html", "--simulation", str(tmp_path / "made.json")))
     assert "Simulated demo." in text and "0 (other) and 1 (enhancer)" in text
     assert "The simulator had planted 2." in text and "would reach 0.987" in text
+    assert "Of the tokens inside a motif 0 of 0 are guessed first" in text and "between motifs 6 of 6" in text
+
+
+@pytest.mark.parametrize(
+    ("left", "token", "right", "place"),
+    [
+        ("AAAC", "CATT", "GAAA", "inside"),
+        ("AAAT", "CAAT", "GGAA", "inside"),  # the opposite strand
+        ("AA", "CCATTG", "AA", "inside"),
+        ("AAAC", "CATTGA", "AA", "edge"),
+        ("AACCATTG", "AA", "CCATTG", "between"),
+        ("CCATT", "GCCA", "TTG", "edge"),
+        ("", "CATTG", "AA", "between"),
+    ],
+)
+def test_examples_tell_where_among_the_motifs_a_token_stands(left, token, right, place):
+    assert place_among_motifs(left, token, right, ["CCATTG"]) == place
 
 
 def test_several_tasks_begin_with_an_overview(flags, tmp_path):

@@ -11,6 +11,7 @@ from dnalm.report.charts import Estimate, Series, histogram, interval_chart, lin
 from dnalm.report.learning import pretraining_table
 from dnalm.report.parts import bar, figure, heading, marked_text, table, text, with_interval
 from dnalm.report.run import LanguageModel, Run
+from dnalm.sequences.strands import reverse_complement
 
 EXTREME_LINES = 5
 MARKERS_UP_TO = 40
@@ -35,8 +36,10 @@ def language_model_section(run: Run) -> dict[str, Any]:
     else:
         parts.append(text("No training log is at hand."))
     parts += [found for training in run.trainings if (found := pretraining_table(training))]
+    lexicons = run.simulation["motifs"].values() if run.simulation else []
+    motifs = [motif for lexicon in lexicons for motif in lexicon]
     for model in run.language_models:
-        parts += language_model_parts(model)
+        parts += language_model_parts(model, motifs)
     parts += parameter_tables(run)
     return {
         "id": "language-model",
@@ -123,8 +126,8 @@ def loss_chart(metrics: dict[str, Any]) -> str:
     )
 
 
-def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
-    """Numbers, fill-mask examples and the hardest lines of one model."""
+def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[str, Any]]:
+    """Numbers, fill-mask examples, hardest lines of one model. `motifs`: those of a simulated genome."""
     metrics = model.metrics
     parts: list[dict[str, Any]] = [heading(f"Held-out DNA: {metrics['model']}")]
     names = {
@@ -153,15 +156,32 @@ def language_model_parts(model: LanguageModel) -> list[dict[str, Any]]:
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
-        parts.append(fill_mask_table(model.fill_mask, metrics["model"]))
+        parts.append(fill_mask_table(model.fill_mask, metrics["model"], motifs))
     if model.sequence_loss is not None and len(model.sequence_loss):
         parts += sequence_loss_parts(model.sequence_loss, metrics["model"])
     return parts
 
 
-def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
-    """Held-out DNA with one hidden token, and what the model puts there."""
-    rows = []
+def place_among_motifs(left: str, token: str, right: str, motifs: list[str]) -> str:
+    """Where a token stands: `inside` a motif of either strand, partly (`edge`), or `between` motifs."""
+    around = left + token + right
+    start, end = len(left), len(left) + len(token)
+    place = "between"
+    for motif in {*motifs, *map(reverse_complement, motifs)}:
+        found = around.find(motif)
+        while found >= 0:
+            if found <= start and end <= found + len(motif):
+                return "inside"
+            if found < end and start < found + len(motif):
+                place = "edge"
+            found = around.find(motif, found + 1)
+    return place
+
+
+def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> dict[str, Any]:
+    """Held-out DNA with one hidden token, what the model puts there, and where it stands among `motifs`."""
+    rows: list[list[Any]] = []
+    ranks: dict[str, list[int]] = {"inside": [], "edge": [], "between": []}
     for example in examples.to_dict("records"):
         guesses = []
         for place in range(1, 6):
@@ -183,6 +203,21 @@ def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
                 marked_text(*guesses, marked=[truth]),
             ]
         )
+        if motifs:
+            among = place_among_motifs(example["left"], truth, example["right"], motifs)
+            ranks[among].append(int(example["rank"]))
+            rows[-1].append(among)
+    note = "Rank 1: the model's first guess is right. The examples are drawn evenly, not chosen."
+    if motifs:
+        right = {
+            among: f"{sum(rank == 1 for rank in found)} of {len(found)}" for among, found in ranks.items()
+        }
+        note += (
+            f" The simulated genome is written in motifs. Of the tokens inside a motif {right['inside']} are "
+            f"guessed first, of those at an edge {right['edge']}, between motifs {right['between']}. Inside, "
+            "the rest of the motif tells what is hidden. Between motifs stand mostly random letters, which "
+            "nobody can guess; a token at an edge has a part of both."
+        )
     return table(
         f"Fill in the gap: {model}",
         [
@@ -190,11 +225,12 @@ def fill_mask_table(examples: pd.DataFrame, model: str) -> dict[str, Any]:
             "Rank of the truth",
             "Its probability",
             "First five guesses",
+            *(["Motif"] if motifs else []),
         ],
         rows,
         numeric=[1, 2],
         sequence=[0, 3],
-        note="Rank 1: the model's first guess is right. The examples are drawn evenly, not chosen.",
+        note=note,
     )
 
 
