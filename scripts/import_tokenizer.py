@@ -14,9 +14,10 @@ from tokenizers import Tokenizer
 
 from dnalm.running import commandline
 from dnalm.running.errors import InputError
-from dnalm.running.files import read_json, sha256_of_file
+from dnalm.running.files import sha256_of_file
 from dnalm.tokenizers import vocabulary
 from dnalm.tokenizers.settings import ImportTokenizerSettings
+from dnalm.tokenizers.special_tokens import check_vocabulary, tokenizer_file
 
 
 def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, summary: Path) -> None:
@@ -24,7 +25,7 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
     if (source is None) == (settings.kmer_length is None):
         raise InputError("give either --source or --kmer-length.")
     if source is not None:
-        path = source / "tokenizer.json" if source.is_dir() else source
+        path = tokenizer_file(source)
         tokenizer, special_tokens = read_vocabulary(path)
         origin = {"source": source.name, "source_sha256": sha256_of_file(path)}
         place = str(path)
@@ -43,11 +44,7 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
 def read_vocabulary(path: Path) -> tuple[Tokenizer, dict[str, str]]:
     """The tokenizer in the file `path` and its special tokens; InputError if it is none of DNA."""
     tokenizer = read_tokenizer(path)
-    config = path.parent / "tokenizer_config.json"
-    special_tokens = find_special_tokens(tokenizer, read_json(config) if config.is_file() else {}, path)
-    missing = [base for base in vocabulary.BASES if tokenizer.token_to_id(base) is None]
-    if missing:
-        raise InputError(f"{path}: the vocabulary lacks {', '.join(missing)}. It is not a vocabulary of DNA.")
+    special_tokens = check_vocabulary(tokenizer.get_vocab(), path)
     return tokenizer, special_tokens
 
 
@@ -58,27 +55,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     try:
         return Tokenizer.from_str(path.read_text())
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{path}: not a Hugging Face tokenizer.json ({error}).") from error
-
-
-def find_special_tokens(tokenizer: Tokenizer, config: dict, path: Path) -> dict[str, str]:
-    """Which tokens play unk, cls, sep, pad and mask: as tokenizer_config.json says, else by usual names."""
-    found, missing = {}, []
-    for role, names in vocabulary.SPECIAL_TOKEN_NAMES.items():
-        # An entry is a string or, in older files, {"content": ..., "lstrip": ...}.
-        entry = config.get(f"{role}_token")
-        entry = entry.get("content") if isinstance(entry, dict) else entry
-        candidates = [name for name in (entry, *names) if name and tokenizer.token_to_id(name) is not None]
-        if candidates:
-            found[role] = candidates[0]
-        else:
-            missing.append(vocabulary.SPECIAL_TOKENS[role])
-    if missing:
-        raise InputError(
-            f"{path}: no token for {', '.join(missing)}. Masked language models need all of "
-            f"{' '.join(vocabulary.SPECIAL_TOKENS.values())}; train a tokenizer here instead."
-        )
-    return found
+        raise InputError(f"{path}: not a Hugging Face tokenizer.json ({error}). Fetch it again.") from error
 
 
 if __name__ == "__main__":

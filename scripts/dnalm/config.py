@@ -34,6 +34,7 @@ from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
 from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
+from dnalm.tokenizers.special_tokens import check_vocabulary, read_vocabulary, tokenizer_file
 
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
 LONGEST_NAME = 64
@@ -314,8 +315,14 @@ def _check_tokenizers(config: Config, source: str) -> None:
     for name, tokenizer in config.tokenizers.items():
         place = f"{source}: tokenizers.{name}.source"
         _check_source(tokenizer.source, place)
-        if tokenizer.source and Path(tokenizer.source).is_dir():
+        if tokenizer.source is None or not Path(tokenizer.source).exists():
+            continue
+        if Path(tokenizer.source).is_dir():
             _check_content(Path(tokenizer.source), ("tokenizer.json",), place)
+        try:
+            check_vocabulary(read_vocabulary(Path(tokenizer.source)), tokenizer_file(Path(tokenizer.source)))
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
 
 
 def _check_models(config: Config, source: str) -> None:
@@ -451,7 +458,9 @@ def _check_file(path: str, place: str) -> None:
 def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> None:
     for pattern in patterns:
         if not any(directory.glob(pattern)):
-            raise InputError(f"{place}: the directory {directory} has no {pattern.replace('*', 'model')}.")
+            raise InputError(
+                f"{place}: the directory {directory} has no {pattern.replace('*', 'model')}. Name another."
+            )
 
 
 def _check_source(path: str | None, place: str) -> None:

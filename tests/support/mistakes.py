@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import logging
+import math
 import re
 import runpy
 import shlex
@@ -29,6 +30,8 @@ REPOSITORY = Path(__file__).parents[2]
 for _folder in ("scripts", "workflow/lib"):
     if str(REPOSITORY / _folder) not in sys.path:
         sys.path.insert(0, str(REPOSITORY / _folder))
+
+from dnalm.models.tensors import Shapes, backbone_shapes  # noqa: E402
 
 TABLES = REPOSITORY / "tests" / "mistakes"
 DOCUMENT = REPOSITORY / "docs" / "errors.md"
@@ -176,6 +179,110 @@ def maker(function: Callable[[Path], None]) -> Callable[[Path], None]:
 @maker
 def a_folder(folder: Path) -> None:
     (folder / "folder").mkdir()
+
+
+def write_checkpoint(
+    folder: Path, change: Callable[[dict[str, Any], Shapes], None] = lambda *_: None
+) -> None:
+    """A model directory `checkpoint` of a small BERT, all zeros; `change` edits its config and weights."""
+    config = {"model_type": "bert", "vocab_size": len(VOCABULARY), **ARCHITECTURE}
+    shapes = backbone_shapes(config)
+    change(config, shapes)
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    write(folder / "checkpoint/config.json", json.dumps(config))
+    write(folder / "checkpoint/model.safetensors", len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+@maker
+def a_checkpoint(folder: Path) -> None:
+    write_checkpoint(folder)
+
+
+@maker
+def a_checkpoint_with_weights_removed(folder: Path) -> None:
+    def change(_: dict[str, Any], shapes: Shapes) -> None:
+        for name in [name for name in shapes if ".layer." in name][:11]:
+            del shapes[name]
+
+    write_checkpoint(folder, change)
+
+
+@maker
+def a_checkpoint_with_a_layer_more(folder: Path) -> None:
+    def change(_: dict[str, Any], shapes: Shapes) -> None:
+        for name in [name for name in shapes if ".layer.0." in name]:
+            shapes[name.replace(".layer.0.", ".layer.1.")] = shapes[name]
+
+    write_checkpoint(folder, change)
+
+
+@maker
+def a_checkpoint_of_another_size(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(intermediate_size=32))
+
+
+@maker
+def a_checkpoint_of_another_family(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(model_type="roberta"))
+
+
+@maker
+def a_checkpoint_with_five_heads(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(num_attention_heads=5))
+
+
+@maker
+def a_checkpoint_with_a_negative_size(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(num_hidden_layers=-1))
+
+
+@maker
+def a_checkpoint_with_a_dropout_of_seven(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(attention_probs_dropout_prob=7))
+
+
+@maker
+def a_checkpoint_with_code(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(auto_map={"AutoModelForMaskedLM": "x.Own"}))
+
+
+@maker
+def a_checkpoint_with_a_small_vocabulary(folder: Path) -> None:
+    def change(config: dict[str, Any], shapes: Shapes) -> None:
+        config["vocab_size"] = 8
+        shapes.update(backbone_shapes(config))
+
+    write_checkpoint(folder, change)
+
+
+@maker
+def a_checkpoint_of_noise(folder: Path) -> None:
+    write_checkpoint(folder)
+    write(folder / "checkpoint/model.safetensors", bytes(range(256)))
+
+
+@maker
+def a_checkpoint_cut_short(folder: Path) -> None:
+    write_checkpoint(folder)
+    file = folder / "checkpoint/model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+@maker
+def a_checkpoint_in_pickles(folder: Path) -> None:
+    write_checkpoint(folder)
+    (folder / "checkpoint/model.safetensors").rename(folder / "checkpoint/pytorch_model.bin")
+
+
+@maker
+def a_checkpoint_without_config(folder: Path) -> None:
+    write_checkpoint(folder)
+    (folder / "checkpoint/config.json").unlink()
 
 
 @maker

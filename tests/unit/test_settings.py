@@ -12,8 +12,6 @@ from dnalm.running.errors import InputError
 from settings import check_tables, read_genomes, read_tasks
 
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
-SHORT = {"tokenizer": "bpe", "architecture": "bert.json", "training": {"steps": 1}}
-PREDICTION = {"input": "a.fa", "model": "small", "task": "t"}
 
 
 @pytest.fixture
@@ -21,17 +19,6 @@ def config(tmp_path, monkeypatch) -> dict:
     """The smallest configuration that is right."""
     architecture = tmp_path / "small.json"
     architecture.write_text(json.dumps(SHAPE))
-    (tmp_path / "regions.bed").write_text("chr1\t0\t100\n")
-    (tmp_path / "a.fa").write_text(">a\nACGT\n")
-    (tmp_path / "empty.fa").touch()
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "bad.json").write_text("{")
-    (tmp_path / "list.json").write_text("[]")
-    (tmp_path / "none.json").write_text("{}")
-    (tmp_path / "heads.json").write_text(json.dumps(SHAPE | {"num_attention_heads": 5}))
-    (tmp_path / "minus.json").write_text(json.dumps(SHAPE | {"hidden_size": -16}))
-    (tmp_path / "bert.json").write_text(json.dumps(SHAPE | {"model_type": "bert"}))
-    (tmp_path / "gpt.json").write_text(json.dumps(SHAPE | {"model_type": "gpt2"}))
     monkeypatch.chdir(tmp_path)
     return {
         "genomes": "genomes.tsv",
@@ -78,45 +65,6 @@ def test_numbers_may_be_written_as_people_write_them(config, text, number):
 def test_whole_numbers_may_be_written_with_an_exponent(config, text, number):
     value = read_config(edited(config, "extract_windows.length", text), "c")["extract_windows"]["length"]
     assert value == number and isinstance(value, int)
-
-
-WRONG = [
-    ("models.small.architecture", "nowhere.json", "architecture: no such file: nowhere.json"),
-    ("tokenizers.bpe.source", "tokenizer.json", "no such file or directory: tokenizer.json"),
-    ("extract_windows.validation_block", 1000, None),
-    ("models.small", SHORT | {"max_tokens": 600}, "max_tokens is 600, but this bert model reads 512 tokens"),
-    ("models.small.architecture", "folder", "is a directory: folder. Name a file."),
-    ("models.small.architecture", "-a.json", "begins with a dash"),
-    ("models.small.architecture", "bad.json", "models.small: bad.json line 1: not valid JSON"),
-    ("models.small.architecture", "list.json", "models.small: list.json: an object with the keys"),
-    ("models.small.architecture", "none.json", "models.small: none.json: an object with the keys"),
-    ("models.small.architecture", "heads.json", "cannot be shared by 5 attention heads"),
-    ("models.small.architecture", "minus.json", "hidden_size is -16"),
-    ("models.small.architecture", "gpt.json", "gpt2"),
-    (
-        "models.small",
-        {"tokenizer": "bpe", "checkpoint": "a.fa", "training": {"steps": 1}},
-        "models.small: a.fa: a file. Give the model's directory",
-    ),
-    (
-        "models.small",
-        {"tokenizer": "bpe", "checkpoint": "folder", "training": {"steps": 1}},
-        "models.small: folder/config.json: no such file",
-    ),
-    ("tokenizers.bpe.source", "folder", "the directory folder has no tokenizer.json"),
-]
-
-
-@pytest.mark.parametrize("key, value, message", WRONG, ids=[f"{k}={v}" for k, v, _ in WRONG])
-def test_what_is_wrong_is_named_with_key_value_and_nearest(config, key, value, message):
-    edited(config, key, value)
-    if message is None:
-        read_config(config, "my.yaml")
-        return
-    with pytest.raises(InputError) as error:
-        read_config(config, "my.yaml")
-    assert message in str(error.value)
-    assert str(error.value).startswith("my.yaml: ") and "\n" not in str(error.value)
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """Networks: from an architecture file and a tokenizer, or from a model directory."""
 
-import difflib
 import inspect
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnalm.models.checks import FROM_TOKENIZER, check_architecture, check_model_directory
+from dnalm.models.checks import check_architecture, check_model_directory
 from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.running.errors import InputError
 
@@ -25,20 +24,7 @@ def read_architecture(path: str | Path) -> dict[str, Any]:
     it modernbert) and, if wished, a `description`. Raises InputError for an unknown key, a key that the
     tokenizer decides, and sizes that do not fit.
     """
-    settings = check_architecture(path)
-    known = _known_keys(settings["model_type"])
-    for key in settings:
-        if key not in known:
-            near = difflib.get_close_matches(key, sorted(known - FROM_TOKENIZER), n=1)
-            hint = f" Did you mean {near[0]}?" if near else ""
-            raise InputError(f"{path}: unknown key {key}.{hint}")
-    return settings
-
-
-def _known_keys(model_type: str) -> set[str]:
-    known = set(inspect.signature(_config_class(model_type).__init__).parameters) - {"self"}
-    own = {"global_attn_every_n_layers"} if model_type == "modernbert" else set()
-    return known | own | {"model_type"}
+    return check_architecture(path)
 
 
 def _config_class(model_type: str) -> "type[PretrainedConfig]":
@@ -65,7 +51,7 @@ def model_config(architecture: Mapping[str, Any], tokenizer: "PreTrainedTokenize
         "sep_token_id": tokenizer.sep_token_id,
         "mask_token_id": getattr(tokenizer, "mask_token_id", None),
     }
-    known = _known_keys(kind)
+    known = inspect.signature(_config_class(kind).__init__).parameters
     return _config_class(kind)(**settings, **{key: value for key, value in ids.items() if key in known})
 
 

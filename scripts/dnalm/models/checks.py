@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dnalm.models.families import Family, family_of
+from dnalm.models.families import FAMILIES, Family, family_of
+from dnalm.models.keys import DEFAULTS, known_keys, problems
+from dnalm.models.tensors import check_backbone
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
+from dnalm.running.hints import nearest
+from dnalm.tokenizers.special_tokens import read_vocabulary, tokenizer_file
 
 # Keys of a model's configuration that follow from the tokenizer and have no place in an architecture file.
 FROM_TOKENIZER = {
@@ -21,8 +25,6 @@ FROM_TOKENIZER = {
     "sep_token_id",
     "mask_token_id",
 }
-# Beyond this a size is a typing error: the largest models in use have tens of thousands.
-LARGEST_SIZE = 1_000_000
 
 
 def check_architecture(path: str | Path) -> dict[str, Any]:
@@ -35,21 +37,31 @@ def check_architecture(path: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict) or not settings:
         raise InputError(f"{path}: an object with the keys of a model's configuration was expected.")
     settings = {"model_type": "modernbert"} | {k: v for k, v in settings.items() if k != "description"}
-    family = family_of(settings, path)
+    family_of(settings, path)
+    known = known_keys(settings["model_type"])
     for key in settings:
         if key in FROM_TOKENIZER:
             raise InputError(f"{path}: remove {key}; it is taken from the tokenizer.")
-    for key in (*family.sizes.all(), "max_position_embeddings"):
-        value = settings.get(key, 1)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST_SIZE:
-            raise InputError(f"{path}: {key} is {value!r}; a whole number of 1 or more was expected.")
-    check_heads(settings, family, path)
+        if key not in known:
+            hint = nearest(key, known - FROM_TOKENIZER)
+            raise InputError(
+                f"{path}: unknown key {key} of a {settings['model_type']} model.{hint} Remove it."
+            )
+    check_shape(settings, path)
     return settings
+
+
+def check_shape(settings: Mapping[str, Any], path: str | Path) -> None:
+    """Raise InputError for values that a model's configuration cannot have, and sizes that do not fit."""
+    for problem in problems(settings):
+        raise InputError(f"{path}: {problem}")
+    check_heads(settings, FAMILIES[settings["model_type"]], path)
 
 
 def check_heads(settings: Mapping[str, Any], family: Family, path: str | Path) -> None:
     """Raise InputError unless the hidden size can be shared by the attention heads."""
-    hidden, heads = settings.get(family.sizes.hidden, 768), settings.get(family.sizes.heads, 12)
+    known = {**DEFAULTS[settings["model_type"]], **settings}
+    hidden, heads = known[family.sizes.hidden], known[family.sizes.heads]
     rotary = not family.default_positions or settings.get("position_embedding_type") == "rotary"
     # Rotary position embeddings turn pairs of numbers, so the width of a head is even.
     if hidden % heads or (rotary and hidden // heads % 2):
@@ -70,9 +82,11 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
         raise InputError(f"{directory}: a file. Give the model's directory, with config.json in it.")
     if not directory.is_dir():
         raise InputError(f"{directory}: no such directory. Give a model directory with config.json in it.")
+    if not (directory / "config.json").is_file():
+        raise InputError(f"{directory}: no config.json in it. Give a directory that save_pretrained wrote.")
     config = read_json(directory / "config.json")
     if not isinstance(config, dict):
-        raise InputError(f"{directory}/config.json: an object was expected.")
+        raise InputError(f"{directory}/config.json: an object was expected. Fetch the model again.")
     own_code = [name for name in config.get("auto_map") or {} if name.startswith("AutoModel")]
     if own_code:
         raise InputError(
@@ -80,6 +94,7 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
             "run. Use a version of it that Transformers knows by itself."
         )
     family_of(config, directory / "config.json")
+    check_shape(config, directory / "config.json")
     if not any(directory.glob("model*.safetensors")):
         old = next((f.name for f in sorted(directory.iterdir()) if f.suffix in (".bin", ".pt", ".h5")), None)
         found = f"only {old}, which can run code when it is read" if old else "no model.safetensors"
@@ -87,6 +102,7 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
             f"{directory}: {found}. Only safetensors are read: load the model where you trust it and save "
             "it with save_pretrained, which writes model.safetensors."
         )
+    check_backbone(directory, config)
     return config
 
 
@@ -95,14 +111,7 @@ def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], token
 
     Special tokens are compared when the model is loaded.
     """
-    path = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    content = read_json(path)
-    vocabulary = content.get("model", {}).get("vocab", {}) if isinstance(content, dict) else {}
-    # A dictionary token -> id, or for Unigram a list of [token, score].
-    ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else list(range(len(vocabulary)))
-    ids += [token["id"] for token in content.get("added_tokens", [])] if isinstance(content, dict) else []
-    if not ids:
-        raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.")
+    path, ids = tokenizer_file(tokenizer), read_vocabulary(tokenizer).values()
     size = config.get("vocab_size", 0)
     if not isinstance(size, int) or max(ids) >= size:
         raise InputError(

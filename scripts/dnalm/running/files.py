@@ -90,7 +90,9 @@ def read_json(path: str | Path) -> Any:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except json.JSONDecodeError as error:
-        raise InputError(f"{path} line {error.lineno}: not valid JSON ({error.msg}).") from None
+        raise InputError(
+            f"{path} line {error.lineno}: not valid JSON ({error.msg}). Mend the file."
+        ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; JSON was expected.") from None
 

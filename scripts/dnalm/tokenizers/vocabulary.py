@@ -24,18 +24,8 @@ from tokenizers import (
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.tokenizers.special_tokens import BASES, SPECIAL_TOKENS
 
-BASES = "ACGT"
-# The order gives the ids 0..4 of a vocabulary trained here; DNABERT-2 has the same.
-SPECIAL_TOKENS = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
-# What other vocabularies call them, tried in this order where no tokenizer_config.json says it.
-SPECIAL_TOKEN_NAMES = {
-    "unk": ("[UNK]", "<unk>"),
-    "cls": ("[CLS]", "<cls>", "<s>"),
-    "sep": ("[SEP]", "<sep>", "<eos>", "</s>"),
-    "pad": ("[PAD]", "<pad>"),
-    "mask": ("[MASK]", "<mask>"),
-}
 N_POLICIES = {
     "drop": "N and IUPAC letters leave no token, and no token spans the place",
     "unk": "every N and every IUPAC letter becomes one [UNK]",

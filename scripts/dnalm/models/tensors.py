@@ -1,0 +1,194 @@
+"""Which weights a model has, told from its configuration; and which a safetensors file has, from its header.
+
+Light: neither torch nor safetensors is imported, and no weight is read.
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dnalm.models.families import FAMILIES
+from dnalm.models.keys import DEFAULTS
+from dnalm.running.errors import InputError
+
+Shapes = dict[str, tuple[int, ...]]
+
+# Longer headers are refused by the format's own reader too.
+LONGEST_HEADER_BYTES = 100_000_000
+# Weights of a backbone that a masked language model can do without: they belong to other tasks, or are
+# made anew, as tables of positions are.
+NOT_NEEDED = ("pooler.", "contact_head.", "position_ids", "inv_freq")
+
+
+def backbone_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Names and shapes of all weights that the backbone of a masked language model must have.
+
+    `config`: a model's `config.json`. Keys that it lacks have their defaults. As Transformers 5 names them.
+    """
+    kind = config["model_type"]
+    family, known = FAMILIES[kind], {**DEFAULTS[kind], **config}
+    hidden, inner, layers, _ = (known[key] for key in family.sizes.all())
+    make = {"modernbert": _modernbert, "distilbert": _distilbert, "esm": _esm}.get(kind, _bert)
+    once, each = make(known, hidden, inner)
+    shapes = dict(once)
+    stem = {"modernbert": "layers", "distilbert": "transformer.layer"}.get(kind, "encoder.layer")
+    for layer in range(layers):
+        shapes |= {f"{stem}.{layer}.{name}": shape for name, shape in each.items()}
+    if kind == "modernbert":
+        # The embeddings are normalized already.
+        shapes = {n: s for n, s in shapes.items() if not n.startswith("layers.0.attn_norm.")}
+    return {f"{family.backbone}.{name}": shape for name, shape in shapes.items()}
+
+
+def _linear(name: str, into: int, out: int, bias: bool = True) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (out, into)}
+    return shapes | ({f"{name}.bias": (out,)} if bias else {})
+
+
+def _norm(name: str, size: int, bias: bool = True) -> Shapes:
+    shapes: Shapes = {f"{name}.weight": (size,)}
+    return shapes | ({f"{name}.bias": (size,)} if bias else {})
+
+
+def _modernbert(config: Mapping[str, Any], hidden: int, inner: int) -> tuple[Shapes, Shapes]:
+    norm_bias, attention_bias, mlp_bias = (config[k] for k in ("norm_bias", "attention_bias", "mlp_bias"))
+    once: Shapes = {"embeddings.tok_embeddings.weight": (config["vocab_size"], hidden)}
+    once |= _norm("embeddings.norm", hidden, norm_bias) | _norm("final_norm", hidden, norm_bias)
+    each = _norm("attn_norm", hidden, norm_bias) | _norm("mlp_norm", hidden, norm_bias)
+    each |= _linear("attn.Wqkv", hidden, 3 * hidden, attention_bias)
+    each |= _linear("attn.Wo", hidden, hidden, attention_bias)
+    # Gated: two matrices in one.
+    each |= _linear("mlp.Wi", hidden, 2 * inner, mlp_bias) | _linear("mlp.Wo", inner, hidden, mlp_bias)
+    return once, each
+
+
+def _bert(config: Mapping[str, Any], hidden: int, inner: int) -> tuple[Shapes, Shapes]:
+    # ELECTRA's embeddings may be narrower than its layers.
+    width = config.get("embedding_size", hidden)
+    once: Shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], width),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], width),
+        "embeddings.token_type_embeddings.weight": (config["type_vocab_size"], width),
+    }
+    once |= _norm("embeddings.LayerNorm", width)
+    if width != hidden:
+        once |= _linear("embeddings_project", width, hidden)
+    norms = _norm("attention.output.LayerNorm", hidden) | _norm("output.LayerNorm", hidden)
+    return once, _bert_layer(hidden, inner) | norms
+
+
+def _esm(config: Mapping[str, Any], hidden: int, inner: int) -> tuple[Shapes, Shapes]:
+    once: Shapes = {"embeddings.word_embeddings.weight": (config["vocab_size"], hidden)}
+    if config["position_embedding_type"] == "absolute":
+        once["embeddings.position_embeddings.weight"] = (config["max_position_embeddings"], hidden)
+    if config["emb_layer_norm_before"]:
+        once |= _norm("embeddings.layer_norm", hidden)
+    once |= _norm("encoder.emb_layer_norm_after", hidden)
+    return once, _bert_layer(hidden, inner) | _norm("attention.LayerNorm", hidden) | _norm(
+        "LayerNorm", hidden
+    )
+
+
+def _bert_layer(hidden: int, inner: int) -> Shapes:
+    parts = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+    shapes: Shapes = {}
+    for part in parts:
+        shapes |= _linear(part, hidden, hidden)
+    return shapes | _linear("intermediate.dense", hidden, inner) | _linear("output.dense", inner, hidden)
+
+
+def _distilbert(config: Mapping[str, Any], hidden: int, inner: int) -> tuple[Shapes, Shapes]:
+    once: Shapes = {
+        "embeddings.word_embeddings.weight": (config["vocab_size"], hidden),
+        "embeddings.position_embeddings.weight": (config["max_position_embeddings"], hidden),
+    }
+    once |= _norm("embeddings.LayerNorm", hidden)
+    each: Shapes = {}
+    for part in ("q_lin", "k_lin", "v_lin", "out_lin"):
+        each |= _linear(f"attention.{part}", hidden, hidden)
+    each |= _norm("sa_layer_norm", hidden) | _norm("output_layer_norm", hidden)
+    return once, each | _linear("ffn.lin1", hidden, inner) | _linear("ffn.lin2", inner, hidden)
+
+
+def read_header(path: Path) -> Shapes:
+    """Names and shapes of the weights in a safetensors file; InputError if it is none, or cut short."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or length > min(size - 8, LONGEST_HEADER_BYTES):
+            raise _not_safetensors(path)
+        text = file.read(length)
+    try:
+        header = json.loads(text)
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
+        end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+        raise _not_safetensors(path) from None
+    if 8 + length + end != size:
+        raise InputError(
+            f"{path}: {size:,} bytes, but {8 + length + end:,} by its own account. The file was cut short or "
+            "damaged; fetch it again."
+        )
+    return shapes
+
+
+def _not_safetensors(path: Path) -> InputError:
+    return InputError(f"{path}: not a safetensors file. Fetch it again, or write it with save_pretrained.")
+
+
+def check_backbone(directory: Path, config: Mapping[str, Any]) -> None:
+    """Raise InputError unless a model directory's safetensors files hold the backbone of its config.json.
+
+    Weights may lack the backbone's prefix or have names of older versions, as published checkpoints do.
+    """
+    files = sorted(directory.glob("model*.safetensors"))
+    place = files[0] if len(files) == 1 else directory
+    stored: Shapes = {}
+    for file in files:
+        stored |= read_header(file)
+    expected = backbone_shapes(config)
+    prefix = FAMILIES[config["model_type"]].backbone + "."
+    found = {_present_name(name, prefix, expected): shape for name, shape in stored.items()}
+    missing = [name for name in expected if name not in found]
+    if len(missing) == len(expected):
+        first = f", but {next(iter(stored))} and the like" if stored else ""
+        raise InputError(
+            f"{place}: no weights of a {config['model_type']} model in it{first}. Give a model of the "
+            "model_type that its config.json names."
+        )
+    if missing:
+        raise InputError(
+            f"{place}: {len(missing)} weights are missing, among them "
+            f"{missing[0]}. Fetch or train the model again."
+        )
+    for name, shape in expected.items():
+        if found[name] != shape:
+            raise InputError(
+                f"{place}: {name} is {_times(found[name])}, but {_times(shape)} by config.json. The two "
+                "files do not belong together; fetch the model again."
+            )
+    left_over = [
+        name
+        for name in found
+        if name.startswith(prefix) and name not in expected and not any(word in name for word in NOT_NEEDED)
+    ]
+    if left_over:
+        raise InputError(
+            f"{place}: {len(left_over)} weights have no place in the model of config.json, among them "
+            f"{left_over[0]}. The two files do not belong together; fetch the model again."
+        )
+
+
+def _present_name(name: str, prefix: str, expected: Mapping[str, Any]) -> str:
+    """The name that Transformers 5 gives a weight of a checkpoint."""
+    if name.endswith(("LayerNorm.gamma", "LayerNorm.beta")):
+        name = name.replace(".gamma", ".weight").replace(".beta", ".bias")
+    return prefix + name if prefix + name in expected else name
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "a single number"

@@ -1,0 +1,86 @@
+"""Special tokens: which ones a masked language model needs, and which tokens of a vocabulary they are.
+
+Light: the workflow asks when it starts.
+"""
+
+from collections.abc import Container
+from pathlib import Path
+from typing import Any
+
+from dnalm.running.errors import InputError
+from dnalm.running.files import read_json
+
+BASES = "ACGT"
+# The order gives the ids 0..4 of a vocabulary trained here; DNABERT-2 has the same.
+SPECIAL_TOKENS = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+# What other vocabularies call them, tried in this order where no tokenizer_config.json says it.
+SPECIAL_TOKEN_NAMES = {
+    "unk": ("[UNK]", "<unk>"),
+    "cls": ("[CLS]", "<cls>", "<s>"),
+    "sep": ("[SEP]", "<sep>", "<eos>", "</s>"),
+    "pad": ("[PAD]", "<pad>"),
+    "mask": ("[MASK]", "<mask>"),
+}
+
+
+def find_special_tokens(vocabulary: Container[str], path: Path) -> dict[str, str]:
+    """Which tokens play unk, cls, sep, pad and mask: as tokenizer_config.json says, else by usual names.
+
+    `path`: the tokenizer.json whose vocabulary it is. Raises InputError for what is missing.
+    """
+    file = path.parent / "tokenizer_config.json"
+    config = read_json(file) if file.is_file() else {}
+    if not isinstance(config, dict):
+        raise InputError(f"{file}: an object was expected. Fetch it again, or remove it.")
+    found, missing = {}, []
+    for role, names in SPECIAL_TOKEN_NAMES.items():
+        # An entry is a string or, in older files, {"content": ..., "lstrip": ...}.
+        entry = config.get(f"{role}_token")
+        entry = entry.get("content") if isinstance(entry, dict) else entry
+        candidates = [name for name in (entry, *names) if isinstance(name, str) and name in vocabulary]
+        if candidates:
+            found[role] = candidates[0]
+        else:
+            missing.append(SPECIAL_TOKENS[role])
+    if missing:
+        raise InputError(
+            f"{path}: no token for {', '.join(missing)}. Masked language models need all of "
+            f"{' '.join(SPECIAL_TOKENS.values())}; train a tokenizer here instead."
+        )
+    return found
+
+
+def check_vocabulary(vocabulary: Container[str], path: Path) -> dict[str, str]:
+    """The special tokens of a vocabulary that can be made fit for DNA; InputError if it cannot."""
+    special_tokens = find_special_tokens(vocabulary, path)
+    missing = [base for base in BASES if base not in vocabulary]
+    if missing:
+        raise InputError(
+            f"{path}: the vocabulary lacks {', '.join(missing)}. It is not a vocabulary of DNA; train a "
+            "tokenizer here instead."
+        )
+    return special_tokens
+
+
+def read_vocabulary(source: Path) -> dict[str, int]:
+    """The ids of all tokens of a `tokenizer.json`, or of the one in a directory, without loading it.
+
+    Raises InputError if it is none of Hugging Face.
+    """
+    path = tokenizer_file(source)
+    content: Any = read_json(path)
+    try:
+        tokens = content["model"]["vocab"]
+        # A dictionary token -> id, or for Unigram a list of [token, score].
+        ids = dict(tokens) if isinstance(tokens, dict) else {t: n for n, (t, _) in enumerate(tokens)}
+        ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+        if not ids or not all(isinstance(number, int) for number in ids.values()):
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.") from None
+    return ids
+
+
+def tokenizer_file(source: Path) -> Path:
+    """The `tokenizer.json` that a source of a tokenizer means."""
+    return source / "tokenizer.json" if source.is_dir() else source
