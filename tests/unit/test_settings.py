@@ -110,7 +110,7 @@ def test_a_task_says_its_positive_class_and_what_its_tables_call_their_columns(s
 
     check("t.csv", "t.csv", "enhancer", "dna", "kind")
     for cells, message in (
-        (("t.csv", "t.csv", "enhanser", "dna", "kind"), "sheet.tsv, task t: positive is 'enhanser'"),
+        (("t.csv", "t.csv", "enhanser", "dna", "kind"), "sheet.tsv: positive of task t is 'enhanser'"),
         (("t.csv", "t.csv", "", "DNA", "kind"), "no column 'DNA', which seq_column names"),
         (("t.csv", "t.csv", "", "dna"), "no column 'label' or 'class'; found 'name', 'dna', 'kind'"),
     ):

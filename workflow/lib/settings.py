@@ -96,7 +96,7 @@ def check_tables(tasks: dict[str, Task], sheet: str | None, made_by_workflow: st
         train = task.files["train"]
         if task.positive and is_text_here(train) and not has_label(train, task.positive, task.columns):
             raise InputError(
-                f"{sheet}, task {task.task}: positive is '{task.positive}', which is no label in {train}. "
+                f"{sheet}: positive of task {task.task} is '{task.positive}', which is no label in {train}. "
                 "Correct the column 'positive'."
             )
 
