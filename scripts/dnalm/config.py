@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, Field
 
 from dnalm.baseline.settings import BASELINES, UNTRAINED, BaselineSettings
+from dnalm.corpora.settings import CorpusSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
@@ -105,11 +106,12 @@ class Config(Settings):
         description="Folder for everything a run makes. Give every config file its own, so that two runs do "
         "not replace each other's results.",
     )
-    genomes: str = Field(
+    genomes: str | None = Field(
+        None,
         min_length=1,
         description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; FASTA, "
         "GenBank, EMBL or 2bit), optional `validation` (names of the held-out sequences, separated by "
-        "commas), optional `sha256`.",
+        "commas), optional `sha256`. Without it models learn from `corpora` alone.",
     )
     tasks: str | None = Field(
         None,
@@ -121,6 +123,11 @@ class Config(Settings):
         "AUROC and AUPRC are about, where there are two (empty: the one whose opposite is named as its "
         "absence, such as `non-enhancer`, else the last one); optional `sha256_train`, `sha256_validation`, "
         "`sha256_test`. Without it the run ends with the language model.",
+    )
+    corpora: dict[Name, CorpusSettings] = Field(
+        default_factory=dict,
+        description="Sequences without labels that models learn from beside the genomes, by name. Each "
+        "becomes lines in `<results>/windows/`.",
     )
     simulate_demo: SimulateDemoSettings | None = Field(
         None,
@@ -232,6 +239,7 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
             raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
     checked: Config = validated(Config, config, Names(source))
     _check_paths(checked, source)
+    _check_corpora(checked, source)
     _check_tokenizers(checked, source)
     _check_models(checked, source)
     _check_predictions(checked, source)
@@ -309,6 +317,16 @@ def check_path(path: str, place: str) -> None:
         )
     if path.startswith("-"):
         raise InputError(f"{place}: {show(path)} begins with a dash, like a flag. Rename it.")
+
+
+def _check_corpora(config: Config, source: str) -> None:
+    if config.genomes is None and not config.corpora:
+        raise InputError(f"{source}: needs 'genomes' or 'corpora', something to learn from.")
+    if config.tasks is None and config.corpora:
+        name, corpus = next(iter(config.corpora.items()))
+        raise InputError(
+            f"{source}: corpora.{name}.task is {show(corpus.task)}, but there are no tasks. Set 'tasks'."
+        )
 
 
 def _check_tokenizers(config: Config, source: str) -> None:

@@ -534,6 +534,11 @@ CASES = {
     "page of the model card": Case(text("scripts/dnalm/publish/model_card.md.j2", "<p>\n"), {"publish"}),
     "study": Case(setting("study.reference", "majority"), SHOWN),
     "publish": Case(setting("publish.shared.licence", "mit"), {"publish"} | SHOWN),
+    "corpora": Case(
+        setting("corpora.unlabelled", {"task": "promoters"}),
+        {"corpus_from_task", "train_tokenizer"} | WITH_TOKENIZER | SHOWN,
+        {"train_tokenizer": "learned"},
+    ),
     "loggers": Case(setting("loggers", []), set()),
     "explore: maps": Case(setting("explore.maps", ["pca"]), EXPLORED | SHOWN),
     "explore: batch": Case(setting("explore.batch_lines", 2), {"explore_batch"} | SHOWN),
@@ -598,6 +603,7 @@ def test_every_script_is_in_the_table():
     }
     # What was downloaded or pushed stays, whatever happens to the script that did it.
     scripts -= {"fetch", "fetch_hub", "push_to_hub", "simulate_demo"}
-    # Needs a checkpoint, which this run has not. tests/unit/test_names.py sees that it names its code.
-    scripts -= {"published_model"}
+    # Need a checkpoint or a corpus of a task, which this run has not. tests/unit/test_names.py sees that
+    # they name their code.
+    scripts -= {"published_model", "corpus_from_task"}
     assert {f"script of {name}" for name in scripts} <= set(CASES)

@@ -60,6 +60,14 @@ which Snakemake runs.
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of downloads |
 
+Models learn from all genomes, and from the `corpora` of the configuration:
+
+```yaml
+corpora:
+  unlabelled_enhancers:
+    task: enhancers     # the training sequences of this task, without their labels
+```
+
 A new genome is cut and tokenized, then the models are trained again. A new task is embedded, fine-tuned and
 evaluated; nothing else runs.
 

@@ -44,11 +44,13 @@ class Task:
     positive: str | None = None
 
 
-def read_genomes(sheet: str, made_by_workflow: str | None = None) -> dict[str, Genome]:
-    """Read the genome sheet. Files below `made_by_workflow` need not exist yet.
+def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Genome]:
+    """Read the genome sheet; no sheet, no genomes. Files below `made_by_workflow` need not exist yet.
 
     Raises InputError with row and column.
     """
+    if sheet is None:
+        return {}
     genomes = {}
     for place, row in _read_sheet(sheet, "genome", ["fasta"], ["sha256", "validation"]):
         _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])

@@ -43,7 +43,11 @@ def read_run(
     tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
     if look_into_tables:
         check_tables(tasks, checked["tasks"], made_by_workflow=simulation)
-    for section in ("predict", "publish"):
+    for name in genomes.keys() & checked["corpora"].keys():
+        raise InputError(
+            f"{source}: corpora.{name}: a genome of {checked['genomes']} has that name. Choose another."
+        )
+    for section in ("corpora", "predict", "publish"):
         for name, settings in checked[section].items():
             task = settings["task"]
             if task is not None and task not in tasks:

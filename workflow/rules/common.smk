@@ -49,6 +49,9 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 config, SIMULATION, GENOMES, TASKS = RUN.config, RUN.simulation, RUN.genomes, RUN.tasks
+# All that is learned from, by name: genomes, and sequences from elsewhere.
+CORPORA = [*GENOMES, *config["corpora"]]
+FROM_TASKS = list(config["corpora"])
 PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
 # Jobs on other nodes do not have the token, nor need it.
 if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():
@@ -140,7 +143,7 @@ SHARED_JOBS = SharedJobs(workflow, [*TASKS, *SUBSETS], config["resources"]["task
 
 
 wildcard_constraints:
-    genome="|".join(map(re.escape, GENOMES)),
+    genome="|".join(map(re.escape, CORPORA)),
     task="|".join(map(re.escape, [*SUBSETS, *TASKS])) or "no_task",
     tokenizer="|".join(map(re.escape, config["tokenizers"])),
     model="|".join(
@@ -242,6 +245,10 @@ def size_mb(files):
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) / 1e6
 
 
+def task_of_corpus(wildcards):
+    return config["corpora"][wildcards.genome]["task"]
+
+
 # ---- Tokenizers ----
 
 
@@ -265,7 +272,7 @@ def learning(wildcards, key):
 def tokens(split, wildcards):
     tokenizer = model_settings(wildcards.model)["tokenizer"]
     return expand(
-        "<results>/tokens/{tokenizer}/{genome}.{split}", tokenizer=tokenizer, genome=GENOMES, split=split
+        "<results>/tokens/{tokenizer}/{genome}.{split}", tokenizer=tokenizer, genome=CORPORA, split=split
     )
 
 

@@ -8,7 +8,7 @@ rule explore_batch:
         tokenizer_directory=lambda wildcards: ancient(tokenizer_of(wildcards)),
         train=lambda wildcards: token_summaries("train", wildcards),
         train_directories=lambda wildcards: ancient(tokens("train", wildcards)),
-        lines=expand("<results>/windows/{genome}.train.txt", genome=GENOMES),
+        lines=expand("<results>/windows/{genome}.train.txt", genome=CORPORA),
     output:
         "<results>/explore/{model}.batch.json",
     log:

@@ -12,6 +12,8 @@ rule extract_windows:
         "<logs>/extract_windows/{genome}.log",
     benchmark:
         "<benchmarks>/extract_windows/{genome}.tsv"
+    wildcard_constraints:
+        genome="|".join(map(re.escape, GENOMES)) or "none",
     conda:
         "../../envs/genome.yaml"
     threads: 1

@@ -13,7 +13,7 @@ rule publish:
         tokenizer=lambda wildcards: "<results>/tokenizers/{tokenizer}.json".format(
             **MODELS[publication(wildcards)["model"]]
         ),
-        windows_stats=expand("<results>/windows/{genome}.stats.json", genome=GENOMES),
+        windows_stats=expand("<results>/windows/{genome}.stats.json", genome=CORPORA),
         language_model=lambda wildcards: (
             f"<results>/evaluate_language_model/{publication(wildcards)['model']}.metrics.json"
         ),

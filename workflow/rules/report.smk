@@ -26,7 +26,7 @@ rule write_configuration:
 rule report:
     input:
         settings="<results>/configuration.json",
-        windows_stats=expand("<results>/windows/{genome}.stats.json", genome=GENOMES),
+        windows_stats=expand("<results>/windows/{genome}.stats.json", genome=CORPORA),
         tokenizers=expand(
             "<results>/tokenizers/{tokenizer}.json",
             tokenizer=sorted({m["tokenizer"] for m in MODELS.values()}),
@@ -34,7 +34,7 @@ rule report:
         tokens=[
             f"<results>/tokens/{tokenizer}/{genome}.{split}.json"
             for tokenizer in sorted({m["tokenizer"] for m in MODELS.values()})
-            for genome in GENOMES
+            for genome in CORPORA
             for split in SPLITS
         ],
         training_summaries=of_models("<results>/models/{model}.json"),

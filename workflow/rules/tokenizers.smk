@@ -3,7 +3,7 @@
 
 rule train_tokenizer:
     input:
-        windows=expand("<results>/windows/{genome}.train.txt", genome=GENOMES),
+        windows=expand("<results>/windows/{genome}.train.txt", genome=CORPORA),
     output:
         directory=directory("<results>/tokenizers/{tokenizer}"),
         summary="<results>/tokenizers/{tokenizer}.json",

@@ -57,7 +57,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "reading": "Lower case counts as upper case. N policy "
         f"{facts.tokenizer['n_policy']}: {facts.tokenizer['n_policy_meaning']}.",
         "genomes": [genome_row(stats) for stats in facts.genomes],
-        "windows": windows_sentence(facts.genomes[0]["settings"]),
+        "windows": windows_sentence(facts.genomes),
         "labels": [cell(label) for label in facts.checks.get("labels", [])],
         "labelled": labelled_rows(facts.checks),
         "tokenizer": tokenizer_sentence(facts.tokenizer),
@@ -154,7 +154,14 @@ def genome_row(stats: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def windows_sentence(settings: Mapping[str, Any]) -> str:
+def windows_sentence(corpora: list[dict[str, Any]]) -> str:
+    """How genomes were cut and what was held out; where the sequences of other corpora come from."""
+    found = [f"{cell(stats['genome'])}: {cell(stats['source'])}." for stats in corpora if "source" in stats]
+    genomes = [stats for stats in corpora if "source" not in stats]
+    return " ".join(([cutting_sentence(genomes[0]["settings"])] if genomes else []) + found)
+
+
+def cutting_sentence(settings: Mapping[str, Any]) -> str:
     """How genomes were cut and what was held out."""
     held_out = (
         "whole sequences, by name"

@@ -187,15 +187,20 @@ def pretraining_sentence(run: Run, model: str) -> str:
     if training and not training.summary["steps"]:
         size = words.rounded(training.summary["parameters"]["total"])
         return f"Not here: a published model of {size} parameters is used as it is."
-    if run.windows:
-        genomes = [f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.windows]
+    if run.genomes:
+        genomes = [f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.genomes]
         shown = genomes if len(genomes) <= 4 else [*genomes[:3], f"{len(genomes) - 3} more"]
-        total = sum(stats["windows"]["train"] for stats in run.windows)
-        length = run.windows[0]["settings"]["length"]
+        total = sum(stats["windows"]["train"] for stats in run.genomes)
+        length = run.genomes[0]["settings"]["length"]
         noun = "genome" if len(genomes) == 1 else "genomes"
         parts.append(
             f"the {noun} {words.listing(shown)}, cut into {total:,} training windows of {length:,} bp"
         )
+    parts += [
+        f"{words.count(stats['windows']['train'], 'sequence')} of the corpus {stats['genome']} "
+        f"({stats['source']})"
+        for stats in run.corpora
+    ]
     if training:
         summary = training.summary
         epochs = training.log[-1]["epoch"] if training.log else None

@@ -13,8 +13,10 @@ from dnalm.report.run import Run
 def data_section(run: Run) -> dict[str, Any]:
     """Genomes, tokens, tokenizers and the checks of the tasks."""
     parts: list[dict[str, Any]] = []
-    if run.windows:
+    if run.genomes:
         parts += genome_parts(run)
+    if run.corpora:
+        parts.append(corpus_table(run.corpora))
     if run.tokens:
         parts += token_parts(run)
     for description in run.tokenizers:
@@ -27,7 +29,7 @@ def data_section(run: Run) -> dict[str, Any]:
 def genome_parts(run: Run) -> list[dict[str, Any]]:
     """What was kept of every genome and what was dropped, and why."""
     rows = []
-    for stats in run.windows:
+    for stats in run.genomes:
         dropped = stats["dropped"]
         rows.append(
             [
@@ -44,7 +46,7 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
                 f"{dropped['split_border']:,}",
             ]
         )
-    settings = run.windows[0]["settings"]
+    settings = run.genomes[0]["settings"]
     columns = ["Genome", "Bases", "Sequences", "GC", "Soft-masked", "Training windows", "Held-out windows"]
     columns += ["Dropped: incomplete", "Dropped: N", "Dropped: repeats", "Dropped: split border"]
     limit = settings["max_non_acgt"]
@@ -64,6 +66,33 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
             f"border: partly training, partly held out. {held_out}",
         )
     ]
+
+
+def corpus_table(corpora: list[dict[str, Any]]) -> dict[str, Any]:
+    """The corpora that are no genomes, one sequence per line."""
+    rows = [
+        [
+            stats["genome"],
+            stats["source"],
+            f"{stats['sequences']:,}",
+            words.bases(stats["bases"]),
+            f"{stats['gc_content']:.1%}",
+            f"{stats['length']['shortest']:,} to {stats['length']['longest']:,}",
+            f"{stats['windows']['train']:,}",
+            f"{stats['windows']['validation']:,}",
+        ]
+        for stats in corpora
+    ]
+    columns = ["Corpus", "Source", "Sequences", "Bases", "GC", "Length (bp)"]
+    columns += ["Training lines", "Held-out lines"]
+    return table(
+        "Corpora, one sequence per line",
+        columns,
+        rows,
+        numeric=[2, 3, 4, 5, 6, 7],
+        note="Labels are not read. Of a task, the training split is learned from, the validation split held "
+        "out, and the test split left alone.",
+    )
 
 
 def token_parts(run: Run) -> list[dict[str, Any]]:

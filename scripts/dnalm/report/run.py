@@ -75,6 +75,16 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
 
     @property
+    def genomes(self) -> list[dict[str, Any]]:
+        """Statistics of the genomes, which were cut into windows."""
+        return [stats for stats in self.windows if "source" not in stats]
+
+    @property
+    def corpora(self) -> list[dict[str, Any]]:
+        """Statistics of the corpora that are no genomes."""
+        return [stats for stats in self.windows if "source" in stats]
+
+    @property
     def tasks(self) -> list[str]:
         """Tasks in the order of the evaluations."""
         return list(dict.fromkeys(e.metrics["task"] for e in self.evaluations))

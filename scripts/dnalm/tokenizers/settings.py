@@ -62,7 +62,7 @@ class TokenizerSettings(ImportTokenizerSettings):
         None, description="Commit, tag or branch on the Hub. A commit makes the run repeatable."
     )
     train: TrainTokenizerSettings | None = Field(
-        None, description="Learn a byte-pair encoding from the training windows of all genomes."
+        None, description="Learn a byte-pair encoding from the training lines of all genomes and corpora."
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,43 @@
+"""Make a corpus of a task's own sequences, to adapt a language model to them before it is fine-tuned.
+
+In: the training and the validation split of a task, as prepare_task writes them. Labels are not read; the
+test split is no input.
+Out: two text files, one sequence per line: the training sequences to learn from, those of the validation
+split held out; and a JSON file with counts, like that of extract_windows.
+"""
+
+from pathlib import Path
+
+from dnalm.corpora.lines import describe_lines, write_lines
+from dnalm.running import commandline
+from dnalm.running.files import write_json
+from dnalm.sequences.tables import read_sequence_table
+
+
+def main(
+    corpus: str,
+    task: str,
+    train_sequences: Path,
+    validation_sequences: Path,
+    train: Path,
+    validation: Path,
+    stats: Path,
+) -> None:
+    """Write the sequences of both splits as lines, and the counts."""
+    for table, lines in ((train_sequences, train), (validation_sequences, validation)):
+        write_lines(read_sequence_table(table)["seq"], lines)
+    write_json(stats, describe_lines(corpus, f"training sequences of task {task}", train, validation))
+
+
+if __name__ == "__main__":
+    parser = commandline.parser(__doc__)
+    parser.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
+    parser.add_argument("--task", required=True, help="name of the task, for the counts")
+    parser.add_argument("--train-sequences", type=Path, required=True, help="table of the training split")
+    parser.add_argument(
+        "--validation-sequences", type=Path, required=True, help="table of the validation split"
+    )
+    parser.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
+    parser.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
+    parser.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
+    commandline.run(main, parser.parse_args())

@@ -1,0 +1,1 @@
+"""Corpora that are no genomes: lines of sequence from elsewhere."""

@@ -1,0 +1,36 @@
+# Corpora that are no genomes: sequences from elsewhere -> lines, one sequence per line.
+
+
+rule corpus_from_task:
+    # The test split is no input.
+    input:
+        train=lambda wildcards: f"<results>/tasks/{task_of_corpus(wildcards)}/train.tsv",
+        validation=lambda wildcards: f"<results>/tasks/{task_of_corpus(wildcards)}/validation.tsv",
+    output:
+        train="<results>/windows/{genome}.train.txt",
+        validation="<results>/windows/{genome}.validation.txt",
+        stats="<results>/windows/{genome}.stats.json",
+    log:
+        "<logs>/corpus_from_task/{genome}.log",
+    benchmark:
+        "<benchmarks>/corpus_from_task/{genome}.tsv"
+    wildcard_constraints:
+        genome="|".join(map(re.escape, FROM_TASKS)) or "none",
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+    params:
+        *code("corpus_from_task", "analyse"),
+        task=task_of_corpus,
+    message:
+        "Taking the training sequences of task {params.task} as corpus {wildcards.genome}"
+    shell:
+        command(
+            "corpus_from_task",
+            "--log {log:q} --corpus {wildcards.genome} --task {params.task}"
+            " --train-sequences {input.train:q} --validation-sequences {input.validation:q}"
+            " --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+        )
