@@ -5,7 +5,8 @@ Out:
 - metrics (JSON): loss (nats per hidden token), perplexity, bits per base, accuracy and top-5 accuracy, each
   with a bootstrap interval over lines, of the model and of three baselines on the same hidden tokens:
   uniform, unigram (frequency in training lines), bigram (given the token on the left);
-- sequence loss (TSV): tokens, hidden tokens, loss and perplexity of each line;
+- sequence loss (TSV): tokens, hidden tokens, loss and perplexity of each line, or piece of a line that is
+  longer than the model reads at once (start_bp: bases of the line before it);
 - fill-mask examples (TSV): a hidden token in its context, and the five tokens held for likeliest.
 
 The share of hidden tokens is the same for all models (15%), whatever they were trained with, so that they
@@ -13,6 +14,7 @@ can be compared. Bits per base can also be compared between vocabularies, perple
 """
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.encoding import load_tokenizer
 
 CONTEXT_BP = 30
@@ -65,15 +68,14 @@ def main(
     """Let model and baselines predict the same hidden tokens; write metrics, losses per line and examples."""
     device = choose_device(gpus, allow_cpu=allow_cpu)
     tokenizer = load_tokenizer(model)
-    held_out, training = load_tokens(*tokens), load_tokens(*training_tokens)
-    for lines, paths in ((held_out, tokens), (training, training_tokens)):
+    all_held_out, training = load_tokens(*tokens), load_tokens(*training_tokens)
+    for lines, paths in ((all_held_out, tokens), (training, training_tokens)):
         if len(lines) == 0:
             raise InputError(f"{paths[0]}: no lines.")
         check_vocabulary(lines, len(tokenizer))
+    held_out = ContextLines(all_held_out, context.max_tokens, truncated=context.truncate)
     chosen = choose_lines(len(held_out), settings.max_lines)
-    masked_lines = hide_tokens(
-        held_out, chosen, tokenizer, context.max_tokens, settings.masking_probability, settings.seed
-    )
+    masked_lines = hide_tokens(held_out, chosen, tokenizer, settings.masking_probability, settings.seed)
     if not masked_lines:
         raise InputError(
             f"{tokens[0]}: no token was hidden in {len(chosen)} lines. Raise the masking probability."
@@ -86,9 +88,10 @@ def main(
     ours = model_scores(network, masked_lines, tokenizer.pad_token_id, device)
     baselines = FrequencyBaselines(training, tokenizer.all_special_ids, len(tokenizer))
     theirs = baselines.scores(masked_lines, tokenizer.mask_token_id)
+    bases = bases_per_id(tokenizer)
     bootstrap = LineBootstrap(
         masked_lines,
-        bases_per_id(tokenizer),
+        bases,
         settings.bootstrap_samples,
         settings.confidence,
         settings.seed,
@@ -97,9 +100,10 @@ def main(
     if published is not None:
         before_network = load_model(published, tokenizer).to(device).eval()
         before = model_scores(before_network, masked_lines, tokenizer.pad_token_id, device)
-    write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, held_out)
+    places = [place(held_out, all_held_out, line.index, bases) for line in masked_lines]
+    write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, places)
     write_examples(
-        fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, held_out
+        fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, places
     )
     write_json(
         metrics,
@@ -109,6 +113,7 @@ def main(
             "training": [path.name for path in training_tokens],
             "lines": len(masked_lines),
             "lines_available": len(held_out),
+            "cut": held_out.counts(),
             "hidden_tokens": len(ours.loss),
             "hidden_bases": int(bootstrap.bases.sum()),
             "settings": context.model_dump() | settings.model_dump(exclude={"examples"}),
@@ -131,21 +136,36 @@ def main(
     )
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a piece of a held-out line stands: the cache's name, the line in it, the bases before it."""
+
+    source: str
+    line: int
+    start_bp: int
+
+
+def place(pieces: ContextLines, held_out: TokenLines, index: int, bases: np.ndarray) -> Place:
+    """The place of piece `index`; `bases`: length in bp of each token."""
+    line, start = pieces.source(index)
+    cache, of_cache = held_out.source(line)
+    before = held_out.line(line)[1 : start + 1]
+    return Place(held_out.directories[cache].name, of_cache + 1, int(bases[before].sum()))
+
+
 def write_sequence_loss(
     path: Path,
     masked_lines: list[MaskedLine],
     scores: TokenScores,
     bootstrap: LineBootstrap,
-    held_out: TokenLines,
+    places: list[Place],
 ) -> None:
-    """One row per line: where it comes from, how long it is, how well it was predicted."""
+    """One row per line or piece: where it comes from, how long it is, how well it was predicted."""
     means = bootstrap.per_line(scores.loss) / bootstrap.hidden
-    rows: list[list[Any]] = [["source", "line", "tokens", "masked", "loss", "perplexity"]]
-    for masked_line, mean in zip(masked_lines, means, strict=True):
-        cache, line = held_out.source(masked_line.index)
-        source = held_out.directories[cache].name
+    rows: list[list[Any]] = [["source", "line", "start_bp", "tokens", "masked", "loss", "perplexity"]]
+    for masked_line, at, mean in zip(masked_lines, places, means, strict=True):
         numbers = [len(masked_line.ids), len(masked_line.positions), f"{mean:.6f}", f"{np.exp(mean):.3f}"]
-        rows.append([source, line + 1, *numbers])
+        rows.append([at.source, at.line, at.start_bp, *numbers])
     write_table(path, rows)
 
 
@@ -157,14 +177,13 @@ def write_examples(
     network: Any,
     tokenizer: Any,
     device: torch.device,
-    held_out: TokenLines,
+    places: list[Place],
 ) -> None:
     """One row per example: a line with a single hidden token, and what the model puts there."""
     header = ["source", "line", "position_bp", "left", "token", "right", "rank", "probability"]
     header += [f"{column}_{place}" for place in range(1, TOP + 1) for column in ("predicted", "probability")]
-    singles = []
+    singles, picked = [], choose_lines(len(masked_lines), examples)
     if examples > 0:
-        picked = choose_lines(len(masked_lines), examples)
         singles = [hide_one_token(masked_lines[int(number)], tokenizer, seed) for number in picked]
     rows: dict[int, list[Any]] = {}
     for number, log_probabilities in model_log_probabilities(
@@ -177,11 +196,11 @@ def write_examples(
         left, right = "".join(tokens[1:position]), "".join(tokens[position + 1 : -1])
         found = log_probabilities[0]
         best = torch.topk(found, TOP)
-        cache, line = held_out.source(single.index)
+        at = places[int(picked[number])]
         rows[number] = [
-            held_out.directories[cache].name,
-            line + 1,
-            len(left) + 1,
+            at.source,
+            at.line,
+            at.start_bp + len(left) + 1,
             left[-CONTEXT_BP:],
             tokens[position],
             right[:CONTEXT_BP],

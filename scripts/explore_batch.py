@@ -23,6 +23,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.tokenize_windows.cache import load_tokens
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")
@@ -52,9 +53,8 @@ def main(
 
     from dnalm.pretrain.batches import Corpus, TrainingBatches, Vocabulary
 
-    corpus = Corpus(
-        corpus_lines, Vocabulary.of(loaded), masking, max_tokens=context.max_tokens, seed=training_seed
-    )
+    pieces = ContextLines(corpus_lines, context.max_tokens, truncated=context.truncate)
+    corpus = Corpus(pieces, Vocabulary.of(loaded), masking, seed=training_seed)
     [batch] = TrainingBatches(corpus, 1, batch_size)[0]
     mask = batch.get("attention_mask", (batch["input_ids"] >= 0).long())
     rows = zip(batch["input_ids"].numpy(), batch["labels"].numpy(), mask.numpy(), strict=True)

@@ -44,6 +44,7 @@ from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.encoding import load_tokenizer
 
 logger = logging.getLogger("dnalm")
@@ -60,6 +61,7 @@ CODE = (
     "dnalm.pretrain.training",
     "dnalm.running.world",
     "dnalm.tokenize_windows.cache",
+    "dnalm.tokenize_windows.context",
     "dnalm.tokenizers.batches",
     "dnalm.tokenizers.encoding",
 )
@@ -107,8 +109,15 @@ def pretrain(options: SimpleNamespace) -> None:
     else:
         tokens_read(check_model_directory(options.checkpoint), max_tokens, "--max-tokens")
         start = {"checkpoint": sha256_of_directory(options.checkpoint)}
-    lines = open_corpus(options.tokens, "--tokens", len(tokenizer))
-    held_out_lines = open_corpus(options.validation_tokens, "--validation-tokens", len(tokenizer))
+    lines, held_out_lines = (
+        ContextLines(
+            open_corpus(directories, flag, len(tokenizer)), max_tokens, truncated=options.context.truncate
+        )
+        for directories, flag in (
+            (options.tokens, "--tokens"),
+            (options.validation_tokens, "--validation-tokens"),
+        )
+    )
     per_epoch = batches.batches_per_epoch(len(lines), recipe.batch_size)
     decided = {field.name for field in fields(training.Schedule)} - {"steps"}
     schedule = training.Schedule(
@@ -122,7 +131,7 @@ def pretrain(options: SimpleNamespace) -> None:
         "tokenizer": sha256_of_directory(options.tokenizer),
         "corpus": [sha256_of_directory(directory) for directory in options.tokens],
         "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
-        "max_tokens": max_tokens,
+        **options.context.model_dump(),
         "pad_to_multiple_of": pad_to_multiple_of,
         "masking": masking.model_dump(),
         "training": {
@@ -179,12 +188,11 @@ def pretrain(options: SimpleNamespace) -> None:
             state.step,
         )
 
-        def corpus(lines: TokenLines) -> batches.Corpus:
+        def corpus(lines: ContextLines) -> batches.Corpus:
             return batches.Corpus(
                 lines,
                 batches.Vocabulary.of(tokenizer),
                 masking,
-                max_tokens=max_tokens,
                 seed=schedule.seed,
                 pad_to_multiple_of=pad_to_multiple_of,
             )
@@ -229,7 +237,8 @@ def pretrain(options: SimpleNamespace) -> None:
         # ------------------------------------------------------------- outputs
         loggers.close()
         if world.is_first:
-            write_results(network, state, schedule, len(lines), precision, checkpointer.store, options)
+            cut = {"train": lines.counts(), "validation": held_out_lines.counts()}
+            write_results(network, state, schedule, cut, precision, checkpointer.store, options)
             if options.summary is not None:
                 write_directory_summary(options.summary, options.output, "training_summary.json")
             if options.telemetry is not None:
@@ -242,7 +251,7 @@ def write_results(
     network: Any,
     state: Any,
     schedule: Any,
-    lines: int,
+    cut: dict[str, dict[str, int]],
     precision: str,
     store: Any,
     options: SimpleNamespace,
@@ -255,7 +264,8 @@ def write_results(
         "parameters": count_parameters(network),
         "steps": schedule.steps,
         "tokens": state.tokens,
-        "lines": lines,
+        "lines": cut["train"]["lines"],
+        "cut": cut,
         "evaluation": {"before": before, "after": after},
         "precision": precision,
         "settings": {key: value for key, value in store.settings.items() if key != "versions"},

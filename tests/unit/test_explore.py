@@ -16,6 +16,7 @@ from dnalm.pretrain.settings import ContextSettings, MaskingSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 from dnalm.tokenize_windows.cache import load_tokens, write_tokens
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import IGNORED
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 
@@ -119,7 +120,7 @@ def test_the_batch_shown_is_the_one_that_training_reads_first(tiny_model, corpus
     found = read_json(tmp_path / "batch.json")
     tokenizer = load_tokenizer(tiny_model)
     training = Corpus(
-        load_tokens(corpus / "tokens"), Vocabulary.of(tokenizer), masking, max_tokens=30, seed=3
+        ContextLines(load_tokens(corpus / "tokens"), 30), Vocabulary.of(tokenizer), masking, seed=3
     )
     [batch] = TrainingBatches(training, 5, 6)[0]
     assert found["lines"] == 6 and len(found["shown"]) == 2

@@ -25,6 +25,7 @@ from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.tokenize_windows import cache as token_cache
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers import encoding
 from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
@@ -62,8 +63,8 @@ def tokenizer(place):
 
 @pytest.fixture(scope="module")
 def questions(place, tokenizer) -> list[MaskedLine]:
-    lines = token_cache.load_tokens(place / "validation")
-    return language_model.hide_tokens(lines, range(len(lines)), tokenizer, 30, 0.3, 42)
+    lines = ContextLines(token_cache.load_tokens(place / "validation"), 30)
+    return language_model.hide_tokens(lines, range(len(lines)), tokenizer, 0.3, 42)
 
 
 def evaluate(place: Path, output: Path, **changes) -> dict:
@@ -180,7 +181,11 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
 def test_script_end_to_end(place, tmp_path, tokenizer):
     (tmp_path / "a").mkdir()
     found = evaluate(place, tmp_path / "a")
-    assert found["lines"] == 15 and found["lines_available"] == 20 and found["model"] == "toy"
+    assert (
+        found["lines"] == 15
+        and found["lines_available"] == found["cut"]["pieces"] == 40
+        and found["model"] == "toy"
+    )
     # An untrained model knows nothing: about as good as drawing tokens.
     assert abs(found["metrics"]["loss"]["value"] - math.log(40)) < 0.3
     assert found["baselines"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
@@ -193,12 +198,13 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     total = sum(int(row["masked"]) * float(row["loss"]) for row in losses)
     assert total / found["hidden_tokens"] == pytest.approx(found["metrics"]["loss"]["value"], abs=1e-5)
 
+    # The middle of a line that is longer than the model reads stands where it says.
     validation = token_cache.load_tokens(place / "validation")
+    assert {int(row["start_bp"]) > 0 for row in losses} == {True, False}
     examples = read_table(tmp_path / "a" / "fill_mask.tsv")
     assert len(examples) == 4
     for row in examples:
-        ids = encoding.truncate(validation.line(int(row["line"]) - 1), 30)
-        sequence = tokenizer.decode(ids, skip_special_tokens=True)
+        sequence = tokenizer.decode(validation.line(int(row["line"]) - 1), skip_special_tokens=True)
         start = int(row["position_bp"]) - 1
         assert sequence[start:].startswith(row["token"] + row["right"])
         assert sequence[:start].endswith(row["left"])

@@ -187,15 +187,15 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
     from dnalm.pretrain.settings import MaskingSettings
     from dnalm.pretrain.training import evaluate
     from dnalm.tokenize_windows.cache import load_tokens
+    from dnalm.tokenize_windows.context import ContextLines
     from dnalm.tokenizers.encoding import load_tokenizer
 
     model = AutoModelForMaskedLM.from_pretrained(place.folder / "untrained")
     vocabulary = Vocabulary.of(load_tokenizer(place.tokenizer))
     corpus = Corpus(
-        load_tokens(place.folder / "held_out"),
+        ContextLines(load_tokens(place.folder / "held_out"), 16),
         vocabulary,
         MaskingSettings(probability=0.3),
-        max_tokens=16,
         seed=42,
     )
     result = evaluate(model, corpus, evaluation_lines(40, 2000))

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dnalm.report.data import tokenizer_table
 from dnalm.report.language_model import place_among_motifs
 from dnalm.report.measured import read_benchmark
+from dnalm.report.run import Run
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "report.py"
@@ -377,3 +379,35 @@ def test_what_snakemake_never_measured_is_not_shown_as_zero(tmp_path):
     file.write_text(header + "0.23\t0:00:00\t0.00\t0.13\t0.00\t0.00\t0.00\t0.00\t0.00\t0.00\n")
     found = read_benchmark(file, Path("extract_windows.tsv"))
     assert found.seconds == 0.23 and found.peak_mb is None and found.cpu_seconds is None
+
+
+def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():
+    def cache(tokenizer, split, histogram, used):
+        lines, tokens = sum(n for _, n in histogram), sum(length * n for length, n in histogram)
+        return {
+            "tokenizer": tokenizer,
+            "genome": "g",
+            "split": split,
+            "lines": lines,
+            "bases": 600,
+            "tokens": tokens,
+            "unknown_tokens": 2,
+            "vocabulary_used": used,
+            "vocabulary_size": 32,
+            "tokens_per_line": {"histogram": histogram},
+        }
+
+    models = {
+        "whole": {"tokenizer": "bpe", "max_tokens": 30, "truncate": False},
+        "cut": {"tokenizer": "bpe", "max_tokens": 16, "truncate": True},
+        "pieces": {"tokenizer": "kmer", "max_tokens": 16, "truncate": False},
+    }
+    caches = [cache("bpe", "train", [[12, 5], [22, 5]], 30), cache("bpe", "validation", [[99, 1]], 9)]
+    caches.append(cache("kmer", "train", [[42, 10]], 20))
+    run = Run("title", False, settings={"models": models}, tokens=caches)
+    rows = [row["cells"] for row in tokenizer_table(run)["rows"]]
+    bpe = ["bpe", "30 of 32", "4.00", "1.33%", "12", "12", "22", "22"]
+    assert rows[0] == [*bpe, "whole", "30", "0.0%", "0.0%"]
+    # Five lines of 22 tokens lose 6 each, of 170 in all.
+    assert rows[1] == [*bpe, "cut", "16", "50.0%", "17.6%"]
+    assert rows[2][-4:] == ["pieces", "16", "100.0%", "0.0%"]

@@ -20,6 +20,7 @@ from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.training import Schedule, check_finite, evaluate
 from dnalm.running.errors import InputError
 from dnalm.running.world import World
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import pad
 
 VOCABULARY = Vocabulary(size=17, special_ids=(0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
@@ -38,7 +39,12 @@ class Lines:
 
 
 def corpus(lengths, max_tokens=20, **settings):
-    return Corpus(Lines(lengths), VOCABULARY, MaskingSettings(**settings), max_tokens=max_tokens, seed=7)
+    return Corpus(
+        ContextLines(Lines(lengths), max_tokens, truncated=True),
+        VOCABULARY,
+        MaskingSettings(**settings),
+        seed=7,
+    )
 
 
 lengths_of_lines = st.lists(st.integers(3, 30), min_size=1, max_size=80)

@@ -17,8 +17,8 @@ from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tok
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import length_batches, pad
-from dnalm.tokenizers.encoding import truncate
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +32,7 @@ PRIOR_STRENGTHS = (10.0, 100.0, 1000.0, 10_000.0, 100_000.0)
 
 @dataclass
 class MaskedLine:
-    """A held-out line with hidden tokens.
+    """A held-out line, or a piece of one, with hidden tokens.
 
     `index`: its number over all held-out caches. `ids`: the truth. `input_ids`: what a predictor sees.
     `positions`: where tokens are hidden, int64[n_hidden].
@@ -66,10 +66,9 @@ def choose_lines(count: int, at_most: int) -> np.ndarray:
 
 
 def hide_tokens(
-    lines: TokenLines,
+    lines: ContextLines,
     indices: Iterable[int],
     tokenizer: "PreTrainedTokenizerFast",
-    max_tokens: int | None,
     probability: float,
     seed: int,
 ) -> list[MaskedLine]:
@@ -80,7 +79,7 @@ def hide_tokens(
     """
     result = []
     for index in indices:
-        ids = truncate(lines.line(int(index)), max_tokens).astype(np.int64)
+        ids = lines.line(int(index)).astype(np.int64)
         input_ids, labels = mask_tokens(
             ids,
             special_ids=tokenizer.all_special_ids,

@@ -16,9 +16,8 @@ from torch.utils.data import Dataset
 from dnalm.pretrain.masking import TRAINING, line_generator, mask_tokens
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.running.world import SINGLE, World
-from dnalm.tokenize_windows.cache import TokenLines
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import IGNORED, pad
-from dnalm.tokenizers.encoding import truncate
 
 # Lines that are sorted by length together. Batches of 32 drawn from 3,200 lines waste under 0.2% on
 # padding and are still mixed well.
@@ -91,21 +90,20 @@ def evaluation_lines(n_lines: int, limit: int) -> np.ndarray:
 
 
 class Corpus:
-    """Lines of tokens and how they become masked micro-batches."""
+    """Lines (or pieces) of tokens, as the model reads them, and how they become masked micro-batches."""
 
     def __init__(
         self,
-        lines: TokenLines,
+        lines: ContextLines,
         vocabulary: Vocabulary,
         masking: MaskingSettings,
         *,
-        max_tokens: int,
         seed: int,
         pad_to_multiple_of: int = 1,
     ):
         self.lines, self.vocabulary, self.masking = lines, vocabulary, masking
-        self.max_tokens, self.seed, self.pad_to_multiple_of = max_tokens, seed, pad_to_multiple_of
-        self.lengths = np.minimum(lines.lengths, max_tokens)
+        self.seed, self.pad_to_multiple_of = seed, pad_to_multiple_of
+        self.lengths = lines.lengths
 
     def micro_batch(
         self, indices: Sequence[int] | np.ndarray, epoch: int, stream: int
@@ -118,7 +116,7 @@ class Corpus:
         vocabulary, masking = self.vocabulary, self.masking
         masked = [
             mask_tokens(
-                truncate(self.lines.line(int(index)), self.max_tokens),
+                self.lines.line(int(index)),
                 special_ids=vocabulary.special_ids,
                 vocabulary_size=vocabulary.size,
                 mask_id=vocabulary.mask_id,

@@ -104,7 +104,13 @@ class ContextSettings(Settings):
         250,
         ge=8,
         le=10**6,
-        description="Longer lines are cut to this many tokens, [CLS] and [SEP] included.",
+        description="The model reads this many tokens at once, [CLS] and [SEP] included. Longer lines are "
+        "cut into pieces, all of which are read.",
+    )
+    truncate: bool = Field(
+        False,
+        description="Read only the beginning of a line that is longer than `max_tokens`, as published runs "
+        "do; the rest is counted.",
     )
 
 

@@ -117,41 +117,116 @@ def token_parts(run: Run) -> list[dict[str, Any]]:
     columns += ["Unknown tokens", "Vocabulary used"]
     figures = []
     for tokenizer in dict.fromkeys(summary["tokenizer"] for summary in run.tokens):
-        counts: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
-        for summary in run.tokens:
-            if summary["tokenizer"] == tokenizer:
-                for length, lines in summary["tokens_per_line"]["histogram"]:
-                    counts[summary["split"]][length] += lines
+        own = [summary for summary in run.tokens if summary["tokenizer"] == tokenizer]
+        counts = {
+            split: lines_by_length([summary for summary in own if summary["split"] == split])
+            for split in dict.fromkeys(summary["split"] for summary in own)
+        }
         svg = histogram(
-            [(split, dict(of)) for split, of in counts.items()],
+            list(counts.items()),
             f"Tokens per line, {tokenizer}",
             "tokens per line",
         )
         caption = "Lines of equal length in bp differ in tokens; [CLS] and [SEP] count. " + cut_sentence(
-            run, tokenizer, dict(counts["train"])
+            run, tokenizer, counts.get("train", {})
         )
         figures.append(figure(f"Tokens per line: {tokenizer}", svg, caption, f"{tokenizer}.tokens_per_line"))
     return [
+        tokenizer_table(run),
         table("Token cache", columns, rows, numeric=[3, 4, 5, 7, 8]),
         {"kind": "figures", "rows": figures},
     ]
 
 
-def cut_sentence(run: Run, tokenizer: str, lines_by_length: dict[int, int]) -> str:
+def tokenizer_table(run: Run) -> dict[str, Any]:
+    """Tokenizers side by side on the training lines, and what each model of theirs leaves unread."""
+    rows = []
+    for tokenizer in dict.fromkeys(summary["tokenizer"] for summary in run.tokens):
+        caches = [s for s in run.tokens if s["tokenizer"] == tokenizer and s["split"] == "train"]
+        lengths = lines_by_length(caches)
+        tokens, lines = sum(s["tokens"] for s in caches), sum(s["lines"] for s in caches)
+        sequence_tokens = max(1, tokens - 2 * lines)
+        used = max(s["vocabulary_used"] for s in caches)
+        of_tokenizer = [
+            tokenizer,
+            # What several corpora use together is not counted.
+            f"{used:,}{' or more' if len(caches) > 1 else ''} of {caches[0]['vocabulary_size']:,}",
+            f"{sum(s['bases'] for s in caches) / sequence_tokens:.2f}",
+            f"{sum(s['unknown_tokens'] for s in caches) / sequence_tokens:.2%}",
+            *[f"{quantile(lengths, share):,}" for share in QUANTILES],
+        ]
+        for name, model in run.settings.get("models", {}).items():
+            if model["tokenizer"] == tokenizer:
+                limit = model["max_tokens"]
+                unread = unread_fraction(lengths, limit) if model["truncate"] else 0.0
+                found = [name, f"{limit:,}", f"{longer_fraction(lengths, limit):.1%}", f"{unread:.1%}"]
+                rows.append([*of_tokenizer, *found])
+    columns = ["Tokenizer", "Vocabulary used", "Bases per token", "Unknown tokens"]
+    columns += ["Tokens per line, 5%", "Median", "95%", "Longest"]
+    columns += ["Model", "Reads at once", "Longer lines", "Tokens never read"]
+    return table(
+        "Tokenizers side by side, on training lines",
+        columns,
+        rows,
+        numeric=[1, 2, 3, 4, 5, 6, 7, 9, 10, 11],
+        note="Tokens per line count [CLS] and [SEP]. Lines longer than a model reads at once are read in "
+        "pieces, unless its setting truncate leaves the rest unread.",
+    )
+
+
+# Of the tokens per line; the last is the longest line.
+QUANTILES = (0.05, 0.5, 0.95, 1.0)
+
+
+def lines_by_length(caches: list[dict[str, Any]]) -> dict[int, int]:
+    """How many lines have so many tokens, over several token caches."""
+    found: dict[int, int] = defaultdict(int)
+    for summary in caches:
+        for length, lines in summary["tokens_per_line"]["histogram"]:
+            found[length] += lines
+    return dict(found)
+
+
+def quantile(lines_by_length: dict[int, int], share: float) -> int:
+    """The smallest number of tokens that at least `share` of the lines do not exceed."""
+    wanted, seen = share * sum(lines_by_length.values()), 0
+    for length, lines in sorted(lines_by_length.items()):
+        seen += lines
+        if seen >= wanted:
+            return length
+    return 0
+
+
+def longer_fraction(lines_by_length: dict[int, int], limit: int) -> float:
+    """Share of the lines that have more than `limit` tokens."""
+    longer = sum(lines for length, lines in lines_by_length.items() if length > limit)
+    return longer / max(1, sum(lines_by_length.values()))
+
+
+def unread_fraction(lines_by_length: dict[int, int], limit: int) -> float:
+    """Share of all tokens that stand beyond the first `limit` of their line."""
+    tokens = sum(length * lines for length, lines in lines_by_length.items())
+    return sum(max(0, n - limit) * lines for n, lines in lines_by_length.items()) / max(1, tokens)
+
+
+def cut_sentence(run: Run, tokenizer: str, lengths: dict[int, int]) -> str:
     """Which share of the training lines is longer than what each model of this tokenizer reads."""
-    total, sentences = sum(lines_by_length.values()), []
+    sentences = []
     for name, model in run.settings.get("models", {}).items():
-        if model["tokenizer"] == tokenizer and total:
+        if model["tokenizer"] == tokenizer and lengths:
             limit = model["max_tokens"]
-            cut = sum(lines for length, lines in lines_by_length.items() if length > limit) / total
-            if not cut:
-                sentences.append(f"Model {name} reads {limit:,} tokens; no training line is longer.")
+            longer = longer_fraction(lengths, limit)
+            if not longer:
+                sentences.append(f"Model {name} reads {limit:,} tokens at once; no training line is longer.")
                 continue
-            tokens = sum(length * lines for length, lines in lines_by_length.items())
-            lost = sum(max(0, length - limit) * lines for length, lines in lines_by_length.items())
+            fate = (
+                f"cut, so {unread_fraction(lengths, limit):.1%} of all tokens are never read"
+                if model["truncate"]
+                else "read in pieces"
+            )
             sentences.append(
-                f"Model {name} reads {limit:,} tokens: {cut:.1%} of the training lines are longer and cut, "
-                f"so {lost / tokens:.1%} of all tokens are never read."
+                f"Model {name} reads {limit:,} tokens at once: {longer:.1%} of the training lines are longer "
+                f"and {fate}."
             )
     return " ".join(sentences)
 

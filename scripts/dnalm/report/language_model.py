@@ -240,7 +240,7 @@ def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]
     svg = histogram(
         [("", hundredths)], f"Loss per line, {model}", "loss per line (nats)", bins=40, divide_by=100
     )
-    ordered = losses.sort_values(["loss", "source", "line"], ascending=[False, True, True])
+    ordered = losses.sort_values(["loss", "source", "line", "start_bp"], ascending=[False, True, True, True])
     chosen = [("hardest", row) for row in ordered.head(EXTREME_LINES).to_dict("records")]
     chosen += [("easiest", row) for row in ordered.tail(EXTREME_LINES).iloc[::-1].to_dict("records")]
     rows = [
@@ -248,6 +248,7 @@ def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]
             kind,
             row["source"],
             f"{row['line']:,}",
+            f"{row['start_bp']:,}",
             row["tokens"],
             row["masked"],
             f"{row['loss']:.3f}",
@@ -269,9 +270,9 @@ def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]
         },
         table(
             f"Hardest and easiest held-out lines of {model}",
-            ["", "Cache", "Line", "Tokens", "Hidden", "Loss (nats)", "Perplexity"],
+            ["", "Cache", "Line", "From base", "Tokens", "Hidden", "Loss (nats)", "Perplexity"],
             rows,
-            numeric=[2, 3, 4, 5, 6],
+            numeric=[2, 3, 4, 5, 6, 7],
             fold="The hardest and the easiest held-out lines",
         ),
     ]
