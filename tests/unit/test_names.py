@@ -9,7 +9,7 @@ from dnalm.config import Config
 
 REPOSITORY = Path(__file__).parents[2]
 # Files that hold the rules of a section of the configuration with several of them, or of several sections.
-SECTIONS = {"explore", "fetch", "models", "publish", "tokenizers"}
+SECTIONS = {"corpora", "explore", "fetch", "models", "publish", "tokenizers"}
 # Rules that put the script of another rule to a special use.
 SPECIAL_USES = {
     "evaluate_baseline": "evaluate",

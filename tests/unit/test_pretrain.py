@@ -2,6 +2,7 @@
 
 import filecmp
 import json
+import math
 import os
 import random
 import shutil
@@ -82,6 +83,11 @@ class Place:
             json.loads(line) for line in (self.folder / name / "training_log.jsonl").read_text().splitlines()
         ]
 
+    def pieces(self, name: str) -> int:
+        """Pieces that a run's training lines were read in."""
+        summary = json.loads((self.folder / name / "training_summary.json").read_text())
+        return summary["cut"]["train"]["pieces"]
+
     def same(self, one: str, other: str) -> bool:
         """Whether two model directories hold the same files, byte by byte."""
         names = [sorted(f.name for f in (self.folder / name).iterdir()) for name in (one, other)]
@@ -140,7 +146,7 @@ def test_the_log_tells_the_course(place, undisturbed):
     assert evaluations[-1]["masked_perplexity"] == pytest.approx(np.exp(evaluations[-1]["masked_loss"]))
     training = [r for r in records if r["event"] == "train"]
     assert [r["step"] for r in training] == list(range(1, STEPS + 1))
-    assert training[-1]["epoch"] == pytest.approx(STEPS / (251 // 6), abs=1e-6)
+    assert training[-1]["epoch"] == pytest.approx(STEPS / (place.pieces(undisturbed) // 6), abs=1e-6)
     rates = [r["learning_rate"] for r in training]
     # Warm-up over 5% of the steps, then a cosine down to nearly nothing.
     assert rates[0] == 0 and rates[6] == pytest.approx(0.003) and rates[-1] < 1e-5
@@ -152,6 +158,9 @@ def test_the_summary_describes_the_run(place, undisturbed):
     assert str(place.folder) not in text
     summary = json.loads(text)
     assert summary["parameters"]["total"] == sum(p["total"] for p in summary["parameters"]["parts"].values())
+    # Lines longer than the model reads are read to their end, in pieces.
+    cut = summary["cut"]["train"]
+    assert cut["lines"] == 251 and cut["longer"] > 0 and cut["pieces"] > 251 and cut["unread_tokens"] == 0
     assert summary["steps"] == STEPS and summary["precision"] == "fp32"
     assert (
         summary["evaluation"]["after"]
@@ -198,7 +207,7 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
         MaskingSettings(probability=0.3),
         seed=42,
     )
-    result = evaluate(model, corpus, evaluation_lines(40, 2000))
+    result = evaluate(model, corpus, evaluation_lines(len(corpus.lengths), 2000))
     assert place.records(undisturbed)[0] | result == place.records(undisturbed)[0]
 
 
@@ -222,7 +231,7 @@ def test_epochs_and_summary_file(server, place):
         training_schedule="linear",
     )
     assert server.run(arguments, place.log("epochs")) == 0
-    assert place.records("epochs")[-1]["step"] == 21
+    assert place.records("epochs")[-1]["step"] == math.ceil(0.5 * (place.pieces("epochs") // 6))
     assert len(json.loads((place.folder / "epochs.json").read_text())["sha256"]) == 64
 
 
