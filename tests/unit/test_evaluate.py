@@ -70,6 +70,7 @@ def pretended(monkeypatch):
         return tables[predictor.name], ["0", "1"], {}
 
     monkeypatch.setattr(evaluate, "predict", predict)
+    monkeypatch.setattr(evaluate, "count_unread", lambda *_: None)
     return tables
 
 
