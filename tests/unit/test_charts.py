@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dnalm.report.charts import (
@@ -144,6 +144,7 @@ def test_weighted_median():
     assert weighted_median({1: 1, 5: 3, 9: 1}) == 5
 
 
+@example([[-6e-79, 0.0, 0.0, 0.0, 9e-199]], 0.0)
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.lists(finite, min_size=5, max_size=5).map(sorted), min_size=1, max_size=6), finite)
 def test_boxes_lie_on_the_picture_and_medians_within_their_boxes(quantiles, outlier):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mistakes
 import numpy as np
 import pytest
 import yaml
@@ -237,19 +238,16 @@ def test_bad_input_ends_with_one_line_and_no_output(bare, tmp_path, name):
 def test_every_preset_makes_a_plan(bare, tmp_path, preset):
     folder = tmp_path / "repository"
     shutil.copytree(bare, folder)
-    for file in (
-        "data/genome.fa.gz",
-        "data/tokenizer.json",
-        "data/enhancers/train.tsv",
-        "data/enhancers/test.tsv",
-    ):
-        (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text("present\n")
-    checkpoint = folder / "data/models/checkpoint"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "config.json").write_text('{"model_type": "modernbert", "vocab_size": 9}')
-    (checkpoint / "tokenizer.json").write_text('{"model": {"vocab": {"A": 0}}}')
-    (checkpoint / "model.safetensors").write_text("present\n")
+    tokenizer = json.dumps(mistakes.tokenizer())
+    for file, content in {
+        "data/genome.fa.gz": "present\n",
+        "data/tokenizer.json": tokenizer,
+        "data/enhancers/train.tsv": "seq\tlabel\nACGT\t0\nTTTT\t1\n",
+        "data/enhancers/test.tsv": "seq\tlabel\nACGA\t0\nTTTA\t1\n",
+        "data/models/checkpoint/tokenizer.json": tokenizer,
+    }.items():
+        mistakes.write(folder / file, content)
+    mistakes.write_checkpoint(folder / "data/models")
     done = snakemake(folder, "--dry-run", "--configfile", f"config/{preset}")
     assert done.returncode == 0, done.stdout + done.stderr
     for rule in ("extract_windows", "pretrain", "finetune", "evaluate", "report"):

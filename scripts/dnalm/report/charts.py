@@ -397,8 +397,10 @@ def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> li
     """Round numbers (1, 2, 2.5 or 5 times a power of ten) between `low` and `high`, or just around them."""
     if high < low:
         low, high = high, low
-    if high - low < 1e-12:
-        low, high = low - (abs(low) * 0.1 or 0.5), high + (abs(high) * 0.1 or 0.5)
+    if high - low < 1e-11:
+        # Ticks are rounded to 12 digits: what is smaller than that is drawn around zero.
+        margin = 0.1 * abs(low) if abs(low) > 1e-9 else 0.5
+        low, high = low - margin, high + margin
     rough = (high - low) / about
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))
