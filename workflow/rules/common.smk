@@ -322,9 +322,7 @@ def way(wildcards):
 
 def seed_of(wildcards):
     """The seed of a classifier: that of the configuration, unless it repeats the training with another."""
-    return int(
-        wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"]
-    )
+    return int(wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"])
 
 
 def features(wildcards):
