@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mistakes
 import pytest
 import yaml
 from dry_runs import DryRuns
@@ -98,7 +99,7 @@ def build(folder: Path) -> None:
     for split in ("train", "test"):
         (folder / f"promoters.{split}.tsv").write_text("seq\tlabel\nACGT\t1\n")
     (folder / "new.tsv").write_text("seq\nACGT\n")
-    (folder / "tokenizer.json").write_text("{}\n")
+    (folder / "tokenizer.json").write_text(json.dumps(mistakes.tokenizer()))
     for name in ("small", "other"):
         shutil.copy(REPOSITORY / "resources/architectures/demo.json", folder / f"{name}.json")
     stand_in = Path(__file__).parents[1] / "support" / "stand_in.py"
@@ -429,7 +430,7 @@ CASES = {
         text("promoters.test.tsv"), PREPARED, {"prepare_task": "promoters", "embed": "promoters"}
     ),
     "tokenizer file": Case(
-        text("tokenizer.json"),
+        text("tokenizer.json", "\n"),
         ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
