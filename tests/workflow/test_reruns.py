@@ -353,7 +353,7 @@ CASES = {
     ),
     "script of import_tokenizer": Case(
         code("scripts/import_tokenizer.py"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "script of tokenize_windows": Case(
@@ -383,14 +383,14 @@ CASES = {
         {"evaluate_baseline": "cnn"},
     ),
     "script of combine": Case(
-        code("scripts/combine.py"), {"combine", "evaluate"} | COMPARED, {"evaluate": "combined"}
+        code("scripts/combine.py"), {"combine", "evaluate"} | COMPARED - {"study"}, {"evaluate": "combined"}
     ),
     "script of evaluate": Case(
         code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED
     ),
     "script of explore_batch": Case(code("scripts/explore_batch.py"), {"explore_batch"} | REPORT),
     "script of explore_task": Case(code("scripts/explore_task.py"), EXPLORED),
-    "script of compare": Case(code("scripts/compare.py"), COMPARED),
+    "script of compare": Case(code("scripts/compare.py"), COMPARED - {"study"}),
     "script of study": Case(code("scripts/study.py"), STUDIED),
     "script of subset_task": Case(code("scripts/subset_task.py"), SUBSET, {"embed": "train=4"}),
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
@@ -431,12 +431,12 @@ CASES = {
     ),
     "tokenizer file": Case(
         text("tokenizer.json", "\n"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "architecture": Case(
         architecture("other.json"),
-        (TOKENIZED | {"untrained_model"}) - {"predict"},
+        (TOKENIZED | {"untrained_model"}) - {"predict", "study"},
         {"pretrain": "second", "untrained_model": "second"},
     ),
     "sequences to predict": Case(text("new.tsv"), {"predict"}),
