@@ -97,6 +97,15 @@ def test_old_names_and_several_files_are_understood(tmp_path):
         check_backbone(tmp_path, network.config.to_dict())
 
 
+def test_a_table_of_positions_that_a_rotary_model_does_not_use_is_passed_over(tmp_path):
+    network = model("esm", {"position_embedding_type": "rotary"}, "cpu")
+    weights = dict(network.state_dict()) | {
+        "esm.embeddings.position_embeddings.weight": torch.zeros(1026, 16)
+    }
+    save_file({name: weight.clone() for name, weight in weights.items()}, tmp_path / "model.safetensors")
+    check_backbone(tmp_path, network.config.to_dict())
+
+
 def test_a_header_tells_shapes(tmp_path):
     save_file({"a": torch.zeros(2, 3), "b": torch.zeros(())}, tmp_path / "x", metadata={"format": "pt"})
     assert read_header(tmp_path / "x") == {"a": (2, 3), "b": ()}

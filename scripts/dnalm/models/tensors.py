@@ -20,6 +20,8 @@ LONGEST_HEADER_BYTES = 100_000_000
 # Weights of a backbone that a masked language model can do without: they belong to other tasks, or are
 # made anew, as tables of positions are.
 NOT_NEEDED = ("pooler.", "contact_head.", "position_ids", "inv_freq")
+# Models with rotary positions may hold a table of positions all the same; Transformers passes over it.
+UNUSED = "position_embeddings.weight"
 
 
 def backbone_shapes(config: Mapping[str, Any]) -> Shapes:
@@ -174,7 +176,9 @@ def check_backbone(directory: Path, config: Mapping[str, Any]) -> None:
     left_over = [
         name
         for name in found
-        if name.startswith(prefix) and name not in expected and not any(word in name for word in NOT_NEEDED)
+        if name.startswith(prefix)
+        and name not in expected
+        and not any(word in name for word in (*NOT_NEEDED, UNUSED))
     ]
     if left_over:
         raise InputError(
