@@ -27,7 +27,7 @@ import numpy as np
 
 from dnalm.baseline.settings import COMBINED, UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
-from dnalm.evaluate.predictions import Predictions, read_predictions
+from dnalm.evaluate.predictions import Predictions, check_pairs, read_predictions
 from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
@@ -72,8 +72,7 @@ def main(
     output_json: Path,
 ) -> None:
     """Compare all predictors of one task and write table and answers."""
-    if len(metrics) != len(predictions):
-        raise InputError("--metrics and --predictions need the same number of files, in the same order.")
+    check_pairs(metrics, predictions)
     reports = read_reports(metrics, task)
     names = [identity(report) for report in reports]
     if reference not in names:

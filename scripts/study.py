@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.predictions import check_pairs, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.report.measured import read_benchmark
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -48,8 +48,7 @@ def main(
     output_json: Path,
 ) -> None:
     """Compare all variants on all tasks and write table and leaderboards."""
-    if len(metrics) != len(predictions):
-        raise InputError("--metrics and --predictions need the same number of files, in the same order.")
+    check_pairs(metrics, predictions)
     config = read_json(configuration)
     variants = expand(config, str(configuration)).variants
     if not variants:

@@ -24,6 +24,12 @@ class Predictions:
     probabilities: np.ndarray  # float64[n, n_classes]
 
 
+def check_pairs(metrics: list[Path], predictions: list[Path]) -> None:
+    """Raise InputError unless as many files of predictions as of metrics were given."""
+    if len(metrics) != len(predictions):
+        raise InputError("--metrics and --predictions need the same number of files, in the same order.")
+
+
 def class_numbers(labels_of_rows: pd.Series, labels: list[str], path: str | Path) -> np.ndarray:
     """The class number of every row: int64[n]. Raises InputError for a label the predictor does not know."""
     numbers = labels_of_rows.map({label: number for number, label in enumerate(labels)})
