@@ -136,6 +136,7 @@ def draw(model: str, path: Path, pooling: str, settings: TaskSettings) -> dict[s
         result["variance"] = [round(share, 6) for share in shares]
         result["pca"] = maps.by_label(points, labels, names)
     if "umap" in settings.maps and len(labels) >= maps.FEWEST_FOR_UMAP:
+        logger.info("drawing a map by UMAP, which takes some 20 s to start")
         points = maps.umap(vectors, settings.neighbours, settings.seed)
         result["umap"] = maps.by_label(points, labels, names)
     return result

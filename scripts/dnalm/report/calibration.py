@@ -8,6 +8,9 @@ from dnalm.report.parts import figure, table
 from dnalm.report.run import Evaluation, Run
 from dnalm.report.styles import series_style
 
+# Fewer validation sequences do not settle a temperature.
+FEW = 100
+
 
 def calibrated(run: Run, task: str) -> list[Evaluation]:
     """The predictors of a task whose calibration was measured; that of the majority class says nothing."""
@@ -73,6 +76,8 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
         f"right (ECE, 15 bins). {fitted} fitted on {words.count(n, 'validation sequence')}. Scaled: logits "
         "divided by the temperature; above 1 it says that the predictor is too sure."
     )
+    if n < FEW:
+        note += " With so few, they say little."
     if binary:
         note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."
     return table("Can the probabilities be believed?", columns, rows, note=note)
