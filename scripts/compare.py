@@ -27,13 +27,13 @@ import numpy as np
 
 from dnalm.baseline.settings import COMBINED, UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
-from dnalm.evaluate.predictions import Predictions, check_pairs, read_predictions
+from dnalm.evaluate.predictions import Predictions, check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file, read_json, write_json
+from dnalm.running.files import atomic_file, write_json
 
 logger = logging.getLogger("dnalm")
 
@@ -112,10 +112,7 @@ def read_reports(paths: list[Path], task: str) -> list[dict]:
     """Read every metrics.json. Raises InputError if one is something else or of another task."""
     reports = []
     for path in paths:
-        report = read_json(path)
-        wanted = {"task", "name", "kind", "backbone", "n", "metrics", "loss"}
-        if not isinstance(report, dict) or not wanted <= set(report):
-            raise InputError(f"{path}: not a metrics file by scripts/evaluate.py.")
+        report = read_metrics(path)
         if report["task"] != task:
             raise InputError(f"{path}: metrics of task {report['task']!r}, not of {task!r}.")
         reports.append(report)

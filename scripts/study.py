@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dnalm.evaluate.predictions import check_pairs, read_predictions
+from dnalm.evaluate.predictions import check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.report.measured import read_benchmark
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -64,6 +64,12 @@ def main(
         by_task[entry.task].append(entry)
     whole = {task: of_task for task, of_task in by_task.items() if "," not in task}
     reference = config["study"]["reference"]
+    for task, of_task in whole.items():
+        if reference not in [entry.name for entry in of_task]:
+            raise InputError(
+                f"{configuration}: study.reference is {reference!r}, but no metrics of it on task {task} are "
+                "given. Evaluate it, or name another."
+            )
     boards = {
         task: leaderboard(
             [entry for entry in of_task if entry.name in variants or entry.kind == "baseline"],
@@ -94,7 +100,7 @@ def read_entry(
     benchmarks: Path | None,
 ) -> Entry:
     """One evaluation, with what makes it and what it cost."""
-    report, table = read_json(metrics), read_predictions(predictions)
+    report, table = read_metrics(metrics), read_predictions(predictions)
     name, backbone = report["name"], report["backbone"]
     variant = variants.get(name)
     cost: dict[str, float | None] = {}

@@ -204,3 +204,31 @@ def test_a_configuration_without_a_study_has_no_variants(tmp_path: Path):
     file.write_text(json.dumps(config))
     with pytest.raises(InputError, match="no section 'study'"):
         study.main(file, [], [], [], [], None, None, tmp_path / "a.tsv", tmp_path / "a.json")
+
+
+def test_metrics_that_are_none_or_lack_the_reference_are_refused(tmp_path: Path):
+    configuration = tmp_path / "configuration.json"
+    configuration.write_text(json.dumps(configured({"training.seed": [42, 1]})))
+    table = tmp_path / "predictions.tsv"
+    table.write_text("id\tlabel\tprobability_0\tprobability_1\nx\t1\t0.2\t0.8\n")
+    metrics = tmp_path / "metrics.json"
+    given = {
+        "configuration": configuration,
+        "metrics": [metrics],
+        "predictions": [table],
+        "models": [],
+        "checks": [],
+        "benchmarks": None,
+        "settings": None,
+        "output": tmp_path / "out.tsv",
+        "output_json": tmp_path / "out.json",
+    }
+    metrics.write_text('{"task": "toy"}')
+    with pytest.raises(InputError, match=r"metrics.json: not a metrics file by scripts/evaluate.py"):
+        study.main(**given)
+    value = {"value": 0.5, "low": 0.4, "high": 0.6}
+    about = {"task": "toy", "name": "majority", "kind": "baseline", "backbone": None, "n": 1, "loss": value}
+    metrics.write_text(json.dumps(about | {"metrics": dict.fromkeys(("accuracy", "mcc", "auroc"), value)}))
+    with pytest.raises(InputError, match=r"study\.reference is 'kmer', but no metrics of it on task toy"):
+        study.main(**given)
+    assert not list(tmp_path.glob("out.*"))

@@ -3,13 +3,14 @@
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dnalm.evaluate.metrics import losses
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file
+from dnalm.running.files import atomic_file, read_json
 
 PROBABILITY = "probability_"
 
@@ -22,6 +23,15 @@ class Predictions:
     ids: list[str]
     truth: np.ndarray  # int64[n], class numbers
     probabilities: np.ndarray  # float64[n, n_classes]
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """What scripts/evaluate.py says of one predictor. Raises InputError if the file is something else."""
+    report = read_json(path)
+    wanted = {"task", "name", "kind", "backbone", "n", "metrics", "loss"}
+    if not isinstance(report, dict) or not wanted <= set(report):
+        raise InputError(f"{path}: not a metrics file by scripts/evaluate.py. Give a metrics.json.")
+    return report
 
 
 def check_pairs(metrics: list[Path], predictions: list[Path]) -> None:
