@@ -1,6 +1,10 @@
 import argparse
 import json
+import os
 import resource
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -126,6 +130,23 @@ def test_a_full_disk_during_a_checkpoint_ends_in_one_line_that_names_it(tmp_path
         "Make room and start again.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_behind_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    node = socket.gethostname()
+    for owner in (f"{node}.{ended.pid}", f"{node}.{os.getppid()}", f"other.{ended.pid}"):
+        (tmp_path / f".model.{owner}.part").mkdir()
+        (tmp_path / f".model.{owner}.part" / "config.json").touch()
+    (tmp_path / f".model.json.{node}.{ended.pid}.part").touch()
+    with atomic_directory(tmp_path / "model") as folder:
+        (folder / "config.json").write_text("{}")
+    with atomic_file(tmp_path / "model.json") as file:
+        file.write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [f".model.{node}.{os.getppid()}.part", f".model.other.{ended.pid}.part", "model", "model.json"]
+    )
 
 
 @pytest.mark.parametrize("writer", ["atomic_file", "download"])

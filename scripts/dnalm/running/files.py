@@ -22,8 +22,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     half-written file. After an error the temporary file is removed.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_process()}.part")
+    temporary = _temporary(path)
     try:
         with disk_errors_name(path):
             yield temporary
@@ -42,9 +41,7 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
     the same content already stays, since others may be reading it.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{_process()}.part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _temporary(path)
     temporary.mkdir()
     try:
         with disk_errors_name(path):
@@ -150,9 +147,30 @@ def disk_errors_name(path: Path) -> Iterator[None]:
         raise
 
 
-def _process() -> str:
-    """A name for this process that no process of another node has."""
-    return f"{socket.gethostname()}.{os.getpid()}"
+def _temporary(path: Path) -> Path:
+    """A path beside `path` that no other process uses, in a folder that exists.
+
+    What killed processes of this node left behind for `path` is removed. Of another node's processes nobody
+    here can say whether they live.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    node = f".{path.name}.{socket.gethostname()}."
+    for left in path.parent.iterdir():
+        number = left.name.removeprefix(node).removesuffix(".part")
+        if left.name == f"{node}{number}.part" and number.isdecimal() and not _lives(int(number)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{node}{os.getpid()}.part")
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of this node has this number."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def _synchronize(path: Path) -> None:
