@@ -13,9 +13,10 @@ A difference is *paired*: both predictors are judged on the same bootstrap sampl
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
 help (every model against the same model untrained, NAME-untrained, with the same backbone), does adaptation
 help (against the model as published, NAME-published), does the language model know what k-mers do not (k-mers
-and embeddings together against k-mers alone), and does the reference beat the baselines. Each has the
-difference in accuracy, an answer (`yes`, `no`: the whole interval lies on one side of zero; else `cannot
-tell`) and a sentence.
+and embeddings together against k-mers alone), does stacking help (against k-mers, the convolutional
+network and the member that is the best one on the validation split), and does the reference beat the
+baselines. Each has the difference in accuracy, an answer (`yes`, `no`: the whole interval lies on one side
+of zero; else `cannot tell`) and a sentence.
 """
 
 import logging
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnalm.baseline.settings import COMBINED, UNTRAINED
+from dnalm.baseline.settings import BASELINES, COMBINED, STACKED, UNTRAINED
 from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
 from dnalm.evaluate.predictions import Predictions, check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.repetitions import group_repetitions
@@ -177,12 +178,29 @@ def compare_pairs(leader: Predictor, predictors: list[Predictor], confidence: fl
         if kmers and combined.report["kind"] == COMBINED:
             question = "does the language model know what k-mers do not"
             questions.append(compare_accuracies(question, combined, kmers, confidence))
+    for stacked in predictors:
+        if stacked.report["kind"] == STACKED:
+            for other in members_to_compare(stacked, predictors):
+                questions.append(compare_accuracies("does stacking help", stacked, other, confidence))
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
             questions.append(
                 compare_accuracies("does the model beat the baseline", leader, other, confidence)
             )
     return questions
+
+
+def members_to_compare(stacked: Predictor, predictors: list[Predictor]) -> list[Predictor]:
+    """Of what is stacked: the best one on the validation split, then the other baselines."""
+    best = stacked.report["stacked"]["best_single"]
+    names = [best, *(member["name"] for member in stacked.report["stacked"]["members"])]
+    by_name = {p.name: p for p in predictors}
+    found = []
+    for name in dict.fromkeys(names):
+        other = by_name.get(name if name in BASELINES else f"{stacked.report['name']}/{name}")
+        if other and (name == best or name in BASELINES):
+            found.append(other)
+    return found
 
 
 def compare_accuracies(question: str, one: Predictor, other: Predictor, confidence: float) -> dict:

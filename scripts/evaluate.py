@@ -1,7 +1,8 @@
 """Judge a classifier or a baseline on the test split of a task.
 
-In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py) or a
-     baseline (scripts/baseline.py, scripts/baseline_cnn.py), each a directory, and the test split: a table
+In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py), a
+     baseline (scripts/baseline.py, scripts/baseline_cnn.py) or all of these stacked (scripts/stack.py), each
+     a directory, and the test split: a table
      with the columns seq and label (and id); for calibration also the validation split.
 Out: metrics.json     task, name, kind, backbone, labels (in class order, of two the positive one last),
                       positive_label and positive_because (null with more than two classes), n,
@@ -9,7 +10,8 @@ Out: metrics.json     task, name, kind, backbone, labels (in class order, of two
                       value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
                       class, columns: predicted class), cut (sequences with more tokens than the model reads,
                       and bases that it did not read; null for baselines), calibration (null without a
-                      validation split), versions
+                      validation split), versions; of a stacked predictor also stacked: n_validation, the
+                      members with their weights, and the best_single of them on the validation split
      predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
      curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
                       curves: roc (fpr, tpr) and pr (recall, precision)
@@ -27,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from dnalm.baseline.settings import COMBINED
+from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.calibration import calibration_report
 from dnalm.evaluate.metrics import METRICS, confusion_matrices, curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
@@ -85,7 +87,9 @@ def main(
             settings.confidence,
         )
     report["versions"] = versions
-    if kind not in ("baseline", COMBINED):
+    if kind == STACKED:
+        report["stacked"] = about_stacking(predictor)
+    elif kind not in ("baseline", COMBINED):
         report |= about_training(predictor)
     write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
     write_json(curves, about | curve_report(truth, probabilities, labels))
@@ -110,6 +114,12 @@ def about_training(classifier: Path) -> dict[str, Any]:
     return {"seed": summary["settings"]["seed"], "still_improving": summary["kept"]["still_improving"]}
 
 
+def about_stacking(stacked: Path) -> dict[str, Any]:
+    """What scripts/stack.py says of its fit."""
+    about = read_json(stacked / "stacked.json")
+    return {key: about[key] for key in ("n_validation", "members", "best_single")}
+
+
 def predict(
     predictor: Path, kind: str, sequences: list[str], batch_tokens: int | None, gpus: int, allow_cpu: bool
 ) -> tuple[np.ndarray, list[str], dict[str, str]]:
@@ -125,18 +135,29 @@ def predict(
 
         baseline = load_baseline(predictor)
         return baseline.predict_probabilities(sequences), baseline.labels, versions("numpy")
-    if kind == COMBINED:
+    if kind == STACKED:
+        from dnalm.stack.predictor import StackedClassifier
+    elif kind == COMBINED:
         from dnalm.combine.predictor import predict_probabilities
     else:
         from dnalm.finetune.classifier import predict_probabilities
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
+    if kind == STACKED:
+        stacked = StackedClassifier(predictor, device)
+        probabilities, labels = stacked.probabilities(sequences, batch_tokens), stacked.labels
+        return probabilities, labels, versions("numpy", "torch", "transformers")
     probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
     return probabilities, labels, versions("numpy", "torch", "transformers")
 
 
 def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, Any] | None:
     """How many sequences a model cuts and how many bases it does not read. Baselines read everything."""
+    if kind == STACKED:
+        from dnalm.stack.predictor import classifier_of
+
+        member = classifier_of(predictor)
+        return count_unread(member, "model", sequences) if member else None
     if kind == "baseline":
         return None
     from dnalm.tokenizers.cut import count_cut
@@ -198,15 +219,16 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--kind",
         required=True,
-        choices=["model", "published", "untrained", COMBINED, "baseline"],
+        choices=["model", "published", "untrained", COMBINED, STACKED, "baseline"],
         help="a classifier on a pretrained backbone, on the same before its adaptation, on an untrained one, "
-        "a regression on k-mers and embeddings (scripts/combine.py), or a baseline",
+        "a regression on k-mers and embeddings (scripts/combine.py), several predictors stacked "
+        "(scripts/stack.py), or a baseline",
     )
     arguments.add_argument("--name", required=True, help="name of the language model or baseline")
     arguments.add_argument(
         "--backbone",
-        choices=[*BACKBONE_SETTINGS, COMBINED],
-        help="how the classifier was fine-tuned, or that it reads k-mers beside embeddings",
+        choices=[*BACKBONE_SETTINGS, COMBINED, STACKED],
+        help="how the classifier was fine-tuned, or that it reads k-mers beside embeddings, or stacks all",
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")

@@ -1,4 +1,4 @@
-"""Predict the classes of new sequences with a trained classifier (scripts/finetune.py).
+"""Predict the classes of new sequences with a trained classifier (scripts/finetune.py, scripts/stack.py).
 
 The input may be, told apart by content, plain or compressed (gzip, bzip2, xz):
 
@@ -46,6 +46,7 @@ from dnalm.sequences.records import stream_sequences
 from dnalm.sequences.regions import Region, read_bed, read_regions
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_sequence_table
+from dnalm.stack.predictor import DESCRIPTION, classifier_of
 
 logger = logging.getLogger("dnalm")
 
@@ -125,9 +126,11 @@ def main(
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.finetune.classifier import Classifier
+    from dnalm.stack.predictor import StackedClassifier
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
-    model = Classifier(classifier, device, choose_precision(precision, device) == "bf16")
+    load = StackedClassifier if (classifier / DESCRIPTION).is_file() else Classifier
+    model = load(classifier, device, choose_precision(precision, device) == "bf16")
     positive = bedgraph_label or positive_class(model.labels)[0] or model.labels[-1]
     if positive not in model.labels:
         raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
@@ -169,7 +172,9 @@ def main(
     if unread:
         logger.warning(unread)
     readings = "readings of windows (both strands)" if settings.both_strands else "windows"
-    if cut := model.cut.warning(readings, "Give a smaller window, or a classifier that reads more tokens."):
+    if model.cut and (
+        cut := model.cut.warning(readings, "Give a smaller window, or a classifier that reads more tokens.")
+    ):
         logger.warning(cut)
 
 
@@ -205,6 +210,8 @@ def read_windows(
 
 def usual_length(classifier: Path) -> int:
     """The median length in bp of the sequences that the classifier learned from."""
+    if (classifier / DESCRIPTION).is_file():
+        classifier = classifier_of(classifier) or classifier
     path = classifier / "finetuning_summary.json"
     if not path.is_file():
         raise InputError(
@@ -326,7 +333,7 @@ def write_track(file: TextIO, name: str, windows: list[tuple[int, int, float]]) 
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument(
-        "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py"
+        "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py or stack.py"
     )
     arguments.add_argument(
         "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"

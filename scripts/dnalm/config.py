@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field
 
-from dnalm.baseline.settings import BASELINES, UNTRAINED, BaselineSettings
+from dnalm.baseline.settings import BASELINES, STACKED, UNTRAINED, BaselineSettings
 from dnalm.corpora.settings import CorpusSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
@@ -385,7 +385,10 @@ def _check_predictions(config: Config, source: str) -> None:
         place = f"{source}: predict.{name}"
         _check_model(prediction.model, config, place)
         _check_prediction_files(prediction, config.results, place)
-        _check_backbone(prediction.backbone, config, place)
+        if prediction.backbone == STACKED:
+            _check_stacked(config, place)
+        else:
+            _check_backbone(prediction.backbone, config, place)
         if config.tasks is None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
 
@@ -400,6 +403,13 @@ def _check_backbone(name: str, config: Config, place: str) -> None:
         raise InputError(
             f"{place}.backbone is {show(name)}, but finetune.backbones lists only "
             f"{either(config.finetune.backbones)}. Add it there, or choose another."
+        )
+
+
+def _check_stacked(config: Config, place: str) -> None:
+    if not config.baseline.stacked:
+        raise InputError(
+            f"{place}.backbone is {show(STACKED)}, but baseline.stacked is false. Set it to true."
         )
 
 

@@ -32,7 +32,7 @@ REPORT = {"report"}
 STUDIED = {"study"} | REPORT
 COMPARED = {"compare", "publish"} | STUDIED
 EXPLORED = {"explore_task"} | REPORT
-CLASSIFIED = {"finetune", "evaluate", "predict"} | COMPARED | EXPLORED
+CLASSIFIED = {"finetune", "stack", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed", "combine"} | CLASSIFIED
 MODELLED = {"evaluate_language_model"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
@@ -363,7 +363,7 @@ CASES = {
     "script of pretrain": Case(code("scripts/pretrain.py"), TOKENIZED),
     "script of untrained_model": Case(
         code("scripts/untrained_model.py"),
-        ({"untrained_model"} | EMBEDDED) - {"predict", "combine"},
+        ({"untrained_model"} | EMBEDDED) - {"predict", "combine", "stack"},
         {"embed": "-untrained"},
     ),
     "script of evaluate_language_model": Case(
@@ -374,16 +374,18 @@ CASES = {
     "script of finetune": Case(code("scripts/finetune.py"), CLASSIFIED),
     "script of baseline": Case(
         code("scripts/baseline.py"),
-        {"baseline", "evaluate_baseline", "combine", "evaluate"} | COMPARED,
-        {"evaluate": "combined"},
+        {"baseline", "evaluate_baseline", "combine", "stack", "evaluate"} | COMPARED,
     ),
     "script of baseline_cnn": Case(
         code("scripts/baseline_cnn.py"),
-        {"baseline_cnn", "evaluate_baseline"} | COMPARED,
-        {"evaluate_baseline": "cnn"},
+        {"baseline_cnn", "evaluate_baseline", "stack", "evaluate"} | COMPARED,
+        {"evaluate_baseline": "cnn", "evaluate": "stacked"},
     ),
     "script of combine": Case(
-        code("scripts/combine.py"), {"combine", "evaluate"} | COMPARED - {"study"}, {"evaluate": "combined"}
+        code("scripts/combine.py"), {"combine", "stack", "evaluate"} | COMPARED - {"study"}
+    ),
+    "script of stack": Case(
+        code("scripts/stack.py"), {"stack", "evaluate"} | COMPARED - {"study"}, {"evaluate": "stacked"}
     ),
     "script of evaluate": Case(
         code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED
@@ -500,18 +502,18 @@ CASES = {
     "finetune: frozen": Case(
         setting("finetune.frozen", {"epochs": 9}),
         CLASSIFIED | SHOWN,
-        {"finetune": "frozen", "evaluate": "frozen"},
+        {"finetune": "frozen"},
     ),
     "finetune: lora": Case(
         setting("finetune.lora", {"rank": 9}),
         (CLASSIFIED | SHOWN) - {"predict"},
-        {"finetune": "lora", "evaluate": "lora"},
+        {"finetune": "lora"},
     ),
     "finetune: a way that is not used": Case(setting("finetune.partial", {"layers": 1}), SHOWN),
     "finetune: backbones": Case(
         setting("finetune.backbones", ["frozen", "lora", "partial"]),
         (CLASSIFIED | SHOWN) - {"predict"},
-        {"finetune": "partial", "evaluate": "partial"},
+        {"finetune": "partial"},
     ),
     "finetune: repetitions": Case(
         setting("finetune.repetitions", 2),
@@ -521,11 +523,12 @@ CASES = {
     "finetune: max_tokens": Case(setting("finetune.max_tokens", 99), EMBEDDED | SHOWN),
     "baseline": Case(
         setting("baseline.kmer_lengths", [2]),
-        {"baseline", "evaluate_baseline", "combine", "evaluate"} | COMPARED | SHOWN,
-        {"evaluate": "combined"},
+        {"baseline", "evaluate_baseline", "combine", "stack", "evaluate"} | COMPARED | SHOWN,
     ),
     "baseline: cnn": Case(
-        setting("baseline.cnn_width", 9), {"baseline_cnn", "evaluate_baseline"} | COMPARED | SHOWN
+        setting("baseline.cnn_width", 9),
+        {"baseline_cnn", "evaluate_baseline", "stack", "evaluate"} | COMPARED | SHOWN,
+        {"evaluate": "stacked"},
     ),
     "evaluate": Case(
         setting("evaluate.bootstrap_samples", 123),

@@ -16,7 +16,7 @@ import slurm_limits
 import slurm_status
 import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
-from dnalm.baseline.settings import COMBINED, UNTRAINED, KmerSettings
+from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
 from dnalm.evaluate.settings import EvaluateSettings
@@ -88,6 +88,10 @@ STUDY_UNTRAINED = [v.language_model for v in VARIANTS.values() if v.language_mod
 AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_MODELS
 BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ALL_BASELINES if config["baseline"][name]]
+# One predictor alone is not stacked.
+STACKING = config["baseline"]["stacked"] and (
+    len(BACKBONES) > 1 or config["baseline"]["combined"] or BASELINES not in ([], ["majority"])
+)
 SPLITS = ["train", "validation"]
 
 # With conda or an image, `python` is the one in there. Without, it is the one that runs Snakemake, also where
@@ -150,7 +154,7 @@ wildcard_constraints:
         map(re.escape, [*VARIANTS, *ALL_MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS, *STUDY_UNTRAINED])
     ),
     trained_model="|".join(map(re.escape, MODELS)),
-    backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?|{COMBINED}",
+    backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?|{COMBINED}|{STACKED}",
     split="train|validation|test",
     baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
@@ -197,9 +201,15 @@ def classifier_settings(name):
     return config["finetune"] | (VARIANTS[name].classifier if name in VARIANTS else {})
 
 
+def read_parameters(model, backbone):
+    """Parameters of all that is loaded to predict: a stacked predictor loads all of its members."""
+    settings = model_settings(model)
+    one = resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+    return one * (len(BACKBONES) + config["baseline"]["combined"] if backbone == STACKED else 1)
+
+
 def parameters(wildcards):
-    settings = model_settings(wildcards.model)
-    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+    return read_parameters(wildcards.model, wildcards.get("backbone"))
 
 
 def downloaded(kind, name, url):
@@ -364,6 +374,15 @@ def kind_of(model):
     return "published" if model.endswith(PUBLISHED) else "model"
 
 
+def stacked_members(wildcards):
+    """Directories of the predictors of a task that are stacked; that of the majority class says nothing."""
+    classifiers = [*BACKBONES, *([COMBINED] if config["baseline"]["combined"] else [])]
+    return [
+        *(f"<results>/baselines/{name}/{wildcards.task}" for name in BASELINES if name != "majority"),
+        *(f"<results>/classifiers/{wildcards.model}/{wildcards.task}/{name}" for name in classifiers),
+    ]
+
+
 def classifier_evaluations(task, backbones):
     """Folders of the evaluations of all models and their references, trained in these ways."""
     return expand(
@@ -379,6 +398,8 @@ def evaluations(task):
     models = classifier_evaluations(task, BACKBONES)
     if config["baseline"]["combined"]:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
+    if STACKING:
+        models += expand(f"<results>/evaluation/{{model}}/{{task}}/{STACKED}", model=MODELS, task=task)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
 
 
@@ -450,8 +471,9 @@ def prediction_classifier(wildcards):
 
 
 def predicting_parameters(wildcards):
-    settings = model_settings(prediction_settings(wildcards)["model"])
-    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+    return read_parameters(
+        prediction_settings(wildcards)["model"], prediction_settings(wildcards)["backbone"]
+    )
 
 
 # ---- Publishing ----

@@ -42,7 +42,9 @@ rule evaluate:
         ),
     params:
         *code("evaluate", "train"),
-        kind=lambda wildcards: COMBINED if wildcards.backbone == COMBINED else kind_of(wildcards.model),
+        kind=lambda wildcards: (
+            wildcards.backbone if wildcards.backbone in (COMBINED, STACKED) else kind_of(wildcards.model)
+        ),
         positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
         way=lambda wildcards: way(wildcards),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),

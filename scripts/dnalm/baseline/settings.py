@@ -13,6 +13,8 @@ UNTRAINED = "-untrained"
 BASELINES = ("majority", "kmer", "cnn")
 # Stands in place of the backbone where k-mers and embeddings are read together.
 COMBINED = "combined"
+# Stands in place of the backbone where the predictors of a task are stacked.
+STACKED = "stacked"
 
 
 class KmerSettings(Settings):
@@ -37,6 +39,11 @@ class BaselineSettings(KmerSettings, CnnSettings):
         True,
         description="k-mers and the embeddings of a model together in one logistic regression: its "
         "difference to k-mers alone says whether the language model knows anything that k-mers do not.",
+    )
+    stacked: bool = Field(
+        True,
+        description="A logistic regression on the probabilities of a model's classifiers, k-mers, the "
+        "convolutional network and `combined`, as far as there are any, fitted on the validation split.",
     )
     untrained: bool = Field(
         True,

@@ -4,6 +4,9 @@ from pydantic import Field
 
 from dnalm.running.settings import Seed, Settings
 
+# What is fitted on fewer validation sequences (a temperature, weights of predictors) is hardly settled.
+FEW_SEQUENCES = 100
+
 
 class IntervalSettings(Settings):
     """How uncertain a measured number is."""

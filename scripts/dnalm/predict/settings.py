@@ -1,5 +1,7 @@
 """Settings of predict: new sequences, and how they are scanned."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from dnalm.finetune.settings import Backbone
@@ -43,4 +45,6 @@ class PredictSettings(ScanSettings):
     )
     model: str = Field(description="Name of an entry under `models`.")
     task: str = Field(description="Name of a row of the task sheet.")
-    backbone: Backbone = Field("frozen", description="Which classifier.")
+    backbone: Backbone | Literal["stacked"] = Field(
+        "frozen", description="Which classifier; `stacked` is all predictors of the task together."
+    )

@@ -6,7 +6,7 @@ from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.language_model import loss_chart
 from dnalm.report.parts import link, table, with_interval
-from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.run import Evaluation, Run, difference_to, identity
 from dnalm.report.styles import series_style
 
 
@@ -63,6 +63,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
         verdicts += _combination(run, task)
+        verdicts += _stacking(run, task)
     verdicts += words.cut_verdict(_cuts(run, task))
     verdicts.append(words.leak_verdict(checks, run.simulated_task))
     if len(evaluations) == 1:
@@ -132,6 +133,27 @@ def _combination(run: Run, task: str) -> list[dict[str, str]]:
         if asked["question"] == "does the language model know what k-mers do not"
         and asked["predictor"] == f"{name}/combined"
     ]
+
+
+def _stacking(run: Run, task: str) -> list[dict[str, str]]:
+    """Are the leading model and the baselines better together? Nothing where they were not stacked."""
+    name = run.headline(task).metrics["name"]
+    named = {identity(e.metrics): e for e in run.of_task(task)}
+    stacked = named.get(f"{name}/stacked")
+    differences = {
+        named[asked["compared_with"]].name: {**asked["accuracy_difference"], "confidence": run.confidence}
+        for asked in run.comparisons.get(task, {}).get("questions", [])
+        if asked["question"] == "does stacking help" and asked["predictor"] == f"{name}/stacked"
+    }
+    if not stacked or not differences:
+        return []
+    about = stacked.metrics["stacked"]
+    members = [
+        named[i].name
+        for member in about["members"]
+        if (i := member["name"]) in named or (i := f"{name}/{member['name']}") in named
+    ]
+    return [words.stacking_verdict(differences, members, about["n_validation"])]
 
 
 def _described(evaluation: Evaluation) -> str:

@@ -2,14 +2,12 @@
 
 from typing import Any
 
+from dnalm.evaluate.settings import FEW_SEQUENCES
 from dnalm.report import words
 from dnalm.report.charts import Series, line_chart
 from dnalm.report.parts import figure, table
 from dnalm.report.run import Evaluation, Run
 from dnalm.report.styles import series_style
-
-# Fewer validation sequences do not settle a temperature.
-FEW = 100
 
 
 def calibrated(run: Run, task: str) -> list[Evaluation]:
@@ -76,7 +74,7 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
         f"right (ECE, 15 bins). {fitted} fitted on {words.count(n, 'validation sequence')}. Scaled: logits "
         "divided by the temperature; above 1 it says that the predictor is too sure."
     )
-    if n < FEW:
+    if n < FEW_SEQUENCES:
         note += " With so few, they say little."
     if binary:
         note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."

@@ -33,12 +33,13 @@ def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     metrics = evaluation.metrics
     if metrics["kind"] == "baseline":
         return BASELINE_STYLES.get(metrics["name"], SeriesStyle(1, 3, "square"))
-    if metrics["kind"] == "combined":
+    if metrics["kind"] in ("combined", "stacked"):
         # The colour of the model that gives the embeddings.
         models = [e.metrics["name"] for e in run.of_task(task) if e.metrics["kind"] == "model"]
         names = list(dict.fromkeys(models))
         place = names.index(metrics["name"]) if metrics["name"] in names else 0
-        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], 2, "square")
+        shape = "square" if metrics["kind"] == "combined" else "diamond"
+        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], 2, shape)
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]

@@ -8,9 +8,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from dnalm.evaluate.settings import FEW_SEQUENCES
+
 # What the workflow appends to the name of a model for its reference without pretraining.
 UNTRAINED, PUBLISHED = "-untrained", "-published"
-KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "baseline": 4}
+KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "stacked": 4, "baseline": 5}
 BASELINE_NAMES = {
     "majority": "majority class",
     "kmer": "k-mer regression",
@@ -87,6 +89,8 @@ def predictor_name(metrics: dict[str, Any]) -> str:
         return BASELINE_NAMES.get(name, name)
     if kind == "combined":
         return f"k-mers + {name} embeddings"
+    if kind == "stacked":
+        return f"stacked with {name}"
     return f"{name} pretrained{how}"
 
 
@@ -252,6 +256,31 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
         heads[status],
         f"Accuracy of k-mers and embeddings together, in one linear model, against k-mers alone: "
         f"{_points(difference)}.",
+    )
+
+
+def stacking_verdict(
+    differences: dict[str, dict[str, float]], members: list[str], n_validation: int
+) -> dict[str, str]:
+    """Is a regression on the probabilities of several predictors better than the best one of them?
+
+    `differences` in accuracy, stacked minus single, are keyed by the name of the single predictor; the first
+    is the best one on the validation split.
+    """
+    heads = {
+        "good": "Stacked, the predictors are better than the best one of them.",
+        "bad": "Stacked, the predictors are worse than the best one of them.",
+        "unsure": "Whether stacking the predictors helps cannot be told.",
+    }
+    status = _status(next(iter(differences.values())))
+    against = [f"{_points(difference)} against {name}" for name, difference in differences.items()]
+    against[0] += ", the best one on the validation split"
+    few = " With so few, the weights say little." if n_validation < FEW_SEQUENCES else ""
+    return _verdict(
+        status,
+        heads[status],
+        f"One logistic regression on the probabilities of {listing(members)}, fitted on the "
+        f"{count(n_validation, 'validation sequence')}. Accuracy: {'; '.join(against)}.{few}",
     )
 
 

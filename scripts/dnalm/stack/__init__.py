@@ -1,0 +1,1 @@
+"""Several predictors of a task as one."""

@@ -1,0 +1,185 @@
+"""Stacked predictors: what the regression promises, and a directory that predicts from sequences."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import baseline
+import baseline_cnn
+import compare
+import evaluate
+import stack
+from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.evaluate.metrics import losses
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.running.errors import InputError
+from dnalm.stack.predictor import StackedClassifier
+from dnalm.stack.regression import PENALTIES, assign_folds, choose_penalty, fit_stacked
+
+
+def draw_members(n: int, seed: int = 0, n_classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """A good predictor, one that is good elsewhere, and one that guesses; and the truth."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, n_classes, n)
+    wanted = np.eye(n_classes)[truth]
+    known = generator.integers(0, 2, n)[:, None]
+    guess = generator.dirichlet(np.ones(n_classes), n)
+    members = np.stack([0.8 * known * wanted, 0.8 * (1 - known) * wanted, 0 * wanted]) + 0.2 / n_classes
+    members[2] = guess
+    return members / members.sum(axis=2, keepdims=True), truth
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_predictors_that_know_different_things_are_better_together(n_classes):
+    (members, truth), (others, unseen) = draw_members(300, 0, n_classes), draw_members(300, 1, n_classes)
+    fitted = fit_stacked(members, truth, 0.001)
+    alone = [float(losses(unseen, member).mean()) for member in others]
+    assert float(losses(unseen, fitted.probabilities(others)).mean()) < 0.8 * min(alone)
+    assert fitted.weights[2] < 0.1 * min(fitted.weights[:2])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 40), st.integers(2, 4), st.sampled_from(PENALTIES))
+def test_weights_are_not_negative_and_probabilities_sum_to_one(n, n_classes, penalty):
+    members, truth = draw_members(n, n, n_classes)
+    fitted = fit_stacked(members, truth, penalty)
+    assert (fitted.weights >= 0).all()
+    assert np.allclose(fitted.probabilities(members).sum(axis=1), 1)
+
+
+def test_a_strong_penalty_leaves_the_mean_of_the_log_probabilities():
+    members, truth = draw_members(50)
+    fitted = fit_stacked(members, truth, 1e6)
+    mean = np.exp(np.log(members).mean(axis=0))
+    assert np.allclose(fitted.probabilities(members), mean / mean.sum(axis=1, keepdims=True), atol=1e-4)
+
+
+def test_the_penalty_is_chosen_by_folds_that_depend_on_the_sequences_alone():
+    members, truth = draw_members(60)
+    sequences = [f"{i:06b}".replace("0", "A").replace("1", "C") for i in range(60)]
+    chosen, tried = choose_penalty(members, truth, sequences)
+    assert [result["penalty"] for result in tried] == list(PENALTIES)
+    assert chosen == min(tried, key=lambda result: result["loss"])["penalty"]
+    turned = choose_penalty(members[:, ::-1], truth[::-1], sequences[::-1])
+    assert turned[0] == chosen
+    folds = assign_folds([*sequences, *sequences])
+    assert (folds[:60] == folds[60:]).all() and set(np.bincount(folds)) == {24}
+
+
+def test_too_few_sequences_are_not_divided():
+    members, truth = draw_members(9)
+    assert choose_penalty(members, truth, list("ABCDEFGHI")) == (PENALTIES[0], [])
+
+
+def write_task(folder: Path, labels: list[str], n: int) -> dict[str, Path]:
+    """Three splits of 60-bp sequences; those of the first label hold a word."""
+    generator = np.random.default_rng(0)
+    paths = {split: folder / f"{split}.tsv" for split in ("train", "validation", "test")}
+    for split, path in paths.items():
+        lines = ["id\tseq\tlabel"]
+        for i in range(n):
+            bases = "".join(generator.choice(list("ACGT"), 60))
+            bases = bases[:20] + "GATTACA" + bases[27:] if i % 2 else bases
+            lines.append(f"{split}_{i}\t{bases}\t{labels[(i + 1) % 2]}")
+        path.write_text("\n".join(lines) + "\n")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def stacked(tmp_path_factory):
+    """k-mers and a network on one task, stacked and evaluated; the folder and the paths of the splits."""
+    folder = tmp_path_factory.mktemp("stacked")
+    paths = write_task(folder, ["a", "b"], 60)
+    splits = {key: paths[key] for key in ("train", "validation")}
+    kmer, cnn = folder / "kmer/t", folder / "cnn/t"
+    kmer.parent.mkdir()
+    cnn.parent.mkdir()
+    kmers, network = KmerSettings(kmer_lengths=(3,)), CnnSettings(cnn_epochs=2, cnn_filters=8)
+    baseline.main("kmer", "t", **splits, settings=kmers, output=kmer, summary=folder / "k.json")
+    baseline_cnn.main("t", **splits, settings=network, output=cnn, summary=folder / "c.json")
+    stack.main(
+        "small", "t", [kmer, cnn], paths["validation"], None, 0, True, folder / "stacked", folder / "s.json"
+    )
+    predictors = {"kmer": kmer, "cnn": cnn, "small": folder / "stacked"}
+    for name, predictor in predictors.items():
+        kind = "stacked" if name == "small" else "baseline"
+        evaluate.main(
+            predictor=predictor,
+            kind=kind,
+            name=name,
+            backbone="stacked" if kind == "stacked" else None,
+            task="t",
+            test=paths["test"],
+            validation=paths["validation"],
+            positive=None,
+            settings=EvaluateSettings(bootstrap_samples=100),
+            batch_tokens=None,
+            gpus=0,
+            allow_cpu=True,
+            metrics=folder / f"{name}.metrics.json",
+            predictions=folder / f"{name}.tsv",
+            curves=folder / f"{name}.curves.json",
+        )
+    return folder, paths
+
+
+def test_a_directory_predicts_as_its_members_say(stacked):
+    folder, _ = stacked
+    about = json.loads((folder / "stacked/stacked.json").read_text())
+    assert [member["name"] for member in about["members"]] == ["kmer", "cnn"]
+    assert about["n_validation"] == 60
+    assert about["best_single"] == min(about["members"], key=lambda member: member["loss"])["name"]
+    model = StackedClassifier(folder / "stacked")
+    sequences = ["GATTACA" * 8, "CCGGAAT" * 8]
+    read = np.stack([member.probabilities(sequences, None, model.labels) for member in model.members])
+    logs = np.tensordot([member["weight"] for member in about["members"]], np.log(read), axes=1)
+    expected = np.exp(logs + about["intercepts"])
+    assert np.allclose(model.probabilities(sequences), expected / expected.sum(axis=1, keepdims=True))
+
+
+def test_it_is_compared_with_the_best_single_predictor_and_the_baselines(stacked):
+    folder, _ = stacked
+    names = ("small", "kmer", "cnn")
+    compare.main(
+        "t",
+        [folder / f"{name}.metrics.json" for name in names],
+        [folder / f"{name}.tsv" for name in names],
+        [],
+        "small/stacked",
+        EvaluateSettings(bootstrap_samples=100),
+        folder / "comparison.tsv",
+        folder / "comparison.json",
+    )
+    questions = json.loads((folder / "comparison.json").read_text())["questions"]
+    asked = [q for q in questions if q["question"] == "does stacking help"]
+    best = json.loads((folder / "s.json").read_text())["best_single"]
+    assert asked[0]["compared_with"] == best
+    assert sorted(q["compared_with"] for q in asked) == ["cnn", "kmer"]
+    assert all(q["predictor"] == "small/stacked" for q in asked)
+
+
+def test_members_of_other_classes_are_refused(stacked, tmp_path):
+    folder, _ = stacked
+    paths = write_task(tmp_path, ["x", "y"], 20)
+    other = tmp_path / "majority/t"
+    other.parent.mkdir()
+    baseline.main(
+        "majority", "t", paths["train"], paths["validation"], KmerSettings(), other, tmp_path / "m.json"
+    )
+    with pytest.raises(InputError, match=r"its classes are \['x', 'y'\], those of .*kmer/t are \['a', 'b'\]"):
+        stack.main(
+            "small",
+            "t",
+            [folder / "kmer/t", other],
+            paths["validation"],
+            None,
+            0,
+            True,
+            tmp_path / "stacked",
+            tmp_path / "s.json",
+        )
