@@ -13,6 +13,8 @@ rule stack:
         "<logs>/stack/{model}/{task}.log",
     benchmark:
         "<benchmarks>/stack/{model}/{task}.tsv"
+    group:
+        SHARED_JOBS.of("evaluate")
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -294,10 +294,9 @@ def overview(run: Run) -> dict[str, Any] | None:
         lead = run.headline(task)
         others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
         best = max(others, key=lambda e: e.metrics["metrics"]["accuracy"]["value"], default=None)
-        reference = (lead.metrics["name"] + words.UNTRAINED, lead.metrics["backbone"])
-        untrained = next(
-            (e for e in run.of_task(task) if (e.metrics["name"], e.metrics["backbone"]) == reference), None
-        )
+        named = {identity(e.metrics): e for e in run.of_task(task)}
+        untrained = named.get(f"{lead.metrics['name']}{words.UNTRAINED}/{lead.metrics['backbone']}")
+        stacked = named.get(f"{lead.metrics['name']}/stacked")
         leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""
         rows.append(
             [
@@ -306,6 +305,7 @@ def overview(run: Run) -> dict[str, Any] | None:
                 with_interval(lead.metrics["metrics"]["accuracy"]),
                 with_interval(untrained.metrics["metrics"]["accuracy"]) if untrained else "",
                 with_interval(best.metrics["metrics"]["accuracy"]) if best else "",
+                with_interval(stacked.metrics["metrics"]["accuracy"]) if stacked else "",
                 f"{lead.metrics['n']:,}",
                 leaks,
             ]
@@ -316,7 +316,8 @@ def overview(run: Run) -> dict[str, Any] | None:
         "Test accuracy",
         "Untrained",
         "Best baseline",
+        "Stacked",
         "Test sequences",
         "Leaks found",
     ]
-    return table("All tasks", columns, rows, numeric=[2, 3, 4, 5, 6])
+    return table("All tasks", columns, rows, numeric=[2, 3, 4, 5, 6, 7])

@@ -275,7 +275,7 @@ def stacking_verdict(
     status = _status(next(iter(differences.values())))
     against = [f"{_points(difference)} against {name}" for name, difference in differences.items()]
     against[0] += ", the best one on the validation split"
-    few = " With so few, the weights say little." if n_validation < FEW_SEQUENCES else ""
+    few = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
     return _verdict(
         status,
         heads[status],
