@@ -29,7 +29,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.models.checks import check_model_directory
+from dnalm.models.checks import check_start
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.models.families import tokens_read
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings
@@ -102,12 +102,15 @@ def pretrain(options: SimpleNamespace) -> None:
 
     # ----------------------------------------------------------------- settings and data
     tokenizer = load_tokenizer(options.tokenizer)
+    new_head = False
     if options.checkpoint is None:
         start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
         config = model_config(start["architecture"], tokenizer)
         tokens_read(config.to_dict(), max_tokens, "--max-tokens")
     else:
-        tokens_read(check_model_directory(options.checkpoint), max_tokens, "--max-tokens")
+        shape, has_head = check_start(options.checkpoint)
+        tokens_read(shape, max_tokens, "--max-tokens")
+        new_head = not has_head
         start = {"checkpoint": sha256_of_directory(options.checkpoint)}
     lines, held_out_lines = (
         ContextLines(
@@ -238,7 +241,7 @@ def pretrain(options: SimpleNamespace) -> None:
         loggers.close()
         if world.is_first:
             cut = {"train": lines.counts(), "validation": held_out_lines.counts()}
-            write_results(network, state, schedule, cut, precision, checkpointer.store, options)
+            write_results(network, state, schedule, cut, new_head, precision, checkpointer.store, options)
             if options.summary is not None:
                 write_directory_summary(options.summary, options.output, "training_summary.json")
             if options.telemetry is not None:
@@ -252,6 +255,7 @@ def write_results(
     state: Any,
     schedule: Any,
     cut: dict[str, dict[str, int]],
+    new_head: bool,
     precision: str,
     store: Any,
     options: SimpleNamespace,
@@ -266,6 +270,7 @@ def write_results(
         "tokens": state.tokens,
         "lines": cut["train"]["lines"],
         "cut": cut,
+        "new_head": new_head,
         "evaluation": {"before": before, "after": after},
         "precision": precision,
         "settings": {key: value for key, value in store.settings.items() if key != "versions"},

@@ -5,6 +5,7 @@ In:   --checkpoint    model directory as published: config.json, model.safetenso
 Out:  --output        model directory: config.json, model.safetensors, the tokenizer's files,
                       training_summary.json (no steps), an empty training_log.jsonl
 
+A checkpoint without a prediction head gets a random one, as when training goes on from it.
 Every later step takes it like a model that was trained here. Beside a model that goes on training from the
 checkpoint (domain adaptation) it is what the adapted one is compared with.
 """
@@ -13,6 +14,7 @@ import logging
 from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model
+from dnalm.models.checks import check_start
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.running.commandline import parser, run
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
@@ -25,12 +27,14 @@ logger = logging.getLogger("dnalm")
 def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary: Path | None) -> None:
     """Check the checkpoint by loading it, and write the model directory."""
     quieten()
-    network = load_model(checkpoint, load_tokenizer(tokenizer))
+    _, has_head = check_start(checkpoint)
+    network = load_model(checkpoint, load_tokenizer(tokenizer), new_head=True)
     parameters = count_parameters(network)
     description = {
         "model": model,
         "parameters": parameters,
         "steps": 0,
+        "new_head": not has_head,
         "settings": {"checkpoint": sha256_of_directory(checkpoint)},
         "versions": versions(),
     }

@@ -20,7 +20,7 @@ from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import FinetuneSettings
-from dnalm.models.checks import check_architecture, check_model_directory, check_tokenizer_fits
+from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
 from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
 from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import PredictSettings
@@ -367,7 +367,7 @@ def _check_network(config: Config, model: ModelSettings) -> None:
     if model.architecture:
         shape = check_architecture(model.architecture)
     elif model.checkpoint and Path(model.checkpoint).exists():
-        shape = check_model_directory(model.checkpoint)
+        shape, _ = check_start(model.checkpoint)
         tokenizer = config.tokenizers[model.tokenizer].source
         if tokenizer and Path(tokenizer).exists():
             check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))

@@ -213,6 +213,11 @@ def a_checkpoint_with_weights_removed(folder: Path) -> None:
 
 
 @maker
+def a_checkpoint_with_half_a_head(folder: Path) -> None:
+    write_checkpoint(folder, lambda _, shapes: shapes.update({"cls.predictions.bias": (len(VOCABULARY),)}))
+
+
+@maker
 def a_checkpoint_with_a_layer_more(folder: Path) -> None:
     def change(_: dict[str, Any], shapes: Shapes) -> None:
         for name in [name for name in shapes if ".layer.0." in name]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import published_model
 from dnalm.embed.embedding import embed_tokens, load_backbone
 from dnalm.finetune import classifier, trained
 from dnalm.finetune import training as finetuning
@@ -213,6 +214,10 @@ def test_incomplete_and_damaged_weights_are_refused(checkpoint, tmp_path):
         load_model(folder)
     one, two = load_model(folder, new_head=True), load_model(folder, new_head=True)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    for start, new in ((folder, True), (checkpoint, False)):
+        output = tmp_path / f"taken-{new}"
+        published_model.main(tokenizer=start, checkpoint=start, model="m", output=output, summary=None)
+        assert json.loads((output / "training_summary.json").read_text())["new_head"] is new
 
 
 @pytest.mark.parametrize(

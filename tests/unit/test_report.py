@@ -153,6 +153,7 @@ def test_learning_curves_are_there_as_numbers_too(flags, whole):
     assert f"{last['selected_loss']:.4f}" in words
     assert "On [MASK] positions, 50% of the tokens being selected: held-out loss" in words
     assert "epoch by epoch: the numbers" in words
+    assert "The checkpoint of demo had no prediction head. A new one was drawn at random." in words
 
 
 def test_the_page_is_complete_and_asks_for_nothing(whole):

@@ -124,7 +124,7 @@ def check_weights(
             "with such a model."
         )
     if missing:
-        logger.info("%s: no prediction head in it; a new one is drawn at random", directory)
+        logger.warning("%s: no prediction head in it; a new one is drawn at random", directory)
     left_over = [
         name
         for name in sorted(report["unexpected_keys"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from dnalm.models.families import FAMILIES, Family, family_of
 from dnalm.models.keys import DEFAULTS, known_keys, problems
-from dnalm.models.tensors import check_backbone
+from dnalm.models.tensors import check_backbone, has_prediction_head
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 from dnalm.running.hints import nearest
@@ -104,6 +104,16 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
         )
     check_backbone(directory, config)
     return config
+
+
+def check_start(directory: str | Path) -> tuple[dict[str, Any], bool]:
+    """The `config.json` of a model directory that a language model can start from, and whether it has a head.
+
+    Without a prediction head a new one is drawn. Raises InputError as :func:`check_model_directory` does, and
+    if a part of the head is missing.
+    """
+    config = check_model_directory(directory)
+    return config, has_prediction_head(Path(directory), config)
 
 
 def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], tokenizer: Path) -> None:

@@ -7,7 +7,7 @@ Format: https://github.com/huggingface/safetensors#format
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dnalm.models.families import FAMILIES
 from dnalm.models.keys import DEFAULTS
@@ -114,6 +114,53 @@ def _distilbert(config: Mapping[str, Any], hidden: int, inner: int) -> tuple[Sha
     return once, each | _linear("ffn.lin1", hidden, inner) | _linear("ffn.lin2", inner, hidden)
 
 
+class _PredictionHead(NamedTuple):
+    """Where a family's prediction head has its dense layer, its norm, its output bias and its matrix."""
+
+    dense: str
+    norm: str
+    bias: str
+    matrix: str
+
+
+_WITH_LM_HEAD = _PredictionHead(
+    "lm_head.dense", "lm_head.layer_norm", "lm_head.bias", "lm_head.decoder.weight"
+)
+_PREDICTION_HEADS = {
+    "modernbert": _PredictionHead("head.dense", "head.norm", "decoder.bias", "decoder.weight"),
+    "bert": _PredictionHead(
+        "cls.predictions.transform.dense",
+        "cls.predictions.transform.LayerNorm",
+        "cls.predictions.bias",
+        "cls.predictions.decoder.weight",
+    ),
+    "roberta": _WITH_LM_HEAD,
+    "esm": _WITH_LM_HEAD,
+    "distilbert": _PredictionHead(
+        "vocab_transform", "vocab_layer_norm", "vocab_projector.bias", "vocab_projector.weight"
+    ),
+    "electra": _PredictionHead(
+        "generator_predictions.dense",
+        "generator_predictions.LayerNorm",
+        "generator_lm_head.bias",
+        "generator_lm_head.weight",
+    ),
+}
+
+
+def prediction_head_weights(config: Mapping[str, Any]) -> set[str]:
+    """Names of the weights that a masked language model has beyond its backbone."""
+    kind = config["model_type"]
+    head, known = _PREDICTION_HEADS[kind], {**DEFAULTS[kind], **config}
+    names = {f"{head.dense}.weight", f"{head.norm}.weight"}
+    with_bias = {"classifier_bias": f"{head.dense}.bias", "norm_bias": f"{head.norm}.bias"}
+    with_bias |= {"decoder_bias": head.bias}
+    # Only ModernBERT can do without.
+    names |= {name for key, name in with_bias.items() if kind != "modernbert" or known[key]}
+    # Otherwise the matrix is that of the token embeddings.
+    return names if known["tie_word_embeddings"] else names | {head.matrix}
+
+
 def read_header(path: Path) -> Shapes:
     """Names and shapes of the weights in a safetensors file; InputError if it is none, or cut short."""
     size = path.stat().st_size
@@ -147,11 +194,7 @@ def check_backbone(directory: Path, config: Mapping[str, Any]) -> None:
 
     Weights may lack the backbone's prefix or have names of older versions, as published checkpoints do.
     """
-    files = sorted(directory.glob("model*.safetensors"))
-    place = files[0] if len(files) == 1 else directory
-    stored: Shapes = {}
-    for file in files:
-        stored |= read_header(file)
+    place, stored = _stored(directory)
     expected = backbone_shapes(config)
     prefix = FAMILIES[config["model_type"]].backbone + "."
     found = {_present_name(name, prefix, expected): shape for name, shape in stored.items()}
@@ -187,10 +230,43 @@ def check_backbone(directory: Path, config: Mapping[str, Any]) -> None:
         )
 
 
+def has_prediction_head(directory: Path, config: Mapping[str, Any]) -> bool:
+    """Whether a model directory that passed :func:`check_backbone` has the prediction head of its model.
+
+    Raises InputError if it has a part of it only.
+    """
+    place, stored = _stored(directory)
+    needed = prediction_head_weights(config)
+    # Older checkpoints have the output bias beside the matrix.
+    found = {_present_norm(name).replace("decoder.bias", "bias") for name in stored}
+    missing = sorted(name for name in needed if name.replace("decoder.bias", "bias") not in found)
+    if missing and len(missing) < len(needed):
+        raise InputError(
+            f"{place}: a part of the prediction head is missing, among it {missing[0]}. Fetch the model "
+            "again, or give a masked language model, or a backbone without any head."
+        )
+    return not missing
+
+
+def _stored(directory: Path) -> tuple[Path, Shapes]:
+    """The file of weights, or the directory if they are several, and all that is in there."""
+    files = sorted(directory.glob("model*.safetensors"))
+    stored: Shapes = {}
+    for file in files:
+        stored |= read_header(file)
+    return files[0] if len(files) == 1 else directory, stored
+
+
+def _present_norm(name: str) -> str:
+    """The name that a checkpoint's weight has today: norms had `gamma` and `beta`."""
+    if name.endswith(("LayerNorm.gamma", "LayerNorm.beta")):
+        return name.replace(".gamma", ".weight").replace(".beta", ".bias")
+    return name
+
+
 def _present_name(name: str, prefix: str, expected: Mapping[str, Any]) -> str:
     """The name that Transformers 5 gives a weight of a checkpoint."""
-    if name.endswith(("LayerNorm.gamma", "LayerNorm.beta")):
-        name = name.replace(".gamma", ".weight").replace(".beta", ".bias")
+    name = _present_norm(name)
     return prefix + name if prefix + name in expected else name
 
 

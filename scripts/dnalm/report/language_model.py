@@ -35,7 +35,11 @@ def language_model_section(run: Run) -> dict[str, Any]:
         parts.append({"kind": "figures", "rows": figures})
     else:
         parts.append(text("No training log is at hand."))
-    parts += [found for training in run.trainings if (found := pretraining_table(training))]
+    for training in run.trainings:
+        if training.summary.get("new_head"):
+            parts.append({"kind": "verdicts", "rows": [words.new_head_verdict(training.summary["model"])]})
+        if found := pretraining_table(training):
+            parts.append(found)
     lexicons = run.simulation["motifs"].values() if run.simulation else []
     motifs = [motif for lexicon in lexicons for motif in lexicon]
     for model in run.language_models:

@@ -181,6 +181,16 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
     )
 
 
+def new_head_verdict(model: str) -> dict[str, str]:
+    """A model whose checkpoint had no prediction head."""
+    return _verdict(
+        "unsure",
+        f"The checkpoint of {model} had no prediction head.",
+        "A new one was drawn at random. Until it is trained, what the model says of hidden tokens is chance, "
+        "also in numbers “as published”. Embeddings and classifiers do not use it.",
+    )
+
+
 def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
     """Did pretraining help? From the paired differences in accuracy, pretrained minus untrained.
 
