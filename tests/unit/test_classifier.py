@@ -15,13 +15,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 from settings_objects import grouped
+from torch import nn
 
 import embed
 import finetune
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
-from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FullSettings, SequenceSettings
+from dnalm.finetune.settings import (
+    BACKBONE_SETTINGS,
+    ClassifierSettings,
+    FrozenSettings,
+    FullSettings,
+    SequenceSettings,
+)
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
@@ -411,6 +418,36 @@ class TestInterruptions:
         resumed = run_finetune(tiny_model, files, tmp_path / "b", **keep)
         assert sha256_of_directory(undisturbed) == sha256_of_directory(resumed)
         assert not list((tmp_path / "checkpoints").iterdir()), "nothing is left when the result is safe"
+
+    @pytest.mark.parametrize("step", [1, 3, 4])
+    def test_dropout_goes_on_as_if_nothing_had_happened(self, tmp_path, stop_after, step, monkeypatch):
+        """3 steps in each of 2 epochs; what is drawn at random elsewhere does not matter."""
+        vectors = Vectors(
+            torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2
+        )
+        recipe = finetuning.Settings(
+            **FrozenSettings(batch_size=4, epochs=2).model_dump(
+                exclude={"reverse_complement", "standardise"}
+            ),
+            seed=3,
+        )
+
+        def train(folder: str, drawn_before: int) -> torch.Tensor:
+            torch.manual_seed(drawn_before)
+            module = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 2))
+            nn.init.zeros_(module[1].weight)
+            nn.init.zeros_(module[1].bias)
+            with Checkpointer(tmp_path / folder, {}, every_steps=1, stop_before_minutes=0) as checkpointer:
+                state = finetuning.train(module, vectors, vectors, recipe, checkpointer)
+            assert state.step == 6
+            return module[1].weight
+
+        undisturbed = train("a", 1)
+        stop_after(step, "die")
+        with pytest.raises(KeyboardInterrupt):
+            train("b", 2)
+        monkeypatch.undo()
+        assert torch.equal(train("b", 3), undisturbed)
 
     def test_sigterm_saves_and_asks_to_start_again(
         self, tiny_model, files, tmp_path, monkeypatch, stop_after
