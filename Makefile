@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run unlock test test-slow test-slurm test-kills course resources lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm test-kills test-mutants course resources lint lock docs clean help
 
 run: $(INSTALLED)
 	@snakemake --cores $(CORES) --quiet host reason || { \
@@ -39,6 +39,11 @@ test-slurm: $(INSTALLED)
 N ?= 60
 test-kills: $(INSTALLED)
 	python tests/kills.py $(N)
+
+# Small faults in the code that decides numbers: make test-mutants MUTANTS="masking metrics" SAMPLE=0
+SAMPLE ?= 10
+test-mutants: $(INSTALLED)
+	python tests/mutants.py $(MUTANTS) --sample $(SAMPLE)
 
 course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
@@ -75,7 +80,7 @@ clean:
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: unlock test-slow test-slurm test-kills course resources lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm test-kills test-mutants course resources lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"
