@@ -56,7 +56,9 @@ from dnalm.running.devices import add_device_flags, choose_device, choose_precis
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
+from dnalm.running.memory import checkpoint_gradients
 from dnalm.running.runlock import check_held
+from dnalm.running.settings import MemorySettings
 from dnalm.running.versions import versions
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_labelled_table, sort_labels
@@ -141,6 +143,8 @@ def main(
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
         whole = classifier.full_model(model, weights, len(labels), pooling)
+        if training.gradient_checkpointing:
+            checkpoint_gradients(whole)
         module = trained.prepare(whole, training, settings.seed).to(device)
         learned, held_out = (
             encode_table(table, labels, model, config, max_tokens, device, precision, strands)
@@ -158,6 +162,8 @@ def main(
     )
 
     # ----------------------------------------------------------------- training
+    # Without what saves memory only.
+    decided = training.model_dump(exclude=set(MemorySettings.model_fields)) | {"seed": settings.seed}
     # Everything that the result depends on, so that a checkpoint of another training is never picked up.
     fingerprinted = {
         "kind": "finetune",
@@ -166,7 +172,7 @@ def main(
         "validation": sha256_of_file(validation_sequences),
         "pooling": pooling,
         "max_tokens": max_tokens,
-        "settings": training.model_dump() | {"seed": settings.seed},
+        "settings": decided,
         "precision": precision,
         "versions": packages,
         "code": sha256_of_modules(CODE),
@@ -205,7 +211,7 @@ def main(
             "parameters": parameters,
             "parameters_total": parameters["total"],
             "parameters_trainable": parameters["trainable"],
-            "settings": training.model_dump() | {"seed": settings.seed},
+            "settings": decided,
             "steps": result.step,
             "kept": kept,
             "precision": precision,

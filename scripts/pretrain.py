@@ -37,10 +37,11 @@ from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device, choose_precision
-from dnalm.running.errors import InputError
+from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.running.launch import as_node, as_worker, is_node, is_worker, launch, leads, processes_wanted
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
+from dnalm.running.memory import checkpoint_gradients, kept_lines
 from dnalm.running.runlock import check_held
 from dnalm.running.versions import versions
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
@@ -160,7 +161,7 @@ def pretrain(options: SimpleNamespace) -> None:
     with checkpointer:
         if wanted * options.nodes > 1 and not is_worker():
             # They train under the lock of this process.
-            launch(wanted, options.nodes, checkpointer.store.directory)
+            launch_until_it_fits(wanted, options.nodes, checkpointer)
             return
         world = World.join(device)
 
@@ -170,6 +171,8 @@ def pretrain(options: SimpleNamespace) -> None:
         else:
             network = new_model(config, schedule.seed)
         network.to(device)
+        if recipe.gradient_checkpointing:
+            checkpoint_gradients(network)
         optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay)
         state = training.TrainingState()
         found = checkpointer.newest(world)
@@ -210,12 +213,7 @@ def pretrain(options: SimpleNamespace) -> None:
                     corpus(lines),
                     schedule.steps,
                     recipe.batch_size,
-                    batches.micro_batches_per_step(
-                        recipe.batch_size,
-                        processes=world.size,
-                        max_tokens=max_tokens,
-                        micro_batch_size=recipe.micro_batch_size,
-                    ),
+                    recipe.micro_batch_size or batches.usual_micro_batch_size(max_tokens),
                     world,
                 ),
                 training.HeldOut(
@@ -248,6 +246,22 @@ def pretrain(options: SimpleNamespace) -> None:
                 about = {"model": options.model, "processes": world.size, "precision": precision}
                 write_json(options.telemetry, about | Sessions(checkpointer.store.directory).totals())
         world.leave()
+
+
+def launch_until_it_fits(processes: int, nodes: int, checkpointer: Checkpointer) -> None:
+    """Run this script in several processes, again as often as they leave because memory ran out."""
+    training = checkpointer.store.directory
+    while True:
+        fitting = kept_lines(training)
+        try:
+            launch(processes, nodes, training)
+            return
+        except Interrupted:
+            # The launchers of nodes hand on what happened; the first process starts all of them again.
+            found = kept_lines(training)
+            if is_node() or checkpointer.signals.received or found == fitting:
+                raise
+            logger.warning("memory ran out on a GPU: beginning again with at most %d lines at once", found)
 
 
 def write_results(

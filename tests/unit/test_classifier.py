@@ -27,6 +27,7 @@ from dnalm.finetune.settings import (
     ClassifierSettings,
     FrozenSettings,
     FullSettings,
+    LearningSettings,
     SequenceSettings,
 )
 from dnalm.running.checkpointer import Checkpointer
@@ -205,7 +206,7 @@ def test_training_ends_early_and_weighs_classes(tiny_model, data, tmp_path):
     torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
     examples = Vectors(torch.eye(4), labels)
     settings = FullSettings(label_smoothing=0.2, class_weights="balanced")
-    recipe = finetuning.Settings(**settings.model_dump(exclude={"reverse_complement"}), seed=1)
+    recipe = finetuning.Settings(**settings.model_dump(include=set(LearningSettings.model_fields)), seed=1)
     module = torch.nn.Linear(4, 2)
     expected = torch.nn.CrossEntropyLoss(weights, label_smoothing=0.2)(module(examples.vectors), labels)
     optimizer = torch.optim.SGD(module.parameters(), 0.0)
@@ -336,7 +337,7 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
     for batch_tokens in (10, 10_000):
         model = classifier.full_model(tiny_model, weights, 2, "mean")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        recipe = finetuning.Settings(**FullSettings().model_dump(exclude={"reverse_complement"}), seed=42)
+        recipe = finetuning.Settings(**LearningSettings(epochs=5, learning_rate=1e-4).model_dump(), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
         loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, recipe)
         after.append((loss, model.model.layers[0].mlp.Wo.weight.detach().clone()))

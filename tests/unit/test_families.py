@@ -23,6 +23,8 @@ from dnalm.models.families import (
 )
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.running.errors import InputError
+from dnalm.running.memory import checkpoint_gradients
+from dnalm.tokenizers.batches import pad
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 SEQUENCES = ["ACGTTGCAACGGATTTACG", "GATTACA", "ACGATCGATTTTAAACGGGCGCGCTTA"]
@@ -64,6 +66,26 @@ def test_logits_of_some_tokens_are_those_of_all(checkpoint):
         assert torch.allclose(token_logits(model, hidden[masked]), expected, atol=1e-5)
     token_logits(model, hidden_states(model, batch["input_ids"])).sum().backward()
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+
+
+def test_checkpointed_gradients_are_the_same_and_keep_less(checkpoint):
+    """Dropout included, bit by bit; the layers' inner tensors are not kept."""
+    batch = pad(encode(load_tokenizer(checkpoint), SEQUENCES, 20), 3)
+
+    def gradients(model):
+        kept = []
+        torch.manual_seed(5)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.numel()) or t, lambda t: t):
+            loss = token_logits(model, hidden_states(model.train(), **batch)).square().mean()
+        loss.backward()
+        return [p.grad for p in model.parameters() if p.requires_grad], sum(kept)
+
+    plain, all_kept = gradients(load_model(checkpoint))
+    model = load_model(checkpoint)
+    checkpoint_gradients(model)
+    again, kept = gradients(model)
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    assert kept < all_kept / 2
 
 
 def test_every_parameter_belongs_to_a_named_part(checkpoint):

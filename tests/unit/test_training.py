@@ -3,17 +3,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_lines import VOCABULARY, Lines
 from transformers.optimization import get_scheduler
 
 from dnalm.models.optimization import SCHEDULES, learning_rate_factor
 from dnalm.pretrain.batches import (
     Corpus,
     TrainingBatches,
-    Vocabulary,
     deal,
     epoch_batches,
     evaluation_lines,
-    micro_batches_per_step,
+    usual_micro_batch_size,
 )
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.settings import MaskingSettings
@@ -22,20 +22,6 @@ from dnalm.running.errors import InputError
 from dnalm.running.world import World
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import pad
-
-VOCABULARY = Vocabulary(size=17, special_ids=(0, 1, 2, 3, 4), mask_id=4, pad_id=3, cls_id=1, sep_id=2)
-
-
-class Lines:
-    """Stands in for a token cache."""
-
-    def __init__(self, lengths, seed=0):
-        numbers = np.random.default_rng(seed)
-        self.lengths = np.array(lengths, dtype=np.int32)
-        self.lines = [np.concatenate([[1], numbers.integers(5, 17, n - 2), [2]]) for n in lengths]
-
-    def line(self, index):
-        return self.lines[index]
 
 
 def corpus(lengths, max_tokens=20, **settings):
@@ -77,10 +63,12 @@ def test_processes_share_a_batch_without_rest(n, processes, micro_batches):
 
 
 def test_micro_batches_hold_a_bounded_number_of_tokens():
-    count = micro_batches_per_step(4096, processes=2, max_tokens=250, micro_batch_size=None)
-    assert len(deal(np.arange(4096), World(0, 2), count)[0]) * 250 <= 32768
-    assert micro_batches_per_step(32, processes=1, max_tokens=250, micro_batch_size=None) == 1
-    assert micro_batches_per_step(32, processes=2, max_tokens=250, micro_batch_size=4) == 4
+    assert usual_micro_batch_size(250) * 250 <= 32768
+    lines = corpus([5] * 32)
+    assert TrainingBatches(lines, 1, 32).micro_batches == 1
+    shared = TrainingBatches(lines, 1, 32, micro_batch_size=3, world=World(0, 2))
+    assert max(len(batch["input_ids"]) for batch in shared[0]) <= 3
+    assert shared.micro_batches == 6
 
 
 # The first optimizer of a process takes seconds.
@@ -112,10 +100,10 @@ def test_a_line_is_masked_the_same_in_any_company():
 
 def test_steps_can_be_made_in_any_order():
     data = corpus([5, 8, 11, 14] * 6)
-    items = TrainingBatches(data, steps=14, batch_size=4, micro_batches=2)
+    items = TrainingBatches(data, steps=14, batch_size=4, micro_batch_size=2)
     assert len(items) == 14
     forward = [items[step] for step in range(14)]
-    again = TrainingBatches(data, steps=14, batch_size=4, micro_batches=2)
+    again = TrainingBatches(data, steps=14, batch_size=4, micro_batch_size=2)
     for step in reversed(range(14)):
         for one, other in zip(forward[step], again[step], strict=True):
             assert all(torch.equal(one[key], value) for key, value in other.items())

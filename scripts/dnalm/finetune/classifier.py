@@ -14,6 +14,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
+from dnalm.running.memory import halved, until_it_fits
 from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
@@ -310,9 +312,18 @@ class Tokens:
         batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
         return [batches[i] for i in generator.permutation(len(batches))]
 
+    def limit(self) -> int:
+        """Tokens that go through the model at once."""
+        return self.batch_tokens or usual_batch_tokens(self.device)
+
+    def halve_parts(self) -> "Tokens":
+        """Let half as many tokens through at once from now on."""
+        self.batch_tokens = halved(self.limit(), "tokens")
+        return self
+
     def parts(self, batch: np.ndarray) -> Iterator[np.ndarray]:
         """Split a batch so that no part holds more than `batch_tokens` tokens with padding."""
-        limit = self.batch_tokens or usual_batch_tokens(self.device)
+        limit = self.limit()
         for part in length_batches(self.lengths[batch], limit):
             yield batch[part]
 
@@ -330,12 +341,18 @@ Examples = Vectors | Tokens
 def predict_logits(module: nn.Module, examples: Examples) -> torch.Tensor:
     """float32[n, classes], rows as in the examples, on the CPU; leaves the module in evaluation mode."""
     module.eval()
+    if isinstance(examples, Tokens):
+        return until_it_fits(partial(_logits, module), replace(examples), Tokens.halve_parts)
+    return _logits(module, examples)
+
+
+@torch.inference_mode()
+def _logits(module: nn.Module, examples: Examples) -> torch.Tensor:
     result: list[torch.Tensor] = []
     order: list[np.ndarray] = []
-    with torch.inference_mode():
-        for part in examples.parts(np.arange(len(examples.labels))):
-            result.append(examples.logits(module, part).cpu())
-            order.append(part)
+    for part in examples.parts(np.arange(len(examples.labels))):
+        result.append(examples.logits(module, part).cpu())
+        order.append(part)
     logits = torch.empty(len(examples.labels), result[0].shape[1])
     logits[np.concatenate(order)] = torch.cat(result)
     return logits

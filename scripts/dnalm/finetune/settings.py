@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dnalm.running.settings import Number, OptimizerSettings, Seed, Settings, each_once
+from dnalm.running.settings import MemorySettings, Number, OptimizerSettings, Seed, Settings, each_once
 
 Backbone = Literal["frozen", "partial", "lora", "full"]
 # Between the backbone and the seed in the name of a classifier that repeats another with its own seed.
@@ -47,7 +47,7 @@ class FrozenSettings(LearningSettings):
     )
 
 
-class ThroughBackboneSettings(LearningSettings):
+class ThroughBackboneSettings(LearningSettings, MemorySettings):
     """Training that goes through the backbone, from the sequences."""
 
     epochs: int = Field(5, ge=1, le=10**6, description="Passes over the training sequences.")

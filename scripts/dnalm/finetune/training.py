@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dnalm.finetune.classifier import Examples, predict_logits
+from dnalm.finetune.classifier import Examples, Tokens, predict_logits
 from dnalm.models.optimization import (
     adamw,
     learning_rate_factor,
@@ -22,6 +22,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import Checkpoint
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import Loggers
+from dnalm.running.memory import until_it_fits
 from dnalm.running.progress import Progress
 
 logger = logging.getLogger("dnalm")
@@ -72,8 +73,39 @@ def train_batch(
     settings: Settings,
     class_weights: torch.Tensor | None = None,
 ) -> float:
-    """One step on the mean loss of `batch` (indices). Returns that loss."""
-    optimizer.zero_grad(set_to_none=True)
+    """One step on the mean loss of `batch` (indices). Returns that loss.
+
+    Where memory runs out, fewer tokens of `examples` go through the model at once from then on.
+    """
+
+    def gradients(examples: Examples) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        return accumulate_gradients(module, examples, batch, settings, class_weights)
+
+    def less_at_once(tokens: Tokens) -> Tokens:
+        # Dropout is drawn as at the first attempt.
+        torch.manual_seed(torch.initial_seed())
+        return tokens.halve_parts()
+
+    if isinstance(examples, Tokens):
+        loss = until_it_fits(gradients, examples, less_at_once)
+    else:
+        loss = gradients(examples)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if settings.max_gradient_norm > 0:
+        nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
+    optimizer.step()
+    return loss
+
+
+def accumulate_gradients(
+    module: nn.Module,
+    examples: Examples,
+    batch: np.ndarray,
+    settings: Settings,
+    class_weights: torch.Tensor | None = None,
+) -> float:
+    """Add up the gradients of the mean loss of `batch` (indices). Returns that loss."""
     total = 0.0
     for part in examples.parts(batch):
         logits = examples.logits(module, part)
@@ -87,10 +119,6 @@ def train_batch(
         ) / len(batch)
         loss.backward()
         total += loss.item()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if settings.max_gradient_norm > 0:
-        nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
-    optimizer.step()
     return total
 
 
@@ -102,7 +130,8 @@ class State:
     """Where training stands after a step; with weights and optimizer all that a resumed run needs.
 
     `losses`: of the steps since the last epoch ended. `best_weights`: of the epoch with the lowest
-    validation loss, on the CPU; empty before the first epoch has ended.
+    validation loss, on the CPU; empty before the first epoch has ended. `batch_tokens`: what goes through the
+    model at once, once memory has run out.
     """
 
     step: int = 0
@@ -111,6 +140,7 @@ class State:
     best_epoch: int = 0
     best_loss: float = float("inf")
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+    batch_tokens: int | None = None
 
 
 def train(
@@ -149,6 +179,8 @@ def train(
             logger.info("stopped early: no lower validation loss in %d epochs", settings.patience)
             break
         drawn = training.drawn(settings.seed, epoch)
+        if isinstance(drawn, Tokens):
+            drawn = replace(drawn, batch_tokens=state.batch_tokens or drawn.batch_tokens)
         batches = drawn.batches(settings.batch_size, settings.seed, epoch)
         module.train()
         for batch in batches[state.step % steps_per_epoch :]:
@@ -159,6 +191,7 @@ def train(
             loss = train_batch(module, drawn, batch, optimizer, settings, class_weights)
             if not np.isfinite(loss):
                 raise InputError(f"the loss became {loss} at step {state.step + 1}. Lower the learning rate.")
+            state.batch_tokens = drawn.batch_tokens if isinstance(drawn, Tokens) else None
             state.step += 1
             state.losses.append(loss)
             progress.update(state.step, note=f"loss {loss:.4f}")
@@ -225,6 +258,7 @@ def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer, state: State) 
         "best_epoch": state.best_epoch,
         # JSON has no infinity: before the first epoch has ended there is no best loss.
         "best_loss": state.best_loss if state.best_epoch else None,
+        "batch_tokens": state.batch_tokens,
     }
     return Snapshot(values, state.log, now | best, optimizer_state(module, optimizer))
 
@@ -243,6 +277,7 @@ def resume(checkpoint: Checkpoint, module: nn.Module, optimizer: torch.optim.Opt
         values["best_epoch"],
         float("inf") if values["best_loss"] is None else values["best_loss"],
         _without(weights, "best."),
+        values["batch_tokens"],
     )
 
 

@@ -104,6 +104,8 @@ class Corpus:
         self.lines, self.vocabulary, self.masking = lines, vocabulary, masking
         self.seed, self.pad_to_multiple_of = seed, pad_to_multiple_of
         self.lengths = lines.lengths
+        # Tokens that an evaluation can judge at once, after it has run out of memory with more.
+        self.fitting_tokens: int | None = None
 
     def micro_batch(
         self, indices: Sequence[int] | np.ndarray, epoch: int, stream: int
@@ -134,12 +136,9 @@ class Corpus:
         return pad(tokens, vocabulary.pad_id, labels=labels, multiple_of=self.pad_to_multiple_of)
 
 
-def micro_batches_per_step(
-    batch_size: int, *, processes: int, max_tokens: int, micro_batch_size: int | None
-) -> int:
-    """In how many forward passes each of the processes works through its part of a batch of lines."""
-    micro = micro_batch_size or max(1, TOKENS_PER_MICRO_BATCH // max_tokens)
-    return math.ceil(math.ceil(batch_size / processes) / micro)
+def usual_micro_batch_size(max_tokens: int) -> int:
+    """Lines that a process holds at once unless told otherwise."""
+    return max(1, TOKENS_PER_MICRO_BATCH // max_tokens)
 
 
 def deal(batch: np.ndarray, world: World, micro_batches: int) -> list[np.ndarray]:
@@ -152,18 +151,32 @@ def deal(batch: np.ndarray, world: World, micro_batches: int) -> list[np.ndarray
 
 
 class TrainingBatches(Dataset):
-    """Item s: this process's micro-batches of the step that follows s steps. Made in any order by anybody."""
+    """Item s: this process's micro-batches of the step that follows s steps. Made in any order by anybody.
+
+    `micro_batch_size`: lines that a process holds at once; without it, all that it has.
+    """
 
     def __init__(
-        self, corpus: Corpus, steps: int, batch_size: int, micro_batches: int = 1, world: World = SINGLE
+        self,
+        corpus: Corpus,
+        steps: int,
+        batch_size: int,
+        micro_batch_size: int | None = None,
+        world: World = SINGLE,
     ):
-        self.corpus, self.steps, self.micro_batches, self.world = corpus, steps, micro_batches, world
+        self.corpus, self.steps, self.world = corpus, steps, world
         self.batch_size = min(batch_size, len(corpus.lengths))
+        self.micro_batch_size = micro_batch_size or batch_size
         self.per_epoch = batches_per_epoch(len(corpus.lengths), self.batch_size)
         self._epoch, self._batches = -1, np.empty((0, 0), np.int64)
 
     def __len__(self) -> int:
         return self.steps
+
+    @property
+    def micro_batches(self) -> int:
+        """In how many forward passes each of the processes works through its part of a batch."""
+        return math.ceil(math.ceil(self.batch_size / self.world.size) / self.micro_batch_size)
 
     def batch(self, step: int) -> tuple[int, np.ndarray]:
         """(epoch, lines of the whole batch over all processes) of the step that follows `step` steps."""

@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dnalm.models.families import FAMILIES
-from dnalm.running.settings import Fraction, Number, OptimizerSettings, Seed, Settings, Whole
+from dnalm.running.settings import Fraction, MemorySettings, Number, OptimizerSettings, Seed, Settings, Whole
 
 # Ends the name of a model as it was published, before it was trained further here.
 PUBLISHED = "-published"
@@ -44,7 +44,7 @@ class MaskingSettings(Settings):
         return self
 
 
-class TrainingSettings(OptimizerSettings):
+class TrainingSettings(OptimizerSettings, MemorySettings):
     """How the model is trained."""
 
     steps: Whole | None = Field(
@@ -58,8 +58,8 @@ class TrainingSettings(OptimizerSettings):
         None,
         ge=1,
         le=10**6,
-        description="Lines that one GPU holds at once. The rest of the batch is accumulated. Lower it when "
-        "memory runs out; the result stays the same up to rounding. Empty: about 32,000 tokens.",
+        description="Lines that one GPU holds at once. The rest of the batch is accumulated. Where memory "
+        "runs out it is halved; the result stays the same up to rounding. Empty: about 32,000 tokens.",
     )
     learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(

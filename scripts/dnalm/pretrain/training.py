@@ -6,7 +6,7 @@ optimizer's tensors and the log, and nothing else.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.errors import InputError
+from dnalm.running.memory import MicroBatch, halved, until_it_fits
 from dnalm.running.world import SINGLE, World
 from dnalm.tokenizers.batches import IGNORED, length_batches, usual_batch_tokens
 
@@ -129,20 +130,31 @@ def evaluate(
     Raises InputError if no token is [MASK].
     """
     device = next(network.parameters()).device
-    batches = list(length_batches(corpus.lengths[lines], usual_batch_tokens(device)))
-    # Selected: loss, number; [MASK]: loss, correct, number. float64, so that the sum does not depend on how
-    # lines are dealt out.
-    sums = torch.zeros(5, dtype=torch.float64, device=device)
+    lengths, usual = corpus.lengths[lines], usual_batch_tokens(device)
+    share = list(length_batches(lengths, usual))[world.rank :: world.size]
+
+    def judge(at_once: int) -> torch.Tensor:
+        """Selected: loss, number; [MASK]: loss, correct, number. Of this process's share of the lines."""
+        # float64, so that the sum does not depend on how lines are dealt out.
+        sums = torch.zeros(5, dtype=torch.float64, device=device)
+        for batch in share:
+            for part in length_batches(lengths[batch], at_once):
+                inputs = on_device(corpus.micro_batch(lines[batch[part]], 0, EVALUATION), device)
+                with autocast(device, precision)():
+                    logits, targets, hidden = selected_logits(network, inputs, corpus.vocabulary.mask_id)
+                losses = nn.functional.cross_entropy(logits, targets, reduction="none").double()
+                correct = ((logits.argmax(-1) == targets) & hidden).double()
+                counts = [torch.ones_like(losses).sum(), losses[hidden].sum(), correct.sum()]
+                sums += torch.stack([losses.sum(), *counts, hidden.double().sum()])
+        return sums
+
+    def less_at_once(tried: int) -> int:
+        corpus.fitting_tokens = halved(tried, "tokens")
+        return corpus.fitting_tokens
+
     was_training = network.training
     network.eval()
-    for batch in batches[world.rank :: world.size]:
-        inputs = on_device(corpus.micro_batch(lines[batch], 0, EVALUATION), device)
-        with autocast(device, precision)():
-            logits, targets, hidden = selected_logits(network, inputs, corpus.vocabulary.mask_id)
-        losses = nn.functional.cross_entropy(logits, targets, reduction="none").double()
-        correct = ((logits.argmax(-1) == targets) & hidden).double()
-        counts = [torch.ones_like(losses).sum(), losses[hidden].sum(), correct.sum(), hidden.double().sum()]
-        sums += torch.stack([losses.sum(), *counts])
+    sums = until_it_fits(judge, corpus.fitting_tokens or usual, less_at_once)
     network.train(was_training)
     selected_loss, selected, loss, right, masked = world.all_reduce_sum(sums).tolist()
     if not masked:
@@ -216,17 +228,28 @@ def train(
         tensors = None if state.step == schedule.steps else optimizer_state(network, optimizer)
         return Snapshot(values, state.log, weights(network), tensors)
 
+    def gradients(micro_batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        torch.manual_seed(schedule.seed + 1_000_003 * (state.step * world.size + world.rank))
+        return accumulate_gradients(model, micro_batches, mask_id, device, computing, world)
+
+    def less_at_once(_: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
+        optimizer.zero_grad(set_to_none=True)
+        limit.halve(world)
+        batches.micro_batch_size = limit.lines
+        return batches[state.step]
+
+    limit = MicroBatch(batches.micro_batch_size, checkpointer.store.directory if checkpointer else None)
+    batches.micro_batch_size = limit.lines
     network.train()
     if not state.log:
         evaluate_now()
     monitor.begin(state.step)
-    for micro_batches in loader(batches, state.step, device):
-        torch.manual_seed(schedule.seed + 1_000_003 * (state.step * world.size + world.rank))
+    for micro_batches in dealt_batches(batches, state, device):
         factor = learning_rate_factor(schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction)
         set_learning_rate(optimizer, schedule.learning_rate * factor)
         for micro_batch in micro_batches:
             monitor.count(micro_batch)
-        step_sums = accumulate_gradients(model, micro_batches, mask_id, device, computing, world)
+        step_sums = until_it_fits(gradients, micro_batches, less_at_once)
         # An infinite bound clips nothing and still measures.
         norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm or math.inf)
         optimizer.step()
@@ -291,6 +314,18 @@ def accumulate_gradients(
         sums += part.detach()
     selected_loss, masked_loss = world.all_reduce_sum(sums)
     return torch.stack([selected_loss / selected_tokens, masked_loss, masked_loss.new_tensor(masked_tokens)])
+
+
+def dealt_batches(
+    batches: TrainingBatches, state: TrainingState, device: torch.device
+) -> Iterator[list[dict[str, torch.Tensor]]]:
+    """The micro-batches of each step from `state` on; dealt anew when a micro-batch must be smaller."""
+    while state.step < len(batches):
+        size = batches.micro_batch_size
+        for micro_batches in loader(batches, state.step, device):
+            yield micro_batches
+            if batches.micro_batch_size != size:
+                break
 
 
 def loader(batches: TrainingBatches, first: int, device: torch.device) -> DataLoader:

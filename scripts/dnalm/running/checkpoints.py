@@ -3,6 +3,7 @@
     <checkpoints>/<fingerprint>/
         settings.json                what the fingerprint stands for
         lock                         who is training here (dnalm.running.runlock)
+        micro_batch.json             lines at once, once memory has run out (dnalm.running.memory)
         sessions/0001.json           telemetry of each process that trained here (dnalm.pretrain.telemetry)
         sessions/0001.step           its newest step
         step-00000500/

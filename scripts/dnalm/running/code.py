@@ -26,6 +26,7 @@ DECIDES_NOTHING = {
     "dnalm/running/errors.py": "messages and exit codes",
     "dnalm/running/hints.py": "words of messages",
     "dnalm/running/loggers.py": "shows what the log says to people",
+    "dnalm/running/memory.py": "says how many lines are held at once, which changes results by rounding only",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
     "dnalm/running/versions.py": "asks for versions, which are params of the rules",

@@ -96,6 +96,16 @@ class OptimizerSettings(Settings):
     )
 
 
+class MemorySettings(Settings):
+    """How training through a network saves memory. Nothing of it is part of the result."""
+
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Keep less of each layer in memory and compute the rest twice: a third more computing. "
+        "The result is the same.",
+    )
+
+
 def validated(settings: type[Settings], values: Mapping[str, Any], names: "Names") -> Any:
     """An object of the class. Raises InputError for the first value that is wrong, in one line."""
     try:

@@ -1,0 +1,88 @@
+"""When the memory of a GPU runs out: half as much at once, and the step again."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.files import read_json, write_json
+from dnalm.running.world import SINGLE, World
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger("dnalm")
+
+Input = TypeVar("Input")
+Result = TypeVar("Result")
+# Beside the checkpoints of a training (dnalm.running.checkpoints).
+FILE = "micro_batch.json"
+
+
+def until_it_fits(work: Callable[[Input], Result], given: Input, halve: Callable[[Input], Input]) -> Result:
+    """What `work` returns of `given`, or of what `halve` makes of it as often as memory runs out."""
+    import torch
+
+    while True:
+        try:
+            return work(given)
+        except torch.OutOfMemoryError:
+            # The tensors in its frames are free only after this block.
+            pass
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        given = halve(given)
+
+
+def halved(size: int, unit: str) -> int:
+    """Half of `size`, at least 1; the log says so. Raises InputError if it is 1 already."""
+    if size <= 1:
+        raise InputError(
+            f"memory ran out with a single one of the {unit} at once. Set gradient_checkpointing to true, "
+            "lower max_tokens, or take a smaller model or a larger GPU."
+        )
+    size = -(-size // 2)
+    logger.warning("memory ran out: going on with at most %s %s at once", f"{size:,}", unit)
+    return size
+
+
+class MicroBatch:
+    """How many lines a process of a training holds at once, as far as memory allows.
+
+    `training`: the directory of its checkpoints, where the number that was found is kept for those who go
+    on; its name is a fingerprint of what decides the result, which this number changes by rounding only.
+    """
+
+    def __init__(self, lines: int, training: Path | None = None):
+        self.training = training
+        self.lines = min(lines, kept_lines(training) or lines)
+
+    def halve(self, world: World = SINGLE) -> None:
+        """Memory ran out with `lines`. One of several processes leaves: the others wait for it in vain.
+
+        Raises Interrupted then, and InputError if it was one line.
+        """
+        self.lines = halved(self.lines, "lines")
+        if self.training is not None:
+            write_json(self.training / FILE, {"lines": self.lines})
+        if world.size > 1:
+            raise Interrupted(
+                f"memory ran out on a GPU: start it again to go on with {self.lines:,} lines at once."
+            )
+
+
+def kept_lines(training: Path | None) -> int | None:
+    """The number of lines that was found to fit; None: memory has never run out."""
+    if training is None or not (training / FILE).is_file():
+        return None
+    return int(read_json(training / FILE)["lines"])
+
+
+def checkpoint_gradients(model: "PreTrainedModel") -> None:
+    """Have the model keep no more than the input of each layer while it learns, and compute the rest twice.
+
+    Chen et al. 2016 (arXiv:1604.06174). Random numbers are drawn the same again, so the gradients are those
+    of a model that keeps everything.
+    """
+    model.activation_checkpointing_enable({"use_reentrant": False})

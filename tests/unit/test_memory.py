@@ -1,0 +1,156 @@
+"""When memory runs out: half as much at once, and the same result up to rounding."""
+
+import logging
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from tiny_lines import VOCABULARY, Lines
+
+import pretrain
+from dnalm.finetune import classifier
+from dnalm.finetune import training as finetuning
+from dnalm.finetune.classifier import Tokens
+from dnalm.finetune.settings import LearningSettings
+from dnalm.models.optimization import adamw
+from dnalm.pretrain import batches, training
+from dnalm.pretrain.settings import MaskingSettings
+from dnalm.pretrain.telemetry import TrainingMonitor
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.memory import MicroBatch, halved, kept_lines, until_it_fits
+from dnalm.running.world import World
+
+CPU = torch.device("cpu")
+
+
+@contextmanager
+def memory_for(rows: int, model: torch.nn.Module):
+    """Let the model run out of memory with more than so many rows; lists those that it was to learn from."""
+    times = []
+
+    def refuse(module, args, kwargs):
+        if kwargs["input_ids"].shape[0] > rows:
+            times.extend([kwargs["input_ids"].shape[0]] if module.training else [])
+            raise torch.OutOfMemoryError("simulated")
+
+    handle = model.register_forward_pre_hook(refuse, with_kwargs=True)
+    yield times
+    handle.remove()
+
+
+@pytest.fixture
+def log(caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("dnalm"), "propagate", True)
+    return caplog
+
+
+def test_the_step_is_made_again_with_half_as_much():
+    tried = []
+
+    def work(size):
+        tried.append(size)
+        if size > 2:
+            raise torch.OutOfMemoryError
+        return size
+
+    assert until_it_fits(work, 9, lambda size: halved(size, "lines")) == 2
+    assert tried == [9, 5, 3, 2]
+    with pytest.raises(InputError, match="a single one of the lines at once"):
+        until_it_fits(lambda size: work(3), 4, lambda size: halved(size, "lines"))
+
+
+def pretrained(tiny_model, checkpoints=None, rows=100, micro_batch_size=8):
+    """(final weights, log, sizes that did not fit) of 6 steps of 8 lines."""
+    from transformers import ModernBertForMaskedLM
+
+    network = ModernBertForMaskedLM.from_pretrained(tiny_model)
+    lines = Lines(np.random.default_rng(1).integers(6, 20, 40))
+    corpus = batches.Corpus(lines, VOCABULARY, MaskingSettings(), seed=7)
+    schedule = training.Schedule(6, 1e-3, "cosine", 0.0, 0.0, 1.0, 3, 42)
+    state = training.TrainingState()
+    checkpointer = None
+    if checkpoints is not None:
+        checkpointer = SimpleNamespace(
+            store=SimpleNamespace(directory=checkpoints), after_step=lambda *_, **__: None
+        )
+    with memory_for(rows, network.model) as times:
+        training.train(
+            network,
+            adamw(network, 1e-3, 0.0),
+            batches.TrainingBatches(corpus, 6, 8, micro_batch_size),
+            training.HeldOut(corpus, np.arange(9)),
+            schedule,
+            state,
+            device=CPU,
+            precision="fp32",
+            monitor=TrainingMonitor(6, device=CPU, quiet=True),
+            checkpointer=checkpointer,
+        )
+    return training.weights(network), state.log, times
+
+
+def test_pretraining_goes_on_with_smaller_micro_batches(tiny_model, tmp_path, log):
+    _, records, _ = pretrained(tiny_model)
+    found, found_records, times = pretrained(tiny_model, tmp_path, rows=3)
+    assert "memory ran out: going on with at most 2 lines at once" in log.text
+    assert times == [8, 4]
+    for one, other in zip(records, found_records, strict=True):
+        for key in one.keys() & {"masked_loss", "selected_loss", "gradient_norm"}:
+            assert other[key] == pytest.approx(one[key], rel=1e-4)
+    # Exactly the run that was told so from the beginning.
+    told, _, none = pretrained(tiny_model, micro_batch_size=2)
+    assert not none
+    assert all(torch.equal(found[name], told[name]) for name in told)
+    # Who goes on begins with what fits.
+    assert kept_lines(tmp_path) == 2
+    again, _, times = pretrained(tiny_model, tmp_path, rows=3)
+    assert not times
+    assert all(torch.equal(again[name], told[name]) for name in told)
+
+
+def test_several_processes_begin_again_together(tmp_path, monkeypatch, log):
+    with pytest.raises(Interrupted, match="start it again to go on with 4 lines at once"):
+        MicroBatch(8, tmp_path).halve(World(1, 2))
+    launched = []
+
+    def launch(processes, nodes, training):
+        launched.append(kept_lines(training))
+        if len(launched) < 3:
+            MicroBatch(8, training).halve(World(0, 2))
+
+    monkeypatch.setattr(pretrain, "launch", launch)
+    checkpointer = SimpleNamespace(
+        store=SimpleNamespace(directory=tmp_path), signals=SimpleNamespace(received=None)
+    )
+    pretrain.launch_until_it_fits(2, 1, checkpointer)
+    assert launched == [4, 2, 1]
+    assert "beginning again with at most 1 lines at once" in log.text
+
+    def interrupted(*_):
+        raise Interrupted("the job's time is nearly over")
+
+    monkeypatch.setattr(pretrain, "launch", interrupted)
+    with pytest.raises(Interrupted, match="time is nearly over"):
+        pretrain.launch_until_it_fits(2, 1, checkpointer)
+
+
+def test_fine_tuning_goes_on_with_fewer_tokens(tiny_model):
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    numbers = np.random.default_rng(0)
+    tokens = [numbers.integers(5, 9, size=n).astype(np.uint16) for n in numbers.integers(5, 40, 24)]
+    examples = Tokens(tokens, torch.arange(24) % 2, pad_id=3, batch_tokens=400)
+    recipe = finetuning.Settings(**LearningSettings(epochs=2, learning_rate=1e-3).model_dump(), seed=42)
+    results = []
+    for rows in (100, 3):
+        model = classifier.full_model(tiny_model, weights, 2, "mean")
+        with memory_for(rows, model) as times:
+            results.append(finetuning.train(model, replace(examples), replace(examples), recipe))
+    plain, halving = results
+    assert plain.batch_tokens == 400 and halving.batch_tokens < 400
+    # Found in the first step; later ones begin with it.
+    assert 0 < len(times) <= 5
+    for one, other in zip(plain.log, halving.log, strict=True):
+        assert other["loss"] == pytest.approx(one["loss"], abs=1e-5)
