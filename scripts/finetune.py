@@ -72,6 +72,7 @@ CODE = (
     "dnalm.finetune.trained",
     "dnalm.models.families",
     "dnalm.models.optimization",
+    "dnalm.models.sharding",
     "dnalm.tokenizers.batches",
     "dnalm.tokenizers.encoding",
     "dnalm.embed.embedding",

@@ -57,6 +57,7 @@ CODE = (
     "dnalm.models.families",
     "dnalm.models.masked_lm",
     "dnalm.models.optimization",
+    "dnalm.models.sharding",
     "dnalm.pretrain.batches",
     "dnalm.pretrain.masking",
     "dnalm.pretrain.training",
@@ -97,6 +98,7 @@ def pretrain(options: SimpleNamespace) -> None:
     import torch
 
     from dnalm.models.optimization import adamw, load_optimizer_state
+    from dnalm.models.sharding import is_sharded, shard
     from dnalm.pretrain import batches, training
     from dnalm.pretrain.telemetry import Sessions, TrainingMonitor
     from dnalm.running.world import World
@@ -166,14 +168,14 @@ def pretrain(options: SimpleNamespace) -> None:
         world = World.join(device)
 
         # ------------------------------------------------------------- model, optimizer, resume
-        if options.checkpoint is not None:
-            network = load_model(options.checkpoint, tokenizer, new_head=True)
-        else:
-            network = new_model(config, schedule.seed)
-        network.to(device)
+        def network_at_start() -> Any:
+            if options.checkpoint is not None:
+                return load_model(options.checkpoint, tokenizer, new_head=True)
+            return new_model(config, schedule.seed)
+
+        network = network_at_start()
         if recipe.gradient_checkpointing:
             checkpoint_gradients(network)
-        optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay)
         state = training.TrainingState()
         found = checkpointer.newest(world)
         if found is not None:
@@ -181,6 +183,12 @@ def pretrain(options: SimpleNamespace) -> None:
                 found.step, found.state["tokens"], found.state["sums"], found.log()
             )
             training.load_weights(network, found.weights())
+        model = training.MaskedTokenLoss(network, tokenizer.mask_token_id)
+        if recipe.fsdp and world.size > 1:
+            shard(model, device, world.size)
+        else:
+            model.to(device)
+        optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay)
         if found is not None and not found.finished:
             load_optimizer_state(network, optimizer, found.optimizer())
             logger.info("going on at step %s of %s", f"{state.step:,}", f"{schedule.steps:,}")
@@ -207,7 +215,7 @@ def pretrain(options: SimpleNamespace) -> None:
             logger.info("this training has ended before; writing its results from %s", found.path)
         else:
             training.train(
-                network,
+                model,
                 optimizer,
                 batches.TrainingBatches(
                     corpus(lines),
@@ -238,6 +246,10 @@ def pretrain(options: SimpleNamespace) -> None:
         # ------------------------------------------------------------- outputs
         loggers.close()
         if world.is_first:
+            if is_sharded(model):
+                # The last checkpoint has its tensors whole.
+                network = network_at_start()
+                training.load_weights(network, checkpointer.store.at(schedule.steps).weights())
             cut = {"train": lines.counts(), "validation": held_out_lines.counts()}
             write_results(network, state, schedule, cut, new_head, precision, checkpointer.store, options)
             if options.summary is not None:

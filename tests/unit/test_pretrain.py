@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pretraining_server import REPOSITORY, PretrainingServer, tiny_corpus, wait_until
+from safetensors.numpy import load_file
 
 STEPS = 120
 
@@ -64,7 +65,9 @@ class Place:
         } | changes
         result = []
         for option, value in options.items():
-            if value is not None:
+            if value is True:
+                result.append(f"--{option.replace('_', '-')}")
+            elif value is not None:
                 values = value if isinstance(value, list) else [value]
                 result += [f"--{option.replace('_', '-')}", *map(str, values)]
         return result
@@ -194,7 +197,7 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
 
     from dnalm.pretrain.batches import Corpus, Vocabulary, evaluation_lines
     from dnalm.pretrain.settings import MaskingSettings
-    from dnalm.pretrain.training import evaluate
+    from dnalm.pretrain.training import MaskedTokenLoss, evaluate
     from dnalm.tokenize_windows.cache import load_tokens
     from dnalm.tokenize_windows.context import ContextLines
     from dnalm.tokenizers.encoding import load_tokenizer
@@ -207,7 +210,9 @@ def test_training_starts_from_the_untrained_model(place, undisturbed):
         MaskingSettings(probability=0.3),
         seed=42,
     )
-    result = evaluate(model, corpus, evaluation_lines(len(corpus.lengths), 2000))
+    result = evaluate(
+        MaskedTokenLoss(model, vocabulary.mask_id), corpus, evaluation_lines(len(corpus.lengths), 2000)
+    )
     assert place.records(undisturbed)[0] | result == place.records(undisturbed)[0]
 
 
@@ -410,21 +415,15 @@ def test_checkpoints_of_another_training_are_never_picked_up(server, place, chan
 # ----------------------------------------------------------------------------- several processes
 
 
-def test_two_processes_train_like_one(server, place, tmp_path):
-    # Without dropout, which each process draws for itself.
-    sizes = json.loads((place.folder / "architecture.json").read_text())
-    (tmp_path / "plain.json").write_text(
-        json.dumps({key: value for key, value in sizes.items() if "dropout" not in key})
-    )
-    changes = {"architecture": tmp_path / "plain.json", "training_steps": 40, "training_batch_size": 7}
-    assert server.run(place.arguments("one", **changes), place.log("one")) == 0
+def start_two(server, place, name, changes) -> list[int]:
+    """Two processes of one training, as torchrun would start them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    pids = [
+    return [
         server.start(
-            place.arguments("two", **changes),
-            place.log(f"two{rank}"),
+            place.arguments(name, **changes),
+            place.log(f"{name}{rank}"),
             {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
@@ -437,15 +436,42 @@ def test_two_processes_train_like_one(server, place, tmp_path):
         )
         for rank in range(2)
     ]
+
+
+def test_two_processes_train_like_one(server, place, tmp_path):
+    # Without dropout, which each process draws for itself.
+    sizes = json.loads((place.folder / "architecture.json").read_text())
+    (tmp_path / "plain.json").write_text(
+        json.dumps({key: value for key, value in sizes.items() if "dropout" not in key})
+    )
+    changes = {"architecture": tmp_path / "plain.json", "training_steps": 40, "training_batch_size": 7}
+    assert server.run(place.arguments("one", **changes), place.log("one")) == 0
+    pids = start_two(server, place, "two", changes)
     assert [server.wait(pid) for pid in pids] == [0, 0], place.log("two0").read_text()
-    one, two = place.records("one"), place.records("two")
-    assert [r["step"] for r in one] == [r["step"] for r in two]
-    assert [r["tokens"] for r in one] == [r["tokens"] for r in two]
-    for loss in ("masked_loss", "selected_loss"):
-        assert [r[loss] for r in two] == pytest.approx([r[loss] for r in one], abs=2e-4)
-    # One writer, one voice.
-    assert place.log("two1").read_text() == ""
-    assert json.loads((place.folder / "two.telemetry.json").read_text())["processes"] == 2
+    # Weights, gradients and optimizer spread over both; killed in between.
+    sharded = changes | {"training_fsdp": True, "training_micro_batch_size": 2}
+    pids = start_two(server, place, "sharded", sharded)
+    wait_until(lambda: place.checkpoints("sharded"))
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    assert [server.wait(pid) for pid in pids] == [-signal.SIGKILL] * 2
+    pids = start_two(server, place, "sharded", sharded)
+    assert [server.wait(pid) for pid in pids] == [0, 0], place.log("sharded0").read_text()
+    assert "going on at step" in place.log("sharded0").read_text()
+
+    one = place.records("one")
+    for name in ("two", "sharded"):
+        several = place.records(name)
+        assert [r["step"] for r in one] == [r["step"] for r in several]
+        assert [r["tokens"] for r in one] == [r["tokens"] for r in several]
+        for value in ("masked_loss", "selected_loss"):
+            assert [r[value] for r in several] == pytest.approx([r[value] for r in one], abs=2e-4)
+        # One writer, one voice.
+        assert place.log(f"{name}1").read_text() == ""
+        assert json.loads((place.folder / f"{name}.telemetry.json").read_text())["processes"] == 2
+        whole, joint = (load_file(place.folder / n / "model.safetensors") for n in ("one", name))
+        assert whole.keys() == joint.keys()
+        assert all(np.abs(joint[key] - whole[key]).max() < 2e-3 for key in whole)
 
 
 @pytest.mark.slow

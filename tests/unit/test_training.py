@@ -17,7 +17,7 @@ from dnalm.pretrain.batches import (
 )
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.settings import MaskingSettings
-from dnalm.pretrain.training import Schedule, check_finite, evaluate
+from dnalm.pretrain.training import MaskedTokenLoss, Schedule, check_finite, evaluate
 from dnalm.running.errors import InputError
 from dnalm.running.world import World
 from dnalm.tokenize_windows.context import ContextLines
@@ -138,7 +138,7 @@ def test_evaluation_equals_the_plain_computation(tiny_model):
     model = ModernBertForMaskedLM.from_pretrained(tiny_model)
     data = corpus([5, 8, 11, 14, 18] * 4)
     lines = evaluation_lines(20, 20)
-    result = evaluate(model, data, lines)
+    result = evaluate(MaskedTokenLoss(model, VOCABULARY.mask_id), data, lines)
     selected, losses, correct = [], [], []
     for line in lines:
         batch = data.micro_batch([line], 0, EVALUATION)
@@ -167,7 +167,11 @@ def test_nothing_is_said_of_a_network_that_was_asked_nothing(tiny_model):
 
     model = ModernBertForMaskedLM.from_pretrained(tiny_model)
     with pytest.raises(InputError, match=r"no token of 3 held-out lines became \[MASK\]"):
-        evaluate(model, corpus([5, 8, 11], mask_token=1e-9), evaluation_lines(3, 3))
+        evaluate(
+            MaskedTokenLoss(model, VOCABULARY.mask_id),
+            corpus([5, 8, 11], mask_token=1e-9),
+            evaluation_lines(3, 3),
+        )
 
 
 def test_a_loss_that_is_no_number_ends_training():

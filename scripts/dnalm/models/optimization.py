@@ -6,6 +6,8 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from dnalm.models.sharding import on_cpu, share
+
 SCHEDULES = ("cosine", "linear", "constant_with_warmup")
 
 
@@ -48,7 +50,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 def optimizer_state(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
     """The optimizer's tensors by `<kind>/<parameter>` (AdamW: exp_avg, exp_avg_sq, step), on the CPU."""
     return {
-        f"{kind}/{name}": value.detach().cpu().contiguous()
+        f"{kind}/{name}": on_cpu(value)
         for name, parameter in module.named_parameters()
         for kind, value in optimizer.state.get(parameter, {}).items()
     }
@@ -63,4 +65,4 @@ def load_optimizer_state(
         kind, _, name = key.partition("/")
         parameter = parameters[name]
         # The fused AdamW keeps its float32 step count on the device, like the other tensors.
-        optimizer.state[parameter][kind] = value.to(parameter.device)
+        optimizer.state[parameter][kind] = share(value, parameter)

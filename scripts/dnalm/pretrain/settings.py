@@ -88,6 +88,11 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere."
     )
+    fsdp: bool = Field(
+        False,
+        description="Spread weights, gradients and optimizer over all GPUs (FSDP), for models "
+        "that do not fit into one. The result stays the same up to rounding.",
+    )
     seed: Seed = Field(42, description="Seed of the initial weights, the order of lines and the masks.")
 
     @model_validator(mode="after")

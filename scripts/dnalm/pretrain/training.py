@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
+from dnalm.models.sharding import is_sharded, on_cpu, together
 from dnalm.pretrain.batches import Corpus, TrainingBatches
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
@@ -69,11 +70,14 @@ class Schedule:
 
 
 class MaskedTokenLoss(nn.Module):
-    """A masked language model with its loss; what DistributedDataParallel wraps.
+    """A masked language model with its loss; what DistributedDataParallel and fully_shard wrap.
 
     Logits are computed for selected tokens only: a quarter less work at equal gradients. `mask_id`: that of
     [MASK].
     """
+
+    network: nn.Module
+    mask_id: int
 
     def __init__(self, network: nn.Module, mask_id: int):
         super().__init__()
@@ -83,22 +87,21 @@ class MaskedTokenLoss(nn.Module):
         """Sums of cross-entropies (nats), float32[2]: of all selected tokens, which is what is minimized, and
         of those that are [MASK]. 0 where there are none.
         """
-        logits, targets, hidden = selected_logits(self.network, batch, self.mask_id)
+        logits, targets, hidden = self.selected_logits(batch)
         losses = nn.functional.cross_entropy(logits, targets, reduction="none")
         return torch.stack([losses.sum(), losses[hidden].detach().sum()])
 
+    def selected_logits(
+        self, batch: dict[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Of the selected tokens: logits float32[n, vocabulary], true ids int64[n], is it [MASK] bool[n].
 
-def selected_logits(
-    network: nn.Module, batch: dict[str, torch.Tensor], mask_id: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of a batch's selected tokens: logits float32[n, vocabulary], true ids int64[n], is it [MASK] bool[n].
-
-    A selected token that is no [MASK] is a random one or stands visible.
-    """
-    selected = batch["labels"] != IGNORED
-    states = hidden_states(network, batch["input_ids"], batch.get("attention_mask"))
-    hidden = batch["input_ids"][selected] == mask_id
-    return token_logits(network, states[selected]), batch["labels"][selected], hidden
+        A selected token that is no [MASK] is a random one or stands visible.
+        """
+        selected = batch["labels"] != IGNORED
+        states = hidden_states(self.network, batch["input_ids"], batch.get("attention_mask"))
+        hidden = batch["input_ids"][selected] == self.mask_id
+        return token_logits(self.network, states[selected]), batch["labels"][selected], hidden
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
@@ -116,11 +119,12 @@ def on_device(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str,
 # ----------------------------------------------------------------------------- evaluation
 
 
-@torch.inference_mode()
+# Not inference_mode: what fully_shard sets up at the first pass must serve training too.
+@torch.no_grad()
 def evaluate(
-    network: nn.Module, corpus: Corpus, lines: np.ndarray, world: World = SINGLE, precision: str = "fp32"
+    model: MaskedTokenLoss, corpus: Corpus, lines: np.ndarray, world: World = SINGLE, precision: str = "fp32"
 ) -> dict[str, float]:
-    """Judge the network on held-out `lines`, over all processes.
+    """Judge the model on held-out `lines`, over all processes.
 
     `masked_loss` (nats per token), `masked_accuracy`, `masked_perplexity`, `masked_tokens`: of the tokens
     that are [MASK], where nothing but the context tells the truth. `selected_loss`, `selected_tokens`: of all
@@ -129,19 +133,22 @@ def evaluate(
 
     Raises InputError if no token is [MASK].
     """
-    device = next(network.parameters()).device
+    device = next(model.parameters()).device
     lengths, usual = corpus.lengths[lines], usual_batch_tokens(device)
-    share = list(length_batches(lengths, usual))[world.rank :: world.size]
+    batches = list(length_batches(lengths, usual))
+    # Every process makes as many passes: sharded networks are put together by all.
+    batches += [np.empty(0, np.int64)] * (-len(batches) % world.size)
+    share = batches[world.rank :: world.size]
 
     def judge(at_once: int) -> torch.Tensor:
         """Selected: loss, number; [MASK]: loss, correct, number. Of this process's share of the lines."""
         # float64, so that the sum does not depend on how lines are dealt out.
         sums = torch.zeros(5, dtype=torch.float64, device=device)
         for batch in share:
-            for part in length_batches(lengths[batch], at_once):
+            for part in length_batches(lengths[batch], at_once) if len(batch) else [batch]:
                 inputs = on_device(corpus.micro_batch(lines[batch[part]], 0, EVALUATION), device)
                 with autocast(device, precision)():
-                    logits, targets, hidden = selected_logits(network, inputs, corpus.vocabulary.mask_id)
+                    logits, targets, hidden = model.selected_logits(inputs)
                 losses = nn.functional.cross_entropy(logits, targets, reduction="none").double()
                 correct = ((logits.argmax(-1) == targets) & hidden).double()
                 counts = [torch.ones_like(losses).sum(), losses[hidden].sum(), correct.sum()]
@@ -149,13 +156,15 @@ def evaluate(
         return sums
 
     def less_at_once(tried: int) -> int:
+        if is_sharded(model):
+            raise InputError("memory ran out in an evaluation of a sharded model. Use more GPUs.")
         corpus.fitting_tokens = halved(tried, "tokens")
         return corpus.fitting_tokens
 
-    was_training = network.training
-    network.eval()
+    was_training = model.training
+    model.eval()
     sums = until_it_fits(judge, corpus.fitting_tokens or usual, less_at_once)
-    network.train(was_training)
+    model.train(was_training)
     selected_loss, selected, loss, right, masked = world.all_reduce_sum(sums).tolist()
     if not masked:
         raise InputError(
@@ -184,7 +193,7 @@ class HeldOut:
 
 
 def train(
-    network: nn.Module,
+    model: MaskedTokenLoss,
     optimizer: torch.optim.Optimizer,
     batches: TrainingBatches,
     held_out: HeldOut,
@@ -197,12 +206,12 @@ def train(
     checkpointer: Checkpointer | None = None,
     world: World = SINGLE,
 ) -> None:
-    """Train `network` in place from `state` to the last step. Interrupted if it has to leave before."""
-    # torch.compile and fully_shard would wrap the same module here.
-    mask_id = batches.corpus.vocabulary.mask_id
-    model: nn.Module = MaskedTokenLoss(network, mask_id)
-    if world.size > 1:
-        model = DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+    """Train `model` in place from `state` to the last step. Interrupted if it has to leave before."""
+    network, learning = model.network, cast("nn.Module", model)
+    if world.size > 1 and not is_sharded(model):
+        learning = DistributedDataParallel(
+            model, device_ids=[device.index] if device.type == "cuda" else None
+        )
     computing = autocast(device, precision)
     # Summed on the device: reading it at every step would make the GPU wait for the CPU.
     sums = torch.tensor(state.sums, dtype=torch.float64, device=device)
@@ -216,7 +225,7 @@ def train(
 
     def evaluate_now() -> None:
         with monitor.measure("evaluation"):
-            result = evaluate(network, held_out.corpus, held_out.lines, world, precision)
+            result = evaluate(model, held_out.corpus, held_out.lines, world, precision)
         record("evaluation", **result)
         monitor.log_evaluation(state.step, result)
 
@@ -230,7 +239,7 @@ def train(
 
     def gradients(micro_batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         torch.manual_seed(schedule.seed + 1_000_003 * (state.step * world.size + world.rank))
-        return accumulate_gradients(model, micro_batches, mask_id, device, computing, world)
+        return accumulate_gradients(learning, micro_batches, model.mask_id, device, computing, world)
 
     def less_at_once(_: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
         optimizer.zero_grad(set_to_none=True)
@@ -240,7 +249,7 @@ def train(
 
     limit = MicroBatch(batches.micro_batch_size, checkpointer.store.directory if checkpointer else None)
     batches.micro_batch_size = limit.lines
-    network.train()
+    model.train()
     if not state.log:
         evaluate_now()
     monitor.begin(state.step)
@@ -271,7 +280,7 @@ def train(
                 **found,
                 selected_loss=monitor.loss,
                 learning_rate=schedule.learning_rate * factor,
-                gradient_norm=norm.item(),
+                gradient_norm=together(norm).item(),
             )
             sums.zero_()
         if state.step % schedule.evaluate_every == 0 or finished:
@@ -360,8 +369,8 @@ def check_finite(loss: float, step: int, schedule: Schedule) -> float:
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """The trained tensors by name, tied ones once."""
-    return {name: parameter.detach() for name, parameter in network.named_parameters()}
+    """The trained tensors by name, on the CPU, tied ones once. Sharded ones: in the first process."""
+    return {name: on_cpu(parameter) for name, parameter in network.named_parameters()}
 
 
 def load_weights(network: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
