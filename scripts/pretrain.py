@@ -97,6 +97,8 @@ def pretrain(options: SimpleNamespace) -> None:
 
     import torch
 
+    from dnalm.models.flops import peak_flops
+    from dnalm.models.masked_lm import compile_layers
     from dnalm.models.optimization import adamw, load_optimizer_state
     from dnalm.models.sharding import is_sharded, shard
     from dnalm.pretrain import batches, training
@@ -176,6 +178,8 @@ def pretrain(options: SimpleNamespace) -> None:
         network = network_at_start()
         if recipe.gradient_checkpointing:
             checkpoint_gradients(network)
+        if recipe.compile:
+            compile_layers(network)
         state = training.TrainingState()
         found = checkpointer.newest(world)
         if found is not None:
@@ -183,7 +187,7 @@ def pretrain(options: SimpleNamespace) -> None:
                 found.step, found.state["tokens"], found.state["sums"], found.log()
             )
             training.load_weights(network, found.weights())
-        model = training.MaskedTokenLoss(network, tokenizer.mask_token_id)
+        model = training.MaskedTokenLoss(network)
         if recipe.fsdp and world.size > 1:
             shard(model, device, world.size)
         else:
@@ -194,6 +198,9 @@ def pretrain(options: SimpleNamespace) -> None:
             logger.info("going on at step %s of %s", f"{state.step:,}", f"{schedule.steps:,}")
 
         # ------------------------------------------------------------- batches, loop
+        peak = None
+        if device.type == "cuda":
+            peak = peak_flops(torch.cuda.get_device_name(device), precision)
         loggers = Loggers(
             options.loggers if world.is_first else (),
             options.events / checkpointer.store.fingerprint,
@@ -238,6 +245,7 @@ def pretrain(options: SimpleNamespace) -> None:
                     quiet=not world.is_first,
                     sessions=Sessions(checkpointer.store.directory) if world.is_first else None,
                     loggers=loggers,
+                    peak_flops=peak and peak * world.size,
                 ),
                 checkpointer=checkpointer,
                 world=world,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 import published_model
 from dnalm.embed.embedding import embed_tokens, load_backbone
@@ -21,6 +22,7 @@ from dnalm.models.families import (
     count_roughly,
     position_limit,
 )
+from dnalm.models.flops import peak_flops, training_flops
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.running.errors import InputError
 from dnalm.running.memory import checkpoint_gradients
@@ -86,6 +88,20 @@ def test_checkpointed_gradients_are_the_same_and_keep_less(checkpoint):
     again, kept = gradients(model)
     assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
     assert kept < all_kept / 2
+
+
+def test_operations_are_those_that_pytorch_counts(checkpoint):
+    model = load_model(checkpoint)
+    # Spelled out, so that each matrix product is counted.
+    model.set_attn_implementation("eager")
+    lengths = np.full(4, 30)
+    with FlopCounterMode(display=False) as counted:
+        token_logits(model, hidden_states(model, torch.randint(5, 17, (4, 30)))).sum().backward()
+    config = model.config.to_dict()
+    # Local attention, which is computed whole and masked, is counted as if it were spared.
+    config["layer_types"] = None
+    flops = training_flops(config, 17, lengths, 1.0)
+    assert flops.sum() == pytest.approx(counted.get_total_flops(), rel=0.12)
 
 
 def test_every_parameter_belongs_to_a_named_part(checkpoint):
@@ -269,3 +285,25 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_without_torch(ti
     check_tokenizer_fits(tiny_model, config, tiny_model)
     with pytest.raises(InputError, match="Use the checkpoint's own tokenizer"):
         check_tokenizer_fits(tiny_model, config | {"vocab_size": 9}, tiny_model / "tokenizer.json")
+
+
+def test_local_attention_costs_what_a_token_sees():
+    config = {"model_type": "modernbert", "hidden_size": 10, "intermediate_size": 1}
+    config |= {"num_hidden_layers": 1, "num_attention_heads": 1, "local_attention": 8}
+
+    def pairs(kind: str, length: int) -> float:
+        whole = training_flops(config | {"layer_types": [kind]}, 5, np.array([length]), 0.0)
+        return (float(whole[0]) - 6 * length * (4 * 100 + 3 * 10)) / (12 * 10)
+
+    for length in (1, 3, 5, 9, 40):
+        seen = sum(abs(i - j) <= 4 for i in range(length) for j in range(length))
+        assert pairs("sliding_attention", length) == pytest.approx(seen)
+        assert pairs("full_attention", length) == pytest.approx(length**2)
+
+
+def test_the_peak_is_of_this_gpu_and_precision():
+    assert peak_flops("NVIDIA H100 80GB HBM3", "bf16") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe", "bf16") == 756e12
+    assert peak_flops("NVIDIA A100-SXM4-80GB", "bf16") == 312e12
+    assert peak_flops("NVIDIA A100-SXM4-80GB", "fp32") is None
+    assert peak_flops("NVIDIA A1000", "bf16") is None and peak_flops("NVIDIA L40", "bf16") is None

@@ -78,7 +78,7 @@ def pretrained(tiny_model, checkpoints=None, rows=100, micro_batch_size=8):
         )
     with memory_for(rows, network.model) as times:
         training.train(
-            training.MaskedTokenLoss(network, VOCABULARY.mask_id),
+            training.MaskedTokenLoss(network),
             adamw(network, 1e-3, 0.0),
             batches.TrainingBatches(corpus, 6, 8, micro_batch_size),
             training.HeldOut(corpus, np.arange(9)),

@@ -16,6 +16,17 @@ def hidden_states(
     return model.base_model(input_ids=input_ids, attention_mask=attention_mask)[0]
 
 
+def compile_layers(model: "PreTrainedModel", backend: str = "inductor") -> None:
+    """Have `torch.compile` translate each layer at its first use, for lines of all lengths.
+
+    Layer by layer and not as one: layers of a kind share their translation, and each can still be sharded
+    or compute its gradients twice. Names of weights stay what they are.
+    """
+    family = FAMILIES[model.config.model_type]
+    for layer in model.get_submodule(family.layers).children():
+        layer.compile(dynamic=True, backend=backend)
+
+
 def token_logits(model: "PreTrainedModel", hidden: "torch.Tensor") -> "torch.Tensor":
     """What the prediction head says of hidden states [..., hidden]: logits float32[..., vocabulary].
 

@@ -112,6 +112,8 @@ class Corpus:
     ) -> dict[str, torch.Tensor]:
         """The masked lines `indices` as `input_ids`, `labels` and, if padded, `attention_mask`: int64[n, T].
 
+        `selected`: places of the tokens with a label in the flattened batch; `masked`: which of those are
+        [MASK]; int64. A GPU that had to count them would make the CPU wait at every step.
         Each mask is a function of (seed, epoch, line). No lines at all (more processes than lines) give
         one empty sequence without labels, so that every process takes part in every step.
         """
@@ -133,7 +135,10 @@ class Corpus:
         if not masked:
             masked = [(np.array([vocabulary.cls_id, vocabulary.sep_id]), np.full(2, IGNORED))]
         tokens, labels = zip(*masked, strict=True)
-        return pad(tokens, vocabulary.pad_id, labels=labels, multiple_of=self.pad_to_multiple_of)
+        batch = pad(tokens, vocabulary.pad_id, labels=labels, multiple_of=self.pad_to_multiple_of)
+        selected = np.flatnonzero(batch["labels"].numpy() != IGNORED)
+        hidden = np.flatnonzero(batch["input_ids"].numpy().ravel()[selected] == vocabulary.mask_id)
+        return batch | {"selected": torch.from_numpy(selected), "masked": torch.from_numpy(hidden)}
 
 
 def usual_micro_batch_size(max_tokens: int) -> int:

@@ -88,6 +88,11 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere."
     )
+    compile: bool = Field(
+        False,
+        description="Translate the layers with `torch.compile` when training starts, which takes a minute or "
+        "two. For long trainings on GPUs. The result stays the same up to rounding.",
+    )
     fsdp: bool = Field(
         False,
         description="Spread weights, gradients and optimizer over all GPUs (FSDP), for models "

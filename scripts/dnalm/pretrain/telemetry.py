@@ -36,7 +36,8 @@ class TrainingMonitor:
     """Counts and times what a training does, and shows its progress.
 
     Padding is counted in this process; the tokens of a step are those of all processes. With `sessions`
-    the summary is written there now and then; `loggers` are told what the log is told.
+    the summary is written there now and then; `loggers` are told what the log is told. `peak_flops`: FLOP/s
+    that the GPUs of all processes could do at most (`dnalm.models.flops`).
     """
 
     def __init__(
@@ -47,15 +48,16 @@ class TrainingMonitor:
         quiet: bool = False,
         sessions: "Sessions | None" = None,
         loggers: Loggers | None = None,
+        peak_flops: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.steps, self.device, self.quiet, self.clock = steps, device, quiet, clock
-        self.sessions, self.loggers = sessions, loggers
+        self.sessions, self.loggers, self.peak_flops = sessions, loggers, peak_flops
         self.started = clock()
         self.seconds = {"evaluation": 0.0, "checkpoints": 0.0}
         self.first_step = self.step = 0
         self.tokens = self.padding = 0
-        self.all_tokens = 0
+        self.all_tokens, self.all_flops = 0, 0.0
         self.checkpoints = self.checkpoint_bytes = 0
         self.loss: float | None = None
         self.said_at: float | None = None
@@ -104,15 +106,17 @@ class TrainingMonitor:
         self.tokens += used
         self.padding += cells - used
 
-    def end_step(self, step: int, all_tokens: int) -> None:
-        """A step is done, of `all_tokens` tokens over all processes."""
+    def end_step(self, step: int, all_tokens: int, all_flops: float) -> None:
+        """A step is done, of `all_tokens` tokens and `all_flops` operations over all processes."""
         self.step = step
         self.all_tokens += all_tokens
+        self.all_flops += all_flops
         if self.sessions is not None:
             self.sessions.reached(step)
         if not self.quiet:
             loss = f"loss {self.loss:.3f}, " if self.loss is not None else ""
-            self.progress.update(step, f"{loss}{self.tokens_per_second():,.0f} tokens/s")
+            use = f", MFU {self.mfu():.1%}" if self.peak_flops else ""
+            self.progress.update(step, f"{loss}{self.tokens_per_second():,.0f} tokens/s{use}")
         if self.clock() - self.noted_at > SESSION_SECONDS:
             self.note("running")
 
@@ -127,6 +131,12 @@ class TrainingMonitor:
 
     def tokens_per_second(self) -> float:
         return self.all_tokens / max(self.training_seconds(), 1e-9)
+
+    def mfu(self) -> float | None:
+        """Model FLOPs utilization, 0 to 1; None where the peak of the hardware is not known."""
+        if not self.peak_flops:
+            return None
+        return self.all_flops / max(self.training_seconds(), 1e-9) / self.peak_flops
 
     @contextmanager
     def measure(self, what: str) -> Iterator[None]:
@@ -163,6 +173,8 @@ class TrainingMonitor:
             "first_step": self.first_step,
             "last_step": self.step,
             "tokens": self.all_tokens,
+            "flops": self.all_flops,
+            "peak_flops": self.peak_flops,
             "seconds": round(self.clock() - self.started, 3),
             "training_seconds": round(self.training_seconds(), 3),
             "evaluation_seconds": round(self.seconds["evaluation"], 3),
@@ -259,9 +271,13 @@ class Sessions:
             return max((session[key] for session in sessions if session[key] is not None), default=None)
 
         seconds = total("training_seconds")
+        known = [s for s in sessions if s["peak_flops"] and s["training_seconds"]]
+        possible = sum(s["training_seconds"] * s["peak_flops"] for s in known)
         cells = sum(s["tokens"] / max(1e-9, 1 - s["padding_fraction"]) for s in sessions)
         return {
             "tokens_per_second": round(total("tokens") / seconds, 1) if seconds else None,
+            "flops_per_second": round(total("flops") / seconds) if seconds else None,
+            "mfu": round(sum(s["flops"] for s in known) / possible, 4) if possible else None,
             "tokens": int(total("tokens")),
             "padding_fraction": round(1 - total("tokens") / cells, 6) if cells else 0.0,
             "seconds": round(total("seconds"), 1),

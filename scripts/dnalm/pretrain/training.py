@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
+from dnalm.models.flops import training_flops
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.models.sharding import is_sharded, on_cpu, together
@@ -27,7 +28,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.errors import InputError
 from dnalm.running.memory import MicroBatch, halved, until_it_fits
 from dnalm.running.world import SINGLE, World
-from dnalm.tokenizers.batches import IGNORED, length_batches, usual_batch_tokens
+from dnalm.tokenizers.batches import length_batches, usual_batch_tokens
 
 # At most this many training records in a log.
 TRAINING_RECORDS = 500
@@ -72,36 +73,28 @@ class Schedule:
 class MaskedTokenLoss(nn.Module):
     """A masked language model with its loss; what DistributedDataParallel and fully_shard wrap.
 
-    Logits are computed for selected tokens only: a quarter less work at equal gradients. `mask_id`: that of
-    [MASK].
+    Logits are computed for selected tokens only: a quarter less work at equal gradients.
     """
 
-    network: nn.Module
-    mask_id: int
+    network: Any
 
-    def __init__(self, network: nn.Module, mask_id: int):
+    def __init__(self, network: nn.Module):
         super().__init__()
-        self.network, self.mask_id = network, mask_id
+        self.network = network
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """Sums of cross-entropies (nats), float32[2]: of all selected tokens, which is what is minimized, and
         of those that are [MASK]. 0 where there are none.
         """
-        logits, targets, hidden = self.selected_logits(batch)
+        logits, targets = self.selected_logits(batch)
         losses = nn.functional.cross_entropy(logits, targets, reduction="none")
-        return torch.stack([losses.sum(), losses[hidden].detach().sum()])
+        return torch.stack([losses.sum(), losses[batch["masked"]].detach().sum()])
 
-    def selected_logits(
-        self, batch: dict[str, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Of the selected tokens: logits float32[n, vocabulary], true ids int64[n], is it [MASK] bool[n].
-
-        A selected token that is no [MASK] is a random one or stands visible.
-        """
-        selected = batch["labels"] != IGNORED
+    def selected_logits(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of a batch's selected tokens: logits float32[n, vocabulary], true ids int64[n]."""
         states = hidden_states(self.network, batch["input_ids"], batch.get("attention_mask"))
-        hidden = batch["input_ids"][selected] == self.mask_id
-        return token_logits(self.network, states[selected]), batch["labels"][selected], hidden
+        selected = batch["selected"]
+        return token_logits(self.network, states.flatten(0, 1)[selected]), batch["labels"].flatten()[selected]
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
@@ -141,18 +134,19 @@ def evaluate(
     share = batches[world.rank :: world.size]
 
     def judge(at_once: int) -> torch.Tensor:
-        """Selected: loss, number; [MASK]: loss, correct, number. Of this process's share of the lines."""
+        """Losses of selected and of [MASK], correct [MASK]; numbers of both. Of this process's share."""
         # float64, so that the sum does not depend on how lines are dealt out.
         sums = torch.zeros(5, dtype=torch.float64, device=device)
         for batch in share:
             for part in length_batches(lengths[batch], at_once) if len(batch) else [batch]:
                 inputs = on_device(corpus.micro_batch(lines[batch[part]], 0, EVALUATION), device)
                 with autocast(device, precision)():
-                    logits, targets, hidden = model.selected_logits(inputs)
+                    logits, targets = model.selected_logits(inputs)
                 losses = nn.functional.cross_entropy(logits, targets, reduction="none").double()
-                correct = ((logits.argmax(-1) == targets) & hidden).double()
-                counts = [torch.ones_like(losses).sum(), losses[hidden].sum(), correct.sum()]
-                sums += torch.stack([losses.sum(), *counts, hidden.double().sum()])
+                masked = inputs["masked"]
+                right = (logits.argmax(-1) == targets)[masked].sum()
+                found = [losses.sum(), losses[masked].sum(), right.double()]
+                sums += torch.cat([torch.stack(found), losses.new_tensor([len(losses), len(masked)])])
         return sums
 
     def less_at_once(tried: int) -> int:
@@ -165,7 +159,7 @@ def evaluate(
     model.eval()
     sums = until_it_fits(judge, corpus.fitting_tokens or usual, less_at_once)
     model.train(was_training)
-    selected_loss, selected, loss, right, masked = world.all_reduce_sum(sums).tolist()
+    selected_loss, loss, right, selected, masked = world.all_reduce_sum(sums).tolist()
     if not masked:
         raise InputError(
             f"no token of {len(lines):,} held-out lines became [MASK]. Hold out more lines, or raise the "
@@ -237,9 +231,15 @@ def train(
         tensors = None if state.step == schedule.steps else optimizer_state(network, optimizer)
         return Snapshot(values, state.log, weights(network), tensors)
 
+    def flops_of(lines: np.ndarray) -> float:
+        return float(training_flops(config, corpus.vocabulary.size, lines, corpus.masking.probability).sum())
+
+    corpus, config = batches.corpus, network.config.to_dict()
+    lengths = corpus.lengths
+
     def gradients(micro_batches: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         torch.manual_seed(schedule.seed + 1_000_003 * (state.step * world.size + world.rank))
-        return accumulate_gradients(learning, micro_batches, model.mask_id, device, computing, world)
+        return accumulate_gradients(learning, micro_batches, device, computing, world)
 
     def less_at_once(_: list[dict[str, torch.Tensor]]) -> list[dict[str, torch.Tensor]]:
         optimizer.zero_grad(set_to_none=True)
@@ -267,7 +267,8 @@ def train(
         sums += step_sums
         state.tokens += batches.tokens(state.step)
         state.step += 1
-        monitor.end_step(state.step, batches.tokens(state.step - 1))
+        done = batches.batch(state.step - 1)[1]
+        monitor.end_step(state.step, int(lengths[done].sum()), flops_of(lengths[done]))
         finished = state.step == schedule.steps
         if state.step % schedule.record_every == 0 or finished:
             steps = state.step % schedule.record_every or schedule.record_every
@@ -292,7 +293,6 @@ def train(
 def accumulate_gradients(
     model: nn.Module,
     micro_batches: list[dict[str, torch.Tensor]],
-    mask_id: int,
     device: torch.device,
     computing: Callable[[], AbstractContextManager],
     world: World,
@@ -302,9 +302,7 @@ def accumulate_gradients(
     Returns float64[3] on `device`, the same in all processes: that mean loss, the summed loss of the tokens
     that are [MASK], their number.
     """
-    selected = [batch["labels"] != IGNORED for batch in micro_batches]
-    masked = [batch["input_ids"] == mask_id for batch in micro_batches]
-    counts = [sum(int(part.sum()) for part in parts) for parts in (selected, masked)]
+    counts = [sum(len(batch[kind]) for batch in micro_batches) for kind in ("selected", "masked")]
     selected_tokens, masked_tokens = world.all_reduce_sum(torch.tensor(counts)).tolist()
     # A batch of short lines may have no selected token at all; its loss is then 0 and not 0/0.
     selected_tokens = max(selected_tokens, 1)

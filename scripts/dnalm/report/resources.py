@@ -113,9 +113,12 @@ def telemetry_table(run: Run) -> dict[str, Any]:
 
     def shown(record: dict[str, Any]) -> list[str]:
         speed, use = record["tokens_per_second"], record["gpu_use"]
+        flops, mfu = record["flops_per_second"], record["mfu"]
         return [
             record["device"],
             f"{speed:,.0f}" if speed else "",
+            f"{flops / 1e9:,.3g}" if flops else "",
+            f"{mfu:.1%}" if mfu is not None else "",
             f"{record['padding_fraction']:.2%}",
             seconds(record["training_seconds"]),
             seconds(record["evaluation_seconds"]),
@@ -129,7 +132,8 @@ def telemetry_table(run: Run) -> dict[str, Any]:
             f"{record['steps_repeated']:,}",
         ]
 
-    names = ["Device", "Tokens per second", "Padding", "Time in training steps", "Time in evaluations"]
+    names = ["Device", "Tokens per second", "GFLOP/s of the model", "Of the GPUs' peak (MFU)", "Padding"]
+    names += ["Time in training steps", "Time in evaluations"]
     names += ["Checkpoints", "Size of a checkpoint", "Peak memory, host", "Peak memory, GPU", "GPU use"]
     names += ["Started", "Interruptions", "Steps made twice"]
     columns = [shown(record) for record in run.telemetry]

@@ -31,6 +31,7 @@ DECIDES_NOTHING = {
     "dnalm/running/runlock.py": "lets one process train at a time",
     "dnalm/running/versions.py": "asks for versions, which are params of the rules",
     "dnalm/sequences/names.py": "words of messages",
+    "dnalm/models/flops.py": "counts what a training asks of the hardware",
     "dnalm/pretrain/telemetry.py": "measures speed and memory",
 }
 # A settings class tells which values are allowed; the values themselves stand among the rule's params.
