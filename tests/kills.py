@@ -28,7 +28,7 @@ from short_run import CONFIGURATION, MODEL, RESULTS, copy_repository, files, pro
 TRAINING = {"steps": 400, "evaluate_every": 100, "checkpoint_every_steps": 10}
 SECTIONS = {
     "finetune": {"backbones": ["frozen", "full"]},
-    "baseline": {"untrained": False},
+    "baseline": {"untrained": False, "stacked": False},
     "evaluate_language_model": {"max_lines": 4},
 }
 CLASSIFIER = f"classifiers/{MODEL}/enhancers/full"

@@ -43,7 +43,7 @@ OTHER = "somebody_else"
 
 TRAINING = {"steps": STEPS, "batch_size": 32, "evaluate_every": 300, "checkpoint_every_steps": 10}
 # Half of the jobs, and no kind of job less.
-SECTIONS = {"baseline": {"untrained": False}}
+SECTIONS = {"baseline": {"untrained": False, "stacked": False}}
 
 
 def wait_until(is_true: Callable[[], object], what: str, main: subprocess.Popen | None = None):

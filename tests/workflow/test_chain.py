@@ -38,7 +38,7 @@ def finished(tmp_path_factory) -> Path:
     config = yaml.safe_load((folder / "tests/short/config.yaml").read_text())
     config["finetune"] |= {"backbones": ["frozen", "full"], "full": {"epochs": 1}}
     config["predict"] = {
-        "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "full"}
+        "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "stacked"}
     }
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     (folder / "new.tsv").write_text(f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\nsecond\t{'GATTACAG' * 25}\n")

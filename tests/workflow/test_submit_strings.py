@@ -11,7 +11,7 @@ from workflow_jobs import REPOSITORY, workflow_jobs
 
 # Defaults that real sites have, each of which silently beats a rule's threads or mem_mb.
 SITE_DEFAULTS = ["slurm_partition=main", "cpus_per_task=1", "mem_mb_per_cpu=500", "tasks=1", "runtime=30"]
-GPU_RULES = {"pretrain", "embed", "evaluate", "evaluate_language_model", "predict"}
+GPU_RULES = {"pretrain", "embed", "stack", "evaluate", "evaluate_language_model", "predict"}
 LOCAL_RULES = {
     "all",
     "fetch_genome",

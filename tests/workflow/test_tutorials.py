@@ -23,7 +23,7 @@ TUTORIALS = sorted(path.stem for path in (REPOSITORY / "config" / "tutorials").g
 SMALL = {
     "extract_windows": {"length": 200, "stride": 200, "validation_block": 2000, "validation_fraction": 0.2},
     "evaluate_language_model": {"max_lines": 8, "examples": 2},
-    "baseline": {"untrained": False, "kmer_lengths": [3]},
+    "baseline": {"untrained": False, "stacked": False, "kmer_lengths": [3]},
     "evaluate": {"bootstrap_samples": 100},
     "explore": {"max_points": 40},
     "resources": {"pretrain_threads": 1},
