@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run unlock test test-slow test-slurm test-kills test-mutants course resources lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm test-kills test-mutants bench course resources lint lock docs clean help
 
 run: $(INSTALLED)
 	@snakemake --cores $(CORES) --quiet host reason || { \
@@ -44,6 +44,10 @@ test-kills: $(INSTALLED)
 SAMPLE ?= 10
 test-mutants: $(INSTALLED)
 	python tests/mutants.py $(MUTANTS) --sample $(SAMPLE)
+
+# Every stage beside the plain way: make bench QUICK=1 DATA=folder-of-real-data STAGES="embed predict"
+bench: $(INSTALLED)
+	@python benchmarks/run.py $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(if $(STAGES),--stages $(STAGES))
 
 course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
@@ -80,7 +84,7 @@ clean:
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: unlock test-slow test-slurm test-kills test-mutants course resources lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm test-kills test-mutants bench course resources lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"

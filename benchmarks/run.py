@@ -1,0 +1,61 @@
+"""Every stage beside the plain way, on the same data, in turn: a table, and benchmarks/results.json.
+
+    make bench [QUICK=1] [DATA=../shared/data] [STAGES="extract_windows embed"]
+    python benchmarks/run.py [--quick] [--data FOLDER] [--stages NAME …]
+
+Each run is a process of its own with one thread, from its start to its end, imports included. What counts is
+CPU time. The ratio is that of each pair of neighbouring runs; the median of the pairs is shown, with the
+smallest and the largest. Where both ways compute the same, the outputs are compared.
+
+With --quick sizes are small, so that the start of Python and its libraries weighs more and ratios are lower.
+With --data real genomes are used (FOLDER/genomes/*.fa.gz, FOLDER/*/*/train.tsv), otherwise simulated ones.
+"""
+
+import argparse
+import importlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import results
+from measuring import Bench
+
+STAGES = (
+    "extract_windows",
+    "train_tokenizer",
+    "tokenize_windows",
+    "embed",
+    "finetune",
+    "predict",
+    "nothing_to_do",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="small sizes, one pair each: about 5 minutes")
+    parser.add_argument("--data", type=Path, help="folder of real data (simulated data)")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="only these (all)")
+    parser.add_argument("--repeats", type=int, help="pairs of runs (3; 1 with --quick)")
+    parser.add_argument("--results", type=Path, default=results.RESULTS, help="file to write (%(default)s)")
+    options = parser.parse_args()
+    repeats = options.repeats or (1 if options.quick else 3)
+    rows = []
+    for stage in options.stages:
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+            data = options.data and options.data.resolve()
+            bench = Bench(Path(folder), options.quick, data, repeats)
+            for row in importlib.import_module(f"stages.{stage}").measure(bench):
+                rows.append(row)
+                print(" | ".join(results.cells(row)), flush=True)
+        print(f"  ({stage}: {time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
+    results.write(rows, options.results)
+    print(f"\n{results.machine()}; {'real' if options.data else 'simulated'} data\n\n{results.table(rows)}")
+
+
+if __name__ == "__main__":
+    main()

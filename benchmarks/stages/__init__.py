@@ -1,0 +1,1 @@
+"""The stages that are measured. Each module has `measure(bench) -> Iterator[Row]`."""

@@ -1,0 +1,37 @@
+"""Sequences -> vectors, beside a notebook's loop. Same vectors out, checked."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import data
+import numpy as np
+from arithmetic import forward
+from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+
+# How the plain way pads, in the words of its script and of the table, and the ratio to reach.
+PADDINGS = (
+    ("250", "padded to 250 tokens", 6),
+    ("longest", "padded to the longest of 32", 1.1),
+)
+
+
+def ours(model: Path, table: Path) -> Run:
+    return python(
+        SCRIPTS / "embed.py", "--model", model, "--sequences", table, "--split", "train",
+        "--output", table.with_suffix(".npz"), "--name", "benchmark", "--task", "benchmark",
+    )  # fmt: skip
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    model, vectors = data.model(bench, "course"), bench.folder / "plain.npy"
+    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
+    tables = [data.sequences(bench, f"embed{number}.tsv", number, 200) for number in numbers]
+    growth = grown(partial(ours, model), tables, numbers, "sequences")
+    for padding, words, goal in PADDINGS:
+        plain = partial(python, PLAIN / "embed.py", model, tables[-1], padding, vectors)
+        measured = pairs(bench, plain, partial(ours, model, tables[-1]), growth)
+        with np.load(tables[-1].with_suffix(".npz")) as file:
+            np.testing.assert_allclose(file["mean"], np.load(vectors), atol=1e-4)
+            limit = forward(model, int(file["tokens"].sum()))
+        yield Row(f"embed, {words}", f"loop, {words}", measured, goal, limit, growth)

@@ -1,0 +1,56 @@
+"""A classifier on a frozen backbone, beside Transformers' Trainer. Same losses, checked."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import data
+import numpy as np
+from arithmetic import forward
+from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+
+EPOCHS = 5
+# Length of the sequences, what the plain way pads them to, and the ratio to reach.
+LENGTHS = ((200, 50, 6), (100, 250, 20))
+
+
+def frozen(model: Path, train: Path, validation: Path) -> Run:
+    """scripts/embed.py and scripts/finetune.py, together; the classifier lies beside `train`."""
+    folder = train.parent
+    vectors = [folder / "train.npz", folder / "validation.npz"]
+    embedding = python(
+        SCRIPTS / "embed.py", "--model", model, "--sequences", train, validation,
+        "--split", "train", "validation", "--output", *vectors, "--name", "benchmark", "--task", "benchmark",
+    )  # fmt: skip
+    return embedding + python(
+        SCRIPTS / "finetune.py", "--model", model, "--train-sequences", train,
+        "--validation-sequences", validation, "--train-embeddings", vectors[0],
+        "--validation-embeddings", vectors[1], "--backbone", "frozen", "--no-standardise",
+        "--epochs", EPOCHS, "--batch-size", 64, "--warmup-fraction", 0, "--name", "benchmark",
+        "--task", "benchmark", "--output", folder / "classifier",
+    )  # fmt: skip
+
+
+def validation_losses(classifier: Path) -> list[float]:
+    """After each epoch."""
+    records = map(json.loads, (classifier / "finetuning_log.jsonl").read_text().splitlines())
+    return [record["loss"] for record in records if record["event"] == "evaluation" and record["epoch"]]
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    model, losses = data.model(bench, "course"), bench.folder / "losses.json"
+    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
+    for bp, padding, goal in LENGTHS:
+        validation = data.sequences(bench, f"validation{bp}.tsv", numbers[0], bp)
+        tables = [data.sequences(bench, f"train{bp}-{number}.tsv", number, bp) for number in numbers]
+        ours = partial(frozen, model, validation=validation)
+        growth = grown(ours, tables, numbers, "sequences")
+        plain = partial(python, PLAIN / "finetune.py", model, tables[-1], validation, padding, EPOCHS, losses)
+        measured = pairs(bench, plain, partial(ours, tables[-1]), growth)
+        same = validation_losses(bench.folder / "classifier")
+        np.testing.assert_allclose(json.loads(losses.read_text()), same, atol=1e-3)
+        with np.load(bench.folder / "train.npz") as file:
+            limit = forward(model, int(file["tokens"].sum()))
+        stage = f"finetune, frozen, {EPOCHS} epochs, {bp} bp"
+        yield Row(stage, f"Trainer, padded to {padding} tokens", measured, goal, limit, growth)

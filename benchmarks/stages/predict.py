@@ -1,0 +1,47 @@
+"""Scanning a genome with a classifier, beside a notebook's loop. Same probabilities, checked."""
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import data
+import numpy as np
+from arithmetic import forward
+from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+
+from stages.embed import PADDINGS
+from stages.finetune import frozen
+
+TOKENS_PER_WINDOW = 42
+
+
+def probabilities(table: Path) -> np.ndarray:
+    """float64[n, 2], as scripts/predict.py writes them."""
+    with open(table, newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return np.array([[float(row["probability_0"]), float(row["probability_1"])] for row in rows])
+
+
+def measure(bench: Bench) -> Iterator[Row]:
+    model = data.model(bench, "course")
+    frozen(model, *(data.sequences(bench, f"few{part}.tsv", 20, 200) for part in "AB"))
+    classifier, output = bench.folder / "classifier", bench.folder / "predictions.tsv"
+    expected = bench.folder / "plain.npy"
+
+    def ours(fasta: Path) -> Run:
+        return python(
+            SCRIPTS / "predict.py", "--classifier", classifier, "--input", fasta,
+            "--window", 200, "--stride", 100, "--no-both-strands", "--max-unknown-fraction", 1,
+            "--output", output,
+        )  # fmt: skip
+
+    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
+    genomes = [data.genome(bench, f"scan{number}.fa", (number + 1) * 100) for number in numbers]
+    growth = grown(ours, genomes, numbers, "windows")
+    for padding, words, goal in PADDINGS:
+        plain = partial(python, PLAIN / "predict.py", classifier, genomes[-1], padding, expected)
+        measured = pairs(bench, plain, partial(ours, genomes[-1]), growth)
+        np.testing.assert_allclose(probabilities(output), np.load(expected), atol=1e-4)
+        limit = forward(model, TOKENS_PER_WINDOW * numbers[-1])
+        yield Row(f"genome scan, {words}", f"loop, {words}", measured, goal, limit, growth)
