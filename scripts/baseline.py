@@ -1,16 +1,18 @@
-"""Train a simple classifier as a baseline of the language model.
+"""Train a simple predictor as a baseline of the language model.
 
 In:  the training split of a task and, for k-mers, the validation split: TSV with `id`, `seq`, `label`.
-Out: a directory with baseline.json (baseline, task, labels, training sequences; for k-mers what was tried on
-     the validation split and what was chosen) and, for k-mers, model.safetensors; and a summary: the same
-     JSON with the sha256 of the directory's contents.
+Out: a directory with baseline.json (baseline, task, problem, labels, training sequences; for k-mers what was
+     tried on the validation split and what was chosen) and, for k-mers, model.safetensors; and a summary:
+     the same JSON with the sha256 of the directory's contents.
 
-`majority` predicts the shares of the labels in training for every sequence. `kmer` is a logistic regression
-on k-mer frequencies; k, the strands that are counted (forward, or both as one) and the strength of the
-penalty are those with the lowest loss on the validation split. The test split is not read.
+`majority` predicts the shares of the labels in training for every sequence, of values their mean. `kmer` is
+a logistic regression on k-mer frequencies, one for each of several labels, a ridge regression of values; k,
+the strands that are counted (forward, or both as one) and the strength of the penalty are those with the
+lowest loss on the validation split. The test split is not read.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sklearn
@@ -18,11 +20,13 @@ from safetensors.numpy import save_file
 
 from dnalm.baseline.predictors import train_kmer_regression
 from dnalm.baseline.settings import KmerSettings
-from dnalm.baseline.splits import labels_of, read_splits
+from dnalm.baseline.splits import read_splits, read_training
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
-from dnalm.sequences.tables import read_labelled_table
 
 
 def main(
@@ -33,17 +37,19 @@ def main(
     settings: KmerSettings,
     output: Path,
     summary: Path,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Train one baseline and write its directory and summary."""
-    table = read_labelled_table(train)
-    labels = labels_of(train, table)
-    description = {"baseline": baseline, "task": task, "labels": labels, "n_train": len(table)}
+    kind = KINDS[problem]
+    labels, learned = read_training(kind, train)
+    description: dict[str, Any] = {"baseline": baseline, "task": task, "problem": problem, "labels": labels}
+    description["n_train"] = len(learned.sequences)
     if baseline == "majority":
-        counts = table["label"].value_counts()
-        description["frequencies"] = {label: float(counts[label] / len(table)) for label in labels}
+        constant = kind.without_sequence(learned.targets, len(labels)).tolist()
+        description["frequencies"] = dict(zip(labels, constant, strict=True))
         tensors: dict[str, np.ndarray] = {}
     else:
-        description, tensors = kmer(description, train, validation, settings.kmer_lengths)
+        description, tensors = kmer(kind, description, train, validation, settings.kmer_lengths)
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
         if tensors:
@@ -54,15 +60,16 @@ def main(
 
 
 def kmer(
-    description: dict, train: Path, validation: Path | None, lengths: tuple[int, ...]
+    kind: Problem, description: dict, train: Path, validation: Path | None, lengths: tuple[int, ...]
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Train the k-mer regression; return its description and its weights."""
     if validation is None:
         raise InputError("--baseline kmer needs --validation: k and the penalty are chosen there.")
-    labels, learned, held_out = read_splits(train, validation)
+    labels, learned, held_out = read_splits(kind, train, validation)
     model, tried = train_kmer_regression(
-        (learned.sequences, learned.classes),
-        (held_out.sequences, held_out.classes),
+        kind.name,
+        (learned.sequences, learned.targets),
+        (held_out.sequences, held_out.targets),
         labels,
         sorted(lengths),
     )
@@ -81,6 +88,7 @@ if __name__ == "__main__":
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")
+    add_problem_flag(arguments)
     add_settings_flags(arguments, KmerSettings)
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")

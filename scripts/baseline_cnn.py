@@ -1,9 +1,9 @@
 """Train a small convolutional network as a baseline of the language model.
 
 In:  the training and the validation split of a task: TSV with `id`, `seq`, `label`.
-Out: a directory with baseline.json (baseline, task, labels, sequences, settings, parameters, log by epoch,
-     the epoch that was kept) and model.safetensors; and a summary: the same JSON with the sha256 of the
-     directory's contents.
+Out: a directory with baseline.json (baseline, task, problem, labels, sequences, settings, parameters, log by
+     epoch, the epoch that was kept) and model.safetensors; and a summary: the same JSON with the sha256 of
+     the directory's contents.
 
 The design is that of DeepBind: motif detectors that read both strands, pooled by maximum and mean
 (`dnalm.baseline_cnn.network`). Of all epochs the one with the lowest validation loss is kept. The test split
@@ -15,6 +15,9 @@ from pathlib import Path
 
 from dnalm.baseline.splits import read_splits
 from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
 from dnalm.running.versions import versions
@@ -23,10 +26,16 @@ logger = logging.getLogger("dnalm")
 
 
 def main(
-    task: str, train: Path, validation: Path, settings: CnnSettings, output: Path, summary: Path
+    task: str,
+    train: Path,
+    validation: Path,
+    settings: CnnSettings,
+    output: Path,
+    summary: Path,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Train the network and write its directory and summary."""
-    labels, learned, held_out = read_splits(train, validation)
+    labels, learned, held_out = read_splits(KINDS[problem], train, validation)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
     from safetensors.torch import save_file
@@ -34,16 +43,21 @@ def main(
     from dnalm.baseline_cnn.training import train_network
 
     weights, log = train_network(
-        (learned.sequences, learned.classes), (held_out.sequences, held_out.classes), len(labels), settings
+        problem,
+        (learned.sequences, learned.targets),
+        (held_out.sequences, held_out.targets),
+        len(labels),
+        settings,
     )
     kept = min(log, key=lambda record: record["validation_loss"])
     logger.info(
-        "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
-        *(kept["epoch"], len(log), kept["validation_loss"], kept["validation_accuracy"]),
+        "kept epoch %d of %d: validation loss %.4f",
+        *(kept["epoch"], len(log), kept["validation_loss"]),
     )
     description = {
         "baseline": "cnn",
         "task": task,
+        "problem": problem,
         "labels": labels,
         "n_train": len(learned.sequences),
         "n_validation": len(held_out.sequences),
@@ -64,6 +78,7 @@ if __name__ == "__main__":
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, required=True, help="TSV of the validation split")
+    add_problem_flag(arguments)
     add_settings_flags(arguments, CnnSettings)
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")

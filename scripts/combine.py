@@ -6,13 +6,13 @@ a task that k-mers do not.
 In:  the training and the validation split of a task (TSV with `id`, `seq`, `label`), their embeddings
      (scripts/embed.py), the model that made them, and the k-mer baseline of the task, whose k and strands
      are taken.
-Out: a directory with combined.json (labels, k, strands, pooling, max_tokens, what was tried on the validation
-     split and what was chosen), combined.safetensors, and the model in language_model/, so that it predicts
-     from sequences; and a summary: the same JSON with the sha256 of the directory's contents.
+Out: a directory with combined.json (problem, labels, k, strands, pooling, max_tokens, what was tried on the
+     validation split and what was chosen), combined.safetensors, and the model in language_model/, so that
+     it predicts from sequences; and a summary: the same JSON with the sha256 of the directory's contents.
 
-A logistic regression with an L2 penalty reads the roots of k-mer frequencies and, beside them, the
-standardised embedding. How much the embedding weighs and how strong the penalty is are those with the lowest
-loss on the validation split. The test split is not read.
+A linear model with an L2 penalty (logistic regression, of values ridge regression) reads the roots of k-mer
+frequencies and, beside them, the standardised embedding. How much the embedding weighs and how strong the
+penalty is are those with the lowest loss on the validation split. The test split is not read.
 """
 
 import logging
@@ -28,6 +28,9 @@ from dnalm.baseline.splits import Split, read_splits
 from dnalm.baseline.stored import load_baseline
 from dnalm.combine.predictor import train_combined
 from dnalm.embed.embedding import model_digest, read_embeddings
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
@@ -47,9 +50,10 @@ def main(
     pooling: str,
     output: Path,
     summary: Path,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Train the regression and write its directory and summary."""
-    labels, learned, held_out = read_splits(train, validation)
+    labels, learned, held_out = read_splits(KINDS[problem], train, validation)
     kmers = load_baseline(kmer)
     if not isinstance(kmers, KmerRegression):
         raise InputError(f"{kmer}: not the k-mer baseline. Make it with scripts/baseline.py --baseline kmer.")
@@ -57,14 +61,16 @@ def main(
     learned_vectors, max_tokens = read_vectors(train_embeddings, learned, pooling, digest)
     held_out_vectors, _ = read_vectors(validation_embeddings, held_out, pooling, digest)
     regression, tried = train_combined(
-        (learned.sequences, learned_vectors, learned.classes),
-        (held_out.sequences, held_out_vectors, held_out.classes),
+        problem,
+        (learned.sequences, learned_vectors, learned.targets),
+        (held_out.sequences, held_out_vectors, held_out.targets),
         kmers.k,
         kmers.strands,
     )
     description = {
         "model": name,
         "task": task,
+        "problem": problem,
         "labels": labels,
         "n_train": len(learned.sequences),
         "n_validation": len(held_out.sequences),
@@ -110,6 +116,7 @@ if __name__ == "__main__":
     add = arguments.add_argument
     add("--name", required=True, help="name of the language model")
     add("--task", required=True, help="name of the task")
+    add_problem_flag(arguments)
     add("--model", type=Path, required=True, help="model directory of the language model")
     add("--kmer", type=Path, required=True, help="directory of the task's k-mer baseline")
     add("--train", type=Path, required=True, help="TSV of the training split")

@@ -3,11 +3,12 @@
 In:  metrics.json and predictions.tsv of every predictor (scripts/evaluate.py), in the same order, all of the
      same test split; and metrics.json of classifiers that repeat some of them with other seeds.
 Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n, every metric and the loss
-     with `_low` and `_high`, and the differences in accuracy, MCC and AUROC (reference minus this predictor)
-     with their intervals; and a JSON: task, reference, n, bootstrap, predictors (the same rows; each
-     difference is value, low, high and sequences_to_settle, or null for the reference itself), questions and
-     repetitions (per predictor with several seeds: the seeds, and of each metric and the loss mean, sd, low,
-     high, values; in the TSV `seeds`, `_mean` and `_sd`).
+     with `_low` and `_high`, and the differences in some metrics (accuracy, MCC and AUROC of classes;
+     reference minus this predictor) with their intervals; and a JSON: task, problem, metric (that leads),
+     metric_name, reference, n, bootstrap, predictors (the same rows; each difference is value, low, high and
+     sequences_to_settle, or null for the reference itself), questions and repetitions (per predictor with
+     several seeds: the seeds, and of each metric and the loss mean, sd, low, high, values; in the TSV
+     `seeds`, `_mean` and `_sd`).
 
 A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
@@ -15,8 +16,9 @@ help (every model against the same model untrained, NAME-untrained, with the sam
 help (against the model as published, NAME-published), does the language model know what k-mers do not (k-mers
 and embeddings together against k-mers alone), does stacking help (against k-mers, the convolutional
 network and the member that is the best one on the validation split), and does the reference beat the
-baselines. Each has the difference in accuracy, an answer (`yes`, `no`: the whole interval lies on one side
-of zero; else `cannot tell`) and a sentence.
+baselines. Each has the difference in the metric that leads (accuracy of classes, macro AUROC of several
+labels, R² of values), an answer (`yes`, `no`: the whole interval lies on one side of zero; else `cannot
+tell`) and a sentence.
 """
 
 import logging
@@ -27,11 +29,13 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.baseline.settings import BASELINES, COMBINED, STACKED, UNTRAINED
-from dnalm.evaluate.metrics import METRICS, bootstrap_metrics, interval
+from dnalm.evaluate.metrics import bootstrap_metrics, interval
 from dnalm.evaluate.predictions import Predictions, check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import METRIC_NAMES
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
@@ -40,7 +44,6 @@ logger = logging.getLogger("dnalm")
 
 # What the comparison of a model with its reference NAME-… asks.
 REFERENCE_MODELS = {PUBLISHED: "does adaptation help", UNTRAINED: "does pretraining help"}
-DIFFERENCES = ("accuracy", "mcc", "auroc")
 
 
 @dataclass
@@ -82,22 +85,26 @@ def main(
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"--metrics: two predictors are called {twice}. Evaluate one under another --name.")
 
-    tables = [read_predictions(path) for path in predictions]
+    problem = KINDS[reports[0]["problem"]]
+    tables = [read_predictions(path, problem.name) for path in predictions]
     for table, path in zip(tables, predictions, strict=True):
         check_same_sequences(tables[0], table, predictions[0], path)
     samples, confidence, seed = settings.bootstrap_samples, settings.confidence, settings.seed
     predictors = [
-        Predictor(report, *bootstrap_metrics(table.truth, table.probabilities, samples, seed))
+        Predictor(report, *bootstrap_metrics(table.truth, table.outputs, samples, seed, problem.measures))
         for report, table in zip(reports, tables, strict=True)
     ]
     leader = predictors[names.index(reference)]
-    rows = [predictor_row(leader, predictor, confidence) for predictor in predictors]
+    rows = [predictor_row(problem, leader, predictor, confidence) for predictor in predictors]
     repeated = group_repetitions(reports, read_reports(repetitions, task))
-    questions = compare_pairs(leader, predictors, confidence)
+    questions = compare_pairs(problem, leader, predictors, confidence)
     for question in questions:
         logger.info("%s: %s", task, question["words"])
     result = {
         "task": task,
+        "problem": problem.name,
+        "metric": problem.headline,
+        "metric_name": METRIC_NAMES[problem.headline],
         "reference": reference,
         "n": reports[0]["n"],
         "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
@@ -105,17 +112,22 @@ def main(
         "questions": questions,
         "repetitions": repeated,
     }
-    write_table(output, task, rows, repeated)
+    write_table(output, task, problem, rows, repeated)
     write_json(output_json, result)
 
 
 def read_reports(paths: list[Path], task: str) -> list[dict]:
     """Read every metrics.json. Raises InputError if one is something else or of another task."""
-    reports = []
+    reports: list[dict] = []
     for path in paths:
         report = read_metrics(path)
         if report["task"] != task:
             raise InputError(f"{path}: metrics of task {report['task']!r}, not of {task!r}.")
+        if reports and report["problem"] != reports[0]["problem"]:
+            raise InputError(
+                f"{path}: metrics of the problem {report['problem']}, those before of "
+                f"{reports[0]['problem']}."
+            )
         reports.append(report)
     return reports
 
@@ -151,18 +163,20 @@ def sequences_to_settle(found: dict[str, float | None], n: int) -> int | None:
     return math.ceil(needed / step) * step
 
 
-def predictor_row(leader: Predictor, predictor: Predictor, confidence: float) -> dict:
+def predictor_row(problem: Problem, leader: Predictor, predictor: Predictor, confidence: float) -> dict:
     """One row of the comparison."""
     report = predictor.report
     row = {"predictor": predictor.name} | {key: report[key] for key in ("name", "kind", "backbone", "n")}
     row |= {"metrics": report["metrics"], "loss": report["loss"]}
-    for metric in DIFFERENCES:
+    for metric in problem.differences:
         same = predictor is leader
         row[f"{metric}_difference"] = None if same else difference(leader, predictor, metric, confidence)
     return row
 
 
-def compare_pairs(leader: Predictor, predictors: list[Predictor], confidence: float) -> list[dict]:
+def compare_pairs(
+    problem: Problem, leader: Predictor, predictors: list[Predictor], confidence: float
+) -> list[dict]:
     """The questions that people have, with answers in words."""
     questions = []
     for model in predictors:
@@ -172,21 +186,20 @@ def compare_pairs(leader: Predictor, predictors: list[Predictor], confidence: fl
                 continue
             for reference, question in REFERENCE_MODELS.items():
                 if other.report["name"] == model.report["name"] + reference:
-                    questions.append(compare_accuracies(question, model, other, confidence))
+                    questions.append(answer(question, model, other, problem.headline, confidence))
     kmers = next((p for p in predictors if p.report["name"] == "kmer"), None)
     for combined in predictors:
         if kmers and combined.report["kind"] == COMBINED:
             question = "does the language model know what k-mers do not"
-            questions.append(compare_accuracies(question, combined, kmers, confidence))
+            questions.append(answer(question, combined, kmers, problem.headline, confidence))
     for stacked in predictors:
         if stacked.report["kind"] == STACKED:
             for other in members_to_compare(stacked, predictors):
-                questions.append(compare_accuracies("does stacking help", stacked, other, confidence))
+                questions.append(answer("does stacking help", stacked, other, problem.headline, confidence))
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
-            questions.append(
-                compare_accuracies("does the model beat the baseline", leader, other, confidence)
-            )
+            question = "does the model beat the baseline"
+            questions.append(answer(question, leader, other, problem.headline, confidence))
     return questions
 
 
@@ -203,13 +216,15 @@ def members_to_compare(stacked: Predictor, predictors: list[Predictor]) -> list[
     return found
 
 
-def compare_accuracies(question: str, one: Predictor, other: Predictor, confidence: float) -> dict:
-    """Compare the accuracy of `one` with that of `other`; say what can be said."""
-    found = difference(one, other, "accuracy", confidence)
-    numbers = (
-        f"accuracy {one.values['accuracy']:.3f} against {other.values['accuracy']:.3f}, difference "
-        f"{found['value']:+.3f}, {100 * confidence:g}% interval {found['low']:+.3f} to {found['high']:+.3f}"
-    )
+def answer(question: str, one: Predictor, other: Predictor, metric: str, confidence: float) -> dict:
+    """Compare the `metric` of `one` with that of `other`; say what can be said."""
+    found = difference(one, other, metric, confidence)
+    numbers = f"{METRIC_NAMES[metric]} {one.values[metric]:.3f} against {other.values[metric]:.3f}"
+    if found["low"] is not None:
+        numbers += (
+            f", difference {found['value']:+.3f}, {100 * confidence:g}% interval {found['low']:+.3f} to "
+            f"{found['high']:+.3f}"
+        )
     if found["low"] is not None and found["low"] > 0:
         verdict, words = "yes", f"{one.name} is better than {other.name}"
     elif found["high"] is not None and found["high"] < 0:
@@ -230,19 +245,20 @@ def compare_accuracies(question: str, one: Predictor, other: Predictor, confiden
         "question": question,
         "predictor": one.name,
         "compared_with": other.name,
-        "accuracy_difference": found,
+        "metric": metric,
+        "difference": found,
         "answer": verdict,
         "still_improving": unfinished,
         "words": f"{words} ({numbers}).{settle}{caveat}",
     }
 
 
-def write_table(path: Path, task: str, rows: list[dict], repeated: list[dict]) -> None:
+def write_table(path: Path, task: str, problem: Problem, rows: list[dict], repeated: list[dict]) -> None:
     """Write the rows as TSV; what is not defined stays empty."""
     columns = ["predictor", "name", "kind", "backbone", "n"]
-    values = [*METRICS, "loss", *(f"{metric}_difference" for metric in DIFFERENCES)]
+    values = [*problem.measures.names, "loss", *(f"{name}_difference" for name in problem.differences)]
     header = ["task", *columns, *(name + end for name in values for end in ("", "_low", "_high"))]
-    over_seeds = [*METRICS, "loss"] if repeated else []
+    over_seeds = [*problem.measures.names, "loss"] if repeated else []
     header += ["seeds"] if repeated else []
     header += [f"{name}_{end}" for name in over_seeds for end in ("mean", "sd")]
     by_predictor = {identity(group): group for group in repeated}

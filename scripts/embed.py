@@ -55,7 +55,7 @@ def main(
         raise InputError("--sequences, --split and --output need the same number of values.")
     check_batch_tokens(batch_tokens)
     # Everything that can be wrong with the input shows before the slow imports.
-    tables = [read_labelled_table(path) for path in sequences]
+    tables = [read_labelled_table(path, problem=None) for path in sequences]
     config = read_model_config(model)
     max_tokens = token_limit(config, settings.max_tokens)
     device = choose_device(gpus, allow_cpu=allow_cpu)

@@ -1,29 +1,37 @@
-"""Judge a classifier or a baseline on the test split of a task.
+"""Judge a classifier, a regression or a baseline on the test split of a task.
 
-In:  a classifier (scripts/finetune.py), a regression on k-mers and embeddings (scripts/combine.py), a
+In:  a classifier (scripts/finetune.py), a linear model on k-mers and embeddings (scripts/combine.py), a
      baseline (scripts/baseline.py, scripts/baseline_cnn.py) or all of these stacked (scripts/stack.py), each
      a directory, and the test split: a table
      with the columns seq and label (and id); for calibration also the validation split.
-Out: metrics.json     task, name, kind, backbone, labels (in class order, of two the positive one last),
-                      positive_label and positive_because (null with more than two classes), n,
-                      label_counts, bootstrap (samples, confidence, seed), metrics (each:
-                      value, low, high), loss (the same, nats per sequence), confusion_matrix (rows: true
-                      class, columns: predicted class), cut (sequences with more tokens than the model reads,
-                      and bases that it did not read; null for baselines), calibration (null without a
-                      validation split), versions; of a stacked predictor also stacked: n_validation, the
+Out: metrics.json     task, problem, name, kind, backbone, labels (in their order, of two classes the
+                      positive one last), positive_label and positive_because (null but with two classes), n,
+                      label_counts (null of values), bootstrap (samples, confidence, seed), metrics (each:
+                      value, low, high), loss (the same), confusion_matrix (rows: true class, columns:
+                      predicted class; null but of classes), per_label (with several labels the metrics of
+                      each, else null), cut (sequences with more tokens than the model reads, and bases that
+                      it did not read; null for baselines), calibration (null without a validation split, and
+                      but of classes), versions; of a stacked predictor also stacked: n_validation, the
                       members with their weights, and the best_single of them on the validation split
-     predictions.tsv  id, label, predicted, correct, probability_<label>…, loss, seq; rows as in the table
-     curves.json      task, name, kind, backbone, positive_label, positive_fraction, and the points of the
-                      curves: roc (fpr, tpr) and pr (recall, precision)
+     predictions.tsv  id, label, predicted; of values error, else correct and probability_<label>…; loss, seq;
+                      rows as in the table
+     curves.json      task, problem, name, kind, backbone, positive_label, positive_fraction, and the points
+                      of the curves: roc (fpr, tpr) and pr (recall, precision); of values instead scatter
+                      (measured, predicted), at most 1,000 sequences
 
-Intervals of shares of sequences are Wilson's, all others those of the BCa bootstrap. With two classes
-precision, recall, F1, AUROC, AUPRC and the curves are those of the positive class (--positive; without it
-the one whose opposite is named as its absence, such as non-enhancer, else the last in class order); with more
-they are means over the classes. A metric that is not defined (AUROC of one class) is null. Predictions are
-the predictor's own; temperature and threshold of the calibration are fitted on the validation split.
+The predictor knows the problem: one class, several labels, or a value for each sequence. Intervals of shares
+of sequences are Wilson's, all others those of the BCa bootstrap. With two classes precision, recall, F1,
+AUROC, AUPRC and the curves are those of the positive class (--positive; without it the one whose opposite is
+named as its absence, such as non-enhancer, else the last in class order); with more classes or several
+labels they are means over them, or as their names say. A metric that is not defined (AUROC of one class) is
+null. Losses are in nats per sequence, of values squared errors. Predictions are the predictor's own, labels
+those above 0.5; temperature and threshold of the calibration are fitted on the validation split.
 """
 
 import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +39,12 @@ import numpy as np
 
 from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.calibration import calibration_report
-from dnalm.evaluate.metrics import METRICS, confusion_matrices, curves, metric_intervals
-from dnalm.evaluate.predictions import Predictions, class_numbers, nine_digits, write_predictions
+from dnalm.evaluate.metrics import confusion_matrices, curves, mean_curves, metric_intervals
+from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
@@ -44,6 +54,11 @@ from dnalm.sequences.labels import positive_class, positive_last
 from dnalm.sequences.tables import read_labelled_table
 
 logger = logging.getLogger("dnalm")
+
+# Of each of several labels.
+LABEL_METRICS = ("auroc", "auprc", "f1", "precision", "recall", "mcc")
+# More points than this make a picture heavy and no clearer.
+SCATTER_POINTS = 1000
 
 
 def main(
@@ -64,42 +79,55 @@ def main(
     curves: Path,
 ) -> None:
     """Predict the test sequences once, and write metrics, predictions and curves."""
-    table = read_labelled_table(test)
-    sequences = table["seq"].tolist()
-    probabilities, labels, versions = predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu)
-    order = positive_last(labels, positive)
-    probabilities, labels = nine_digits(probabilities[:, order]), [labels[number] for number in order]
-    truth = class_numbers(table["label"], labels, test)
+    judged = positive_class_last(load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu), positive)
+    problem = KINDS[judged.problem]
+    table = read_labelled_table(test, problem)
+    sequences, labels = table["seq"].tolist(), judged.labels
+    outputs = nine_digits(judged.outputs(sequences))
+    truth = problem.targets(table["label"], labels, test)
 
-    about = {"task": task, "name": name, "kind": kind, "backbone": backbone}
-    report = about | measure_predictions(truth, probabilities, labels, settings)
-    report["positive_because"] = positive_class(labels, positive)[1] or None
+    about = {"task": task, "problem": problem.name, "name": name, "kind": kind, "backbone": backbone}
+    report = about | measure_predictions(problem, truth, outputs, labels, settings)
+    report["positive_because"] = None
+    if report["positive_label"] is not None:
+        report["positive_because"] = positive_class(labels, positive)[1]
     report["cut"] = count_unread(predictor, kind, sequences)
     report["calibration"] = None
-    if validation:
-        held_out = read_labelled_table(validation)
-        fitted_on, _, _ = predict(predictor, kind, held_out["seq"].tolist(), batch_tokens, gpus, allow_cpu)
+    if validation and problem.name == SINGLE_LABEL:
+        held_out = read_labelled_table(validation, problem)
         report["calibration"] = calibration_report(
             truth,
-            probabilities,
-            class_numbers(held_out["label"], labels, validation),
-            nine_digits(fitted_on[:, order]),
+            outputs,
+            problem.targets(held_out["label"], labels, validation),
+            nine_digits(judged.outputs(held_out["seq"].tolist())),
             settings.confidence,
         )
-    report["versions"] = versions
+    report["versions"] = judged.versions
     if kind == STACKED:
         report["stacked"] = about_stacking(predictor)
     elif kind not in ("baseline", COMBINED):
         report |= about_training(predictor)
-    write_predictions(predictions, Predictions(labels, table["id"].tolist(), truth, probabilities), sequences)
-    write_json(curves, about | curve_report(truth, probabilities, labels))
+    written = table["label"].tolist()
+    predicted = Predictions(problem.name, labels, table["id"].tolist(), written, truth, outputs)
+    write_predictions(predictions, predicted, sequences)
+    write_json(curves, about | curve_report(problem, truth, outputs, labels))
     write_json(metrics, report)
-    accuracy = report["metrics"]["accuracy"]
+    headline = report["metrics"][problem.headline]
     logger.info(
-        "%s, %s: test accuracy %.3f (%.0f%% interval %.3f to %.3f) on %s sequences",
-        *(task, f"{name}/{backbone}" if backbone else name, accuracy["value"], 100 * settings.confidence),
-        *(accuracy["low"], accuracy["high"], f"{len(table):,}"),
+        "%s, %s: test %s %s on %s sequences",
+        *(task, f"{name}/{backbone}" if backbone else name, problem.headline),
+        *(in_words(headline, settings.confidence), f"{len(table):,}"),
     )
+
+
+def in_words(value: dict[str, float | None], confidence: float) -> str:
+    """A metric with its interval, for the log."""
+    if value["value"] is None:
+        return "is not defined"
+    if value["low"] is None or value["high"] is None:
+        return f"{value['value']:.3f}"
+    interval = f"{100 * confidence:.0f}% interval {value['low']:.3f} to {value['high']:.3f}"
+    return f"{value['value']:.3f} ({interval})"
 
 
 def about_training(classifier: Path) -> dict[str, Any]:
@@ -120,35 +148,62 @@ def about_stacking(stacked: Path) -> dict[str, Any]:
     return {key: about[key] for key in ("n_validation", "members", "best_single")}
 
 
-def predict(
-    predictor: Path, kind: str, sequences: list[str], batch_tokens: int | None, gpus: int, allow_cpu: bool
-) -> tuple[np.ndarray, list[str], dict[str, str]]:
-    """Probabilities float64[n, n_classes], class names, and the versions of the packages that computed them.
+@dataclass(frozen=True)
+class Predictor:
+    """What can be judged: `outputs` maps sequences to float64[n, n_labels], see `dnalm.problems.kinds`."""
+
+    problem: str
+    labels: list[str]
+    outputs: Callable[[list[str]], np.ndarray]
+    versions: dict[str, str]  # of the packages that compute
+
+
+def positive_class_last(judged: Predictor, positive: str | None) -> Predictor:
+    """The same predictor with the positive one of two classes as the last column."""
+    if judged.problem != SINGLE_LABEL:
+        return judged
+    order = positive_last(judged.labels, positive)
+    return replace(
+        judged,
+        labels=[judged.labels[number] for number in order],
+        outputs=lambda sequences: judged.outputs(sequences)[:, order],
+    )
+
+
+def load_predictor(
+    directory: Path, kind: str, batch_tokens: int | None, gpus: int, allow_cpu: bool
+) -> Predictor:
+    """Load a predictor of one of the kinds of --kind.
 
     Models compute in fp32 here, on GPUs too, so that predictors differ by their weights only.
     """
-    if not predictor.is_dir():
-        raise InputError(f"{predictor}: no such directory.")
+    if not directory.is_dir():
+        raise InputError(f"{directory}: no such directory.")
     # Imported here: baselines need no torch, models no baselines.
     if kind == "baseline":
         from dnalm.baseline.stored import load_baseline
 
-        baseline = load_baseline(predictor)
-        return baseline.predict_probabilities(sequences), baseline.labels, versions("numpy")
-    if kind == STACKED:
-        from dnalm.stack.predictor import StackedClassifier
-    elif kind == COMBINED:
-        from dnalm.combine.predictor import predict_probabilities
-    else:
-        from dnalm.finetune.classifier import predict_probabilities
-
+        baseline = load_baseline(directory)
+        return Predictor(baseline.problem, baseline.labels, baseline.outputs, versions("numpy"))
+    packages = versions("numpy", "torch", "transformers")
     device = choose_device(gpus, allow_cpu=allow_cpu)
     if kind == STACKED:
-        stacked = StackedClassifier(predictor, device)
-        probabilities, labels = stacked.probabilities(sequences, batch_tokens), stacked.labels
-        return probabilities, labels, versions("numpy", "torch", "transformers")
-    probabilities, labels = predict_probabilities(predictor, sequences, batch_tokens, device)
-    return probabilities, labels, versions("numpy", "torch", "transformers")
+        from dnalm.stack.predictor import StackedClassifier
+
+        stacked = StackedClassifier(directory, device)
+        outputs = partial(stacked.outputs, batch_tokens=batch_tokens)
+        return Predictor(stacked.problem.name, stacked.labels, outputs, packages)
+    if kind == COMBINED:
+        from dnalm.combine.predictor import Combined
+
+        combined = Combined(directory, device)
+        outputs = partial(combined.outputs, batch_tokens=batch_tokens)
+        return Predictor(combined.problem, combined.labels, outputs, packages)
+    from dnalm.finetune.classifier import Classifier
+
+    model = Classifier(directory, device)
+    outputs = partial(model.outputs, batch_tokens=batch_tokens)
+    return Predictor(model.problem.name, model.labels, outputs, packages)
 
 
 def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, Any] | None:
@@ -176,40 +231,62 @@ def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, 
 
 
 def measure_predictions(
+    problem: Problem,
     truth: np.ndarray,
-    probabilities: np.ndarray,
+    outputs: np.ndarray,
     labels: list[str],
     settings: EvaluateSettings,
 ) -> dict:
     """The part of metrics.json that follows from the predictions."""
-    intervals = metric_intervals(
-        truth, probabilities, settings.bootstrap_samples, settings.seed, settings.confidence
-    )
-    matrix = confusion_matrices(truth, probabilities.argmax(axis=1), len(labels), np.ones((1, len(truth))))[0]
-    return {
+    how = (settings.bootstrap_samples, settings.seed, settings.confidence)
+    intervals = metric_intervals(truth, outputs, *how, problem.measures)
+    report: dict[str, Any] = {
         "labels": labels,
-        "positive_label": labels[-1] if len(labels) == 2 else None,
+        "positive_label": None,
         "n": len(truth),
-        "label_counts": {label: int((truth == number).sum()) for number, label in enumerate(labels)},
-        "bootstrap": {
-            "samples": settings.bootstrap_samples,
-            "confidence": settings.confidence,
-            "seed": settings.seed,
-        },
-        "metrics": {name: intervals[name] for name in METRICS},
+        "label_counts": None,
+        "bootstrap": dict(zip(("samples", "seed", "confidence"), how, strict=True)),
+        "metrics": {name: intervals[name] for name in problem.measures.names},
         "loss": intervals["loss"],
-        "confusion_matrix": matrix.astype(int).tolist(),
+        "confusion_matrix": None,
+        "per_label": None,
     }
+    if problem.name == SINGLE_LABEL:
+        ones = np.ones((1, len(truth)))
+        matrix = confusion_matrices(truth, outputs.argmax(axis=1), len(labels), ones)[0]
+        report["positive_label"] = labels[-1] if len(labels) == 2 else None
+        report["label_counts"] = {label: int((truth == i).sum()) for i, label in enumerate(labels)}
+        report["confusion_matrix"] = matrix.astype(int).tolist()
+    if problem.name == MULTI_LABEL:
+        report["label_counts"] = {label: int(truth[:, i].sum()) for i, label in enumerate(labels)}
+        report["per_label"] = {
+            label: binary_metrics(truth[:, i], outputs[:, i], how) for i, label in enumerate(labels)
+        }
+    return report
 
 
-def curve_report(truth: np.ndarray, probabilities: np.ndarray, labels: list[str]) -> dict:
+def binary_metrics(carried: np.ndarray, probability: np.ndarray, how: tuple[int, int, float]) -> dict:
+    """The metrics of one of several labels, as those of a task of two classes."""
+    two = np.column_stack([1 - probability, probability])
+    found = metric_intervals(carried.astype(np.int64), two, *how)
+    return {name: found[name] for name in LABEL_METRICS}
+
+
+def curve_report(problem: Problem, truth: np.ndarray, outputs: np.ndarray, labels: list[str]) -> dict:
     """The part of curves.json that follows from the predictions."""
+    if problem.name == REGRESSION:
+        shown = np.unique(np.linspace(0, len(truth) - 1, min(len(truth), SCATTER_POINTS)).round().astype(int))
+        points = {"measured": truth[shown, 0].tolist(), "predicted": outputs[shown, 0].tolist()}
+        return {"positive_label": None, "positive_fraction": None, "scatter": points}
+    if problem.name == MULTI_LABEL:
+        share = float(truth.mean())
+        return {"positive_label": None, "positive_fraction": share, **mean_curves(truth == 1, outputs)}
     binary = len(labels) == 2
     return {
         "positive_label": labels[-1] if binary else None,
         # The precision of guessing: what a precision-recall curve has to be compared with.
         "positive_fraction": float((truth == 1).mean()) if binary else 1 / len(labels),
-        **curves(truth, probabilities),
+        **curves(truth, outputs),
     }
 
 

@@ -5,16 +5,18 @@ In:   --sequences, --splits          tables with id, seq and label, and the name
                                      their names; the test split is known from them alone
       --tokenizers, --tokenizer-names
       --embeddings, --models         embeddings of training sequences (scripts/embed.py), and whose they are
-Out:  --output    JSON: task, labels, groups (per split and label: number, boxes of length, GC share and
-                  tokens, share of unknown tokens), losses (per classifier and label: box of the loss on the
-                  test split, share right), maps (per model: points of each label by method, how often
+Out:  --output    JSON: task, problem, labels, groups (per split and label: number, boxes of length, GC share
+                  and tokens, share of unknown tokens), losses (per classifier and label: box of the loss on
+                  the test split), maps (per model: points of each label by method, how often
                   neighbours share a label)
 
+Values of a regression are parted into quarters, by those of the training sequences, which stand as labels.
 Everything is small: boxes instead of values, at most some hundred points. The report draws it.
 """
 
 import csv
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,13 @@ import pandas as pd
 from dnalm.explore import maps
 from dnalm.explore.sequences import MOST_LABELS, box, gc_shares, grouped
 from dnalm.explore.settings import TaskSettings
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import sort_labels
+from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
-from dnalm.sequences.tables import read_labelled_table, sort_labels
+from dnalm.sequences.tables import read_labelled_table
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 logger = logging.getLogger("dnalm")
@@ -46,33 +51,43 @@ def main(
     pooling: str,
     settings: TaskSettings,
     output: Path,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Describe the splits, the losses and the embeddings of one task."""
-    tables = {split: read_labelled_table(path) for split, path in pairs(splits, sequences, "--splits")}
+    tables = {
+        split: read_labelled_table(path, problem=None) for split, path in pairs(splits, sequences, "--splits")
+    }
     predicted = [(name, read_losses(path)) for name, path in pairs(predictors, predictions, "--predictors")]
     if predicted:
         tables["test"] = predicted[0][1]
+    drawn = [read_vectors(path, pooling) for path in embeddings]
+    if problem == REGRESSION:
+        borders = quarters(tables.get("train", next(iter(tables.values())))["label"])
+        for table in [*tables.values(), *(table for _, table in predicted)]:
+            table["label"] = quarter_names(table["label"], borders)
+        drawn = [(quarter_names(values, borders), vectors) for values, vectors in drawn]
     labels = sort_labels(label for table in tables.values() for label in table["label"])
     loaded = {
         name: load_tokenizer(path) for name, path in pairs(tokenizer_names, tokenizers, "--tokenizer-names")
     }
-    drawn = [draw(name, path, pooling, settings) for name, path in pairs(models, embeddings, "--models")]
+    pairs(models, embeddings, "--models")
+    maps_of = [draw(name, *of, pooling, settings) for name, of in zip(models, drawn, strict=True)]
     result: dict[str, Any] = {
         "task": task,
+        "problem": problem,
         "labels": labels if len(labels) <= MOST_LABELS else None,
         "groups": [
             group for split, table in tables.items() for group in describe(split, table, labels, loaded)
         ],
         "losses": [
-            {"predictor": name, "label": label, "right": round(float(part["correct"].mean()), 6)}
-            | {"loss": box(part["loss"].to_numpy())}
+            {"predictor": name, "label": label, "loss": box(part["loss"].to_numpy())}
             for name, table in predicted
             for label, part in grouped(table, labels)
         ],
-        "maps": drawn,
+        "maps": maps_of,
     }
     write_json(output, result)
-    logger.info("task %s: %d maps, %d splits described", task, len(drawn), len(tables))
+    logger.info("task %s: %d maps, %d splits described", task, len(maps_of), len(tables))
 
 
 def pairs(names: list[str], paths: list[Path], flag: str) -> list[tuple[str, Path]]:
@@ -83,7 +98,7 @@ def pairs(names: list[str], paths: list[Path], flag: str) -> list[tuple[str, Pat
 
 
 def read_losses(path: Path) -> pd.DataFrame:
-    """id, seq, label, correct (0 or 1) and loss (nats) of every test sequence."""
+    """id, seq, label and loss of every test sequence."""
     try:
         table = pd.read_csv(
             path,
@@ -92,7 +107,7 @@ def read_losses(path: Path) -> pd.DataFrame:
             keep_default_na=False,
             quoting=csv.QUOTE_NONE,
         )
-        return table[["id", "seq", "label", "correct", "loss"]]
+        return table[["id", "seq", "label", "loss"]]
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (KeyError, ValueError) as error:
@@ -120,9 +135,23 @@ def describe(
     return groups
 
 
-def draw(model: str, path: Path, pooling: str, settings: TaskSettings) -> dict[str, Any]:
-    """The maps of one model's embeddings."""
-    labels, vectors = read_vectors(path, pooling)
+def quarters(values: Iterable[str]) -> np.ndarray:
+    """The quartiles of values, float64[3]: they part them for pictures."""
+    return np.quantile(np.array(list(values), dtype=float), [0.25, 0.5, 0.75])
+
+
+def quarter_names(values: Iterable[str], borders: np.ndarray) -> np.ndarray:
+    """What the quarter of each value is called, text[n]; names sort by value."""
+    numbers = np.array(list(values), dtype=float)
+    low, middle, high = (f"{border:.3g}" for border in borders)
+    names = [f"1: to {low}", f"2: to {middle}", f"3: to {high}", f"4: above {high}"]
+    return np.array(names)[np.searchsorted(borders, numbers, side="left")]
+
+
+def draw(
+    model: str, labels: np.ndarray, vectors: np.ndarray, pooling: str, settings: TaskSettings
+) -> dict[str, Any]:
+    """The maps of one model's embeddings float32[n, hidden]; `labels` text[n]."""
     chosen = maps.choose(labels, settings.max_points, settings.seed)
     labels, vectors = labels[chosen], vectors[chosen]
     names = sort_labels(labels.tolist())
@@ -158,6 +187,7 @@ if __name__ == "__main__":
     add = arguments.add_argument
     several: dict[str, Any] = {"nargs": "*", "default": []}
     add("--task", required=True, help="name of the task")
+    add_problem_flag(arguments)
     add("--sequences", type=Path, **several, help="tables of training and validation sequences")
     add("--splits", **several, help="the split of each table")
     add("--predictions", type=Path, **several, help="predictions.tsv of classifiers")

@@ -18,9 +18,14 @@ Writes a directory that Transformers loads without this repository
   config.json, model.safetensors, tokenizer files
   adapter/                   of --backbone lora: matrices and head, as `peft.PeftModel.from_pretrained` reads
                              them onto the language model
-  finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss (nats), accuracy,
+  finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss, accuracy or r2,
                              learning_rate; epoch 0 is before training
-  finetuning_summary.json    labels, settings, parameters by part of the model, the epoch that was kept
+  finetuning_summary.json    problem, labels, settings, parameters by part of the model, the epoch that was
+  kept
+
+--problem says what a label is. The loss is cross-entropy (nats), with several labels the mean binary
+cross-entropy over them (nats), of values the mean squared error in units of their variance: a regression
+learns from values of mean 0 and standard deviation 1 and is saved so that it says them as they were given.
 
 Of all epochs the one with the lowest validation loss is kept. With --checkpoints, a training through the
 model that was killed goes on where it was saved and ends with the same bytes (on a CPU); exit code 75 says
@@ -29,7 +34,6 @@ that it left in time before the end of its job and wants to be started again.
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,7 +51,10 @@ from dnalm.finetune.settings import (
     ThroughBackboneSettings,
     TrainingSettings,
 )
-from dnalm.models.families import choose_pooling
+from dnalm.models.families import FAMILIES, choose_pooling
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.checkpoints import fingerprint
 from dnalm.running.code import sha256_of_modules
@@ -61,7 +68,7 @@ from dnalm.running.runlock import check_held
 from dnalm.running.settings import MemorySettings
 from dnalm.running.versions import versions
 from dnalm.sequences.strands import reverse_complement
-from dnalm.sequences.tables import read_labelled_table, sort_labels
+from dnalm.sequences.tables import read_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -70,6 +77,8 @@ CODE = (
     "dnalm.finetune.training",
     "dnalm.finetune.classifier",
     "dnalm.finetune.trained",
+    "dnalm.finetune.objectives",
+    "dnalm.problems.kinds",
     "dnalm.models.families",
     "dnalm.models.optimization",
     "dnalm.models.sharding",
@@ -100,25 +109,29 @@ def main(
     summary_file: Path | None,
     loggers: Sequence[str] = (),
     events: Path = Path("events"),
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Train the classifier and write its directory."""
     check_loggers(loggers)
-    train_table = read_labelled_table(train_sequences)
-    validation_table = read_labelled_table(validation_sequences)
-    labels = check_labels(train_sequences, train_table, validation_sequences, validation_table)
+    kind = KINDS[problem]
+    train_table = read_labelled_table(train_sequences, kind)
+    validation_table = read_labelled_table(validation_sequences, kind)
+    labels = check_labels(kind, train_sequences, train_table, validation_sequences, validation_table)
+    if problem == REGRESSION and (training.label_smoothing or training.class_weights != "none"):
+        logger.info("%s: label smoothing and class weights do not concern the values of a regression", task)
     embeddings = [path for path in (train_embeddings, validation_embeddings) if path is not None]
     check_backbone(backbone, embeddings, checkpoints)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
     from torch import nn
 
-    from dnalm.finetune import classifier, trained
+    from dnalm.finetune import classifier, objectives, trained
     from dnalm.finetune import training as finetuning
 
     # ----------------------------------------------------------------- network and examples
     standardise = isinstance(training, FrozenSettings) and training.standardise
     loop = training.model_dump(include=set(LearningSettings.model_fields))
-    recipe = finetuning.Settings(**loop, seed=settings.seed)
+    recipe = finetuning.Settings(**loop, seed=settings.seed, problem=problem)
     config = classifier.read_model_config(model)
     pooling = choose_pooling(config, settings.pooling)
     if pooling != settings.pooling:
@@ -129,7 +142,7 @@ def main(
     if not isinstance(training, ThroughBackboneSettings):
         precision = "fp32"
         learned, held_out = (
-            read_vectors(path, table, labels, pooling, model, max_tokens)
+            read_vectors(path, table, kind, labels, pooling, model, max_tokens)
             for path, table in zip(embeddings, (train_table, validation_table), strict=True)
         )
         if standardise:
@@ -143,23 +156,27 @@ def main(
     else:
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
-        whole = classifier.full_model(model, weights, len(labels), pooling)
+        whole = classifier.full_model(model, weights, len(labels), pooling, problem)
         if training.gradient_checkpointing:
             checkpoint_gradients(whole)
         module = trained.prepare(whole, training, settings.seed).to(device)
         learned, held_out = (
-            encode_table(table, labels, model, config, max_tokens, device, precision, strands)
+            encode_table(table, kind, labels, model, config, max_tokens, device, precision, strands)
             for table, strands in ((train_table, training.reverse_complement), (validation_table, False))
         )
+    if problem == REGRESSION:
+        values = objectives.TargetScale.of(learned.labels)
+        for examples in (learned, held_out):
+            examples.labels = values.applied(examples.labels)
     parameters = trained.count_trained(weights, module)
     packages = versions() | (versions("peft") if trained.is_adapted(module) else {})
     logger.info(
-        "%s, %s: %s trainable parameters, %s training sequences, %d classes",
+        "%s, %s: %s trainable parameters, %s training sequences, labels %s",
         name,
         task,
         f"{parameters['trainable']:,}",
         f"{len(train_table):,}",
-        len(labels),
+        ", ".join(labels),
     )
 
     # ----------------------------------------------------------------- training
@@ -168,6 +185,7 @@ def main(
     # Everything that the result depends on, so that a checkpoint of another training is never picked up.
     fingerprinted = {
         "kind": "finetune",
+        "problem": problem,
         "model": sha256_of_directory(model),
         "train": sha256_of_file(train_sequences),
         "validation": sha256_of_file(validation_sequences),
@@ -197,6 +215,7 @@ def main(
         summary = {
             "model": name,
             "task": task,
+            "problem": problem,
             "backbone": backbone,
             "pooling": pooling,
             "labels": labels,
@@ -204,8 +223,8 @@ def main(
             "cut": cut,
             "sequences": {"train": len(train_table), "validation": len(validation_table)},
             "label_counts": {
-                "train": count_labels(train_table, labels),
-                "validation": count_labels(validation_table, labels),
+                name: count_labels(kind, table, labels)
+                for name, table in (("train", train_table), ("validation", validation_table))
             },
             # Says how to cut longer sequences when the classifier is put to use (scripts/predict.py).
             "median_length": int(np.median(train_table["seq"].str.len())),
@@ -225,7 +244,9 @@ def main(
             weights = trained.merged(weights, module)
             if standardise:
                 weights = features.folded(config, weights)
-            classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens)
+            if problem == REGRESSION:
+                weights = values.folded(FAMILIES[config["model_type"]].classifier_head.output, weights)
+            classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens, problem)
             lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]
             (directory / "finetuning_log.jsonl").write_text("".join(lines))
             write_json(directory / "finetuning_summary.json", summary)
@@ -267,12 +288,11 @@ def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
     """Which epoch is kept, by which rule, and whether more epochs could be better; for the summary."""
     evaluations = [record for record in result.log if record["event"] == "evaluation"]
     kept = next(record for record in evaluations if record["epoch"] == result.best_epoch)
+    measured = {key: value for key, value in kept.items() if key not in ("event", "epoch", "step")}
     logger.info(
-        "kept epoch %d of %d: validation loss %.4f, accuracy %.4f",
-        kept["epoch"],
-        evaluations[-1]["epoch"],
-        kept["loss"],
-        kept["accuracy"],
+        "kept epoch %d of %d: validation %s",
+        *(kept["epoch"], evaluations[-1]["epoch"]),
+        ", ".join(f"{name} {value:.4f}" for name, value in measured.items()),
     )
     unfinished = still_improving(result.log)
     if unfinished:
@@ -281,13 +301,16 @@ def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
         )
     return {
         "rule": "lowest validation loss",
-        **{key: kept[key] for key in ("epoch", "loss", "accuracy")},
+        "epoch": kept["epoch"],
+        **measured,
         "still_improving": unfinished,
     }
 
 
 def still_improving(log: list[dict[str, Any]]) -> bool:
-    """Whether the validation loss fell by more than 0.01 nats per sequence in the last fifth of the epochs.
+    """Whether the validation loss fell by more than 0.01 in the last fifth of the epochs.
+
+    These are nats per sequence, or of values the hundredth part of their variance.
 
     Then the training was too short to say how good the classifier can be.
     """
@@ -297,38 +320,43 @@ def still_improving(log: list[dict[str, Any]]) -> bool:
 
 
 def check_labels(
-    train_path: Path, train_table: pd.DataFrame, validation_path: Path, validation_table: pd.DataFrame
+    kind: Problem,
+    train_path: Path,
+    train_table: pd.DataFrame,
+    validation_path: Path,
+    validation_table: pd.DataFrame,
 ) -> list[str]:
-    """The labels in the order of their class numbers. Raises InputError if they cannot be learned."""
-    labels = sort_labels(train_table["label"])
-    if len(labels) < 2:
-        raise InputError(f"{train_path}: every label is {labels[0]}. At least two are needed.")
-    unknown = sorted(set(validation_table["label"]) - set(labels))
-    if unknown:
-        raise InputError(f"{validation_path}: label {unknown[0]} is not in {train_path}. Mend the tables.")
+    """The names of the outputs in their order. Raises InputError if they cannot be learned."""
+    labels = kind.labels_of(train_table["label"])
+    if train_table["label"].nunique() < 2:
+        raise InputError(f"{train_path}: every label is {train_table['label'][0]}. At least two are needed.")
+    kind.targets(validation_table["label"], labels, validation_path)
     return labels
 
 
-def count_labels(table: pd.DataFrame, labels: list[str]) -> dict[str, int]:
-    """Sequences per label, also for labels without any."""
-    counts = Counter(table["label"])
-    return {label: counts[label] for label in labels}
-
-
-def class_numbers(table: pd.DataFrame, labels: list[str]) -> np.ndarray:
-    """int64[n]: the place of each row's label in `labels`."""
-    numbers = {label: number for number, label in enumerate(labels)}
-    return np.array([numbers[label] for label in table["label"]], np.int64)
+def count_labels(kind: Problem, table: pd.DataFrame, labels: list[str]) -> dict[str, int]:
+    """Sequences per label, also for labels without any; of values how many there are."""
+    if kind.name == REGRESSION:
+        return {labels[0]: len(table)}
+    carried = kind.membership(table["label"], labels)
+    return {label: int(of.sum()) for label, of in zip(labels, carried.T, strict=False)}
 
 
 def read_vectors(
-    path: Path, table: pd.DataFrame, labels: list[str], pooling: str, model: Path, max_tokens: int
+    path: Path,
+    table: pd.DataFrame,
+    kind: Problem,
+    labels: list[str],
+    pooling: str,
+    model: Path,
+    max_tokens: int,
 ) -> Any:
     """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
     import torch
 
     from dnalm.embed.embedding import model_digest, read_embeddings
     from dnalm.finetune.classifier import Vectors
+    from dnalm.finetune.objectives import as_targets
 
     ids, embedded_labels, vectors, about = read_embeddings(path, pooling)
     remedy = "Embed the sequences again with scripts/embed.py."
@@ -340,11 +368,12 @@ def read_vectors(
         raise InputError(
             f"{path}: embedded with --max-tokens {about['max_tokens']}, here it is {max_tokens}. {remedy}"
         )
-    return Vectors(torch.from_numpy(vectors), torch.from_numpy(class_numbers(table, labels)))
+    return Vectors(torch.from_numpy(vectors), as_targets(kind.targets(table["label"], labels, path)))
 
 
 def encode_table(
     table: pd.DataFrame,
+    kind: Problem,
     labels: list[str],
     model: Path,
     config: dict[str, Any],
@@ -354,9 +383,8 @@ def encode_table(
     both_strands: bool,
 ) -> Any:
     """Sequences as training examples for the whole model, to be read on one strand or on either."""
-    import torch
-
     from dnalm.finetune.classifier import Tokens
+    from dnalm.finetune.objectives import as_targets
     from dnalm.tokenizers.encoding import encode, load_tokenizer
 
     tokenizer, sequences = load_tokenizer(model), table["seq"].tolist()
@@ -364,9 +392,9 @@ def encode_table(
     opposite = None
     if both_strands:
         opposite = encode(tokenizer, [reverse_complement(s) for s in sequences], max_tokens)
-    numbers = torch.from_numpy(class_numbers(table, labels))
+    targets = as_targets(kind.targets(table["label"], labels, "labels"))
     pad_id, bf16 = config["pad_token_id"], precision == "bf16"
-    return Tokens(tokens, numbers, pad_id, device, bf16, opposite=opposite)
+    return Tokens(tokens, targets, pad_id, device, bf16, opposite=opposite)
 
 
 if __name__ == "__main__":
@@ -388,6 +416,7 @@ if __name__ == "__main__":
         default="frozen",
         help="what learns (default frozen: only the head)",
     )
+    add_problem_flag(arguments)
     add_settings_flags(arguments, ClassifierSettings)
     add_settings_flags(arguments, BACKBONE_SETTINGS, "training", chosen_by="backbone")
     arguments.add_argument(

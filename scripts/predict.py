@@ -13,14 +13,14 @@ Writes a TSV with one row per window or sequence, in the order of the input:
 
   sequence, start, end    FASTA record, chromosome or row; 0-based, end not included
   id                      name of the record, region or row
-  predicted               the most probable class
-  probability_<label>     of every class
+  predicted               the most probable class, the labels above 0.5 joined by ';', or the value
+  probability_<label>     of every class or label; none of a value
 
 and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
-explains) along FASTA records or chromosomes: the mean over the windows that cover a base. The rows of a table
-give an empty track.
+explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. The
+rows of a table give an empty track.
 
-With --both-strands the probabilities are the mean of a sequence and its reverse complement, two truly
+With --both-strands probabilities and values are the mean of a sequence and its reverse complement, two truly
 different readings, since tokens of one strand are not those of the other.
 """
 
@@ -34,8 +34,10 @@ from typing import TextIO
 
 import numpy as np
 
+from dnalm.evaluate.predictions import PROBABILITY
 from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import ScanSettings
+from dnalm.problems.names import REGRESSION
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
@@ -144,17 +146,20 @@ def main(
             open(files.enter_context(atomic_file(bedgraph)), "w", newline="\n")
         )
         header = ["sequence", "start", "end", "id", "predicted"]
-        rows.write("\t".join(header + [f"probability_{label}" for label in model.labels]) + "\n")
+        of_labels = model.problem.name != REGRESSION
+        header += [PROBABILITY + label for label in model.labels if of_labels]
+        rows.write("\t".join(header) + "\n")
         while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
-            probabilities = model.probabilities([w.bases for w in chunk], batch_tokens)
+            outputs = model.outputs([w.bases for w in chunk], batch_tokens)
             if settings.both_strands:
-                other = model.probabilities([reverse_complement(w.bases) for w in chunk], batch_tokens)
-                probabilities = (probabilities + other) / 2
-            for w, row in zip(chunk, probabilities, strict=True):
-                cells = [w.sequence, str(w.start), str(w.end), w.id, model.labels[int(row.argmax())]]
-                rows.write("\t".join(cells + [f"{value:.6f}" for value in row]) + "\n")
+                other = model.outputs([reverse_complement(w.bases) for w in chunk], batch_tokens)
+                outputs = (outputs + other) / 2
+            predicted = model.problem.predicted(outputs, model.labels)
+            for w, answer, row in zip(chunk, predicted, outputs, strict=True):
+                cells = [w.sequence, str(w.start), str(w.end), w.id, answer]
+                rows.write("\t".join(cells + [f"{value:.6f}" for value in row if of_labels]) + "\n")
             if track and kind != "table":
-                column = probabilities[:, model.labels.index(positive)]
+                column = outputs[:, model.labels.index(positive)]
                 for w, value in zip(chunk, column, strict=True):
                     covered.setdefault(w.sequence, []).append((w.start, w.end, float(value)))
                 # FASTA records come one after the other: all but the last one are complete.
@@ -326,8 +331,8 @@ def write_track(file: TextIO, name: str, windows: list[tuple[int, int, float]]) 
     """Write one sequence as bedGraph lines."""
     starts, ends, values = (np.array(column) for column in zip(*windows, strict=True))
     for start, end, value in zip(*mean_by_position(starts, ends, values), strict=True):
-        # Cumulative sums leave 1e-16 where 0 or 1 was meant.
-        file.write(f"{name}\t{start}\t{end}\t{min(1.0, max(0.0, value)):.4f}\n")
+        # Cumulative sums leave 1e-16 where 0 or 1 was meant, below zero too.
+        file.write(f"{name}\t{start}\t{end}\t{value:.4f}\n".replace("\t-0.0000\n", "\t0.0000\n"))
 
 
 if __name__ == "__main__":

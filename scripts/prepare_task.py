@@ -1,28 +1,31 @@
-"""Check the labelled sequences of a classification task and write its splits.
+"""Check the labelled sequences of a task and write its splits.
 
 In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `label`, optionally `id`: one for
-     training, one for testing, optionally one for validation.
+     training, one for testing, optionally one for validation. --problem says what a label is: the name of a
+     class, several names (`a;b`, or nothing), or a number.
 Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
 
-     task, labels (in class order), settings, inputs (file name and sha256 of each),
+     task, problem, labels (in class order), settings, inputs (file name and sha256 of each),
      rows:       per input: rows read, rows dropped by reason, rows kept,
      leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
                  the first 20 as pairs of ids, whether they were dropped from training; the same for the
                  validation sequences; and how many test sequences overlap training sequences in part,
-     composition: how well length, G and C, lower case and N alone tell the labels apart (AUROC),
-     label_counts, lengths (bp) and soft_masked (share of lower-case bases by label) per split,
+     composition: how well length, G and C, lower case and N alone tell the labels apart (AUROC), or the
+                  values (rank correlation),
+     sequences, label_counts or values, lengths (bp), soft_masked (share of lower-case bases by label) per
+                  split,
      warnings:   sentences for people.
 
 What happens to the rows:
   1. A sequence and its reverse complement count as the same molecule.
   2. Molecules that carry several labels in training are dropped from it, repeated ones are kept once.
-     The same for validation. The test split is never changed.
-  3. Training and validation sequences that are also in the test split are dropped, and training sequences
-     that are in a given validation table (--no-drop-leaked keeps both kinds and only counts them).
-  4. Related sequences are found by the words that they share; training and validation sequences that are
-     related to test sequences are counted, dropped (--homologs drop) or refused (--homologs error).
-  5. Without a validation table, a share of the training sequences is taken, by content, of every label;
-     related sequences stay together.
+     Of numbers that a molecule was measured to have the mean is kept. The same for validation. The test
+  split is never changed. 3. Training and validation sequences that are also in the test split are dropped,
+     and training sequences that are in a given validation table (--no-drop-leaked keeps both kinds and only
+  counts them). 4. Related sequences are found by the words that they share; training and validation
+     sequences that are related to test sequences are counted, dropped (--homologs drop) or refused
+  (--homologs error). 5. Without a validation table, a share of the training sequences is taken, by content,
+     of every label, or of every tenth of the values; related sequences stay together.
 """
 
 import logging
@@ -41,14 +44,18 @@ from dnalm.prepare_task.checks import (
     length_distribution,
     overlap_fractions,
     soft_masked_fractions,
+    value_distribution,
 )
-from dnalm.prepare_task.composition import telling_areas
+from dnalm.prepare_task.composition import telling_areas, telling_correlations
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.problems.flags import add_problem_flag
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import check_sha256, sha256_of_file, write_json
-from dnalm.sequences.tables import read_rows, sort_labels, write_labelled_table
+from dnalm.sequences.tables import read_rows, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -69,23 +76,27 @@ def main(
     checks: Path,
     sha256: list[str] | None = None,
     columns: list[str] | None = None,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
     inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
     for split, _, checksum in (item.partition("=") for item in sha256 or ()):
         check_sha256(inputs[split], checksum)
+    kind = KINDS[problem]
     names = {column: name for column, _, name in (item.partition("=") for item in columns or ())}
     tables = {
-        name: add_molecules(read_rows(path, id_prefix=f"{name}_", names=names))
+        name: add_molecules(read_rows(path, id_prefix=f"{name}_", problem=kind, names=names))
         for name, path in inputs.items()
     }
-    labels = check_labels(tables, inputs)
+    labels = check_labels(kind, tables, inputs)
 
-    splits, rows, leakage = make_splits(tables, settings, task)
-    check_splits(splits, labels, task)
+    splits, rows, leakage = make_splits(kind, labels, tables, settings, task)
+    check_splits(kind, splits, labels, task)
+    groups = {name: carried(kind, split, labels) for name, split in splits.items()}
     test_overlap = overlap_fractions(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
     report = {
         "task": task,
+        "problem": problem,
         "labels": labels,
         "settings": settings.model_dump() | ({"validation_fraction": None} if validation else {}),
         "inputs": {
@@ -101,17 +112,25 @@ def main(
                 "test_sequences_sharing_half": int((test_overlap >= 0.5).sum()),
             },
         },
-        "label_counts": {
-            name: {label: int((split["label"] == label).sum()) for label in labels}
-            for name, split in splits.items()
-        },
+        "sequences": {name: len(split) for name, split in splits.items()},
         "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
-        "composition": telling_areas(splits["train"], labels),
         "soft_masked": {
-            name: {label: round(share, 6) for label, share in sorted(soft_masked_fractions(split).items())}
+            name: {
+                label: round(share, 6)
+                for label, share in soft_masked_fractions(split["seq"], groups[name]).items()
+            }
             for name, split in splits.items()
         },
     }
+    if problem == REGRESSION:
+        values = {name: kind.targets(split["label"], labels, name)[:, 0] for name, split in splits.items()}
+        report["values"] = {name: value_distribution(of) for name, of in values.items()}
+        report["composition"] = telling_correlations(splits["train"]["seq"], values["train"])
+    else:
+        report["label_counts"] = {
+            name: {label: int(of.sum()) for label, of in found.items()} for name, found in groups.items()
+        }
+        report["composition"] = telling_areas(splits["train"]["seq"], groups["train"])
     report["warnings"] = warnings_for_people(report)
     for warning in report["warnings"]:
         logger.warning("%s: %s", task, warning)
@@ -126,9 +145,27 @@ def main(
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
 
 
-def check_labels(tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> list[str]:
+def carried(kind: Problem, rows: pd.DataFrame, labels: list[str]) -> dict[str, np.ndarray]:
+    """Which rows carry each label: bool[n]; of values all rows under one name."""
+    if kind.name == REGRESSION:
+        return {"all": np.ones(len(rows), dtype=bool)}
+    return dict(zip(labels, kind.membership(rows["label"], labels).T, strict=False))
+
+
+def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> list[str]:
     """The labels of the task in class order. Raises InputError if the tables do not agree on them."""
-    labels = sort_labels(tables["train"]["label"])
+    labels = kind.labels_of(tables["train"]["label"])
+    if kind.name == REGRESSION:
+        for name, table in tables.items():
+            if np.ptp(kind.targets(table["label"], labels, inputs[name])) == 0:
+                raise InputError(
+                    f"{inputs[name]}: every sequence has the value {table['label'].iloc[0]}; nothing could "
+                    "be learned or measured. Give sequences of different values."
+                )
+        return labels
+    if kind.name == MULTI_LABEL:
+        check_several_labels(kind, labels, tables, inputs)
+        return labels
     if len(labels) < 2:
         raise InputError(
             f"{inputs['train']}: every sequence has the label {labels[0]!r}. Give sequences of two or more "
@@ -154,8 +191,30 @@ def check_labels(tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> li
     return labels
 
 
+def check_several_labels(
+    kind: Problem, labels: list[str], tables: dict[str, pd.DataFrame], inputs: dict[str, Path]
+) -> None:
+    """Raise InputError unless some training sequences carry each label, some do not, and all are known."""
+    if len(labels) < 2:
+        raise InputError(
+            f"{inputs['train']}: a task of the problem {MULTI_LABEL} needs two or more labels, such as a;b; "
+            f"here there is {labels[0] if labels else 'none'}."
+        )
+    targets = {name: kind.targets(table["label"], labels, inputs[name]) for name, table in tables.items()}
+    everywhere = targets["train"].all(axis=0)
+    if everywhere.any():
+        raise InputError(
+            f"{inputs['train']}: every sequence has the label {labels[int(everywhere.argmax())]!r}; nothing "
+            "could be learned of it. Give sequences without it, or leave the label out."
+        )
+
+
 def make_splits(
-    tables: dict[str, pd.DataFrame], settings: PrepareTaskSettings, task: str
+    kind: Problem,
+    labels: list[str],
+    tables: dict[str, pd.DataFrame],
+    settings: PrepareTaskSettings,
+    task: str,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
     """Clean the tables and cut them into train, validation and test.
 
@@ -167,12 +226,13 @@ def make_splits(
     drop_leaked = settings.drop_leaked
     in_test = set(test["molecule"])
     counts: dict[str, dict] = {}
+    values = kind.name == REGRESSION
 
     kept: dict[str, pd.DataFrame] = {}
     for name in ("train", "validation"):
         if name not in tables:
             continue
-        cleaned = drop_duplicates(tables[name])
+        cleaned = drop_duplicates(tables[name], values)
         leaked = cleaned.rows["molecule"].isin(in_test)
         kept[name] = cleaned.rows[~leaked] if drop_leaked else cleaned.rows
         counts[name] = {
@@ -191,14 +251,14 @@ def make_splits(
     related = drop_homologs(kept, test, counts, settings, task)
     if "validation" not in tables:
         keys = content_keys(kept["train"]["molecule"], settings.seed)
-        labels = kept["train"]["label"].to_numpy()
-        chosen = choose_clusters(labels, related["train"], keys, settings.validation_fraction)
+        groups = kind.membership(kept["train"]["label"], labels)
+        chosen = choose_clusters(groups, related["train"], keys, settings.validation_fraction)
         counts["train"]["moved_to_validation"] = int(chosen.sum())
         kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
     for name in counts:
         counts[name]["kept"] = len(kept[name])
     # Nothing is dropped from the test table; its duplicates make the interval look narrower than it is.
-    repeated = drop_duplicates(test)
+    repeated = drop_duplicates(test, values)
     counts["test"] = {
         "read": len(test),
         "conflicting_labels": repeated.conflicting,
@@ -243,13 +303,15 @@ def drop_homologs(
     return of
 
 
-def check_splits(splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
+def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
     """Raise InputError if cleaning left a split without sequences of some label it needs."""
-    for name, needed in (("train", labels), ("validation", labels[:0])):
-        present = set(splits[name]["label"])
-        missing = [label for label in needed if label not in present]
-        if missing or not present:
-            what = f"no {name} sequence of label {missing[0]!r}" if missing else f"no {name} sequence"
+    for name, needed in (("train", True), ("validation", False)):
+        present = carried(kind, splits[name], labels)
+        missing = [label for label, of in present.items() if needed and not of.any()]
+        if missing or not len(splits[name]):
+            what = f"no {name} sequence"
+            if missing and kind.name != REGRESSION:
+                what += f" of label {missing[0]!r}"
             raise InputError(
                 f"task {task}: after dropping duplicates, conflicting labels and leaked sequences {what} is "
                 "left. Give more sequences or, if the leak is meant to be, switch dropping off."
@@ -275,7 +337,7 @@ def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
 
 def warnings_for_people(report: dict) -> list[str]:
     """Sentences about everything in the checks that should make a reader careful."""
-    rows, leakage, labels = report["rows"], report["leakage"], report["labels"]
+    rows, leakage = report["rows"], report["leakage"]
     dropped = leakage["dropped_from_training"]
     warnings = []
     for name in ("test", "validation"):
@@ -307,14 +369,7 @@ def warnings_for_people(report: dict) -> list[str]:
                 f"{count:,} {name} sequences are related to {held_out} sequences (they share words of "
                 f"{report['settings']['homolog_word_bp']} bp); {done}."
             )
-    for feature, found in report["composition"].items():
-        # Lower case has a sentence of its own below, and is gone from the sequences.
-        if found["tells"] and feature != "lower_case":
-            what = {"length": "the length", "gc": "the share of G and C", "n": "the share of N"}[feature]
-            warnings.append(
-                f"{what} alone tells label {found['label']} from the others with an AUROC of "
-                f"{found['auroc']:.2f}; a classifier may have learnt no more than that."
-            )
+    warnings += composition_warnings(report)
     for name in ("train", "validation"):
         found = rows.get(name, {})
         if found.get("dropped_conflicting_labels"):
@@ -323,9 +378,10 @@ def warnings_for_people(report: dict) -> list[str]:
                 "sequence carries different labels."
             )
         if found.get("dropped_duplicates"):
+            mean = "; of several values the mean was kept" if report["problem"] == REGRESSION else ""
             warnings.append(
                 f"{_rows(found['dropped_duplicates'])} of the {name} table dropped as duplicates "
-                f"({found['of_which_reverse_complement']:,} as reverse complement)."
+                f"({found['of_which_reverse_complement']:,} as reverse complement){mean}."
             )
     if rows["test"]["duplicates"] or rows["test"]["conflicting_labels"]:
         warnings.append(
@@ -341,16 +397,54 @@ def warnings_for_people(report: dict) -> list[str]:
                 "sequences were made upper case."
             )
             break
-    counts = report["label_counts"]
+    return warnings + (balance_warnings(report) if "label_counts" in report else [])
+
+
+FEATURES = {
+    "length": "the length",
+    "gc": "the share of G and C",
+    "lower_case": "the share of lower case",
+    "n": "the share of N",
+}
+
+
+def composition_warnings(report: dict) -> list[str]:
+    """Sentences about what tells the labels or values without being read."""
+    warnings = []
+    for feature, found in report["composition"].items():
+        if not found["tells"]:
+            continue
+        if "spearman" in found:
+            warnings.append(
+                f"{FEATURES[feature]} alone tells the value with a rank correlation of "
+                f"{found['spearman']:+.2f}; a model may have learnt no more than that."
+            )
+        # Lower case has a sentence of its own, by label, and is gone from the sequences.
+        elif feature != "lower_case":
+            warnings.append(
+                f"{FEATURES[feature]} alone tells label {found['label']} from the others with an AUROC of "
+                f"{found['auroc']:.2f}; a classifier may have learnt no more than that."
+            )
+    return warnings
+
+
+def balance_warnings(report: dict) -> list[str]:
+    """Sentences about labels that are missing or rare."""
+    labels, counts, warnings = report["labels"], report["label_counts"], []
     for name in ("validation", "test"):
         missing = [label for label in labels if not counts[name][label]]
         if missing:
             warnings.append(f"no {name} sequence has the label {', '.join(missing)}.")
-    rarest = min(counts["train"].values()) / sum(counts["train"].values())
+    rarest = min(counts["train"].values()) / report["sequences"]["train"]
     if rarest < 0.1 / len(labels):
+        better = (
+            "balanced accuracy, MCC and AUPRC rather than accuracy"
+            if report["problem"] == SINGLE_LABEL
+            else "AUPRC and F1 of each label"
+        )
         warnings.append(
             f"the labels are unbalanced (the rarest has {rarest:.1%} of the training sequences); look at "
-            "balanced accuracy, MCC and AUPRC rather than accuracy."
+            f"{better}."
         )
     return warnings
 
@@ -365,6 +459,7 @@ if __name__ == "__main__":
     arguments.add_argument("--train", type=Path, required=True, help="table of training sequences")
     arguments.add_argument("--test", type=Path, required=True, help="table of test sequences")
     arguments.add_argument("--validation", type=Path, help="table of validation sequences, if there is one")
+    add_problem_flag(arguments)
     add_settings_flags(arguments, PrepareTaskSettings)
     arguments.add_argument(
         "--sha256", nargs="+", metavar="SPLIT=SUM", help="checksums that the tables must have: train=…"

@@ -8,7 +8,8 @@ Out: --output, the report. First the answer for every task: test accuracy with i
      curves, all metrics, confusion matrices, the worst predictions, data, run times, versions, settings.
      --figures (optional), a directory with every figure as an SVG file, for talks and for
      `snakemake --report`.
-     --summary (optional), TSV with one row per task and predictor: accuracy with its interval.
+     --summary (optional), TSV with one row per task and predictor: the metric that leads, with its
+     interval.
 
 The page holds no script and asks for no file of the network. Its text and figures follow from its inputs
 alone; run times come from Snakemake's benchmark files.
@@ -97,12 +98,13 @@ def write_summary(this_run: Run, path: Path) -> None:
     """One row per task and predictor, in the order of the report. Narrow: it stands on a landing page."""
     with atomic_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-        writer.writerow(["task", "predictor", "n", "accuracy", "low", "high"])
+        writer.writerow(["task", "predictor", "n", "metric", "value", "low", "high"])
         for task in this_run.tasks:
             for evaluation in this_run.of_task(task):
-                accuracy = evaluation.metrics["metrics"]["accuracy"]
-                numbers = [f"{accuracy[key]:.4f}" for key in ("value", "low", "high")]
-                writer.writerow([task, evaluation.name, evaluation.metrics["n"], *numbers])
+                numbers = [evaluation.leading[key] for key in ("value", "low", "high")]
+                known = ["" if number is None else f"{number:.4f}" for number in numbers]
+                row = [task, evaluation.name, evaluation.metrics["n"], evaluation.leading_name, *known]
+                writer.writerow(row)
 
 
 # ----------------------------------------------------------------------------- reading

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from dnalm.evaluate.metrics import losses
-from dnalm.evaluate.predictions import class_numbers
 from dnalm.evaluate.settings import FEW_SEQUENCES
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
@@ -64,7 +65,7 @@ def main(
     for path, one in zip(members, opened, strict=True):
         if sorted(one.labels) != sorted(labels):
             raise InputError(f"{path}: its classes are {one.labels}, those of {members[0]} are {labels}.")
-    truth = class_numbers(table["label"], labels, validation)
+    truth = KINDS[SINGLE_LABEL].targets(table["label"], labels, validation)
     read = np.stack([one.probabilities(sequences, batch_tokens, labels) for one in opened])
 
     penalty, tried = choose_penalty(read, truth, sequences)

@@ -100,7 +100,8 @@ def read_entry(
     benchmarks: Path | None,
 ) -> Entry:
     """One evaluation, with what makes it and what it cost."""
-    report, table = read_metrics(metrics), read_predictions(predictions)
+    report = read_metrics(metrics)
+    table = read_predictions(predictions, report["problem"])
     name, backbone = report["name"], report["backbone"]
     variant = variants.get(name)
     cost: dict[str, float | None] = {}
@@ -116,7 +117,7 @@ def read_entry(
         kind=report["kind"],
         metrics={metric: report["metrics"][metric]["value"] for metric in AVERAGED},
         accuracy=report["metrics"]["accuracy"],
-        right=(table.probabilities.argmax(axis=1) == table.truth).astype(np.float64),
+        right=(table.outputs.argmax(axis=1) == table.truth).astype(np.float64),
         cost=cost,
     )
 

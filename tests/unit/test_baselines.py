@@ -20,6 +20,7 @@ from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.combine.predictor import train_combined
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -86,14 +87,14 @@ def test_kmers_learn_planted_words(tmp_path, labels):
     predictor = load_baseline(tmp_path / "kmer")
     assert isinstance(predictor, KmerRegression) and predictor.labels == labels
     test = read_labelled_table(paths["test"])
-    probabilities = predictor.predict_probabilities(test["seq"].tolist())
+    probabilities = predictor.outputs(test["seq"].tolist())
     assert probabilities.shape == (120, len(labels)) and np.allclose(probabilities.sum(axis=1), 1)
     predicted = np.array(labels)[probabilities.argmax(axis=1)]
     assert (predicted == test["label"]).mean() > 0.9
     # The best of everything that was tried was chosen, and what was saved is that model.
     assert summary["chosen"] == min(summary["tried"], key=lambda result: result["loss"])
     held_out = read_labelled_table(paths["validation"])
-    again = predictor.predict_probabilities(held_out["seq"].tolist())
+    again = predictor.outputs(held_out["seq"].tolist())
     truth = [labels.index(label) for label in held_out["label"]]
     assert -np.log(again[range(120), truth]).mean() == pytest.approx(summary["chosen"]["loss"], abs=1e-5)
 
@@ -112,7 +113,7 @@ def test_majority_predicts_the_shares(tmp_path):
     train("majority", {"train": table, "validation": table}, tmp_path / "majority")
     predictor = load_baseline(tmp_path / "majority")
     assert isinstance(predictor, Majority)
-    assert predictor.predict_probabilities(["A", "C"]).tolist() == [[0.25, 0.75]] * 2
+    assert predictor.outputs(["A", "C"]).tolist() == [[0.25, 0.75]] * 2
 
 
 def test_errors(tmp_path, repository):
@@ -156,11 +157,11 @@ def test_network_learns_planted_words_the_same_every_time(tmp_path):
     assert predictor.labels == labels
     test = read_labelled_table(paths["test"])
     sequences = test["seq"].tolist()
-    probabilities = predictor.predict_probabilities(sequences)
+    probabilities = predictor.outputs(sequences)
     assert np.allclose(probabilities.sum(axis=1), 1)
     assert (np.array(labels)[probabilities.argmax(axis=1)] == test["label"]).mean() > 0.9
     assert summary["kept"] == min(summary["log"], key=lambda record: record["validation_loss"])
-    turned = predictor.predict_probabilities([reverse_complement(s) for s in sequences])
+    turned = predictor.outputs([reverse_complement(s) for s in sequences])
     assert np.allclose(turned, probabilities, atol=1e-5)
 
 
@@ -192,9 +193,9 @@ def test_combined_model_learns_what_either_part_knows():
         return sequences, 50 + 7 * vectors, by_word | by_vector
 
     train, validation, test = draw(300), draw(200), draw(200)
-    combined, tried = train_combined(train, validation, k=4, strands="both")
-    probabilities = combined.probabilities(*test[:2])
+    combined, tried = train_combined(SINGLE_LABEL, train, validation, k=4, strands="both")
+    probabilities = combined.outputs(*test[:2])
     assert (probabilities.argmax(axis=1) == test[2]).mean() > 0.95
     best = min(result["loss"] for result in tried)
-    truth = combined.probabilities(*validation[:2])[range(200), validation[2]]
+    truth = combined.outputs(*validation[:2])[range(200), validation[2]]
     assert -np.log(truth).mean() == pytest.approx(best, abs=1e-5)

@@ -19,7 +19,7 @@ from torch import nn
 
 import embed
 import finetune
-from dnalm.finetune import classifier
+from dnalm.finetune import classifier, objectives
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
 from dnalm.finetune.settings import (
@@ -30,6 +30,8 @@ from dnalm.finetune.settings import (
     LearningSettings,
     SequenceSettings,
 )
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
@@ -186,8 +188,8 @@ def test_standardised_features_are_a_matter_of_the_saved_dense_layer(tiny_model,
 
     directory = run_finetune(tiny_model, data, tmp_path / "classifier", epochs=4)
     validation = finetune.read_labelled_table(data["validation_sequences"])
-    probabilities, labels = classifier.predict_probabilities(directory, validation["seq"].tolist())
-    truth = finetune.class_numbers(validation, labels)
+    probabilities, labels = classifier.predict_outputs(directory, validation["seq"].tolist())
+    truth = KINDS[SINGLE_LABEL].targets(validation["label"], labels, "")
     loss = -np.log(probabilities[np.arange(len(truth)), truth]).mean()
     kept = json.loads((directory / "finetuning_summary.json").read_text())["kept"]
     assert loss == pytest.approx(kept["loss"], abs=1e-5)
@@ -202,7 +204,7 @@ def test_training_ends_early_and_weighs_classes(tiny_model, data, tmp_path):
     assert max(epochs) == kept + 3 < 60
 
     labels = torch.tensor([0, 0, 0, 1])
-    weights = finetuning.weigh_classes(labels, "balanced")
+    weights = objectives.weigh_labels(SINGLE_LABEL, labels, "balanced")
     torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
     examples = Vectors(torch.eye(4), labels)
     settings = FullSettings(label_smoothing=0.2, class_weights="balanced")
@@ -232,7 +234,7 @@ def test_either_strand_is_read_with_every_epoch_drawing_anew():
 
 @pytest.mark.parametrize("backbone", ["frozen", "full"])
 def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone):
-    """AutoModel and pipeline load it; names and numbers agree with predict_probabilities."""
+    """AutoModel and pipeline load it; names and numbers agree with predict_outputs."""
     from transformers import AutoModelForSequenceClassification, pipeline
 
     files = data if backbone == "frozen" else data | {"train_embeddings": None, "validation_embeddings": None}
@@ -245,7 +247,7 @@ def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone)
 
     # One is longer than max_tokens: truncation=True must cut where training cut.
     sequences = ["ACGTACGTAC", "gcgcgcttgcaggcgcgc", "ACTG" * 40, "A"]
-    probabilities, labels = classifier.predict_probabilities(directory, sequences, batch_tokens=64)
+    probabilities, labels = classifier.predict_outputs(directory, sequences, batch_tokens=64)
     assert labels == ["class0", "class1"]
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
     answers = pipeline("text-classification", str(directory))(sequences, top_k=None, truncation=True)
@@ -320,7 +322,7 @@ def test_full_learns_several_classes(tiny_model, tmp_path):
     assert summary["kept"]["loss"] < evaluations[0]["loss"]
     # The saved weights are those of the epoch that was kept.
     table = finetune.read_labelled_table(files["validation_sequences"])
-    probabilities, labels = classifier.predict_probabilities(directory, table["seq"].tolist())
+    probabilities, labels = classifier.predict_outputs(directory, table["seq"].tolist())
     numbers = [labels.index(label) for label in table["label"]]
     loss = -np.log(probabilities[np.arange(60), numbers]).mean()
     assert loss == pytest.approx(summary["kept"]["loss"], abs=1e-5)
@@ -521,7 +523,7 @@ class TestErrors:
 
     def test_label_that_training_lacks(self, tiny_model, data, tmp_path):
         three = write_table(tmp_path / "three.tsv", 9, classes=3)
-        with pytest.raises(InputError, match=r"three\.tsv: label class2 is not in .*train\.tsv"):
+        with pytest.raises(InputError, match=r"three\.tsv: label 'class2' is unknown"):
             run_finetune(tiny_model, data | {"validation_sequences": three}, tmp_path / "x")
 
     def test_diverging_training_says_so(self, tiny_model, data, tmp_path):

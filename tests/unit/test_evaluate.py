@@ -16,6 +16,8 @@ import compare
 import evaluate
 from dnalm.evaluate.predictions import read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.sequences.labels import positive_class
@@ -26,7 +28,10 @@ RNG = np.random.default_rng
 def write_majority(folder: Path, labels: list[str]) -> Path:
     folder.mkdir(exist_ok=True)
     shares = {label: (i + 1) / sum(range(len(labels) + 1)) for i, label in enumerate(labels)}
-    write_json(folder / "baseline.json", {"baseline": "majority", "labels": labels, "frequencies": shares})
+    write_json(
+        folder / "baseline.json",
+        {"baseline": "majority", "problem": SINGLE_LABEL, "labels": labels, "frequencies": shares},
+    )
     return folder
 
 
@@ -66,10 +71,10 @@ def pretended(monkeypatch):
     """Let `evaluate` take probabilities from a table instead of a model: name of the predictor -> array."""
     tables = {}
 
-    def predict(predictor, kind, sequences, batch_tokens, gpus, allow_cpu):
-        return tables[predictor.name], ["0", "1"], {}
+    def load(directory, kind, batch_tokens, gpus, allow_cpu):
+        return evaluate.Predictor(SINGLE_LABEL, ["0", "1"], lambda sequences: tables[directory.name], {})
 
-    monkeypatch.setattr(evaluate, "predict", predict)
+    monkeypatch.setattr(evaluate, "load_predictor", load)
     monkeypatch.setattr(evaluate, "count_unread", lambda *_: None)
     return tables
 
@@ -132,9 +137,9 @@ def test_what_is_measured_is_about_the_positive_class(tmp_path, positive, expect
     assert report["positive_label"] == curves["positive_label"] == report["labels"][-1] == expected
     assert report["metrics"]["recall"]["value"] == (expected == "non-enhancer")
     assert report["confusion_matrix"] == ([[0, 20], [0, 20]] if positive else [[20, 0], [20, 0]])
-    predictions = read_predictions(out / "predictions.tsv")
+    predictions = read_predictions(out / "predictions.tsv", SINGLE_LABEL)
     assert predictions.labels == report["labels"]
-    assert predictions.probabilities[:, -1] == pytest.approx(1 / 3 if expected == "enhancer" else 2 / 3)
+    assert predictions.outputs[:, -1] == pytest.approx(1 / 3 if expected == "enhancer" else 2 / 3)
 
 
 @pytest.mark.parametrize(
@@ -276,11 +281,12 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
     test = write_test(tmp_path / "test.tsv", ["0", "1"])
     pretended["m"] = right_with_probability(0.8, 40, 5)
     out = run_evaluation(tmp_path, "m", test, Path("m"), "model", "full")
-    found = read_predictions(out / "predictions.tsv")
+    found = read_predictions(out / "predictions.tsv", SINGLE_LABEL)
     report = json.loads((out / "metrics.json").read_text())
     again = evaluate.measure_predictions(
+        KINDS[SINGLE_LABEL],
         found.truth,
-        found.probabilities,
+        found.outputs,
         found.labels,
         EvaluateSettings(bootstrap_samples=200, seed=1),
     )

@@ -181,10 +181,7 @@ def test_a_task_is_described_by_class_and_split_with_its_losses_and_maps(labelle
     assert groups["train", "1"]["length"]["median"] == 40 and groups["test", "0"]["n"] == 5
     assert groups["train", "1"]["gc"]["mean"] > groups["train", "0"]["gc"]["mean"] + 0.3
     assert groups["train", "0"]["tokens"]["bpe"]["largest"] <= 32
-    assert [(row["label"], row["loss"]["median"], row["right"]) for row in found["losses"]] == [
-        ("0", 0.0, 1.0),
-        ("1", 0.1, 1.0),
-    ]
+    assert [(row["label"], row["loss"]["median"]) for row in found["losses"]] == [("0", 0.0), ("1", 0.1)]
     [drawn] = found["maps"]
     assert sum(map(len, drawn["pca"].values())) == drawn["points"] == 30 and "umap" not in drawn
 

@@ -136,7 +136,7 @@ def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
     labels = ["a", "b", "c"]
     (tmp_path / "classifier").mkdir()
     classifier.save_classifier(tmp_path / "classifier", checkpoint, weights, labels, pooling, None)
-    ours, _ = classifier.predict_probabilities(tmp_path / "classifier", SEQUENCES)
+    ours, _ = classifier.predict_outputs(tmp_path / "classifier", SEQUENCES)
     assert ours == pytest.approx(torch.softmax(logits.double(), 1).detach().numpy(), abs=1e-5)
     theirs = pipeline("text-classification", str(tmp_path / "classifier"), top_k=None)(SEQUENCES)
     for row, answers in zip(ours, theirs, strict=True):

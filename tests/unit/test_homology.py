@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm.prepare_task import homology
-from dnalm.prepare_task.composition import telling_areas
+from dnalm.prepare_task.composition import telling_areas, telling_correlations
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.sequences.strands import reverse_complement
 
@@ -63,7 +63,7 @@ def test_a_large_family_is_one_cluster(monkeypatch):
 def test_clusters_are_never_parted_and_shares_are_kept(rows, fraction, seed):
     labels, clusters = (np.array(column) for column in zip(*rows, strict=True))
     keys = np.random.default_rng(seed).permutation(len(rows))
-    chosen = choose_clusters(labels, clusters, keys, fraction)
+    chosen = choose_clusters(labels[:, None] == np.unique(labels), clusters, keys, fraction)
     for cluster in set(clusters):
         assert len(set(chosen[clusters == cluster])) == 1
     for label in set(labels):
@@ -73,7 +73,7 @@ def test_clusters_are_never_parted_and_shares_are_kept(rows, fraction, seed):
 def test_without_relatives_each_label_gives_its_first_by_key():
     labels = np.array(["a"] * 10 + ["b"] * 20)
     keys = np.random.default_rng(3).permutation(30)
-    chosen = choose_clusters(labels, np.arange(30), keys, 0.2)
+    chosen = choose_clusters(labels[:, None] == np.unique(labels), np.arange(30), keys, 0.2)
     for label, count in (("a", 2), ("b", 4)):
         members = np.flatnonzero(labels == label)
         assert set(np.flatnonzero(chosen)) & set(members) == set(members[np.argsort(keys[members])[:count]])
@@ -83,8 +83,18 @@ def test_what_letters_alone_tell():
     generator = np.random.default_rng(4)
     rich = ["".join(generator.choice(list("GGCCAT"), 100)) for _ in range(60)]
     poor = ["".join(generator.choice(list("AATTGC"), 100)).lower() for _ in range(60)]
-    rows = pd.DataFrame({"seq": rich + poor, "label": ["1"] * 60 + ["0"] * 60})
-    found = telling_areas(rows, ["0", "1"])
+    is_rich = np.arange(120) < 60
+    found = telling_areas(pd.Series(rich + poor), {"0": ~is_rich, "1": is_rich})
     assert found["gc"]["tells"] and found["gc"]["auroc"] > 0.95
     assert found["lower_case"]["tells"] and found["lower_case"]["auroc"] == 1
     assert not found["length"]["tells"] and found["length"]["auroc"] == 0.5 and found["n"]["auroc"] == 0.5
+
+
+def test_what_letters_alone_tell_of_values():
+    generator = np.random.default_rng(4)
+    sequences = pd.Series(["".join(generator.choice(list("GCATAT"), 100)) for _ in range(200)])
+    gc = sequences.str.count("[GC]").to_numpy(dtype=float)
+    found = telling_correlations(sequences, -gc)
+    assert found["gc"] == {"spearman": -1.0, "tells": True}
+    assert found["length"] == {"spearman": None, "tells": False}
+    assert not telling_correlations(sequences, generator.random(200))["gc"]["tells"]

@@ -48,6 +48,6 @@ def test_a_package_is_a_step_a_section_or_shared():
     """And a section of the configuration that is a step has a script."""
     scripts = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
     packages = {path.parent.name for path in (REPOSITORY / "scripts/dnalm").glob("*/__init__.py")}
-    assert packages <= scripts | SECTIONS | {"sequences", "running"}
+    assert packages <= scripts | SECTIONS | {"problems", "sequences", "running"}
     sections = {name for name, field in Config.model_fields.items() if "Settings" in str(field.annotation)}
     assert sections <= scripts | SECTIONS | {"resources"}

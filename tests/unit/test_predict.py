@@ -60,9 +60,9 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
 
 
 def expected(classifier: Path, sequences: list[str]) -> np.ndarray:
-    from dnalm.finetune.classifier import predict_probabilities
+    from dnalm.finetune.classifier import predict_outputs
 
-    return predict_probabilities(classifier, sequences)[0][:, 1]
+    return predict_outputs(classifier, sequences)[0][:, 1]
 
 
 # ----------------------------------------------------------------------------- cutting

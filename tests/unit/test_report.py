@@ -233,7 +233,7 @@ def test_figures_and_summary_are_written_beside(flags, tmp_path):
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert {"enhancers.accuracy.svg", "enhancers.roc.svg", "demo.learning_curve.svg"} <= names
     rows = [line.split("\t") for line in (tmp_path / "s.tsv").read_text().splitlines()]
-    assert rows[0] == ["task", "predictor", "n", "accuracy", "low", "high"]
+    assert rows[0] == ["task", "predictor", "n", "metric", "value", "low", "high"]
     assert [row[1] for row in rows[1:]][:2] == [
         "demo pretrained, frozen",
         "demo pretrained, fine-tuned in full",

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dnalm.problems.kinds import sort_labels
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import IUPAC, canonical, reverse_complement
-from dnalm.sequences.tables import read_labelled_table, read_sequence_table, sort_labels, write_labelled_table
+from dnalm.sequences.tables import read_labelled_table, read_sequence_table, write_labelled_table
 
 
 @given(st.text(IUPAC + IUPAC.lower()))

@@ -139,7 +139,7 @@ def test_a_directory_predicts_as_its_members_say(stacked):
     read = np.stack([member.probabilities(sequences, None, model.labels) for member in model.members])
     logs = np.tensordot([member["weight"] for member in about["members"]], np.log(read), axes=1)
     expected = np.exp(logs + about["intercepts"])
-    assert np.allclose(model.probabilities(sequences), expected / expected.sum(axis=1, keepdims=True))
+    assert np.allclose(model.outputs(sequences), expected / expected.sum(axis=1, keepdims=True))
 
 
 def test_it_is_compared_with_the_best_single_predictor_and_the_baselines(stacked):

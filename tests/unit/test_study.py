@@ -227,7 +227,15 @@ def test_metrics_that_are_none_or_lack_the_reference_are_refused(tmp_path: Path)
     with pytest.raises(InputError, match=r"metrics.json: not a metrics file by scripts/evaluate.py"):
         study.main(**given)
     value = {"value": 0.5, "low": 0.4, "high": 0.6}
-    about = {"task": "toy", "name": "majority", "kind": "baseline", "backbone": None, "n": 1, "loss": value}
+    about = {
+        "task": "toy",
+        "problem": "single_label_classification",
+        "name": "majority",
+        "kind": "baseline",
+        "backbone": None,
+        "n": 1,
+        "loss": value,
+    }
     metrics.write_text(json.dumps(about | {"metrics": dict.fromkeys(("accuracy", "mcc", "auroc"), value)}))
     with pytest.raises(InputError, match=r"study\.reference is 'kmer', but no metrics of it on task toy"):
         study.main(**given)

@@ -51,13 +51,14 @@ which Snakemake runs.
 | `validation` | optional: names of the sequences to hold out, separated by commas; empty: contiguous blocks |
 | `sha256` | optional: checksum of a download |
 
-`tasks.tsv`, one row per classification task:
+`tasks.tsv`, one row per task:
 
 | column | meaning |
 | --- | --- |
 | `task` | a name of your choice |
-| `train`, `test` | path or URL of a TSV, CSV or Parquet, columns `seq` and `label`, two classes or more |
+| `train`, `test` | path or URL of a TSV, CSV or Parquet, columns `seq` and `label`, two labels or more |
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
+| `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of downloads |
 
 Models learn from all genomes, and from the `corpora` of the configuration:
@@ -67,6 +68,14 @@ corpora:
   unlabelled_enhancers:
     task: enhancers     # the training sequences of this task, without their labels
 ```
+
+The problems, with what stands in the column `label`, and the metric that leads the report:
+
+| problem | a label is | metric |
+| --- | --- | --- |
+| `single_label_classification` | the name or number of one class | accuracy |
+| `multi_label_classification` | any number of labels, such as `a;b`; empty: none of them | macro AUROC |
+| `regression` | a number, such as `0.53` | R² |
 
 A new genome is cut and tokenized, then the models are trained again. A new task is embedded, fine-tuned and
 evaluated; nothing else runs.

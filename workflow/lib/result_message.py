@@ -11,10 +11,10 @@ def result_message(results: Path) -> str:
     for path in sorted((results / "evaluation").glob("*.comparison.json")):
         comparison = json.loads(path.read_text())
         model = next(p for p in comparison["predictors"] if p["predictor"] == comparison["reference"])
-        accuracy = model["metrics"]["accuracy"]
+        value = model["metrics"][comparison["metric"]]
         lines.append(
-            f"Test accuracy on {comparison['task']}: {accuracy['value']:.3f} "
-            f"(95% interval {accuracy['low']:.3f} to {accuracy['high']:.3f}, "
+            f"Test {comparison['metric_name']} on {comparison['task']}: {value['value']:.3f} "
+            f"(95% interval {value['low']:.3f} to {value['high']:.3f}, "
             f"{comparison['n']} sequences, {comparison['reference']})"
         )
     lines.append(f"Report: {results / 'report.html'}")

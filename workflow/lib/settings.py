@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name, check_path, is_url
+from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, nearest_file
 from dnalm.sequences.columns import has_label, is_parquet, open_table
@@ -34,7 +35,7 @@ class Task:
     """A row of the task sheet.
 
     `files` and `sha256` are keyed by split: train, validation, test. `columns` says what the tables call
-    `seq`, `label` and `id`, where it is something else.
+    `seq`, `label` and `id`, where it is something else. `problem` is its kind, by its name in Transformers.
     """
 
     task: str
@@ -42,6 +43,7 @@ class Task:
     sha256: dict[str, str] = field(default_factory=dict)
     columns: dict[str, str] = field(default_factory=dict)
     positive: str | None = None
+    problem: str = SINGLE_LABEL
 
 
 def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Genome]:
@@ -67,7 +69,7 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     splits = ["train", "validation", "test"]
     checksums = [f"sha256_{split}" for split in splits]
     columns = ["seq", "label", "id"]
-    optional = ["validation", "positive", *checksums, *(f"{column}_column" for column in columns)]
+    optional = ["validation", "problem", "positive", *checksums, *(f"{column}_column" for column in columns)]
     tasks = {}
     for place, row in _read_sheet(sheet, "task", ["train", "test"], optional):
         files = {split: row[split] for split in splits if row[split]}
@@ -76,7 +78,18 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
         names = {column: row[f"{column}_column"] for column in columns if row[f"{column}_column"]}
         sums = {split: checksum for split, checksum in sha256.items() if checksum}
-        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None)
+        problem = row["problem"] or SINGLE_LABEL
+        if problem not in PROBLEMS:
+            raise InputError(
+                f"{place}, column problem: '{problem}' is none of {', '.join(PROBLEMS)}."
+                f"{nearest(problem, PROBLEMS)}"
+            )
+        if row["positive"] and problem != SINGLE_LABEL:
+            raise InputError(
+                f"{place}, column positive: '{row['positive']}', but a task of the problem {problem} has no "
+                "positive class. Leave it empty."
+            )
+        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None, problem)
     return tasks
 
 

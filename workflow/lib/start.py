@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dnalm.baseline.settings import STACKED
 from dnalm.config import check_files, read_config, with_paths
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, show
 from settings import Genome, Task, check_tables, read_genomes, read_tasks
@@ -55,4 +57,17 @@ def read_run(
                     f"{source}: {section}.{name}.task is {show(task)}, which {checked['tasks']} does not "
                     f"list.{nearest(task, tasks)}"
                 )
+    for name, settings in checked["predict"].items():
+        if settings["backbone"] == STACKED and tasks[settings["task"]].problem != SINGLE_LABEL:
+            raise InputError(
+                f"{source}: predict.{name}.backbone is {show(STACKED)}, but task '{settings['task']}' has no "
+                "classes, and only probabilities of classes are stacked. Choose another backbone."
+            )
+    # Leaderboards count which test sequences are right.
+    other = next((task for task in tasks.values() if task.problem != SINGLE_LABEL), None)
+    if checked["study"] and other:
+        raise InputError(
+            f"{source}: a study compares accuracies, but task '{other.task}' of {checked['tasks']} is of the "
+            f"problem {other.problem}. Take it out of the sheet, or take out the section study."
+        )
     return Run(checked, simulation, genomes, tasks)

@@ -24,13 +24,14 @@ rule baseline:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("baseline", "analyse"),
+        problem=problem_of,
         flags=settings_flags(KmerSettings, config["baseline"]),
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:
         command(
             "baseline",
-            "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task}"
+            "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task} --problem {params.problem}"
             " --train {input.train:q} --validation {input.validation:q} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
@@ -59,13 +60,14 @@ rule baseline_cnn:
         ),
     params:
         *code("baseline_cnn", "train"),
+        problem=problem_of,
         flags=settings_flags(CnnSettings, config["baseline"]),
     message:
         "Training a convolutional network for task {wildcards.task}"
     shell:
         command(
             "baseline_cnn",
-            "--log {log:q} --task {wildcards.task} --train {input.train:q}"
+            "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
             " --validation {input.validation:q} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
@@ -102,13 +104,14 @@ rule combine:
         ),
     params:
         *code("combine", "train"),
+        problem=problem_of,
         pooling=config["finetune"]["pooling"],
     message:
         "Training on k-mers and embeddings of {wildcards.model} together for task {wildcards.task}"
     shell:
         command(
             "combine",
-            "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
+            "--log {log:q} --name {wildcards.model} --task {wildcards.task} --problem {params.problem}"
             " --model {input.model_directory:q} --kmer {input.kmer_directory:q} --train {input.train:q}"
             " --validation {input.validation:q} --train-embeddings {input.train_embeddings:q}"
             " --validation-embeddings {input.validation_embeddings:q} --pooling {params.pooling}"

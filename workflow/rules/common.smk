@@ -26,6 +26,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS, REPETITION, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import flag_words, settings_words
@@ -232,6 +233,11 @@ def task_file(task, split):
     return downloaded("tasks", f"{task}/{split}", path) if is_url(path) else path
 
 
+def problem_of(wildcards):
+    """The kind of a task, or of the one that a subset is of."""
+    return TASKS[whole_task(wildcards.task)].problem
+
+
 def given_bytes(*paths):
     """Sizes of the user's own files, as a param. Snakemake looks into an input only if it is newer than the
     output, and so would miss a file that was replaced by an older one."""
@@ -398,7 +404,7 @@ def evaluations(task):
     models = classifier_evaluations(task, BACKBONES)
     if config["baseline"]["combined"]:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
-    if STACKING:
+    if STACKING and TASKS[task].problem == SINGLE_LABEL:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{STACKED}", model=MODELS, task=task)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
 

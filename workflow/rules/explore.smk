@@ -71,6 +71,7 @@ rule explore_task:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("explore_task", "explore"),
+        problem=problem_of,
         names=flags(
             {
                 "splits": SPLITS,
@@ -86,7 +87,7 @@ rule explore_task:
     shell:
         command(
             "explore_task",
-            "--log {log:q} --task {wildcards.task} --sequences {input.sequences:q}"
+            "--log {log:q} --task {wildcards.task} --problem {params.problem} --sequences {input.sequences:q}"
             " --predictions {input.predictions:q} --tokenizers {input.tokenizer_directories:q}"
             " --embeddings {input.embeddings:q} {params.names} {params.flags} --output {output:q}",
         )

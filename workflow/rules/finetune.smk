@@ -34,6 +34,7 @@ rule finetune:
         runtime=finetune_runtime_min,
     params:
         *code("finetune", "finetune"),
+        problem=problem_of,
         embeddings=lambda wildcards, input: flags(
             {f"{split}_embeddings": input.get(split) for split in SPLITS}
         ),
@@ -52,7 +53,7 @@ rule finetune:
     shell:
         command(
             "finetune",
-            "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
+            "--log {log:q} --name {wildcards.model} --task {wildcards.task} --problem {params.problem}"
             " --gpus {resources.devices} --backbone {params.way} --model {input.model_directory:q}"
             " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
             " {params.embeddings} {params.checkpoints} {params.flags} {params.training} --output {output.directory:q} --summary {output.summary:q}",

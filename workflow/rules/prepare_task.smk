@@ -29,6 +29,7 @@ rule prepare_task:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("prepare_task", "analyse"),
+        problem=problem_of,
         size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
         validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
         flags=settings_flags(PrepareTaskSettings, config["prepare_task"]),
@@ -41,7 +42,7 @@ rule prepare_task:
     shell:
         command(
             "prepare_task",
-            "--log {log:q} --task {wildcards.task} --train {input.train:q}"
+            "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
             " --test {input.test:q} {params.validation} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
             " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
         )

@@ -1,4 +1,4 @@
-"""Simple classifiers that a language model has to beat: the majority class and logistic regression on k-mers.
+"""Simple predictors that a language model has to beat: the majority class and linear models on k-mers.
 
 A baseline directory holds `baseline.json` (what it is, labels, how it was chosen) and, for k-mers,
 `model.safetensors` with `weights` float64[n_classes, n_features] and `intercepts` float64[n_classes].
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sparse
 
-from dnalm.evaluate.metrics import losses
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import MULTI_LABEL, REGRESSION
 
 logger = logging.getLogger("dnalm")
 
@@ -64,39 +65,57 @@ def _merge_strands(k: int) -> sparse.csr_matrix:
 
 @dataclass
 class Majority:
-    """Predicts for every sequence the shares of the labels in training."""
+    """Predicts for every sequence the shares of the labels in training; of values their mean."""
 
+    problem: str
     labels: list[str]
-    frequencies: np.ndarray  # float64[n_classes]
+    frequencies: np.ndarray  # float64[n_labels]
 
-    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
-        """Class probabilities float64[n_sequences, n_classes]."""
+    def outputs(self, sequences: list[str]) -> np.ndarray:
+        """float64[n_sequences, n_labels]"""
         return np.tile(self.frequencies, (len(sequences), 1))
 
 
 @dataclass
 class KmerRegression:
-    """Multinomial logistic regression on the roots of k-mer frequencies."""
+    """A linear model on the roots of k-mer frequencies: logistic regression, of values ridge regression."""
 
+    problem: str
     labels: list[str]
     k: int
     strands: str
-    weights: np.ndarray  # float64[n_classes, n_features]
-    intercepts: np.ndarray  # float64[n_classes]
+    weights: np.ndarray  # float64[n_labels, n_features]
+    intercepts: np.ndarray  # float64[n_labels]
 
-    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
-        """Class probabilities float64[n_sequences, n_classes]."""
-        return self.probabilities_of_features(kmer_features(sequences, self.k, self.strands))
+    def outputs(self, sequences: list[str]) -> np.ndarray:
+        """Probabilities or values float64[n_sequences, n_labels]."""
+        return self.outputs_of_features(kmer_features(sequences, self.k, self.strands))
 
-    def probabilities_of_features(self, features: sparse.csr_matrix) -> np.ndarray:
-        """Class probabilities float64[n_sequences, n_classes] of the matching `kmer_features`."""
-        return softmax(features @ self.weights.T + self.intercepts)
+    def outputs_of_features(self, features: sparse.csr_matrix) -> np.ndarray:
+        """Probabilities or values float64[n_sequences, n_labels] of the matching `kmer_features`."""
+        return KINDS[self.problem].outputs(features @ self.weights.T + self.intercepts)
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    """Probabilities float64[n, n_classes] of scores of the same shape."""
-    scores = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return scores / scores.sum(axis=1, keepdims=True)
+def fit_linear_model(
+    problem: str, features: sparse.csr_matrix | np.ndarray, targets: np.ndarray, penalty: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights float64[n_labels, n_features] and intercepts float64[n_labels]; `penalty` is the inverse.
+
+    Multinomial logistic regression of classes, one logistic regression for each of several labels, ridge
+    regression of values.
+    """
+    if problem == REGRESSION:
+        from sklearn.linear_model import Ridge
+
+        # Standardised, so that a penalty means the same whatever the unit of the values.
+        mean, deviation = targets.mean(), targets.std()
+        ridge = Ridge(alpha=1 / penalty).fit(features, (targets[:, 0] - mean) / deviation)
+        return ridge.coef_[None] * deviation, np.atleast_1d(ridge.intercept_ * deviation + mean)
+    if problem == MULTI_LABEL:
+        fitted = [fit_logistic_regression(features, column, penalty) for column in targets.T]
+        # Of carrying a label against not carrying it.
+        return np.vstack([weights[1] for weights, _ in fitted]), np.array([b[1] for _, b in fitted])
+    return fit_logistic_regression(features, targets, penalty)
 
 
 def fit_logistic_regression(
@@ -113,7 +132,16 @@ def fit_logistic_regression(
     return np.vstack([np.zeros_like(weights), weights]), np.append(0.0, intercepts)
 
 
+def tried_on(problem: str, targets: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
+    """Loss and accuracy (or R²) on the validation split, for choosing."""
+    kind = KINDS[problem]
+    # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
+    loss = float(f"{kind.losses(targets, outputs).mean():.6g}")
+    return {"loss": loss} | kind.accuracy(targets, outputs)
+
+
 def train_kmer_regression(
+    problem: str,
     train: tuple[list[str], np.ndarray],
     validation: tuple[list[str], np.ndarray],
     labels: list[str],
@@ -121,8 +149,8 @@ def train_kmer_regression(
 ) -> tuple[KmerRegression, list[dict]]:
     """Train one regression per k, strands and penalty; return the one with the lowest validation loss.
 
-    `train` and `validation` are (sequences, class numbers int64[n]). Also returns what was tried: k, strands,
-    penalty, validation loss (nats) and accuracy of each.
+    `train` and `validation` are (sequences, targets). Also returns what was tried: k, strands, penalty,
+    validation loss and accuracy (or R²) of each.
     """
     best: tuple[float, KmerRegression] | None = None
     tried: list[dict] = []
@@ -131,13 +159,11 @@ def train_kmer_regression(
             features = kmer_features(train[0], k, strands)
             held_out = kmer_features(validation[0], k, strands)
             for penalty in PENALTIES:
-                weights, intercepts = fit_logistic_regression(features, train[1], penalty)
-                model = KmerRegression(labels, k, strands, weights, intercepts)
-                probabilities = model.probabilities_of_features(held_out)
-                # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
-                loss = round(float(losses(validation[1], probabilities).mean()), 6)
-                accuracy = float((probabilities.argmax(axis=1) == validation[1]).mean())
-                result = {"k": k, "strands": strands, "penalty": penalty, "loss": loss, "accuracy": accuracy}
+                weights, intercepts = fit_linear_model(problem, features, train[1], penalty)
+                model = KmerRegression(problem, labels, k, strands, weights, intercepts)
+                found = tried_on(problem, validation[1], model.outputs_of_features(held_out))
+                result = {"k": k, "strands": strands, "penalty": penalty, **found}
+                loss = found["loss"]
                 tried.append(result)
                 if best is None or loss < best[0]:
                     best = (loss, model)

@@ -43,7 +43,8 @@ class BaselineSettings(KmerSettings, CnnSettings):
     stacked: bool = Field(
         True,
         description="A logistic regression on the probabilities of a model's classifiers, k-mers, the "
-        "convolutional network and `combined`, as far as there are any, fitted on the validation split.",
+        "convolutional network and `combined`, as far as there are any, fitted on the validation split. "
+        "Of tasks with classes.",
     )
     untrained: bool = Field(
         True,

@@ -6,37 +6,40 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dnalm.evaluate.predictions import class_numbers
+from dnalm.problems.kinds import Problem
 from dnalm.running.errors import InputError
-from dnalm.sequences.tables import read_labelled_table, sort_labels
+from dnalm.sequences.tables import read_labelled_table
 
 
 @dataclass(frozen=True)
 class Split:
-    """Sequences (upper case) and their class numbers int64[n], in the order of `table`."""
+    """Sequences (upper case) and their targets (see `dnalm.problems.kinds`), in the order of `table`."""
 
     table: pd.DataFrame
     sequences: list[str]
-    classes: np.ndarray
+    targets: np.ndarray
 
 
-def read_splits(train: Path, validation: Path) -> tuple[list[str], Split, Split]:
-    """The labels in class order, the training and the validation split.
+def read_splits(kind: Problem, train: Path, validation: Path) -> tuple[list[str], Split, Split]:
+    """The labels in their order, the training and the validation split.
 
     Raises InputError if training has one label only, or validation one that training has not.
     """
-    tables = [read_labelled_table(path) for path in (train, validation)]
-    labels = labels_of(train, tables[0])
-    learned, held_out = (
-        Split(table, table["seq"].tolist(), class_numbers(table["label"], labels, path))
-        for table, path in zip(tables, (train, validation), strict=True)
-    )
-    return labels, learned, held_out
+    labels, learned = read_training(kind, train)
+    return labels, learned, _split(kind, labels, validation)
 
 
-def labels_of(path: Path, table: pd.DataFrame) -> list[str]:
-    """The labels of a training table in class order. Raises InputError if there is only one."""
-    labels = sort_labels(table["label"])
-    if len(labels) < 2:
-        raise InputError(f"{path}: every sequence has the label {labels[0]!r}. Two or more are needed.")
-    return labels
+def read_training(kind: Problem, path: Path) -> tuple[list[str], Split]:
+    """The labels in their order and the training split. Raises InputError if there is only one label."""
+    table = read_labelled_table(path, kind)
+    if table["label"].nunique() < 2:
+        raise InputError(
+            f"{path}: every sequence has the label {table['label'][0]!r}. Two or more are needed."
+        )
+    labels = kind.labels_of(table["label"])
+    return labels, _split(kind, labels, path)
+
+
+def _split(kind: Problem, labels: list[str], path: Path) -> Split:
+    table = read_labelled_table(path, kind)
+    return Split(table, table["seq"].tolist(), kind.targets(table["label"], labels, path))

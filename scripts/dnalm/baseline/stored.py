@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from dnalm.baseline.predictors import KmerRegression, Majority, softmax
+from dnalm.baseline.predictors import KmerRegression, Majority
+from dnalm.problems.kinds import KINDS
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 
@@ -19,14 +20,16 @@ from dnalm.running.files import read_json
 class ConvolutionalNetwork:
     """The network of `scripts/baseline_cnn.py`."""
 
+    problem: str
     labels: list[str]
     network: Any  # MotifNetwork
 
-    def predict_probabilities(self, sequences: list[str]) -> np.ndarray:
-        """Class probabilities float64[n_sequences, n_classes]."""
+    def outputs(self, sequences: list[str]) -> np.ndarray:
+        """Probabilities or values float64[n_sequences, n_labels]."""
         from dnalm.baseline_cnn.network import encode_bases, predict_logits
 
-        return softmax(predict_logits(self.network, encode_bases(sequences)).double().numpy())
+        logits = predict_logits(self.network, encode_bases(sequences)).double().numpy()
+        return KINDS[self.problem].outputs(logits)
 
 
 def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNetwork:
@@ -38,7 +41,7 @@ def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNet
     settings = description["settings"]
     network = MotifNetwork(settings["cnn_filters"], settings["cnn_width"], len(description["labels"]))
     network.load_state_dict(safetensors.torch.load_file(weights))
-    return ConvolutionalNetwork(description["labels"], network)
+    return ConvolutionalNetwork(description["problem"], description["labels"], network)
 
 
 def load_baseline(directory: str | Path) -> Majority | KmerRegression | ConvolutionalNetwork:
@@ -51,11 +54,12 @@ def load_baseline(directory: str | Path) -> Majority | KmerRegression | Convolut
     try:
         if description["baseline"] == "majority":
             frequencies = [description["frequencies"][label] for label in description["labels"]]
-            return Majority(description["labels"], np.array(frequencies))
+            return Majority(description["problem"], description["labels"], np.array(frequencies))
         if description["baseline"] == "cnn":
             return load_network(description, directory / "model.safetensors")
         tensors = load_file(directory / "model.safetensors")
         return KmerRegression(
+            description["problem"],
             description["labels"],
             description["chosen"]["k"],
             description["chosen"]["strands"],

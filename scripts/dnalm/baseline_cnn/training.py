@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, pad_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.finetune.objectives import TargetScale, as_targets, evaluate, loss
 from dnalm.models.optimization import adamw, learning_rate_factor, set_learning_rate
+from dnalm.problems.names import REGRESSION
 from dnalm.running.progress import Progress
 
 logger = logging.getLogger("dnalm")
@@ -19,23 +20,28 @@ WEIGHT_DECAY = 0.01
 
 
 def train_network(
+    problem: str,
     train: tuple[list[str], np.ndarray],
     validation: tuple[list[str], np.ndarray],
-    n_classes: int,
+    n_labels: int,
     settings: CnnSettings,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """The weights of the epoch with the lowest validation loss, and the log: one record per epoch.
 
-    `train` and `validation` are (sequences, class numbers int64[n]). A record holds epoch, loss (of
-    training), validation_loss (both nats) and validation_accuracy. Computes with one thread, so that sums
-    come out the same on every machine.
+    `train` and `validation` are (sequences, targets). A record holds epoch, loss (of training),
+    validation_loss and validation_accuracy (or validation_r2). Values are learned standardised, so these
+    losses are in units of their variance; the weights say them as they were given. Computes with one thread,
+    so that sums come out the same on every machine.
     """
     torch.set_num_threads(1)
     torch.manual_seed(settings.cnn_seed)
-    network = MotifNetwork(settings.cnn_filters, settings.cnn_width, n_classes)
+    network = MotifNetwork(settings.cnn_filters, settings.cnn_width, n_labels)
     optimizer = adamw(network, settings.cnn_learning_rate, WEIGHT_DECAY)
     bases, held_out = encode_bases(train[0]), encode_bases(validation[0])
-    classes, truth = torch.tensor(train[1]), torch.tensor(validation[1])
+    targets, truth = as_targets(train[1]), as_targets(validation[1])
+    values = TargetScale.of(targets) if problem == REGRESSION else None
+    if values:
+        targets, truth = values.applied(targets), values.applied(truth)
     steps = settings.cnn_epochs * max(1, len(bases) // settings.cnn_batch_size)
     progress = Progress("training the network", total=steps, unit="steps")
     log: list[dict[str, Any]] = []
@@ -49,24 +55,21 @@ def train_network(
             set_learning_rate(optimizer, settings.cnn_learning_rate * factor)
             optimizer.zero_grad(set_to_none=True)
             logits = network(pad_bases([bases[i] for i in batch]))
-            loss = nn.functional.cross_entropy(logits, classes[batch])
-            loss.backward()
+            mean_loss = loss(problem, logits, targets[batch])
+            mean_loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            losses.append(mean_loss.item())
             step += 1
             progress.update(step, note=f"loss {losses[-1]:.4f}")
-        logits = predict_logits(network, held_out)
-        record = {
-            "epoch": epoch,
-            "loss": float(np.mean(losses)),
-            # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
-            "validation_loss": round(nn.functional.cross_entropy(logits.double(), truth).item(), 6),
-            "validation_accuracy": (logits.argmax(dim=1) == truth).double().mean().item(),
-        }
+        measured = evaluate(problem, predict_logits(network, held_out), truth)
+        record = {"epoch": epoch, "loss": float(np.mean(losses))}
+        # Six digits: the choice must not hang on the last bit of another machine's arithmetic.
+        record["validation_loss"] = round(measured.pop("loss"), 6)
+        record |= {f"validation_{name}": value for name, value in measured.items()}
         if not log or record["validation_loss"] < min(r["validation_loss"] for r in log):
             best = {name: value.clone() for name, value in network.state_dict().items()}
         log.append(record)
-    return best, log
+    return values.folded("output", best) if values else best, log
 
 
 def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:

@@ -1,8 +1,9 @@
-"""Logistic regression on k-mers and embeddings together.
+"""One linear model on k-mers and embeddings together.
 
-A directory holds `combined.json` (labels, k, strands, pooling, max_tokens, weight, penalty, what was tried),
-`combined.safetensors` (`weights` float64[n_classes, n_kmers + hidden], `intercepts` float64[n_classes], and
-`mean` and `scale` float64[hidden] of the embeddings) and `language_model/`, the model that embeds.
+A directory holds `combined.json` (problem, labels, k, strands, pooling, max_tokens, weight, penalty, what
+was tried), `combined.safetensors` (`weights` float64[n_classes, n_kmers + hidden], `intercepts`
+float64[n_classes], and `mean` and `scale` float64[hidden] of the embeddings) and `language_model/`, the
+model that embeds.
 """
 
 import logging
@@ -16,11 +17,11 @@ from safetensors.numpy import load_file
 
 from dnalm.baseline.predictors import (
     PENALTIES,
-    fit_logistic_regression,
+    fit_linear_model,
     kmer_features,
-    softmax,
+    tried_on,
 )
-from dnalm.evaluate.metrics import losses
+from dnalm.problems.kinds import KINDS
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 
@@ -51,18 +52,22 @@ class Features:
 
 @dataclass
 class CombinedRegression:
-    """A multinomial logistic regression and its features."""
+    """A linear model (see :func:`fit_linear_model`) and its features."""
 
+    problem: str
     features: Features
     weights: np.ndarray
     intercepts: np.ndarray
 
-    def probabilities(self, sequences: list[str], vectors: np.ndarray) -> np.ndarray:
-        """Class probabilities float64[n, n_classes]."""
-        return softmax(self.features.of(sequences, vectors) @ self.weights.T + self.intercepts)
+    def outputs(self, sequences: list[str], vectors: np.ndarray) -> np.ndarray:
+        """Probabilities or values float64[n, n_labels]."""
+        return KINDS[self.problem].outputs(
+            self.features.of(sequences, vectors) @ self.weights.T + self.intercepts
+        )
 
 
 def train_combined(
+    problem: str,
     train: tuple[list[str], np.ndarray, np.ndarray],
     validation: tuple[list[str], np.ndarray, np.ndarray],
     k: int,
@@ -70,8 +75,8 @@ def train_combined(
 ) -> tuple[CombinedRegression, list[dict[str, Any]]]:
     """Fit one regression per weight of the embeddings and penalty; keep that with the lowest validation loss.
 
-    `train` and `validation` are (sequences, embeddings float32[n, hidden], class numbers int64[n]). Also
-    returns what was tried: weight, penalty, validation loss (nats) and accuracy of each.
+    `train` and `validation` are (sequences, embeddings float32[n, hidden], targets). Also returns what was
+    tried: weight, penalty, validation loss and accuracy (or R²) of each.
     """
     mean, deviation = train[1].mean(axis=0, dtype=float), train[1].std(axis=0, dtype=float)
     deviation[deviation == 0] = 1
@@ -81,41 +86,45 @@ def train_combined(
         features = Features(k, strands, mean, weight / (deviation * np.sqrt(len(mean))))
         learned, held_out = features.of(*train[:2]), features.of(*validation[:2])
         for penalty in PENALTIES:
-            weights, intercepts = fit_logistic_regression(learned, train[2], penalty)
-            probabilities = softmax(held_out @ weights.T + intercepts)
-            loss = round(float(losses(validation[2], probabilities).mean()), 6)
-            accuracy = float((probabilities.argmax(axis=1) == validation[2]).mean())
-            if best is None or loss < min(result["loss"] for result in tried):
-                best = CombinedRegression(features, weights, intercepts)
-            tried.append({"weight": weight, "penalty": penalty, "loss": loss, "accuracy": accuracy})
+            model = CombinedRegression(
+                problem, features, *fit_linear_model(problem, learned, train[2], penalty)
+            )
+            scores = held_out @ model.weights.T + model.intercepts
+            found = tried_on(problem, validation[2], KINDS[problem].outputs(scores))
+            if best is None or found["loss"] < min(result["loss"] for result in tried):
+                best = model
+            tried.append({"weight": weight, "penalty": penalty, **found})
         logger.info("weight %g: best loss so far %.4f", weight, min(result["loss"] for result in tried))
     assert best is not None
     return best, tried
 
 
-def predict_probabilities(
-    directory: Path,
-    sequences: list[str],
-    batch_tokens: int | None = None,
-    device: "torch.device | str" = "cpu",
-) -> tuple[np.ndarray, list[str]]:
-    """Probabilities float64[n, n_classes] of a directory of `scripts/combine.py`, and the class names."""
-    from dnalm.embed.embedding import embed_tokens, load_backbone, read_model_config
-    from dnalm.tokenizers.encoding import encode, load_tokenizer
+class Combined:
+    """A directory of `scripts/combine.py`, loaded once, for any number of sequences."""
 
-    about, model = read_json(directory / "combined.json"), directory / "language_model"
-    try:
-        tensors = load_file(directory / "combined.safetensors")
-        features = Features(about["k"], about["strands"], tensors["mean"], tensors["scale"])
-        regression = CombinedRegression(features, tensors["weights"], tensors["intercepts"])
-        labels, pooling, max_tokens = about["labels"], about["pooling"], about["max_tokens"]
-    except (KeyError, FileNotFoundError) as error:
-        raise InputError(f"{directory}: not made by scripts/combine.py ({error}).") from None
-    tokens = encode(load_tokenizer(model), sequences, max_tokens)
-    vectors = embed_tokens(
-        load_backbone(model, device),
-        tokens,
-        pad_id=read_model_config(model)["pad_token_id"],
-        batch_tokens=batch_tokens,
-    )
-    return regression.probabilities(sequences, vectors[pooling]), labels
+    def __init__(self, directory: Path, device: "torch.device | str" = "cpu"):
+        from dnalm.embed.embedding import load_backbone, read_model_config
+        from dnalm.tokenizers.encoding import load_tokenizer
+
+        about, model = read_json(directory / "combined.json"), directory / "language_model"
+        try:
+            tensors = load_file(directory / "combined.safetensors")
+            features = Features(about["k"], about["strands"], tensors["mean"], tensors["scale"])
+            self.problem, self.labels = about["problem"], about["labels"]
+            self.regression = CombinedRegression(
+                self.problem, features, tensors["weights"], tensors["intercepts"]
+            )
+            self.pooling, self.max_tokens = about["pooling"], about["max_tokens"]
+        except (KeyError, FileNotFoundError) as error:
+            raise InputError(f"{directory}: not made by scripts/combine.py ({error}).") from None
+        self.tokenizer, self.backbone = load_tokenizer(model), load_backbone(model, device)
+        self.pad_id = read_model_config(model)["pad_token_id"]
+
+    def outputs(self, sequences: list[str], batch_tokens: int | None = None) -> np.ndarray:
+        """Probabilities or values float64[n, n_labels]."""
+        from dnalm.embed.embedding import embed_tokens
+        from dnalm.tokenizers.encoding import encode
+
+        tokens = encode(self.tokenizer, sequences, self.max_tokens)
+        vectors = embed_tokens(self.backbone, tokens, pad_id=self.pad_id, batch_tokens=batch_tokens)
+        return self.regression.outputs(sequences, vectors[self.pooling])

@@ -10,7 +10,8 @@ more classes they are means over the classes (AUROC and AUPRC: each class agains
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
@@ -50,8 +51,8 @@ def all_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarra
     positives = [n_classes - 1] if n_classes == 2 else range(n_classes)
     areas = [ranking_areas(truth == i, probabilities[:, i], weights) for i in positives]
     # A class without sequences in a sample has no curve there; the others still have.
-    result["auroc"] = _mean_of_defined(np.array([auroc for auroc, _ in areas]))
-    result["auprc"] = _mean_of_defined(np.array([auprc for _, auprc in areas]))
+    result["auroc"] = mean_of_defined(np.array([auroc for auroc, _ in areas]))
+    result["auprc"] = mean_of_defined(np.array([auprc for _, auprc in areas]))
     result["loss"] = (weights @ losses(truth, probabilities)) / weights.sum(axis=1)
     return result
 
@@ -73,9 +74,9 @@ def confusion_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     right = np.diagonal(confusion, axis1=1, axis2=2)
     actual, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
     # 0/0 counts as 0, as usual: a class never predicted has precision 0.
-    precision = _ratio(right, predicted)
-    recall = _ratio(right, actual)
-    f1 = _ratio(2 * right, actual + predicted)
+    precision = ratio(right, predicted)
+    recall = ratio(right, actual)
+    f1 = ratio(2 * right, actual + predicted)
     share = actual / total[:, None]
 
     def averaged(values: np.ndarray) -> np.ndarray:
@@ -86,14 +87,14 @@ def confusion_metrics(confusion: np.ndarray) -> dict[str, np.ndarray]:
     spread = (total**2 - (actual**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1))
     return {
         "accuracy": right.sum(axis=1) / total,
-        "balanced_accuracy": _mean_of_defined(np.where(actual > 0, recall, np.nan).T),
+        "balanced_accuracy": mean_of_defined(np.where(actual > 0, recall, np.nan).T),
         "precision": averaged(precision),
         "recall": averaged(recall),
         "f1": averaged(f1),
         "precision_weighted": (precision * share).sum(axis=1),
         "recall_weighted": (recall * share).sum(axis=1),
         "f1_weighted": (f1 * share).sum(axis=1),
-        "mcc": _ratio(covariance, np.sqrt(np.maximum(spread, 0))),
+        "mcc": ratio(covariance, np.sqrt(np.maximum(spread, 0))),
     }
 
 
@@ -114,7 +115,7 @@ def ranking_areas(
     new_true = np.diff(true_positives, prepend=0, axis=1)
     new_false = np.diff(false_positives, prepend=0, axis=1)
     above = (new_false * (true_positives - new_true / 2)).sum(axis=1)
-    precision = _ratio(true_positives, true_positives + false_positives)
+    precision = ratio(true_positives, true_positives + false_positives)
     with np.errstate(invalid="ignore", divide="ignore"):
         auroc = above / (n_positive * n_negative)
         auprc = (new_true * precision).sum(axis=1) / n_positive
@@ -135,17 +136,53 @@ def bootstrap_weights(n: int, n_samples: int, seed: int, block: int = 100) -> It
         yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
+def class_trials(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, int]:
+    """Which metrics of classes are shares of sequences, and of how many."""
+    trials = {"accuracy": len(truth), "recall_weighted": len(truth)}
+    if probabilities.shape[1] == 2:
+        predicted = probabilities.argmax(axis=1)
+        trials |= {"recall": int((truth == 1).sum()), "precision": int((predicted == 1).sum())}
+    return trials
+
+
+def rarest_class(truth: np.ndarray) -> int:
+    """Sequences of the rarest class that has any."""
+    return int(min(count for count in np.bincount(truth) if count))
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of predictions of one kind.
+
+    `names` in the order of tables; `of` (truth, outputs, weights) gives each of them and `loss`; `trials`
+    (truth, outputs) says which are shares of independent sequences, and of how many; `fewest` (truth) of how
+    many sequences a metric tells that is 1 because none is misjudged.
+    """
+
+    names: tuple[str, ...]
+    of: Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
+    trials: Callable[[np.ndarray, np.ndarray], dict[str, int]]
+    fewest: Callable[[np.ndarray], int]
+
+
+CLASS_MEASURES = Measures(METRICS, all_metrics, class_trials, rarest_class)
+
+
 def bootstrap_metrics(
-    truth: np.ndarray, probabilities: np.ndarray, n_samples: int, seed: int
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    n_samples: int,
+    seed: int,
+    measures: Measures = CLASS_MEASURES,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """All metrics on the sequences as they are, and on `n_samples` bootstrap samples of them.
 
     The sequences are drawn with replacement, independently of their label. Returns the values and the
     samples float64[n_samples] by name of the metric, `loss` included.
     """
-    as_they_are = all_metrics(truth, probabilities, np.ones((1, len(truth))))
+    as_they_are = measures.of(truth, probabilities, np.ones((1, len(truth))))
     blocks = [
-        all_metrics(truth, probabilities, weights)
+        measures.of(truth, probabilities, weights)
         for weights in bootstrap_weights(len(truth), n_samples, seed)
     ]
     values = {name: float(value[0]) for name, value in as_they_are.items()}
@@ -163,13 +200,16 @@ def interval(value: float, samples: np.ndarray, confidence: float) -> dict[str, 
 
 
 def jackknife_metrics(
-    truth: np.ndarray, probabilities: np.ndarray, groups: int = JACKKNIFE_GROUPS
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    measures: Measures = CLASS_MEASURES,
+    groups: int = JACKKNIFE_GROUPS,
 ) -> dict[str, np.ndarray]:
     """All metrics without one sequence at a time, or with many sequences without one group at a time."""
     n = len(truth)
     left_out = np.arange(n) % min(n, groups)
     blocks = [
-        all_metrics(truth, probabilities, (left_out != group[:, None]).astype(np.float64))
+        measures.of(truth, probabilities, (left_out != group[:, None]).astype(np.float64))
         for group in np.array_split(np.arange(min(n, groups)), max(1, groups // 50))
         if len(group) and n > 1
     ]
@@ -207,21 +247,23 @@ def bca_interval(
 
 
 def metric_intervals(
-    truth: np.ndarray, probabilities: np.ndarray, n_samples: int, seed: int, confidence: float
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    n_samples: int,
+    seed: int,
+    confidence: float,
+    measures: Measures = CLASS_MEASURES,
 ) -> dict[str, dict[str, float | None]]:
-    """Every metric of METRICS and `loss` with value, low and high; None where something is not defined.
+    """Every metric of the `measures` and `loss` with value, low and high; None where something is not
+    defined.
 
     Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, all
     others that of the BCa bootstrap. A metric that is 1 in every sample, because no sequence is misjudged,
     has the lower bound of a share without failure among the sequences of the rarest class.
     """
-    values, samples = bootstrap_metrics(truth, probabilities, n_samples, seed)
-    jackknife = jackknife_metrics(truth, probabilities)
-    predicted, n_classes = probabilities.argmax(axis=1), probabilities.shape[1]
-    trials = {"accuracy": len(truth), "recall_weighted": len(truth)}
-    if n_classes == 2:
-        trials |= {"recall": int((truth == 1).sum()), "precision": int((predicted == 1).sum())}
-    rarest = min(count for count in np.bincount(truth, minlength=n_classes) if count)
+    values, samples = bootstrap_metrics(truth, probabilities, n_samples, seed, measures)
+    jackknife = jackknife_metrics(truth, probabilities, measures)
+    trials, fewest = measures.trials(truth, probabilities), measures.fewest(truth)
     found: dict[str, dict[str, float | None]] = {}
     for name, value in values.items():
         defined = samples[name][~np.isnan(samples[name])]
@@ -237,7 +279,7 @@ def metric_intervals(
         elif not len(defined) or not len(without):
             low = high = None
         elif name != "loss" and value == 1 and (defined == 1).all():
-            low, high = wilson_interval(rarest, rarest, confidence)
+            low, high = wilson_interval(fewest, fewest, confidence)
         else:
             low, high = bca_interval(value, defined, without, confidence)
         found[name] = {"value": value, "low": low, "high": high}
@@ -254,7 +296,12 @@ def curves(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, 
     if n_classes == 2:
         roc, pr = _curve_points(truth == 1, probabilities[:, 1])
         return {"roc": roc and _thinned(roc), "pr": pr and _thinned(pr)}
-    points = [_curve_points(truth == i, probabilities[:, i]) for i in range(n_classes)]
+    return mean_curves(truth[:, None] == np.arange(n_classes), probabilities)
+
+
+def mean_curves(positive: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, list[float]] | None]:
+    """The mean of the curves of every column of bool[n, k] and float64[n, k]; see :func:`curves`."""
+    points = [_curve_points(positive[:, i], probabilities[:, i]) for i in range(positive.shape[1])]
     grid = np.linspace(0, 1, 201)
     return {
         "roc": _mean_curve([roc for roc, _ in points if roc], "fpr", "tpr", grid),
@@ -293,11 +340,12 @@ def _mean_curve(curves: list[dict], x: str, y: str, grid: np.ndarray) -> dict[st
     return {x: np.round(grid, 6).tolist(), y: np.round(mean, 6).tolist()}
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole, 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole > 0)
 
 
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+def mean_of_defined(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis without NaN; NaN where nothing is defined."""
     defined = ~np.isnan(values)
     count = defined.sum(axis=0)

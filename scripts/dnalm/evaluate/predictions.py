@@ -8,27 +8,31 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnalm.evaluate.metrics import losses
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import REGRESSION
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 
 PROBABILITY = "probability_"
+COLUMNS = ("id", "label", "predicted")
 
 
 @dataclass
 class Predictions:
     """Predictions of one predictor for sequences of known label, in the order of the test table."""
 
-    labels: list[str]  # class names, in the order of the columns of `probabilities`
+    problem: str  # the kind of the task, a key of `dnalm.problems.kinds.KINDS`
+    labels: list[str]  # names of the outputs, in the order of their columns
     ids: list[str]
-    truth: np.ndarray  # int64[n], class numbers
-    probabilities: np.ndarray  # float64[n, n_classes]
+    written: list[str]  # the labels as they stand in the table
+    truth: np.ndarray  # targets of the kind, [n] or [n, n_labels]
+    outputs: np.ndarray  # float64[n, n_labels]
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """What scripts/evaluate.py says of one predictor. Raises InputError if the file is something else."""
     report = read_json(path)
-    wanted = {"task", "name", "kind", "backbone", "n", "metrics", "loss"}
+    wanted = {"task", "problem", "name", "kind", "backbone", "n", "metrics", "loss"}
     if not isinstance(report, dict) or not wanted <= set(report):
         raise InputError(f"{path}: not a metrics file by scripts/evaluate.py. Give a metrics.json.")
     return report
@@ -38,16 +42,6 @@ def check_pairs(metrics: list[Path], predictions: list[Path]) -> None:
     """Raise InputError unless as many files of predictions as of metrics were given."""
     if len(metrics) != len(predictions):
         raise InputError("--metrics and --predictions need the same number of files, in the same order.")
-
-
-def class_numbers(labels_of_rows: pd.Series, labels: list[str], path: str | Path) -> np.ndarray:
-    """The class number of every row: int64[n]. Raises InputError for a label the predictor does not know."""
-    numbers = labels_of_rows.map({label: number for number, label in enumerate(labels)})
-    if numbers.isna().any():
-        unknown = labels_of_rows[numbers.isna()].iloc[0]
-        known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
-        raise InputError(f"{path}: label {unknown!r} is unknown; the predictor was trained on {known}.")
-    return numbers.to_numpy(dtype=np.int64)
 
 
 def nine_digits(probabilities: np.ndarray) -> np.ndarray:
@@ -62,31 +56,41 @@ def nine_digits(probabilities: np.ndarray) -> np.ndarray:
 def write_predictions(path: str | Path, predictions: Predictions, sequences: list[str]) -> None:
     """Write one row per sequence as TSV, atomically.
 
-    Columns: id, label, predicted, correct (1 or 0), probability_<label> of every label, loss (nats), seq.
+    Columns: id, label, predicted; of classes and labels: correct (1 or 0; with several labels: all of them),
+    probability_<label> of every label; of numbers: error (predicted minus label); loss; seq.
     """
-    probabilities, labels = predictions.probabilities, predictions.labels
-    predicted = probabilities.argmax(axis=1)
-    columns = [PROBABILITY + label for label in labels]
-    header = ["id", "label", "predicted", "correct", *columns, "loss", "seq"]
-    loss = losses(predictions.truth, probabilities)
+    kind, outputs = KINDS[predictions.problem], predictions.outputs
+    predicted = kind.predicted(outputs, predictions.labels)
+    loss = kind.losses(predictions.truth, outputs)
+    if predictions.problem == REGRESSION:
+        columns, further = ["error"], outputs - predictions.truth
+    else:
+        columns = ["correct", *(PROBABILITY + label for label in predictions.labels)]
+        again = kind.targets(predicted, predictions.labels, path)
+        correct = (again == predictions.truth).reshape(len(again), -1).all(axis=1)
+        further = np.column_stack([correct, outputs])
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(header) + "\n")
+        file.write("\t".join([*COLUMNS, *columns, "loss", "seq"]) + "\n")
         for i, (name, sequence) in enumerate(zip(predictions.ids, sequences, strict=True)):
-            truth, guess = predictions.truth[i], predicted[i]
-            cells = [name, labels[truth], labels[guess], str(int(truth == guess))]
-            cells += [f"{value:.9g}" for value in (*probabilities[i], loss[i])]
-            file.write("\t".join([*cells, sequence]) + "\n")
+            numbers = [f"{value:.9g}" for value in (*further[i], loss[i])]
+            cells = [name, predictions.written[i], predicted[i], *numbers, sequence]
+            file.write("\t".join(cells) + "\n")
 
 
-def read_predictions(path: str | Path) -> Predictions:
+def read_predictions(path: str | Path, problem: str) -> Predictions:
     """Read what :func:`write_predictions` wrote. Raises InputError if the file is something else."""
+    kind = KINDS[problem]
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, quoting=csv.QUOTE_NONE)
-        columns = [name for name in table.columns if name.startswith(PROBABILITY)]
-        labels = [name.removeprefix(PROBABILITY) for name in columns]
-        probabilities = table[columns].to_numpy(dtype=np.float64)
-        truth = class_numbers(table["label"], labels, path)
-        return Predictions(labels, table["id"].tolist(), truth, probabilities)
+        if problem == REGRESSION:
+            labels, columns = kind.labels_of([]), ["predicted"]
+        else:
+            columns = [name for name in table.columns if name.startswith(PROBABILITY)]
+            labels = [name.removeprefix(PROBABILITY) for name in columns]
+        outputs = table[columns].to_numpy(dtype=np.float64)
+        written = table["label"].tolist()
+        truth = kind.targets(written, labels, path)
+        return Predictions(problem, labels, table["id"].tolist(), written, truth, outputs)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (KeyError, ValueError) as error:

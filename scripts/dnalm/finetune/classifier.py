@@ -1,4 +1,4 @@
-"""Classifiers: a backbone, a head and a linear layer that names the class of a sequence.
+"""Classifiers: a backbone, a head and a linear layer that names the class of a sequence, or its value.
 
 A *classifier directory* loads with `AutoModelForSequenceClassification.from_pretrained(directory)`, without
 this repository. What its head is made of stands in `dnalm.models.families`; a ModernBERT's starts as the
@@ -28,6 +28,8 @@ from dnalm.embed.embedding import read_model_config
 from dnalm.models.architecture import check_weights
 from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, part_of_model
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.running.memory import halved, until_it_fits
@@ -199,6 +201,7 @@ def full_model(
     weights: dict[str, torch.Tensor],
     classes: int,
     pooling: str,
+    problem: str = SINGLE_LABEL,
 ) -> nn.Module:
     """The whole classifier with `weights` (from :func:`initial_weights`), a Transformers model on the CPU."""
     from transformers import AutoConfig, AutoModelForSequenceClassification
@@ -208,7 +211,7 @@ def full_model(
         directory,
         local_files_only=True,
         num_labels=classes,
-        problem_type="single_label_classification",
+        problem_type=problem,
         **pooling_of(read_model_config(directory), pooling),
     )
     model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
@@ -252,7 +255,7 @@ def count_parameters(weights: dict[str, torch.Tensor], trainable: Set[str]) -> d
 
 @dataclass
 class Vectors:
-    """Examples for a :class:`Head`: `vectors` float32[n, hidden], `labels` int64[n] (class numbers)."""
+    """Examples for a :class:`Head`: `vectors` float32[n, hidden], `labels` as `objectives` takes them."""
 
     vectors: torch.Tensor
     labels: torch.Tensor
@@ -277,7 +280,7 @@ class Vectors:
 
 @dataclass
 class Tokens:
-    """Examples for the whole model: `tokens`, an id array per sequence, `labels` int64[n] (class numbers).
+    """Examples for the whole model: `tokens`, an id array per sequence, `labels` as `objectives` takes them.
 
     No more than `batch_tokens` tokens go through the model at once; larger batches are split and their
     gradients added. `opposite`: the tokens of the reverse complements, where either strand may be read.
@@ -368,6 +371,7 @@ def save_classifier(
     labels: Sequence[str],
     pooling: str,
     max_tokens: int,
+    problem: str = SINGLE_LABEL,
 ) -> None:
     """Write `config.json`, `model.safetensors` and the tokenizer of `model` into the existing `directory`."""
     model = Path(model)
@@ -376,7 +380,7 @@ def save_classifier(
         "dtype": "float32",
         "id2label": {str(number): label for number, label in enumerate(labels)},
         "label2id": {label: number for number, label in enumerate(labels)},
-        "problem_type": "single_label_classification",
+        "problem_type": problem,
     }
     config |= pooling_of(config, pooling)
     parts = FAMILIES[config["model_type"]].classifier_head
@@ -404,8 +408,8 @@ def classifier_class(config: dict[str, Any]) -> str:
 class Classifier:
     """A classifier directory, loaded once, for any number of sequences.
 
-    `labels`: the class names in the order of the probabilities' columns. `cut`: how many of the
-    sequences so far had more tokens than the classifier reads.
+    `problem`: the kind of its task. `labels`: the names of its outputs, in their order. `cut`: how many of
+    the sequences so far had more tokens than the classifier reads.
     """
 
     def __init__(self, directory: str | Path, device: torch.device | str = "cpu", bf16: bool = False):
@@ -413,6 +417,7 @@ class Classifier:
         self.config = read_model_config(directory)
         if self.config.get("architectures") != [classifier_class(self.config)]:
             raise InputError(f"{directory}: a model, but no classifier. Make one with scripts/finetune.py.")
+        self.problem = KINDS[self.config.get("problem_type") or SINGLE_LABEL]
         self.tokenizer = load_tokenizer(directory)
         self.max_tokens = reading_limit(self.tokenizer)
         self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
@@ -435,8 +440,8 @@ class Classifier:
         self.device, self.bf16 = device, bf16
         self.cut = Cut(self.max_tokens)
 
-    def probabilities(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
-        """float64[n, classes], rows sum to 1, in the given order."""
+    def outputs(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
+        """What the problem makes of the logits, float64[n, labels]: probabilities or values, in order."""
         if not len(sequences):
             return np.zeros((0, len(self.labels)))
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
@@ -449,16 +454,16 @@ class Classifier:
             self.bf16,
             batch_tokens,
         )
-        return torch.softmax(predict_logits(self.model, examples).double(), dim=1).numpy()
+        return self.problem.outputs(predict_logits(self.model, examples).double().numpy())
 
 
-def predict_probabilities(
+def predict_outputs(
     directory: str | Path,
     sequences: Sequence[str],
     batch_tokens: int | None = None,
     device: torch.device | str = "cpu",
     bf16: bool = False,
 ) -> tuple[np.ndarray, list[str]]:
-    """Probabilities float64[n, classes] of each sequence, and the class names of the columns."""
+    """Outputs float64[n, labels] of each sequence (see :class:`Classifier`), and the names of the columns."""
     classifier = Classifier(directory, device, bf16)
-    return classifier.probabilities(sequences, batch_tokens), classifier.labels
+    return classifier.outputs(sequences, batch_tokens), classifier.labels

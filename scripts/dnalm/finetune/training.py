@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dnalm.finetune import objectives
 from dnalm.finetune.classifier import Examples, Tokens, predict_logits
 from dnalm.models.optimization import (
     adamw,
@@ -18,6 +19,7 @@ from dnalm.models.optimization import (
     optimizer_state,
     set_learning_rate,
 )
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import Checkpoint
 from dnalm.running.errors import InputError
@@ -42,27 +44,10 @@ class Settings:
     class_weights: str
     patience: int | None
     seed: int
+    problem: str = SINGLE_LABEL
 
 
 # ----------------------------------------------------------------------------- one step
-
-
-def weigh_classes(labels: torch.Tensor, how: str) -> torch.Tensor | None:
-    """float32[classes] of mean 1 over `labels` (int64[n], all classes among them); None: all count alike."""
-    if how == "none":
-        return None
-    counts = torch.bincount(labels)
-    return len(labels) / (len(counts) * counts.float())
-
-
-def evaluate(
-    module: nn.Module, examples: Examples, class_weights: torch.Tensor | None = None
-) -> dict[str, float]:
-    """Mean cross-entropy (nats; weighted by class) and accuracy."""
-    logits = predict_logits(module, examples)
-    weights = None if class_weights is None else class_weights.double()
-    loss = nn.functional.cross_entropy(logits.double(), examples.labels, weights)
-    return {"loss": loss.item(), "accuracy": (logits.argmax(dim=1) == examples.labels).double().mean().item()}
 
 
 def train_batch(
@@ -109,13 +94,13 @@ def accumulate_gradients(
     total = 0.0
     for part in examples.parts(batch):
         logits = examples.logits(module, part)
-        labels = examples.labels[part].to(logits.device)
-        loss = nn.functional.cross_entropy(
+        loss = objectives.loss(
+            settings.problem,
             logits,
-            labels,
+            examples.labels[part].to(logits.device),
             None if class_weights is None else class_weights.to(logits.device),
-            reduction="sum",
-            label_smoothing=settings.label_smoothing,
+            settings.label_smoothing,
+            summed=True,
         ) / len(batch)
         loss.backward()
         total += loss.item()
@@ -155,21 +140,22 @@ def train(
     validation loss (:func:`learning_weights`).
 
     The log holds one record per epoch and kind: `{"event": "train"}` with the mean loss over the epoch's
-    steps, `{"event": "evaluation"}` with loss and accuracy on the validation sequences (epoch 0: before
-    training). Batches are a function of (seed, epoch), dropout of (seed, step): a run that is resumed
-    after any step ends as if it had never stopped. With `patience` training ends after so many epochs
-    without a lower validation loss.
+    steps, `{"event": "evaluation"}` with loss and accuracy (or R²) on the validation sequences
+    (epoch 0: before training). Batches are a function of (seed, epoch), dropout of (seed, step): a run that
+    is resumed after any step ends as if it had never stopped. With `patience` training ends after so many
+    epochs without a lower validation loss.
     """
     optimizer = adamw(module, settings.learning_rate, settings.weight_decay)
     steps_per_epoch = -(-len(training.labels) // settings.batch_size)
     steps = settings.epochs * steps_per_epoch
-    class_weights = weigh_classes(training.labels, settings.class_weights)
+    class_weights = objectives.weigh_labels(settings.problem, training.labels, settings.class_weights)
     checkpoint = checkpointer.newest() if checkpointer else None
     if checkpoint is not None:
         state = resume(checkpoint, module, optimizer)
     else:
         state = State()
-        measured = evaluate(module, validation, class_weights)
+        logits = predict_logits(module, validation)
+        measured = objectives.evaluate(settings.problem, logits, validation.labels, class_weights)
         state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **measured})
         tell(loggers, state.log)
     progress = Progress("fine-tuning", total=steps, unit="steps")
@@ -196,7 +182,7 @@ def train(
             state.losses.append(loss)
             progress.update(state.step, note=f"loss {loss:.4f}")
             if state.step % steps_per_epoch == 0:
-                end_epoch(module, validation, state, epoch, rate, class_weights)
+                end_epoch(module, validation, state, epoch, rate, settings.problem, class_weights)
                 tell(loggers, state.log[-2:])
             if checkpointer:
                 checkpointer.after_step(state.step, partial(snapshot, module, optimizer, state))
@@ -218,6 +204,7 @@ def end_epoch(
     state: State,
     epoch: int,
     rate: float,
+    problem: str,
     class_weights: torch.Tensor | None,
 ) -> None:
     """Judge the model, write this epoch's records, keep the weights if they are the best so far."""
@@ -225,7 +212,8 @@ def end_epoch(
     mean = float(np.mean(state.losses))
     state.log.append({"event": "train", **place, "loss": mean, "learning_rate": rate})
     state.losses = []
-    measured = evaluate(module, validation, class_weights)
+    logits = predict_logits(module, validation)
+    measured = objectives.evaluate(problem, logits, validation.labels, class_weights)
     state.log.append({"event": "evaluation", **place, **measured})
     if measured["loss"] < state.best_loss:
         state.best_epoch, state.best_loss = epoch, measured["loss"]

@@ -1,4 +1,4 @@
-"""What can go wrong with a classification task, and the splits that come out of it.
+"""What can go wrong with a task, and the splits that come out of it.
 
 Two sequences are *the same molecule* if they are equal or each other's reverse complement: both strands of
 a double helix carry the same label. All comparisons below are made by molecule.
@@ -34,14 +34,27 @@ class Cleaned:
     of_which_reverse_complement: int = 0
 
 
-def drop_duplicates(rows: pd.DataFrame) -> Cleaned:
-    """Keep the first row of every molecule; keep none of a molecule that carries several labels."""
+def drop_duplicates(rows: pd.DataFrame, values: bool = False) -> Cleaned:
+    """Keep the first row of every molecule; keep none of a molecule that carries several labels.
+
+    Where the labels are `values`, a molecule that was measured several times keeps the mean of them.
+    """
+    if values:
+        rows = with_mean_values(rows)
     conflicting = rows.groupby("molecule", sort=False)["label"].transform("nunique") > 1
     agreeing = rows[~conflicting]
     later = agreeing.duplicated("molecule")
     first_strand = agreeing.groupby("molecule", sort=False)["forward"].transform("first")
     turned = later & (first_strand != agreeing["forward"])
     return Cleaned(agreeing[~later], int(conflicting.sum()), int(later.sum()), int(turned.sum()))
+
+
+def with_mean_values(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, each with the mean value of its molecule as its label; values that agree stay as written."""
+    groups = rows.groupby("molecule", sort=False)["label"]
+    repeated = groups.transform("nunique") > 1
+    means = rows["label"].astype(float).groupby(rows["molecule"], sort=False).transform("mean")
+    return rows.assign(label=rows["label"].where(~repeated, means.map("{:.9g}".format)))
 
 
 @dataclass
@@ -133,12 +146,18 @@ def words_of(sequences: list[str], word_bp: int = OVERLAP_BP) -> tuple[np.ndarra
     return np.minimum(forward, backward)[whole], row[:n_words][whole]
 
 
-def soft_masked_fractions(rows: pd.DataFrame) -> dict[str, float]:
-    """Share of lower-case bases in the sequences of each label, by label in the order of appearance."""
-    bases = rows["seq"].str.len().groupby(rows["label"], sort=False).sum()
-    lower = rows["seq"].map(lambda sequence: sum(map(sequence.count, "acgtryswkmbdhvn")))
-    shares = lower.groupby(rows["label"], sort=False).sum() / bases
-    return {str(label): float(share) for label, share in shares.items()}
+def soft_masked_fractions(sequences: pd.Series, groups: dict[str, np.ndarray]) -> dict[str, float]:
+    """Share of lower-case bases in the sequences of each group (bool[n]) that has any."""
+    bases = sequences.str.len().to_numpy()
+    lower = np.array([sum(map(sequence.count, "acgtryswkmbdhvn")) for sequence in sequences])
+    return {name: float(lower[of].sum() / bases[of].sum()) for name, of in groups.items() if of.any()}
+
+
+def value_distribution(values: np.ndarray) -> dict[str, float]:
+    """Mean, standard deviation and quartiles of float64[n]."""
+    low, q1, median, q3, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    numbers = {"mean": values.mean(), "sd": values.std(), "min": low, "q1": q1, "median": median}
+    return {name: float(f"{number:.6g}") for name, number in {**numbers, "q3": q3, "max": high}.items()}
 
 
 def length_distribution(sequences: pd.Series, bins: int = 20) -> dict:

@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 
 from dnalm.evaluate.metrics import ranking_areas
+from dnalm.evaluate.regression import all_metrics
 
 # An area of 0.5 is chance. Above this one, and by more than so many standard errors of chance, it is told.
 TELLING_AREA = 0.6
 STANDARD_ERRORS = 3.0
+# Of values: a rank correlation of 0 is chance.
+TELLING_CORRELATION = 0.2
 
 
 def composition(sequences: pd.Series) -> dict[str, np.ndarray]:
@@ -24,25 +27,41 @@ def composition(sequences: pd.Series) -> dict[str, np.ndarray]:
     }
 
 
-def telling_areas(rows: pd.DataFrame, labels: list[str]) -> dict[str, dict[str, Any]]:
+def telling_areas(sequences: pd.Series, carried: dict[str, np.ndarray]) -> dict[str, dict[str, Any]]:
     """How well each of the numbers of :func:`composition` alone tells the labels apart.
 
     Of every label against the others the area under the ROC curve is taken, in the direction that is above
     0.5, and of the labels the one with the largest: `auroc`, `label`, and `tells`, whether it is more than
-    chance and worth a warning. `rows` have `seq` (as it came, with its case) and `label`.
+    chance and worth a warning. `sequences` are as they came, with their case; `carried` says of every label
+    which of them carry it, bool[n].
     """
     found = {}
-    for name, values in composition(rows["seq"]).items():
-        areas = {label: _area(rows["label"].to_numpy() == label, values) for label in labels}
+    for name, values in composition(sequences).items():
+        areas = {label: _area(positive, values) for label, positive in carried.items()}
         label = max(areas, key=lambda key: areas[key])
-        n_label = int((rows["label"] == label).sum())
-        n_other = len(rows) - n_label
-        error = np.sqrt((len(rows) + 1) / (12 * n_label * n_other))
+        n_label = int(carried[label].sum())
+        n_other = len(values) - n_label
+        error = np.sqrt((len(values) + 1) / (12 * n_label * n_other))
         found[name] = {
             "auroc": round(areas[label], 6),
             "label": label,
             "tells": bool(areas[label] >= TELLING_AREA and areas[label] - 0.5 > STANDARD_ERRORS * error),
         }
+    return found
+
+
+def telling_correlations(sequences: pd.Series, values: np.ndarray) -> dict[str, dict[str, Any]]:
+    """How well each of the numbers of :func:`composition` alone tells the `values` float64[n].
+
+    `spearman` is the rank correlation, None where the number is the same for all sequences, and `tells`
+    whether it is more than chance and worth a warning.
+    """
+    found = {}
+    for name, numbers in composition(sequences).items():
+        weights = np.ones((1, len(values)))
+        rank = float(all_metrics(values[:, None], numbers[:, None], weights)["spearman"][0])
+        told = abs(rank) >= TELLING_CORRELATION and abs(rank) > STANDARD_ERRORS / np.sqrt(len(values) - 1)
+        found[name] = {"spearman": None if np.isnan(rank) else round(rank, 6), "tells": bool(told)}
     return found
 
 

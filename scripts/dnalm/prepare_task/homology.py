@@ -64,23 +64,25 @@ def _pair(word: np.ndarray, part: np.ndarray) -> np.ndarray:
 
 
 def choose_clusters(
-    labels: np.ndarray, clusters: np.ndarray, keys: np.ndarray, fraction: float
+    membership: np.ndarray, clusters: np.ndarray, keys: np.ndarray, fraction: float
 ) -> np.ndarray:
-    """Choose whole clusters until `fraction` of the sequences of every label is chosen: bool[n].
+    """Choose whole clusters until `fraction` of the sequences of every group is chosen: bool[n].
+
+    `membership` is bool[n, n_groups]: the labels, or parts of the range of values, that sequences belong to.
 
     Clusters come in the order of the smallest key among their members; one that would exceed the share of
-    any label is passed over. Where that leaves a label without any, its smallest cluster is taken. If no
+    any group is passed over. Where that leaves a group without any, its smallest cluster is taken. If no
     cluster has several members, these are the first `fraction` of every label in the order of the keys.
     """
-    distinct, label = np.unique(labels, return_inverse=True)
-    totals = np.bincount(label)
+    membership = membership[:, membership.any(axis=0)].astype(int)
+    totals = membership.sum(axis=0)
     wanted = np.maximum(1, np.round(fraction * totals)).astype(int)
-    chosen = np.zeros(len(labels), dtype=bool)
+    chosen = np.zeros(len(membership), dtype=bool)
     left = wanted.copy()
     members_of: dict[int, list[int]] = {}
     for place in np.argsort(keys, kind="stable"):
         members_of.setdefault(int(clusters[place]), []).append(int(place))
-    sizes = {c: np.bincount(label[m], minlength=len(distinct)) for c, m in members_of.items()}
+    sizes = {cluster: membership[members].sum(axis=0) for cluster, members in members_of.items()}
     for cluster, members in members_of.items():
         if (sizes[cluster] <= left).all():
             chosen[members] = True

@@ -13,12 +13,22 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
 
 # Beside this file, so that it counts as code.
 TEMPLATE = "model_card.md.j2"
 MOST_METRICS = 4
+# What each kind of predictor cannot know.
+LIMITS = {
+    SINGLE_LABEL: "It always chooses one of its classes, also for sequences that belong to none of them. Its "
+    "probabilities hold for the mix of classes in its training data, not for a genome at large.",
+    MULTI_LABEL: "It knows no labels but its own. Its probabilities hold for the mix of labels in its "
+    "training data, not for a genome at large.",
+    REGRESSION: "It gives every sequence a value, also to such as were never measured. Its values are in the "
+    "unit and the range of its training data.",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "settings": indented(training_settings(facts)),
         "n": facts.comparison.get("n", 0),
         "confidence": f"{facts.comparison['bootstrap']['confidence']:.0%}" if facts.comparison else "",
-        "metric_names": [words.METRIC_NAMES[name] for name in metric_names(facts)],
+        "metric_names": [METRIC_NAMES[name] for name in metric_names(facts)],
         "predictors": predictor_rows(facts),
         "answers": [question["words"] for question in own_questions(facts)],
         "language_model": language_model_rows(facts.language_model),
@@ -94,7 +104,7 @@ def metadata(facts: Facts, settings: CardSettings) -> ModelCardData:
                 dataset_name=facts.evaluation["task"],
                 dataset_split="test",
                 metric_type=name,
-                metric_name=words.METRIC_NAMES[name],
+                metric_name=METRIC_NAMES[name],
                 metric_value=round(facts.evaluation["metrics"][name]["value"], 4),
             )
         )
@@ -119,10 +129,12 @@ def what_it_is(facts: Facts) -> str:
         return f"A masked language model ({kind}): it names hidden tokens of a DNA sequence."
     labels = ", ".join(f"`{cell(label)}`" for label in facts.finetuning["labels"])
     way = words.WAYS[facts.finetuning["backbone"]].classifier
-    return (
-        f"A classifier of DNA sequences ({kind}) for the task {facts.finetuning['task']} with the classes "
-        f"{labels}; {way}."
-    )
+    task = facts.finetuning["task"]
+    problem = facts.finetuning.get("problem", SINGLE_LABEL)
+    if problem == REGRESSION:
+        return f"A regression of DNA sequences ({kind}) for the values of the task {task}; {way}."
+    noun = "classes" if problem == SINGLE_LABEL else "labels, of which a sequence can have any number,"
+    return f"A classifier of DNA sequences ({kind}) for the task {task} with the {noun} {labels}; {way}."
 
 
 def usage(facts: Facts, source: str) -> str:
@@ -175,7 +187,12 @@ def cutting_sentence(settings: Mapping[str, Any]) -> str:
 
 
 def labelled_rows(checks: Mapping[str, Any]) -> list[list[str]]:
-    """Sequences per class in each split."""
+    """Sequences per class in each split; of values their range."""
+    if "values" in checks:
+        return [
+            [split, " to ".join(words.number(values[end]) for end in ("min", "max"))]
+            for split, values in checks["values"].items()
+        ]
     return [
         [split, *[f"{counts.get(label, 0):,}" for label in checks["labels"]]]
         for split, counts in checks.get("label_counts", {}).items()
@@ -206,9 +223,7 @@ def training_settings(facts: Facts) -> dict[str, Any]:
 def metric_names(facts: Facts) -> list[str]:
     """The first of the metrics, in the order of the report."""
     known = facts.evaluation.get("metrics", {})
-    return [name for name in words.METRIC_NAMES if known.get(name, {}).get("value") is not None][
-        :MOST_METRICS
-    ]
+    return [name for name in METRIC_NAMES if known.get(name, {}).get("value") is not None][:MOST_METRICS]
 
 
 def predictor_rows(facts: Facts) -> list[list[str]]:
@@ -268,10 +283,7 @@ def limits(facts: Facts) -> list[str]:
             f"It learned from sequences of {span} and reads at most {facts.finetuning['max_tokens']:,} "
             "tokens; what is longer is cut."
         )
-        found.append(
-            "It always chooses one of its classes, also for sequences that belong to none of them. Its "
-            "probabilities hold for the mix of classes in its training data, not for a genome at large."
-        )
+        found.append(LIMITS[facts.finetuning.get("problem", SINGLE_LABEL)])
         beaten = [q for q in own_questions(facts) if "baseline" in q["question"] and q["answer"] != "yes"]
         found += [f"It was not shown to be better than {q['compared_with']}." for q in beaten]
         if facts.finetuning["kept"]["still_improving"]:

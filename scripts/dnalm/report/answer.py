@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.language_model import loss_chart
@@ -19,39 +20,64 @@ def answer(run: Run, task: str) -> dict[str, Any]:
     named = words.listing(
         [f"{label} ({meanings[label]})" if label in meanings else label for label in labels]
     )
+    name, value = headline.leading_name, headline.leading["value"]
     return {
         "id": f"task-{task}",
         "title": f"Task: {task}",
-        "what": f"Tell {words.count(len(labels), 'class', 'classes')} of DNA sequences apart: {named}.",
-        "number": f"{metrics['metrics']['accuracy']['value']:.3f}",
-        "number_name": f"Test accuracy of {headline.name}",
-        "number_text": f" ({words.accuracy_text(metrics, run.confidence)})",
+        "what": question(headline.problem.name, len(labels), named),
+        "number": "–" if value is None else words.number(value),
+        "number_name": f"Test {name} of {headline.name}",
+        "number_text": f" ({number_text(run, headline)})",
         "verdicts": task_verdicts(run, task),
-        "chart": accuracy_chart(run, task),
-        "chart_note": f"Dot: accuracy on the {words.count(metrics['n'], 'test sequence')}. Line: "
+        "chart": headline_chart(run, task),
+        "chart_note": f"Dot: {name} on the {words.count(metrics['n'], 'test sequence')}. Line: "
         f"{run.confidence:.0%} interval over test sequences.",
         "facts": task_facts(run, task),
         "evaluations": evaluations,
     }
 
 
-def accuracy_chart(run: Run, task: str) -> str:
-    """Test accuracy of every predictor of a task, with intervals."""
+def question(problem: str, n_labels: int, named: str) -> str:
+    """What a task asks for; `named` are its labels."""
+    if problem == REGRESSION:
+        return "Predict a measured value of DNA sequences."
+    if problem == MULTI_LABEL:
+        return f"Tell which of {words.count(n_labels, 'label')} DNA sequences carry: {named}."
+    return f"Tell {words.count(n_labels, 'class', 'classes')} of DNA sequences apart: {named}."
+
+
+def number_text(run: Run, headline: Evaluation) -> str:
+    """What stands behind the large number."""
+    metrics, leading = headline.metrics, headline.leading
+    if headline.problem.name == SINGLE_LABEL:
+        return words.accuracy_text(metrics, run.confidence)
+    say = words.values_text if headline.problem.name == REGRESSION else words.labels_text
+    return say(metrics, leading, run.confidence)
+
+
+def headline_chart(run: Run, task: str) -> str:
+    """The metric that leads, of every predictor of a task, with intervals."""
     rows = []
     for evaluation in run.of_task(task):
-        accuracy, style = evaluation.metrics["metrics"]["accuracy"], series_style(run, task, evaluation)
+        value, style = evaluation.leading, series_style(run, task, evaluation)
+        if value["value"] is None:
+            continue
+        known = {key: value["value"] if value[key] is None else value[key] for key in ("low", "high")}
         rows.append(
             Estimate(
                 evaluation.name,
-                accuracy["value"],
-                accuracy["low"],
-                accuracy["high"],
+                value["value"],
+                known["low"],
+                known["high"],
                 style.colour,
                 style.shape,
                 strong=evaluation is run.headline(task),
             )
         )
-    return interval_chart(rows, f"Test accuracy, task {task}", "test accuracy", (0, 1))
+    name = run.headline(task).leading_name
+    # R² has no lower bound.
+    lowest = min([0.0, *(row.low for row in rows)])
+    return interval_chart(rows, f"Test {name}, task {task}", f"test {name}", (lowest, 1)) if rows else ""
 
 
 def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
@@ -100,14 +126,15 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
 
 
 def _differences(run: Run, task: str, question_text: str) -> dict[str, dict[str, Any]]:
-    """Accuracy differences that answer one question about the leading model, by backbone, its own first."""
+    """Differences that answer one question about the leading model, by backbone, its own first."""
     lead = run.headline(task).metrics
     found = {}
     for question in run.comparisons.get(task, {}).get("questions", []):
         name, _, backbone = question["predictor"].rpartition("/")
         if question["question"] == question_text and name == lead["name"]:
             found[backbone] = {
-                **question["accuracy_difference"],
+                **question["difference"],
+                "metric": question["metric"],
                 "confidence": run.confidence,
                 "still_improving": bool(question["still_improving"]),
             }
@@ -118,8 +145,8 @@ def _simple_baseline(run: Run, task: str) -> dict[str, str]:
     baselines = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
     if not baselines:
         return words.baseline_verdict(None, None)
-    best = max(baselines, key=lambda e: e.metrics["metrics"]["accuracy"]["value"])
-    name = "always naming the majority class" if best.metrics["name"] == "majority" else _described(best)
+    best = max(baselines, key=lambda e: e.leading_value)
+    name = f"always naming the {best.name}" if best.metrics["name"] == "majority" else _described(best)
     unfinished = bool(run.headline(task).metrics.get("still_improving"))
     return words.baseline_verdict(difference_to(run, task, best), name, unfinished)
 
@@ -128,7 +155,9 @@ def _combination(run: Run, task: str) -> list[dict[str, str]]:
     """Does the leading model know what k-mers do not? Nothing where it was not measured."""
     name = run.headline(task).metrics["name"]
     return [
-        words.combination_verdict({**asked["accuracy_difference"], "confidence": run.confidence}, name)
+        words.combination_verdict(
+            {**asked["difference"], "metric": asked["metric"], "confidence": run.confidence}, name
+        )
         for asked in run.comparisons.get(task, {}).get("questions", [])
         if asked["question"] == "does the language model know what k-mers do not"
         and asked["predictor"] == f"{name}/combined"
@@ -141,7 +170,7 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
     named = {identity(e.metrics): e for e in run.of_task(task)}
     stacked = named.get(f"{name}/stacked")
     differences = {
-        named[asked["compared_with"]].name: {**asked["accuracy_difference"], "confidence": run.confidence}
+        named[asked["compared_with"]].name: {**asked["difference"], "confidence": run.confidence}
         for asked in run.comparisons.get(task, {}).get("questions", [])
         if asked["question"] == "does stacking help" and asked["predictor"] == f"{name}/stacked"
     }
@@ -157,7 +186,8 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
 
 
 def _described(evaluation: Evaluation) -> str:
-    described = {"kmer": "logistic regression on k-mers", "cnn": "a small convolutional network"}
+    kind = "ridge" if evaluation.problem.name == REGRESSION else "logistic"
+    described = {"kmer": f"{kind} regression on k-mers", "cnn": "a small convolutional network"}
     return described.get(evaluation.metrics["name"], evaluation.name)
 
 
@@ -168,7 +198,7 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
     if lead["kind"] == "model":
         facts.append({"term": "Pretrained on", "text": pretraining_sentence(run, lead["name"])})
     if checks:
-        counts = {split: sum(labels.values()) for split, labels in checks["label_counts"].items()}
+        counts = checks["sequences"]
         way = words.WAYS.get(lead.get("backbone") or "")
         taught = way.taught if way else ""
         facts.append(
@@ -184,22 +214,28 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             if lengths["min"] == lengths["max"]
             else f"{lengths['min']} to {lengths['max']} bp"
         )
-        by_label = words.listing(
-            [f"{n:,} of class {label}" for label, n in checks["label_counts"]["test"].items()]
-        )
         facts.append(
             {
                 "term": "Tested on",
-                "text": f"{words.count(counts['test'], 'sequence')} of {length} ({by_label}), used for "
-                "nothing but the check for leaks and this test.",
+                "text": f"{words.count(counts['test'], 'sequence')} of {length} ({tested_labels(checks)}), "
+                "used for nothing but the check for leaks and this test.",
             }
         )
-    sure = certainty_sentence(lead, repetitions_of(run, task, lead))
+    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))
     if run.simulated_task:
         best = run.simulated_task["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
     facts.append({"term": "How sure", "text": sure})
     return facts
+
+
+def tested_labels(checks: dict[str, Any]) -> str:
+    """How the labels or values of the test sequences are distributed."""
+    if "values" in checks:
+        values = checks["values"]["test"]
+        return f"values {words.number(values['min'])} to {words.number(values['max'])}"
+    noun = "with label" if checks["problem"] == MULTI_LABEL else "of class"
+    return words.listing([f"{n:,} {noun} {label}" for label, n in checks["label_counts"]["test"].items()])
 
 
 def pretraining_sentence(run: Run, model: str) -> str:
@@ -248,21 +284,24 @@ def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, An
     return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
 
 
-def certainty_sentence(metrics: dict[str, Any], repetitions: dict[str, Any] | None) -> str:
+def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None) -> str:
     """What the interval covers and what it does not."""
-    accuracy = metrics["metrics"]["accuracy"]
-    half = (accuracy["high"] - accuracy["low"]) / 2
-    sentence = (
-        f"With {metrics['n']:,} test sequences the accuracy is known to about ±{half:.3f}. The interval "
-        "covers the choice of test sequences, not the seed of training"
-    )
-    if not repetitions:
+    value = headline.leading
+    known = ""
+    if value["low"] is not None:
+        half = (value["high"] - value["low"]) / 2
+        known = (
+            f"With {headline.metrics['n']:,} test sequences the {headline.leading_name} is known to about "
+            f"±{half:.3f}. "
+        )
+    sentence = f"{known}The interval covers the choice of test sequences, not the seed of training"
+    over_seeds = repetitions["metrics"].get(headline.problem.headline) if repetitions else None
+    if not repetitions or not over_seeds:
         return f"{sentence}."
-    over_seeds = repetitions["metrics"]["accuracy"]
     mean, deviation = (words.number(over_seeds[key]) for key in ("mean", "sd"))
     return (
-        f"{sentence}: trained with {len(repetitions['seeds'])} seeds, the accuracy is {mean} ± {deviation} "
-        "(mean and standard deviation)."
+        f"{sentence}: trained with {len(repetitions['seeds'])} seeds, the {headline.leading_name} is "
+        f"{mean} ± {deviation} (mean and standard deviation)."
     )
 
 
@@ -293,7 +332,7 @@ def overview(run: Run) -> dict[str, Any] | None:
     for task in run.tasks:
         lead = run.headline(task)
         others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
-        best = max(others, key=lambda e: e.metrics["metrics"]["accuracy"]["value"], default=None)
+        best = max(others, key=lambda e: e.leading_value, default=None)
         named = {identity(e.metrics): e for e in run.of_task(task)}
         untrained = named.get(f"{lead.metrics['name']}{words.UNTRAINED}/{lead.metrics['backbone']}")
         stacked = named.get(f"{lead.metrics['name']}/stacked")
@@ -302,10 +341,11 @@ def overview(run: Run) -> dict[str, Any] | None:
             [
                 link(f"task-{task}", task),
                 lead.name,
-                with_interval(lead.metrics["metrics"]["accuracy"]),
-                with_interval(untrained.metrics["metrics"]["accuracy"]) if untrained else "",
-                with_interval(best.metrics["metrics"]["accuracy"]) if best else "",
-                with_interval(stacked.metrics["metrics"]["accuracy"]) if stacked else "",
+                lead.leading_name,
+                with_interval(lead.leading),
+                with_interval(untrained.leading) if untrained else "",
+                with_interval(best.leading) if best else "",
+                with_interval(stacked.leading) if stacked else "",
                 f"{lead.metrics['n']:,}",
                 leaks,
             ]
@@ -313,11 +353,12 @@ def overview(run: Run) -> dict[str, Any] | None:
     columns = [
         "Task",
         "Leading model",
-        "Test accuracy",
+        "Metric",
+        "On the test split",
         "Untrained",
         "Best baseline",
         "Stacked",
         "Test sequences",
         "Leaks found",
     ]
-    return table("All tasks", columns, rows, numeric=[2, 3, 4, 5, 6, 7])
+    return table("All tasks", columns, rows, numeric=[3, 4, 5, 6, 7, 8])

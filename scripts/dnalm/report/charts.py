@@ -381,6 +381,34 @@ def map_chart(
     return _svg(bottom + 24, title, f"A map of {described}.", parts)
 
 
+def scatter_chart(
+    points: Sequence[tuple[float, float]], title: str, axes: tuple[str, str], colour: int = 0
+) -> str:
+    """Points on a square whose two axes have one scale, with the dotted line of equality."""
+    ticks = nice_ticks(min(map(min, points)), max(map(max, points)), 5, outward=True)
+    left = 16 + 7 * max(len(number(tick)) for tick in ticks)
+    top, size = 22, WIDTH - 18 - left
+    bottom = top + size
+
+    def along(value: float) -> float:
+        return (value - ticks[0]) / (ticks[-1] - ticks[0]) * size
+
+    parts = [_text(axes[1], 2, 13, "small quiet")]
+    for tick in ticks:
+        x, y = left + along(tick), bottom - along(tick)
+        parts.append(_line("grid", left, y, left + size, y))
+        parts.append(_text(number(tick), left - 6, y + 4, "small quiet end"))
+        parts.append(_line("axis", x, bottom, x, bottom + 4))
+        parts.append(_text(number(tick), x, bottom + 17, "small quiet middle"))
+    parts.append(_line("axis", left, bottom, left + size, bottom))
+    parts.append(_line("reference", left, bottom, left + size, top))
+    parts.append(
+        f'<g class="c{colour}">{_dots([(left + along(x), bottom - along(y)) for x, y in points])}</g>'
+    )
+    parts.append(_text(axes[0], left + size / 2, bottom + 33, "small quiet middle"))
+    return _svg(bottom + 40, title, f"{axes[1]} against {axes[0]}, {len(points)} points.", parts)
+
+
 def standalone(svg: str) -> str:
     """A chart as an SVG file of its own, on white paper."""
     head, rest = svg.split(">", 1)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.calibration import calibration_figures, calibration_table
-from dnalm.report.charts import Series, bar_chart, histogram, line_chart
+from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, line_chart, scatter_chart
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, table, text, with_interval
-from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.run import Evaluation, Run, difference_to, identity
 from dnalm.report.styles import series_style
 
 WORST_PREDICTIONS = 12
@@ -30,7 +31,10 @@ def classification_section(run: Run) -> dict[str, Any]:
         if repetitions := repetitions_table(run, task):
             parts.append(repetitions)
         parts.append({"kind": "figures", "rows": task_figures(run, task)})
-        parts.append(confusion_part(run, task))
+        if confusion := confusion_part(run, task):
+            parts.append(confusion)
+        if labels := labels_table(run, task):
+            parts.append(labels)
         if calibration := calibration_table(run, task):
             parts.append(calibration)
         parts += worst_predictions(run, task)
@@ -45,24 +49,17 @@ def classification_section(run: Run) -> dict[str, Any]:
 def metrics_table(run: Run, task: str) -> dict[str, Any]:
     """Every metric of every predictor, with intervals."""
     evaluations = run.of_task(task)
-    names = [name for name in words.METRIC_NAMES if name in evaluations[0].metrics["metrics"]]
+    names = [name for name in METRIC_NAMES if name in evaluations[0].metrics["metrics"]]
     rows = [
-        [words.METRIC_NAMES[name], *[with_interval(e.metrics["metrics"].get(name)) for e in evaluations]]
+        [METRIC_NAMES[name], *[with_interval(e.metrics["metrics"].get(name)) for e in evaluations]]
         for name in names
     ]
-    rows.append(["loss (nats)", *[with_interval(e.metrics["loss"]) for e in evaluations]])
-    many = len(evaluations[0].metrics["labels"]) > 2
-    first = evaluations[0].metrics
-    note = (
-        "Precision, recall, F1, AUROC and AUPRC are means over the classes."
-        if many
-        else f"Precision, recall, F1, AUROC and AUPRC are those of class {first['positive_label']} "
-        f"({first['positive_because']}; the column positive of the task sheet chooses); “weighted” ones are "
-        "means over both classes."
-    )
-    note += (
-        " Intervals: Wilson for shares of sequences, bias-corrected and accelerated bootstrap for the others."
-    )
+    problem = evaluations[0].problem.name
+    rows.append([loss_name(problem), *[with_interval(e.metrics["loss"]) for e in evaluations]])
+    shares = {SINGLE_LABEL: "shares of sequences", MULTI_LABEL: "exact match", REGRESSION: ""}[problem]
+    note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
+    note += f"Wilson for {shares}, " if shares else ""
+    note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
     return table(
         f"All metrics on the test split, with {run.confidence:.0%} intervals",
         ["Metric", *[e.name for e in evaluations]],
@@ -72,8 +69,58 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     )
 
 
+def loss_name(problem: str) -> str:
+    """What the loss of a kind of task is called."""
+    return "mean squared error" if problem == REGRESSION else "loss (nats)"
+
+
+def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
+    """What the metrics (metrics.json) of a kind of task are means of."""
+    if problem == REGRESSION:
+        return (
+            "R²: the explained share of the variance of the test sequences; 0 is guessing their mean, below "
+            "0 is worse. Errors are in the unit of the values. A correlation with a constant is not defined."
+        )
+    if problem == MULTI_LABEL:
+        return (
+            "Macro: mean over the labels. Micro: over all pairs of sequence and label. A label is predicted "
+            "where its probability is above 0.5. Exact match: all labels of a sequence right."
+        )
+    if len(metrics["labels"]) > 2:
+        return "Precision, recall, F1, AUROC and AUPRC are means over the classes."
+    return (
+        f"Precision, recall, F1, AUROC and AUPRC are those of class {metrics['positive_label']} "
+        f"({metrics['positive_because']}; the column positive of the task sheet chooses); “weighted” ones "
+        "are means over both classes."
+    )
+
+
+def labels_table(run: Run, task: str) -> dict[str, Any] | None:
+    """The metrics of each of several labels, as the leading model predicts it."""
+    lead, checks = run.headline(task), run.checks.get(task)
+    if not (per_label := lead.metrics.get("per_label")):
+        return None
+    names = list(next(iter(per_label.values())))
+    counts = lead.metrics["label_counts"]
+    rows = [
+        [label, f"{counts[label]:,}", *[with_interval(found[name]) for name in names]]
+        for label, found in per_label.items()
+    ]
+    if checks:
+        for row in rows:
+            row.insert(1, f"{checks['label_counts']['train'][row[0]]:,}")
+    columns = ["Label", *(["In training"] if checks else []), "In test", *[METRIC_NAMES[n] for n in names]]
+    return table(
+        f"Label by label: {lead.name}",
+        columns,
+        rows,
+        note="How many training and test sequences carry the label, and how well it is told from its "
+        "absence.",
+    )
+
+
 def differences_table(run: Run, task: str) -> dict[str, Any] | None:
-    """How much more often the leading model is right than each other predictor, sequence by sequence."""
+    """How much better the leading model is than each other predictor, sequence by sequence."""
     lead = run.headline(task)
     rows = []
     for other in run.of_task(task):
@@ -98,7 +145,7 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
     if not rows:
         return None
     return table(
-        f"Accuracy of {lead.name} minus that of",
+        f"{lead.leading_name[0].upper()}{lead.leading_name[1:]} of {lead.name} minus that of",
         ["Other predictor", "Difference", f"{run.confidence:.0%} interval", "Is the leading model better?"],
         rows,
         numeric=[1, 2],
@@ -111,10 +158,11 @@ def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
     groups = run.comparisons.get(task, {}).get("repetitions", [])
     if not groups:
         return None
-    names = [name for name in words.METRIC_NAMES if name in groups[0]["metrics"]]
+    names = [name for name in METRIC_NAMES if name in groups[0]["metrics"]]
+    loss = loss_name(run.headline(task).problem.name)
     rows = [
         [label, *[words.mean_and_spread(group["metrics"].get(name)) for group in groups]]
-        for name, label in [*[(name, words.METRIC_NAMES[name]) for name in names], ("loss", "loss (nats)")]
+        for name, label in [*[(name, METRIC_NAMES[name]) for name in names], ("loss", loss)]
     ]
     seeds = groups[0]["seeds"]
     return table(
@@ -141,6 +189,8 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
                 series[kind].append(Series(evaluation.name, curve[x], curve[y], style.colour, style.dash))
     many = len(run.headline(task).metrics["labels"]) > 2
     mean = " Mean over the classes, each against the others." if many else ""
+    if run.headline(task).problem.name == MULTI_LABEL:
+        mean = " Mean over the labels."
     unit: dict[str, Any] = {"x_limits": (0, 1), "y_limits": (0, 1), "square": True}
     if series["roc"]:
         svg = line_chart(
@@ -169,15 +219,56 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             "How pure the calls are (precision) when this share of the positives is found (recall)." + mean
         )
         figures.append(figure("Precision and recall", svg, caption, f"{task}.precision_recall"))
+    figures += scatter_figures(run, task)
     figures += calibration_figures(run, task)
     if checks := run.checks.get(task):
-        groups = [(split, list(counts.items())) for split, counts in checks["label_counts"].items()]
-        svg = bar_chart(groups, f"Sequences per label, task {task}")
-        figures.append(
-            figure("Labels", svg, "Sequences per class in each split, after cleaning.", f"{task}.labels")
-        )
+        figures.append(labels_figure(task, checks))
         figures += length_figures(task, checks)
     return figures
+
+
+def scatter_figures(run: Run, task: str) -> list[dict[str, str]]:
+    """Predicted against measured values, of the leading model and of the best baseline."""
+    baselines = [
+        e for e in run.of_task(task) if e.metrics["kind"] == "baseline" and e.metrics["name"] != "majority"
+    ]
+    best = max(baselines, key=lambda e: e.leading_value, default=None)
+    figures = []
+    lead = run.headline(task)
+    for shown in [lead, *([best] if best and best is not lead else [])]:
+        points = (shown.curves or {}).get("scatter")
+        if not points:
+            continue
+        svg = scatter_chart(
+            list(zip(points["measured"], points["predicted"], strict=True)),
+            f"Predicted against measured, {shown.name}, task {task}",
+            ("measured", "predicted"),
+            series_style(run, task, shown).colour,
+        )
+        n = shown.metrics["n"]
+        some = f"{len(points['measured']):,} of {n:,}" if n > len(points["measured"]) else f"{n:,}"
+        caption = f"{some} test sequences. On the dotted line a prediction is what was measured."
+        title = f"Predicted against measured: {shown.name}"
+        figures.append(
+            figure(title, svg, caption, f"{task}.{identity(shown.metrics).replace('/', '.')}.scatter")
+        )
+    return figures
+
+
+def labels_figure(task: str, checks: dict[str, Any]) -> dict[str, str]:
+    """How many sequences carry each label, or how the values are distributed."""
+    if "values" in checks:
+        boxes = [
+            Box(split, of["min"], of["q1"], of["median"], of["q3"], of["max"], colour=place)
+            for place, (split, of) in enumerate(checks["values"].items())
+        ]
+        svg = box_chart([("", boxes)], f"Values, task {task}", "value")
+        caption = "Values in each split, after cleaning: smallest, quartiles, largest."
+        return figure("Values", svg, caption, f"{task}.labels")
+    groups = [(split, list(counts.items())) for split, counts in checks["label_counts"].items()]
+    svg = bar_chart(groups, f"Sequences per label, task {task}")
+    noun = "label" if checks["problem"] == MULTI_LABEL else "class"
+    return figure("Labels", svg, f"Sequences per {noun} in each split, after cleaning.", f"{task}.labels")
 
 
 def length_figures(task: str, checks: dict[str, Any]) -> list[dict[str, str]]:
@@ -190,12 +281,17 @@ def length_figures(task: str, checks: dict[str, Any]) -> list[dict[str, str]]:
     return [figure("Sequence lengths", svg, "Length of the labelled sequences.", f"{task}.lengths")]
 
 
-def confusion_part(run: Run, task: str) -> dict[str, Any]:
-    """Confusion matrices of the trained models and, beside them, of the strongest baseline."""
+def confusion_part(run: Run, task: str) -> dict[str, Any] | None:
+    """Confusion matrices of the trained models and, beside them, of the strongest baseline.
+
+    None where there are no classes: several labels or values have no such matrix.
+    """
+    if run.headline(task).problem.name != SINGLE_LABEL:
+        return None
     chosen = [e for e in run.of_task(task) if e.metrics["kind"] == "model"] or run.of_task(task)[:1]
     baselines = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
     if baselines:
-        best = max(baselines, key=lambda e: e.metrics["metrics"]["accuracy"]["value"])
+        best = max(baselines, key=lambda e: e.leading_value)
         chosen += [] if best in chosen else [best]
     matrices = []
     for evaluation in chosen:
@@ -227,41 +323,62 @@ def worst_predictions(run: Run, task: str) -> list[dict[str, Any]]:
     lead = run.headline(task)
     if lead.predictions is None:
         return [text("The predictions per sequence are not at hand, so the worst ones cannot be shown.")]
-    predictions = pd.read_csv(lead.predictions, sep="\t", dtype={"id": str, "label": str, "predicted": str})
+    predictions = pd.read_csv(
+        lead.predictions,
+        sep="\t",
+        dtype={"id": str, "label": str, "predicted": str},
+        keep_default_na=False,
+    )
     worst = predictions.sort_values(["loss", "id"], ascending=[False, True]).head(WORST_PREDICTIONS)
+    describe = {SINGLE_LABEL: _wrong_class, MULTI_LABEL: _wrong_labels, REGRESSION: _wrong_value}
+    columns: list[str] = []
     rows = []
     for _, row in worst.iterrows():
         sequence = str(row["seq"])
         if len(sequence) > LONGEST_SEQUENCE_SHOWN:
             sequence = sequence[:LONGEST_SEQUENCE_SHOWN] + "…"
-        rows.append(
-            [
-                row["id"],
-                row["label"],
-                row["predicted"],
-                f"{row[f'probability_{row.label}']:.3f}",
-                f"{row['loss']:.2f}",
-                sequence,
-            ]
-        )
+        found = describe[lead.problem.name](row)
+        columns = ["Sequence id", *found, "Sequence"]
+        rows.append([row["id"], *found.values(), sequence])
     return [
         table(
             f"Worst predictions of {lead.name}",
-            [
-                "Sequence id",
-                "True class",
-                "Predicted",
-                "Probability of the true class",
-                "Loss (nats)",
-                "Sequence",
-            ],
+            columns,
             rows,
-            numeric=[3, 4],
-            sequence=[5],
+            numeric=[len(columns) - 3, len(columns) - 2],
+            sequence=[len(columns) - 1],
             note="The test sequences with the highest loss: look here first for wrong labels and odd "
             f"sequences. All {len(predictions):,} predictions are in the table of predictions of this run.",
         )
     ]
+
+
+def _wrong_class(row: pd.Series) -> dict[str, str]:
+    return {
+        "True class": row["label"],
+        "Predicted": row["predicted"],
+        "Probability of the true class": f"{row[f'probability_{row.label}']:.3f}",
+        "Loss (nats)": f"{row['loss']:.2f}",
+    }
+
+
+def _wrong_labels(row: pd.Series) -> dict[str, str]:
+    probabilities = [value for name, value in row.items() if str(name).startswith("probability_")]
+    return {
+        "True labels": row["label"],
+        "Predicted": row["predicted"],
+        "Highest probability": f"{max(probabilities):.3f}",
+        "Loss (nats)": f"{row['loss']:.2f}",
+    }
+
+
+def _wrong_value(row: pd.Series) -> dict[str, str]:
+    return {
+        "Measured": row["label"],
+        "Predicted": words.number(float(row["predicted"])),
+        "Error": words.number(row["error"]),
+        "Squared error": words.number(row["loss"]),
+    }
 
 
 def finetuning_parts(run: Run) -> list[dict[str, Any]]:
@@ -273,7 +390,11 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
     for training in run.finetunings:
         by_task[training.summary["task"]].append(training)
     for task, trainings in by_task.items():
-        for quantity, label in (("loss", "validation loss (nats)"), ("accuracy", "validation accuracy")):
+        problem = trainings[0].summary.get("problem", SINGLE_LABEL)
+        unit = "in units of the variance" if problem == REGRESSION else "nats"
+        accuracy = "validation share of labels right" if problem == MULTI_LABEL else "validation accuracy"
+        quantities = {"loss": f"validation loss ({unit})", "accuracy": accuracy, "r2": "validation R²"}
+        for quantity, label in quantities.items():
             series = []
             for training in trainings:
                 log = [r for r in training.log if r["event"] == "evaluation" and r.get(quantity) is not None]

@@ -332,6 +332,8 @@ FEATURES = {
 
 def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How well each of a few plain numbers alone tells the labels of training sequences apart."""
+    if all("spearman" in found for found in composition.values()):
+        return correlation_table(composition)
     rows = [
         [FEATURES[feature], words.number(found["auroc"]), found["label"], "yes" if found["tells"] else "no"]
         for feature, found in composition.items()
@@ -343,4 +345,24 @@ def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
         numeric=[1],
         note="0.5 is chance. What tells the label by itself may be all that a classifier learns. Sequences "
         "are made upper case before anything learns from them.",
+    )
+
+
+def correlation_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """How well each of a few plain numbers alone tells the values of training sequences."""
+    rows = [
+        [
+            FEATURES[feature],
+            "" if found["spearman"] is None else words.number(found["spearman"]),
+            "yes" if found["tells"] else "no",
+        ]
+        for feature, found in composition.items()
+    ]
+    return table(
+        "Can the value be told without reading the sequence?",
+        ["Training sequences by", "Rank correlation", "More than chance and beyond ±0.2"],
+        rows,
+        numeric=[1],
+        note="Spearman; 0 is chance, empty where all sequences are alike. What tells the value by itself "
+        "may be all that a model learns. Sequences are made upper case before anything learns from them.",
     )

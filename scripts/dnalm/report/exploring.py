@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dnalm.problems.names import REGRESSION
 from dnalm.report.charts import Box, box_chart, map_chart
 from dnalm.report.parts import figure, heading, table
 from dnalm.report.run import Run
@@ -156,12 +157,21 @@ def loss_figure(task: dict[str, Any]) -> dict[str, str]:
     for row in task["losses"]:
         group = groups.setdefault(row["predictor"], [])
         group.append(as_box(row["label"], row["loss"], len(group)))
-    svg = box_chart(
-        list(groups.items()), f"Loss per test sequence by class, task {task['task']}", "loss (nats)"
+    values = task.get("problem") == REGRESSION
+    unit = "squared error" if values else "loss (nats)"
+    svg = box_chart(list(groups.items()), f"Loss per test sequence by class, task {task['task']}", unit)
+    several = (
+        "Each test sequence has a squared error; the groups are quarters of the measured values, by those of "
+        "training. Dots are the worst sequences."
     )
     caption = (
-        "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a two-class "
-        "prediction is wrong. A class with a longer box is the harder one; dots are the worst sequences."
+        several
+        if values
+        else (
+            "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a "
+            "two-class prediction is wrong. A class with a longer box is the harder one; dots are the worst "
+            "sequences."
+        )
     )
     return figure("Loss per test sequence", svg, caption, f"{task['task']}.loss_by_class")
 

@@ -50,14 +50,22 @@ def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
             f"{record['epoch']:,}",
             f"{trained[record['epoch']]:.4f}" if record["epoch"] in trained else "",
             f"{record['loss']:.4f}",
-            f"{record['accuracy']:.1%}" if record.get("accuracy") is not None else "",
+            accuracy(record),
         ]
         for record in chosen
     ]
-    columns = ["Epoch", "Training loss", "Validation loss", "Validation accuracy"]
+    last = "Validation R²" if any("r2" in record for record in evaluations) else "Validation accuracy"
+    columns = ["Epoch", "Training loss", "Validation loss", last]
     strong = [place for place, record in enumerate(chosen) if record["epoch"] == kept]
     caption = f"Fine-tuning of {name}, task {training.summary['task']}, epoch by epoch"
     return _learning_table(caption, columns, rows, strong)
+
+
+def accuracy(record: dict[str, Any]) -> str:
+    """The accuracy of an evaluation, or R² of values."""
+    if record.get("accuracy") is not None:
+        return f"{record['accuracy']:.1%}"
+    return f"{record['r2']:.3f}" if "r2" in record else ""
 
 
 def thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

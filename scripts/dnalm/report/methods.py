@@ -30,6 +30,16 @@ GLOSSARY = [
         "above the others, whatever the threshold. Guessing gives 0.5 and the share of positives.",
     ),
     (
+        "R², Pearson, Spearman",
+        "R²: share of the variance of measured values that the predictions explain. Correlation of "
+        "predicted and measured values (Pearson) and of their ranks (Spearman), whatever their scale.",
+    ),
+    (
+        "Macro, micro, exact match",
+        "Of several labels per sequence: mean over the labels (macro), over all pairs of sequence and label "
+        "(micro), share of sequences of which every label is right.",
+    ),
+    (
         "Bootstrap interval",
         "The test sequences are drawn again with replacement many times; the interval holds the "
         "middle of the results. It covers the luck of the test set, not that of training.",

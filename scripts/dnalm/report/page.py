@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 
 from dnalm.report import charts
-from dnalm.report.answer import accuracy_chart, answer, language_model_answer, overview
+from dnalm.report.answer import answer, headline_chart, language_model_answer, overview
 from dnalm.report.classification import classification_section
 from dnalm.report.data import data_section
 from dnalm.report.exploring import exploring_section
@@ -36,7 +36,7 @@ def chapters_of(run: Run) -> list[dict[str, Any]]:
 
 def figure_files(run: Run, chapters: list[dict[str, Any]]) -> dict[str, str]:
     """Every figure as an SVG file: `<task or model>.<what it shows>.svg` and its content."""
-    svgs = {f"{task}.accuracy": accuracy_chart(run, task) for task in run.tasks}
+    svgs = {f"{task}.{run.headline(task).problem.headline}": headline_chart(run, task) for task in run.tasks}
     for chapter in chapters:
         for part in chapter["parts"]:
             if part["kind"] == "figures":

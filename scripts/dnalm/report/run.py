@@ -1,11 +1,14 @@
 """What a report is made of: everything that was read of a run."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import METRIC_NAMES
 from dnalm.report import words
 
 
@@ -20,6 +23,27 @@ class Evaluation:
     @property
     def name(self) -> str:
         return words.predictor_name(self.metrics)
+
+    @property
+    def problem(self) -> Problem:
+        """The kind of the task."""
+        return KINDS[self.metrics["problem"]]
+
+    @property
+    def leading(self) -> dict[str, Any]:
+        """The metric that leads the report for tasks of this kind: value, low and high."""
+        return self.metrics["metrics"][self.problem.headline]
+
+    @property
+    def leading_name(self) -> str:
+        """What people call that metric."""
+        return METRIC_NAMES[self.problem.headline]
+
+    @property
+    def leading_value(self) -> float:
+        """Its value; of what is not defined less than all others."""
+        value = self.leading["value"]
+        return -math.inf if value is None else value
 
 
 @dataclass
@@ -123,9 +147,10 @@ def identity(metrics: dict[str, Any]) -> str:
 
 
 def difference_to(run: Run, task: str, other: Evaluation) -> dict[str, Any] | None:
-    """Paired difference in accuracy, leading model minus `other`, with its interval."""
+    """Paired difference in the leading metric, leading model minus `other`, with its interval."""
+    metric = other.problem.headline
     for row in run.comparisons.get(task, {}).get("predictors", []):
         if row["predictor"] == identity(other.metrics):
-            found = row["accuracy_difference"]
-            return found and {**found, "confidence": run.confidence}
+            found = row[f"{metric}_difference"]
+            return found and {**found, "metric": metric, "confidence": run.confidence}
     return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dnalm.evaluate.settings import FEW_SEQUENCES
+from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION
 
 # What the workflow appends to the name of a model for its reference without pretraining.
 UNTRAINED, PUBLISHED = "-untrained", "-published"
@@ -18,23 +19,12 @@ BASELINE_NAMES = {
     "kmer": "k-mer regression",
     "cnn": "convolutional network",
 }
+# What the baseline without a sequence says, where it is no class.
+CONSTANTS = {MULTI_LABEL: "shares of the labels", REGRESSION: "mean of training"}
 BASELINES = {
     "uniform": "guessing at random",
     "unigram": "counting tokens",
     "bigram": "counting pairs of tokens",
-}
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "mcc": "MCC",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "f1_weighted": "F1 weighted",
-    "precision_weighted": "precision weighted",
-    "recall_weighted": "recall weighted",
 }
 
 
@@ -86,6 +76,8 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     if kind == "untrained":
         return f"{name.removesuffix(UNTRAINED)} untrained{how}"
     if kind == "baseline":
+        if name == "majority" and metrics.get("problem") in CONSTANTS:
+            return CONSTANTS[metrics["problem"]]
         return BASELINE_NAMES.get(name, name)
     if kind == "combined":
         return f"k-mers + {name} embeddings"
@@ -145,9 +137,36 @@ def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
     accuracy, n = metrics["metrics"]["accuracy"], metrics["n"]
     right = round(accuracy["value"] * n)
     return (
-        f"{confidence:.0%} interval {accuracy['low']:.3f} to {accuracy['high']:.3f}: "
-        f"{right:,} of {count(n, 'test sequence')} classified correctly"
+        f"{interval_text(accuracy, confidence)}: {right:,} of {count(n, 'test sequence')} classified "
+        "correctly"
     )
+
+
+def labels_text(metrics: dict[str, Any], leading: dict[str, float], confidence: float) -> str:
+    """What stands behind the large number of a task of several labels."""
+    exact, n = metrics["metrics"]["exact_match"]["value"], metrics["n"]
+    return (
+        f"{interval_text(leading, confidence)}; mean over {len(metrics['labels'])} labels, 0.5 is guessing; "
+        f"all labels right for {round(exact * n):,} of {count(n, 'test sequence')}"
+    )
+
+
+def values_text(metrics: dict[str, Any], leading: dict[str, float], confidence: float) -> str:
+    """What stands behind the large number of a regression."""
+    values = {name: metrics["metrics"][name]["value"] for name in ("pearson", "spearman")}
+    known = [f"{METRIC_NAMES[name]} {number(value)}" for name, value in values.items() if value is not None]
+    return (
+        f"{interval_text(leading, confidence)}; explained share of the variance of "
+        f"{count(metrics['n'], 'test sequence')}, 0 is guessing their mean"
+        + "".join(f"; {text}" for text in known)
+    )
+
+
+def interval_text(value: dict[str, Any], confidence: float) -> str:
+    """`95% interval 0.841 to 0.903`; empty where there is none."""
+    if value["low"] is None:
+        return "no interval"
+    return f"{confidence:.0%} interval {number(value['low'])} to {number(value['high'])}"
 
 
 def adaptation_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
@@ -157,7 +176,7 @@ def adaptation_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[s
         "bad": "Adaptation hurt.",
         "unsure": "No effect of adaptation could be shown.",
     }
-    return _by_status(differences, heads, "Accuracy against the model as published")
+    return _by_status(differences, heads, "against the model as published")
 
 
 def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
@@ -211,7 +230,7 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
         "bad": "Pretraining hurt.",
         "unsure": "No effect of pretraining could be shown.",
     }
-    return _by_status(differences, heads, "Accuracy against the same model untrained")
+    return _by_status(differences, heads, "against the same model untrained")
 
 
 def _by_status(
@@ -224,8 +243,9 @@ def _by_status(
         if difference["still_improving"]:
             how += " (fine-tuning was still improving when it ended; with more epochs this may change)"
         by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
+    measure = _measure(next(iter(differences.values()), {}))
     return [
-        _verdict(status, heads[status], f"{against}: {listing(texts)}.")
+        _verdict(status, heads[status], f"{measure} {against}: {listing(texts)}.")
         for status, texts in by_status.items()
     ]
 
@@ -247,13 +267,15 @@ def baseline_verdict(
         "unsure": "The model and the best simple baseline cannot be told apart.",
     }
     more = " The model was still improving when fine-tuning ended." if still_improving else ""
-    return _verdict(status, heads[status], f"Accuracy against {baseline}: {_points(difference)}." + more)
+    return _verdict(
+        status, heads[status], f"{_measure(difference)} against {baseline}: {_points(difference)}." + more
+    )
 
 
 def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
     """Does the language model know anything that k-mers do not?
 
-    From the paired difference in accuracy: k-mers and embeddings in one linear model, minus k-mers alone.
+    From the paired difference: k-mers and embeddings in one linear model, minus k-mers alone.
     """
     heads = {
         "good": f"{model} knows something that k-mers do not.",
@@ -264,8 +286,8 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
     return _verdict(
         status,
         heads[status],
-        f"Accuracy of k-mers and embeddings together, in one linear model, against k-mers alone: "
-        f"{_points(difference)}.",
+        f"{_measure(difference)} of k-mers and embeddings together, in one linear model, against k-mers "
+        f"alone: {_points(difference)}.",
     )
 
 
@@ -362,7 +384,7 @@ def leak_verdict(
     return _verdict(
         "bad",
         "The test set leaked into training.",
-        f"{found}; they were kept, as configured, so the accuracy is too good to be true." + partly,
+        f"{found}; they were kept, as configured, so the result is too good to be true." + partly,
     )
 
 
@@ -406,14 +428,25 @@ def _status(difference: dict[str, float]) -> str:
 
 
 def _points(difference: dict[str, Any]) -> str:
-    """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference between 0 and 1.
+    """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference in accuracy.
 
+    Of another metric without a unit: `+0.051 (95% interval +0.019 to +0.082)`.
     Of a difference that cannot be told from zero also about how many test sequences could.
     """
-    value, low, high = (_signed(100 * difference[key]) for key in ("value", "low", "high"))
+    bounds, unit = [difference[key] for key in ("value", "low", "high")], ""
+    if difference.get("metric", "accuracy") == "accuracy":
+        (value, low, high), unit = (_signed(100 * bound) for bound in bounds), " percentage points"
+    else:
+        value, low, high = (signed(bound) for bound in bounds)
     needed = difference.get("sequences_to_settle")
     settle = f"; about {needed:,} test sequences would settle it, if it stays so" if needed else ""
-    return f"{value} percentage points ({difference['confidence']:.0%} interval {low} to {high}{settle})"
+    return f"{value}{unit} ({difference['confidence']:.0%} interval {low} to {high}{settle})"
+
+
+def _measure(difference: dict[str, Any]) -> str:
+    """The metric of a difference, as a sentence begins."""
+    name = METRIC_NAMES[difference.get("metric", "accuracy")]
+    return name[0].upper() + name[1:]
 
 
 def _signed(value: float) -> str:

@@ -1,13 +1,15 @@
-"""Labelled DNA sequences: reading the tables of a classification task, strands, labels."""
+"""Labelled DNA sequences: reading the tables of a task."""
 
 import csv
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from dnalm.problems.kinds import KINDS, SEPARATOR, Problem
+from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.sequences.columns import find_columns, is_parquet, open_table
@@ -16,25 +18,9 @@ from dnalm.sequences.strands import IUPAC
 _DNA = re.compile(f"[{IUPAC}{IUPAC.lower()}]+")
 _NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
 
-# Labels that mean that there is none, in the tables of R, pandas and others.
-_MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "."}
-_DECIMAL = re.compile(r"[-+]?([0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
-_SEVERAL = re.compile(r"[^;,|\s]+([;,|][^;,|\s]+)+")
 
-
-def sort_labels(labels: Iterable[str]) -> list[str]:
-    """Distinct labels in the order that gives them their class numbers.
-
-    By value if all are whole numbers (`2` before `10`), else alphabetically.
-    """
-    distinct = set(labels)
-    if all(re.fullmatch(r"-?[0-9]+", label) for label in distinct):
-        return sorted(distinct, key=lambda label: (int(label), label))
-    return sorted(distinct)
-
-
-def read_labelled_table(path: str | Path) -> pd.DataFrame:
-    """Read a table of labelled sequences.
+def read_labelled_table(path: str | Path, problem: Problem | None = KINDS[SINGLE_LABEL]) -> pd.DataFrame:
+    """Read a table of labelled sequences. Labels are checked as those of a `problem`; None: not at all.
 
     The table is TSV or CSV with a header, plain or gzip, or Parquet. It has the columns `seq` (or
     `sequence`) and `label` (or `class`) in any case, and optionally `id`; other columns are left alone.
@@ -43,7 +29,9 @@ def read_labelled_table(path: str | Path) -> pd.DataFrame:
     order of the file. Without an `id` column the ids are `1`, `2`, … . Raises InputError naming the file
     and the line.
     """
-    return read_rows(path).drop(columns="line").assign(seq=lambda rows: rows["seq"].str.upper())
+    return (
+        read_rows(path, problem=problem).drop(columns="line").assign(seq=lambda rows: rows["seq"].str.upper())
+    )
 
 
 def read_sequence_table(path: str | Path) -> pd.DataFrame:
@@ -56,17 +44,18 @@ def read_rows(
     path: str | Path,
     columns: tuple[str, ...] = ("seq", "label"),
     id_prefix: str = "",
+    problem: Problem | None = KINDS[SINGLE_LABEL],
     names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Read the rows of a table as they are: `id`, the wanted `columns`, and `line`, the line in the file.
 
     In Parquet, `line` is the number of the row, from 1. The case of the sequences is kept. `id_prefix`
-    begins the ids that are made up where the file has none. `names` tells what the file calls the columns
-    `seq`, `label` and `id`, where these are not their names.
+    begins the ids that are made up where the file has none. Labels are checked as those of a `problem`.
+    `names` tells what the file calls the columns `seq`, `label` and `id`, where these are not their names.
     """
     path = Path(path)
     read_records = _parquet_records if is_parquet(path) else _text_records
-    records = read_records(path, columns, id_prefix, names or {})
+    records = read_records(path, columns, id_prefix, problem, names or {})
     if not records:
         raise InputError(f"{path}: the table has a header but no rows. Add at least one sequence.")
     rows = pd.DataFrame(records, columns=["id", *columns, "line"])
@@ -81,7 +70,7 @@ def read_rows(
 
 
 def _text_records(
-    path: Path, columns: tuple[str, ...], id_prefix: str, names: Mapping[str, str]
+    path: Path, columns: tuple[str, ...], id_prefix: str, problem: Problem | None, names: Mapping[str, str]
 ) -> list[tuple]:
     """(id, *columns, line) of every row of a TSV or CSV."""
     records: list[tuple] = []
@@ -100,10 +89,10 @@ def _text_records(
                     )
                 cells = [fields[places[name]].strip() for name in columns]
                 for name, cell in zip(columns, cells, strict=True):
-                    _check_cell(f"{path} line {line}", name, cell)
+                    _check_cell(f"{path} line {line}", name, cell, problem)
                 name = fields[places["id"]].strip() if has_id else f"{id_prefix}{len(records) + 1}"
                 if has_id:
-                    _check_cell(f"{path} line {line}", "id", name)
+                    _check_cell(f"{path} line {line}", "id", name, problem)
                 records.append((name, *cells, line))
         except csv.Error as error:
             raise InputError(
@@ -114,7 +103,7 @@ def _text_records(
 
 
 def _parquet_records(
-    path: Path, columns: tuple[str, ...], id_prefix: str, names: Mapping[str, str]
+    path: Path, columns: tuple[str, ...], id_prefix: str, problem: Problem | None, names: Mapping[str, str]
 ) -> list[tuple]:
     """(id, *columns, number) of every row of a Parquet file, as data sets on the Hub have them.
 
@@ -138,13 +127,15 @@ def _parquet_records(
         if isinstance(feature, datasets.ClassLabel):
             # Hub tables write -1 where a label is not known.
             values = [None if v is None or v < 0 else feature.int2str(v) for v in values]
-        elif getattr(feature, "dtype", "").startswith(("float", "list")):
+        elif column == "label" and isinstance(feature, datasets.List):
+            values = [SEPARATOR.join(map(str, value)) for value in values]
+        elif column != "label" and getattr(feature, "dtype", "").startswith(("float", "list")):
             raise InputError(f"{path}: column {name!r} holds {feature.dtype}. Give text or whole numbers.")
         cells[column] = ["" if value is None else str(value).strip() for value in values]
     cells.setdefault("id", [f"{id_prefix}{number}" for number in range(1, len(table) + 1)])
     for number in range(len(table)):
         for column in places:
-            _check_cell(f"{path} row {number + 1}", column, cells[column][number])
+            _check_cell(f"{path} row {number + 1}", column, cells[column][number], problem)
     numbers = range(1, len(table) + 1)
     return list(zip(cells["id"], *(cells[column] for column in columns), numbers, strict=True))
 
@@ -157,9 +148,9 @@ def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
             file.write("\t".join(cells) + "\n")
 
 
-def _check_cell(place: str, column: str, cell: str) -> None:
+def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> None:
     """Raise InputError if the text cannot be an id, a sequence or a label."""
-    if not cell:
+    if not cell and not (column == "label" and (problem is None or problem.name == MULTI_LABEL)):
         remedy = "Remove the line or fill it in."
         raise InputError(f"{place}: the {column} is empty. {remedy}")
     if column == "seq":
@@ -173,22 +164,5 @@ def _check_cell(place: str, column: str, cell: str) -> None:
             )
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
-    elif column == "label":
-        _check_label(f"{place}: the label is {cell!r}", cell)
-
-
-def _check_label(place: str, label: str) -> None:
-    """Raise InputError for a label that hardly was meant as the name of a class."""
-    if label.lower() in _MISSING:
-        raise InputError(
-            f"{place}, which usually means that none is known. Remove the line, or name the class otherwise."
-        )
-    if _DECIMAL.fullmatch(label):
-        raise InputError(
-            f"{place}, a measured number rather than a class. Name classes by words or whole numbers."
-        )
-    if _SEVERAL.fullmatch(label):
-        raise InputError(
-            f"{place}, which looks like several labels. A sequence has one class here: make a task of each "
-            "label, or name the combination otherwise."
-        )
+    elif column == "label" and problem is not None:
+        problem.check_label(f"{place}: the label is {cell!r}", cell)

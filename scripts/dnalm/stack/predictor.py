@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 from dnalm.stack.regression import StackedRegression
@@ -31,6 +33,9 @@ class StackedClassifier:
     far had more tokens than the first of its classifiers reads.
     """
 
+    # What is stacked are the probabilities of classes.
+    problem = KINDS[SINGLE_LABEL]
+
     def __init__(self, directory: Path, device: "torch.device | str" = "cpu", bf16: bool = False):
         about = read_json(directory / DESCRIPTION)
         try:
@@ -48,8 +53,8 @@ class StackedClassifier:
         """A :class:`dnalm.tokenizers.cut.Cut`, or None where no member is a classifier."""
         return next((member.cut for member in self.members if member.cut is not None), None)
 
-    def probabilities(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
-        """float64[n, classes], rows sum to 1, in the given order."""
+    def outputs(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
+        """Probabilities float64[n, classes], rows sum to 1, in the given order."""
         read = [member.probabilities(sequences, batch_tokens, self.labels) for member in self.members]
         return self.regression.probabilities(np.stack(read))
 
@@ -89,18 +94,15 @@ def open_member(directory: Path, device: "torch.device | str" = "cpu", bf16: boo
         from dnalm.baseline.stored import load_baseline
 
         baseline = load_baseline(directory)
-        return Member(baseline.labels, lambda sequences, _: baseline.predict_probabilities(list(sequences)))
+        return Member(baseline.labels, lambda sequences, _: baseline.outputs(list(sequences)))
     if (directory / "combined.json").is_file():
-        from dnalm.combine.predictor import predict_probabilities
+        from dnalm.combine.predictor import Combined
 
-        labels = read_json(directory / "combined.json")["labels"]
+        combined = Combined(directory, device)
         return Member(
-            labels,
-            lambda sequences, batch_tokens: predict_probabilities(
-                directory, list(sequences), batch_tokens, device
-            )[0],
+            combined.labels, lambda sequences, batch_tokens: combined.outputs(list(sequences), batch_tokens)
         )
     from dnalm.finetune.classifier import Classifier
 
     classifier = Classifier(directory, device, bf16)
-    return Member(classifier.labels, classifier.probabilities, classifier)
+    return Member(classifier.labels, classifier.outputs, classifier)

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from dnalm.baseline.predictors import softmax
 from dnalm.evaluate.metrics import SMALLEST_PROBABILITY, losses
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import SINGLE_LABEL
 
 FOLDS = 5
 # Strengths of the penalty that are tried, per sequence. The strongest leaves little but the mean.
@@ -29,7 +30,7 @@ class StackedRegression:
 
     def probabilities(self, members: np.ndarray) -> np.ndarray:
         """float64[n, n_classes], of the probabilities of the members, float64[n_members, n, n_classes]."""
-        return softmax(scores(log_probabilities(members), self.weights, self.intercepts))
+        return KINDS[SINGLE_LABEL].outputs(scores(log_probabilities(members), self.weights, self.intercepts))
 
 
 def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
@@ -50,7 +51,7 @@ def fit_stacked(members: np.ndarray, truth: np.ndarray, penalty: float) -> Stack
     mean = np.append(np.full(n_members, 1 / n_members), np.zeros(n_classes))
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        predicted = softmax(scores(logs, parameters[:n_members], parameters[n_members:]))
+        predicted = KINDS[SINGLE_LABEL].outputs(scores(logs, parameters[:n_members], parameters[n_members:]))
         distance = parameters - mean
         error = (predicted - wanted) / n
         slope = np.append(np.tensordot(logs, error, axes=2), error.sum(axis=0)) + penalty * distance

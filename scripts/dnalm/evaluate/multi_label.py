@@ -1,0 +1,55 @@
+"""Metrics of several labels per sequence, for many weightings of the same sequences at once (see `metrics`).
+
+`truth` is float64[n, n_labels] of 0 and 1, `outputs` the probability of each label, float64[n, n_labels]. A
+label is predicted where its probability is above 0.5.
+"""
+
+import numpy as np
+
+from dnalm.evaluate.metrics import SMALLEST_PROBABILITY, mean_of_defined, ranking_areas, ratio
+
+# In the order in which tables show them.
+METRICS = (
+    "auroc_macro",
+    "auprc_macro",
+    "f1_macro",
+    "f1_micro",
+    "precision_micro",
+    "recall_micro",
+    "label_accuracy",
+    "exact_match",
+)
+THRESHOLD = 0.5
+
+
+def binary_losses(truth: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Mean over the labels of −ln(probability given to what is true of each), in nats: float64[n]."""
+    of_truth = np.where(truth == 1, outputs, 1 - outputs)
+    return -np.log(np.maximum(of_truth, SMALLEST_PROBABILITY)).mean(axis=1)
+
+
+def all_metrics(truth: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Every metric of METRICS and the mean `loss` in nats, for each weighting float64[m, n].
+
+    Macro: the mean over the labels. Micro: over all pairs of sequence and label. A label that every or no
+    sequence of a sample carries has no curve there; the others still have.
+    """
+    total = weights.sum(axis=1)
+    carried, predicted = truth == 1, outputs > THRESHOLD
+    areas = [ranking_areas(carried[:, i], outputs[:, i], weights) for i in range(truth.shape[1])]
+    right = weights @ (carried & predicted).astype(float)
+    of_predicted, of_carried = weights @ predicted.astype(float), weights @ carried.astype(float)
+    sums = [part.sum(axis=1) for part in (right, of_predicted, of_carried)]
+    agree = carried == predicted
+    return {
+        "auroc_macro": mean_of_defined(np.array([auroc for auroc, _ in areas])),
+        "auprc_macro": mean_of_defined(np.array([auprc for _, auprc in areas])),
+        # 0/0 counts as 0, as usual.
+        "f1_macro": ratio(2 * right, of_predicted + of_carried).mean(axis=1),
+        "f1_micro": ratio(2 * sums[0], sums[1] + sums[2]),
+        "precision_micro": ratio(sums[0], sums[1]),
+        "recall_micro": ratio(sums[0], sums[2]),
+        "label_accuracy": (weights @ agree.mean(axis=1)) / total,
+        "exact_match": (weights @ agree.all(axis=1).astype(float)) / total,
+        "loss": (weights @ binary_losses(truth, outputs)) / total,
+    }

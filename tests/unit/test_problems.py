@@ -1,0 +1,414 @@
+"""Numbers and several labels beside classes: what labels may be, metrics, and the way through all scripts."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import stats
+from sklearn import metrics as sk
+
+import baseline
+import baseline_cnn
+import combine
+import compare
+import embed
+import evaluate
+import finetune
+import predict
+import prepare_task
+import report
+from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.evaluate import multi_label, regression
+from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.finetune import objectives
+from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, SequenceSettings
+from dnalm.predict.settings import ScanSettings
+from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.running.errors import InputError
+from dnalm.running.files import write_json
+from dnalm.sequences.tables import read_labelled_table
+
+# ----------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize(
+    ("problem", "label", "message"),
+    [
+        (SINGLE_LABEL, "0.53", "write regression into the column problem"),
+        (SINGLE_LABEL, "a;b", "write multi_label_classification into the column problem"),
+        (REGRESSION, "high", "is no number"),
+        (REGRESSION, "NA", "none is known"),
+        (REGRESSION, "inf", "is no number"),
+        (REGRESSION, "", "the label is empty"),
+        (MULTI_LABEL, "a;;b", "is empty"),
+        (MULTI_LABEL, "a;a", "named twice"),
+        (MULTI_LABEL, "NA", "leave it empty"),
+    ],
+)
+def test_a_label_of_another_kind_is_refused_with_its_line(tmp_path, problem, label, message):
+    path = tmp_path / "train.tsv"
+    path.write_text(f"seq\tlabel\nACGT\t1\nACGA\t{label}\n")
+    with pytest.raises(InputError, match=f"line 3: .*{message}"):
+        read_labelled_table(path, KINDS[problem])
+
+
+def test_labels_become_targets_and_back():
+    several = KINDS[MULTI_LABEL]
+    labels = several.labels_of(["10;2", "", "2"])
+    targets = several.targets(["10;2", "", "2"], labels, "t.tsv")
+    assert labels == ["2", "10"] and targets.tolist() == [[1, 1], [0, 0], [1, 0]]
+    assert several.predicted(targets * 0.8 + 0.1, labels) == ["2;10", "", "2"]
+    values = KINDS[REGRESSION]
+    assert values.targets(["1", "-0.5", "2e-1"], ["value"], "t.tsv").tolist() == [[1], [-0.5], [0.2]]
+    with pytest.raises(InputError, match="label 'x' is unknown"):
+        several.targets(["2;x"], labels, "t.tsv")
+
+
+def test_every_group_gives_its_share_to_validation():
+    values = [str(value) for value in range(100)]
+    assert KINDS[REGRESSION].membership(values, ["value"]).sum(axis=0).tolist() == [10] * 10
+    groups = KINDS[MULTI_LABEL].membership(["a;b", "", "b"], ["a", "b"])
+    assert groups.tolist() == [[True, True, False], [False, False, True], [False, True, False]]
+
+
+# ----------------------------------------------------------------------------- metrics
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_of_values_are_those_of_scipy_also_on_bootstrap_samples(seed):
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, 8, (30, 1)).astype(float)
+    outputs = truth + generator.integers(-3, 4, (30, 1))
+    drawn = generator.integers(0, 30, 30)
+    weights = np.stack([np.ones(30), np.bincount(drawn, minlength=30)])
+    found = regression.all_metrics(truth, outputs, weights)
+    for sample, rows in enumerate((np.arange(30), drawn)):
+        x, y = truth[rows, 0], outputs[rows, 0]
+        expected = {
+            "r2": sk.r2_score(x, y),
+            "pearson": stats.pearsonr(x, y)[0],
+            "spearman": stats.spearmanr(x, y)[0],
+            "mae": sk.mean_absolute_error(x, y),
+            "rmse": sk.mean_squared_error(x, y) ** 0.5,
+            "loss": sk.mean_squared_error(x, y),
+        }
+        assert {name: value[sample] for name, value in found.items()} == pytest.approx(expected)
+
+
+def test_a_constant_prediction_has_no_correlation():
+    found = regression.all_metrics(np.array([[0.1], [0.2], [0.6]]), np.full((3, 1), 0.3), np.ones((1, 3)))
+    assert np.isnan(found["pearson"][0]) and np.isnan(found["spearman"][0])
+    assert found["r2"][0] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_metrics_of_several_labels_are_those_of_scikit_learn(seed):
+    generator = np.random.default_rng(seed)
+    truth = (generator.random((40, 3)) < 0.4).astype(float)
+    outputs = np.round(0.6 * generator.random((40, 3)) + 0.3 * truth, 2)
+    predicted = (outputs > 0.5).astype(int)
+    found = multi_label.all_metrics(truth, outputs, np.ones((1, 40)))
+    expected = {
+        "auroc_macro": sk.roc_auc_score(truth, outputs),
+        "auprc_macro": sk.average_precision_score(truth, outputs),
+        "f1_macro": sk.f1_score(truth, predicted, average="macro", zero_division=0),
+        "f1_micro": sk.f1_score(truth, predicted, average="micro", zero_division=0),
+        "precision_micro": sk.precision_score(truth, predicted, average="micro", zero_division=0),
+        "recall_micro": sk.recall_score(truth, predicted, average="micro", zero_division=0),
+        "label_accuracy": 1 - sk.hamming_loss(truth, predicted),
+        "exact_match": sk.accuracy_score(truth, predicted),
+    }
+    assert {name: found[name][0] for name in expected} == pytest.approx(expected)
+
+
+# ----------------------------------------------------------------------------- losses
+
+
+@pytest.mark.parametrize("problem", KINDS)
+def test_losses_are_those_of_pytorch_and_of_the_evaluation(problem):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 1 if problem == REGRESSION else 3, generator=generator, dtype=torch.float64)
+    targets, reference = {
+        SINGLE_LABEL: (torch.tensor([0, 1, 2, 2, 1, 0]), torch.nn.CrossEntropyLoss()),
+        MULTI_LABEL: ((torch.arange(18).reshape(6, 3) % 2).float(), torch.nn.BCEWithLogitsLoss()),
+        REGRESSION: (torch.arange(6.0)[:, None], torch.nn.MSELoss()),
+    }[problem]
+    wanted = reference(logits, targets if problem == SINGLE_LABEL else targets.double()).item()
+    assert objectives.loss(problem, logits, targets).item() == pytest.approx(wanted)
+    kind = KINDS[problem]
+    judged = kind.losses(targets.numpy(), kind.outputs(logits.numpy()))
+    assert judged.mean() == pytest.approx(wanted)
+    summed = objectives.loss(problem, logits, targets, summed=True).item()
+    assert summed == pytest.approx(6 * wanted)
+
+
+# ----------------------------------------------------------------------------- splits
+
+
+def prepare(folder: Path, problem: str, rows: dict[str, list[tuple[str, str]]]) -> dict:
+    """Write and check the splits of a task; return the checks."""
+    for split, of in rows.items():
+        (folder / f"raw.{split}.tsv").write_text(
+            "seq\tlabel\n" + "".join(f"{seq}\t{label}\n" for seq, label in of)
+        )
+    prepare_task.main(
+        task="toy",
+        train=folder / "raw.train.tsv",
+        test=folder / "raw.test.tsv",
+        validation=None,
+        settings=PrepareTaskSettings(validation_fraction=0.2),
+        output_train=folder / "train.tsv",
+        output_validation=folder / "validation.tsv",
+        output_test=folder / "test.tsv",
+        checks=folder / "checks.json",
+        problem=problem,
+    )
+    return json.loads((folder / "checks.json").read_text())
+
+
+def test_of_repeated_measurements_the_mean_is_kept(tmp_path):
+    rows = [(f"{'ACGT'[i % 4]}{'A' * i}GG", str(i / 4)) for i in range(1, 20)]
+    repeated = [("AAACC", "1"), ("AAACC", "2"), ("GGTTT", "6")]
+    checks = prepare(tmp_path, REGRESSION, {"train": rows + repeated, "test": rows[:3]})
+    tables = [read_labelled_table(tmp_path / f"{s}.tsv", KINDS[REGRESSION]) for s in ("train", "validation")]
+    kept = pd.concat(tables).set_index("seq")["label"]
+    assert kept["AAACC"] == "3" and "GGTTT" not in kept
+    assert checks["rows"]["train"]["dropped_duplicates"] == 2
+    assert checks["values"]["test"]["max"] == 0.75 and checks["labels"] == ["value"]
+
+
+def test_tasks_that_nothing_can_be_learned_of_are_refused(tmp_path):
+    same = [("ACGT" * 5, "0.5"), ("AAAA" * 5, "0.5")]
+    with pytest.raises(InputError, match="every sequence has the value"):
+        prepare(tmp_path, REGRESSION, {"train": same, "test": same})
+    every = [("ACGT" * 5, "a;b"), ("AAAA" * 5, "a")]
+    with pytest.raises(InputError, match="every sequence has the label 'a'"):
+        prepare(tmp_path, MULTI_LABEL, {"train": every, "test": every})
+
+
+# ----------------------------------------------------------------------------- the whole way
+
+
+def labelled(problem: str, number: int, seed: int) -> list[tuple[str, str]]:
+    """Sequences whose value or labels follow from their letters."""
+    generator, rows = random.Random(seed), []
+    for i in range(number):
+        weights = [1, 1 + i % 3, 1 + i % 2, 1]
+        sequence = "".join(generator.choices("ACGT", weights, k=generator.randint(30, 50)))
+        shares = {base: sequence.count(base) / len(sequence) for base in "CG"}
+        if problem == REGRESSION:
+            rows.append((sequence, f"{100 * shares['C'] + 5 * generator.random():.3f}"))
+        else:
+            rows.append((sequence, ";".join(base for base, share in shares.items() if share > 0.27)))
+    return rows
+
+
+@pytest.mark.parametrize("problem", [REGRESSION, MULTI_LABEL])
+def test_from_table_to_report(tiny_model, tmp_path, problem):
+    checks = prepare(
+        tmp_path, problem, {"train": labelled(problem, 120, 0), "test": labelled(problem, 40, 1)}
+    )
+    splits = [tmp_path / f"{split}.tsv" for split in ("train", "validation")]
+    vectors = [path.with_suffix(".npz") for path in splits]
+    plain = {"batch_tokens": 500, "gpus": 0, "allow_cpu": False}
+    embed.main(
+        model=tiny_model,
+        sequences=splits,
+        split=["train", "validation"],
+        output=vectors,
+        name="tiny",
+        task="toy",
+        settings=SequenceSettings(max_tokens=30),
+        precision="fp32",
+        **plain,
+    )
+    made = {}
+    common = {"task": "toy", "problem": problem, "train": splits[0], "validation": splits[1]}
+    for name in ("majority", "kmer"):
+        made[name] = tmp_path / name
+        baseline.main(
+            baseline=name,
+            **common,
+            settings=KmerSettings(kmer_lengths=(2,)),
+            output=made[name],
+            summary=tmp_path / f"{name}.json",
+        )
+    made["cnn"] = tmp_path / "cnn"
+    baseline_cnn.main(
+        **common,
+        settings=CnnSettings(cnn_filters=8, cnn_width=3, cnn_epochs=4),
+        output=made["cnn"],
+        summary=tmp_path / "cnn.json",
+    )
+    combine.main(
+        **common,
+        name="tiny",
+        model=tiny_model,
+        kmer=made["kmer"],
+        train_embeddings=vectors[0],
+        validation_embeddings=vectors[1],
+        pooling="mean",
+        output=tmp_path / "combined",
+        summary=tmp_path / "combined.json",
+    )
+    # The other way through the backbone is that of the other kind of task.
+    through = "lora" if problem == REGRESSION else "full"
+    ways = {"frozen": FrozenSettings(epochs=20), through: BACKBONE_SETTINGS[through](epochs=2)}
+    for backbone, settings in ways.items():
+        frozen = backbone == "frozen"
+        finetune.main(
+            model=tiny_model,
+            train_sequences=splits[0],
+            validation_sequences=splits[1],
+            train_embeddings=vectors[0] if frozen else None,
+            validation_embeddings=vectors[1] if frozen else None,
+            backbone=backbone,
+            settings=ClassifierSettings(max_tokens=30),
+            training=settings,
+            precision="auto",
+            gpus=0,
+            allow_cpu=False,
+            checkpoints=None,
+            checkpoint_every_minutes=10,
+            stop_before_minutes=5,
+            name="tiny",
+            task="toy",
+            output=tmp_path / backbone,
+            summary_file=tmp_path / f"{backbone}.json",
+            problem=problem,
+        )
+
+    # ------------------------------------------------------------- judged
+    metrics, predictions, curves = [], [], []
+    judged = [("tiny", "model", "frozen"), ("tiny", "model", through), ("tiny", "combined", "combined")]
+    for name, kind, backbone in [*judged, *((name, "baseline", None) for name in made)]:
+        out = tmp_path / "evaluation" / name / (backbone or "")
+        evaluate.main(
+            predictor=tmp_path / (backbone or name),
+            kind=kind,
+            name=name,
+            backbone=backbone,
+            task="toy",
+            test=tmp_path / "test.tsv",
+            validation=splits[1],
+            positive=None,
+            settings=EvaluateSettings(bootstrap_samples=100),
+            metrics=out / "metrics.json",
+            predictions=out / "predictions.tsv",
+            curves=out / "curves.json",
+            **plain,
+        )
+        metrics.append(out / "metrics.json")
+        predictions.append(out / "predictions.tsv")
+        curves.append(out / "curves.json")
+    again = tmp_path / "again.json"
+    write_json(again, json.loads(metrics[0].read_text()) | {"seed": 1})
+    compare.main(
+        task="toy",
+        repetitions=[again],
+        metrics=metrics,
+        predictions=predictions,
+        reference="tiny/frozen",
+        settings=EvaluateSettings(bootstrap_samples=100),
+        output=tmp_path / "comparison.tsv",
+        output_json=tmp_path / "comparison.json",
+    )
+    found = {path.parent.name: json.loads(path.read_text()) for path in metrics}
+    headline = KINDS[problem].headline
+    values = {name: of["metrics"][headline]["value"] for name, of in found.items()}
+    constant = 0 if problem == REGRESSION else 0.5
+    assert values["majority"] == pytest.approx(constant, abs=0.05)
+    assert min(values["frozen"], values["kmer"], values["combined"]) > constant + 0.2
+    # C and G of two strands are one to the network: it learns little here.
+    assert values["cnn"] > constant - 0.2
+    assert found["frozen"]["calibration"] is None and found["frozen"]["confusion_matrix"] is None
+    written = read_labelled_table(tmp_path / "test.tsv", KINDS[problem])
+    table = pd.read_csv(predictions[0], sep="\t", keep_default_na=False, dtype={"label": str})
+    assert table["label"].tolist() == written["label"].tolist()
+    assert table["loss"].mean() == pytest.approx(found["frozen"]["loss"]["value"], rel=1e-6)
+
+    # ------------------------------------------------------------- Transformers alone says the same
+    check_with_transformers(tmp_path / "frozen", table, problem, checks["labels"])
+
+    # ------------------------------------------------------------- put to use, and shown
+    predict.main(
+        classifier=tmp_path / through,
+        input=tmp_path / "test.tsv",
+        genome=None,
+        settings=ScanSettings(both_strands=False),
+        bedgraph_label=None,
+        precision="fp32",
+        output=tmp_path / "new.tsv",
+        bedgraph=None,
+        **plain,
+    )
+    new = pd.read_csv(tmp_path / "new.tsv", sep="\t", keep_default_na=False, dtype={"predicted": str})
+    evaluated = pd.read_csv(predictions[1], sep="\t", keep_default_na=False, dtype={"predicted": str})
+    if problem == REGRESSION:
+        assert list(new.columns) == ["sequence", "start", "end", "id", "predicted"]
+        np.testing.assert_allclose(
+            new["predicted"].astype(float), evaluated["predicted"].astype(float), rtol=1e-5
+        )
+    else:
+        assert new["predicted"].tolist() == evaluated["predicted"].tolist()
+    page = write_report(tmp_path, metrics, predictions, curves, list(ways))
+    assert "trained with 2 seeds" in page
+    if problem == REGRESSION:
+        assert "Test R² of tiny pretrained, frozen" in page and "Predicted against measured" in page
+        assert "mean of training" in page and "Confusion" not in page and "<h3>ROC" not in page
+    else:
+        assert "Test macro AUROC of tiny pretrained, frozen" in page and "Label by label" in page
+        assert "shares of the labels" in page and "Mean over the labels." in page
+
+
+def check_with_transformers(directory: Path, table: pd.DataFrame, problem: str, labels: list[str]) -> None:
+    """The pipeline, with nothing but the directory, gives what was evaluated."""
+    from transformers import pipeline
+
+    config = json.loads((directory / "config.json").read_text())
+    assert config["problem_type"] == problem and list(config["id2label"].values()) == labels
+    pipe = pipeline("text-classification", model=str(directory), device="cpu")
+    for _, row in table.head(5).iterrows():
+        scores = {one["label"]: one["score"] for one in pipe(row["seq"], top_k=None, truncation=True)}
+        if problem == REGRESSION:
+            assert scores == {"value": pytest.approx(float(row["predicted"]), rel=1e-4)}
+        else:
+            assert scores == {
+                label: pytest.approx(float(row[f"probability_{label}"]), abs=1e-4) for label in labels
+            }
+
+
+def write_report(
+    folder: Path, metrics: list[Path], predictions: list[Path], curves: list[Path], backbones: list[str]
+) -> str:
+    """The report of these evaluations."""
+    nothing = (
+        "windows_stats tokens tokenizers training_summaries training_logs telemetry language_models "
+        "fill_mask sequence_loss explored_batches explored_tasks benchmarks versions"
+    )
+    report.main(
+        title="toy",
+        simulated=False,
+        simulation=None,
+        study=None,
+        settings=None,
+        **{name: [] for name in nothing.split()},
+        checks=[folder / "checks.json"],
+        finetuning_summaries=[folder / f"{backbone}.json" for backbone in backbones],
+        finetuning_logs=[folder / backbone / "finetuning_log.jsonl" for backbone in backbones],
+        metrics=metrics,
+        predictions=predictions,
+        curves=curves,
+        comparisons=[folder / "comparison.json"],
+        output=folder / "report.html",
+        figures=folder / "figures",
+        summary=folder / "summary.tsv",
+    )
+    return (folder / "report.html").read_text()
