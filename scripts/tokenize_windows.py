@@ -23,6 +23,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
+from dnalm.tokenizers.bpe import BpeEncoder, encoder_for
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, token_dtype
 
 # Sequences are read as bytes; anything else in a line is a mistake of the file, not an unknown base.
@@ -131,11 +132,9 @@ def token_batches(
 ) -> Iterator[list[np.ndarray]]:
     """The ids of all lines of `path`, in batches; counts them on the way."""
     done = 0
+    encoder = encoder_for(backend)
     for lines in line_batches(path):
-        batch: list[np.ndarray] = []
-        for start in range(0, len(lines), SEQUENCES_PER_CALL):
-            encodings = backend.encode_batch_fast(lines[start : start + SEQUENCES_PER_CALL])
-            batch.extend(np.array(encoding.ids, dtype=counts.dtype) for encoding in encodings)
+        batch = encode_compiled(lines, encoder) if encoder else encode(lines, backend, counts.dtype)
         bases = sum(map(len, lines))
         counts.add(batch, bases)
         yield batch
@@ -143,7 +142,23 @@ def token_batches(
         progress.update(done)
 
 
-def line_batches(path: Path) -> Iterator[list[str]]:
+def encode_compiled(lines: list[bytes], encoder: BpeEncoder) -> list[np.ndarray]:
+    """The ids of each line."""
+    values, lengths = encoder.encode(lines)
+    ends = np.cumsum(lengths).tolist()
+    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def encode(lines: list[bytes], backend: Tokenizer, dtype: np.dtype) -> list[np.ndarray]:
+    """The same by the library, with every tokenizer."""
+    result: list[np.ndarray] = []
+    for start in range(0, len(lines), SEQUENCES_PER_CALL):
+        texts = [line.decode("ascii") for line in lines[start : start + SEQUENCES_PER_CALL]]
+        result.extend(np.array(found.ids, dtype=dtype) for found in backend.encode_batch_fast(texts))
+    return result
+
+
+def line_batches(path: Path) -> Iterator[list[bytes]]:
     """The lines of `path`, checked, without their ends, at most LINES_PER_BATCH at a time."""
     number, batch, letters = 0, [], 0
     with open(path, "rb") as file:
@@ -160,10 +175,10 @@ def line_batches(path: Path) -> Iterator[list[str]]:
         yield batch
 
 
-def checked_line(line: bytes, path: Path, number: int) -> str:
-    """The line as text; InputError unless it is letters only."""
+def checked_line(line: bytes, path: Path, number: int) -> bytes:
+    """The line; InputError unless it is letters only."""
     if line and len(line) <= LONGEST_LINE_BP and not line.translate(None, SEQUENCE_LETTERS):
-        return line.decode("ascii")
+        return line
     if not line:
         raise InputError(f"{path} line {number}: empty line. One sequence per line was expected.")
     if line.startswith(b">"):

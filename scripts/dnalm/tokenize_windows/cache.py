@@ -12,17 +12,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import datasets
 import numpy as np
 import pyarrow as pa
-from datasets.arrow_writer import ArrowWriter
-from datasets.table import MemoryMappedTable
 
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.encoding import token_dtype
 
 # Lines per Arrow record batch, the unit in which a cache is written: about 2 MB for lines of 1000 bp.
 LINES_PER_BATCH = 4096
+
+# The one file of Arrow data, named as `datasets` names the first of one.
+DATA = "data-00000-of-00001.arrow"
 
 # https://arrow.apache.org/docs/format/Columnar.html: continuation mark, then a length of zero.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -99,29 +99,34 @@ def write_tokens(directory: str | Path, batches: Iterable[list[np.ndarray]], voc
     Streams: memory holds one batch. The bytes depend on the lines and on nothing else: no date, no path.
     """
     dtype = token_dtype(vocabulary_size)
-    features = datasets.Features({"input_ids": datasets.List(datasets.Value(dtype.name))})
+    # As the `datasets` library describes one column of lists. The library itself takes seconds to import.
+    features = {"input_ids": {"feature": {"dtype": dtype.name, "_type": "Value"}, "_type": "List"}}
+    column = pa.field("input_ids", pa.list_(pa.from_numpy_dtype(dtype)))
+    schema = pa.schema([column], {"huggingface": json.dumps({"info": {"features": features}})})
     digest = hashlib.sha256()
-    # The library takes a stream of batches only into a file, and saves what lies in another directory.
-    unsaved = Path(directory) / "unsaved" / "tokens.arrow"
-    unsaved.parent.mkdir()
-    with ArrowWriter(path=str(unsaved), features=features) as writer:
+    directory = Path(directory)
+    with pa.OSFile(str(directory / DATA), "wb") as file, pa.ipc.new_stream(file, schema) as stream:
         for batch in batches:
             offsets = np.zeros(len(batch) + 1, np.int32)
             np.cumsum([len(ids) for ids in batch], out=offsets[1:])
             values = np.concatenate(batch).astype(dtype, copy=False) if batch else np.zeros(0, dtype)
-            column = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
-            writer.write_table(pa.table({"input_ids": column}))
+            lines = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+            stream.write_batch(pa.record_batch([lines], schema=schema))
             digest.update(offsets.data)
             digest.update(values.data)
-        writer.finalize()
-    # The library would draw the fingerprint from the date of the file. It must differ where tokens do: by it
-    # `Dataset.map` finds what it has computed before.
-    dataset = datasets.Dataset(MemoryMappedTable.from_file(str(unsaved)), fingerprint=digest.hexdigest()[:16])
-    datasets.disable_progress_bars()
-    dataset.save_to_disk(str(directory))
-    del dataset
-    unsaved.unlink()
-    unsaved.parent.rmdir()
+    info = {"citation": "", "description": "", "features": features, "homepage": "", "license": ""}
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": DATA}],
+        # By the fingerprint, `Dataset.map` finds what it has computed before: it must differ where tokens do.
+        "_fingerprint": digest.hexdigest()[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    for name, content in (("dataset_info.json", info), ("state.json", state)):
+        (directory / name).write_text(json.dumps(content, indent=2))
 
 
 def _record_batches(directory: Path) -> Iterator[pa.ListArray]:
@@ -137,13 +142,16 @@ def _record_batches(directory: Path) -> Iterator[pa.ListArray]:
         # Arrow itself takes a file that was cut between two batches for a shorter one.
         if not path.is_file() or not ends_properly(path):
             raise InputError(f"{path}: damaged or missing (its end is missing). {remedy}")
-    try:
-        column = datasets.load_from_disk(str(directory)).data.column("input_ids")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{directory}: damaged ({error}). {remedy}") from None
-    except (AttributeError, KeyError):
-        raise foreign from None
-    yield from column.chunks
+        try:
+            reader = pa.ipc.open_stream(pa.memory_map(str(path)))
+            columns = [batch.column("input_ids") for batch in reader]
+        except KeyError:
+            raise foreign from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: damaged ({error}). {remedy}") from None
+        if any(not pa.types.is_list(column.type) for column in columns):
+            raise foreign
+        yield from columns
 
 
 def ends_properly(path: Path) -> bool:
