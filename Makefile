@@ -12,7 +12,7 @@ INSTALLED := $(VENV)/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
-.PHONY: run unlock test test-slow test-slurm test-kills test-mutants bench course resources lint lock docs clean help
+.PHONY: run unlock test test-slow test-slurm test-kills test-mutants bench gpu-check course resources lint lock docs clean help
 
 run: $(INSTALLED)
 	@snakemake --cores $(CORES) --quiet host reason || { \
@@ -49,6 +49,10 @@ test-mutants: $(INSTALLED)
 bench: $(INSTALLED)
 	@python benchmarks/run.py $(if $(QUICK),--quick) $(if $(DATA),--data $(DATA)) $(if $(STAGES),--stages $(STAGES))
 
+# Do the GPUs of this machine learn and predict as the CPU does, and how fast? A few minutes; a table to paste.
+gpu-check: $(INSTALLED)
+	@python benchmarks/gpu_check.py $(if $(CPU),--cpu)
+
 course: $(INSTALLED)
 	snakemake --cores $(CORES) --configfile config/course.yaml
 	@python workflow/lib/result_message.py results/course
@@ -84,7 +88,7 @@ clean:
 
 help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
-	@echo "also: unlock test-slow test-slurm test-kills test-mutants bench course resources lint lock docs clean"
+	@echo "also: unlock test-slow test-slurm test-kills test-mutants bench gpu-check course resources lint lock docs clean"
 
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"

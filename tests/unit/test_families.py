@@ -70,6 +70,21 @@ def test_logits_of_some_tokens_are_those_of_all(checkpoint):
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
 
 
+def test_lines_in_a_batch_are_read_as_alone(checkpoint):
+    """Of unequal length, padded, and of one length, without padding or attention mask."""
+    model = load_model(checkpoint).eval()
+    lines = encode(load_tokenizer(checkpoint), SEQUENCES, 20)
+    shortest = min(map(len, lines))
+    for batch in (lines, [line[:shortest] for line in lines]):
+        padded = pad(batch, 3)
+        assert ("attention_mask" in padded) == (batch is lines)
+        with torch.no_grad():
+            together = hidden_states(model, **padded)
+            for line, states in zip(batch, together, strict=True):
+                alone = hidden_states(model, **pad([line], 3))[0]
+                torch.testing.assert_close(states[: len(line)], alone, atol=1e-5, rtol=1e-4)
+
+
 def test_checkpointed_gradients_are_the_same_and_keep_less(checkpoint):
     """Dropout included, bit by bit; the layers' inner tensors are not kept."""
     batch = pad(encode(load_tokenizer(checkpoint), SEQUENCES, 20), 3)

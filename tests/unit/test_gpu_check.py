@@ -1,0 +1,56 @@
+"""The checks of a machine's GPUs, on the CPU: all that need no other process, and what is made of them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import gpu_check
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> gpu_check.Place:
+    return gpu_check.Place(tmp_path_factory.mktemp("check"), gpu_check.ON_CPU, torch.device("cpu"))
+
+
+def test_the_cpu_passes(place, monkeypatch):
+    from dnalm.models.architecture import new_model
+    from dnalm.models.directory import copy_tokenizer
+
+    model = place.folder / "undisturbed"
+    new_model(place.config, 1).save_pretrained(model)
+    copy_tokenizer(place.tokenizer, model)
+    alone = (gpu_check.check_precision, gpu_check.check_memory, gpu_check.check_inference)
+    monkeypatch.setattr(gpu_check, "CHECKS", alone)
+    found = {finding.check: finding for finding in gpu_check.findings(place)}
+    assert [finding for finding in found.values() if finding.good is False] == []
+    judged = [name for name, finding in found.items() if finding.good]
+    assert {"held-out loss in fp32", "loss in bf16", "gradient checkpointing"} <= set(judged)
+    assert "embeddings in bf16 beside the CPU's" in judged
+    assert "tokens/s" in found["speed in bf16"].measured and "MFU unknown" in found["speed in bf16"].measured
+
+
+def test_what_is_bad_ends_with_an_error(monkeypatch, capsys):
+    def fine(place):
+        yield gpu_check.Finding("a", "1 | 2", "1", True)
+
+    def wrong(place):
+        yield gpu_check.Finding("b", "3", "4", False)
+
+    def broken(place):
+        yield gpu_check.Finding("c", "first")
+        raise RuntimeError("CUDA error")
+
+    monkeypatch.setattr(gpu_check, "Place", lambda *_: None)
+    monkeypatch.setattr(gpu_check, "CHECKS", (fine,))
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--cpu"])
+    gpu_check.main()
+    monkeypatch.setattr(gpu_check, "CHECKS", (fine, wrong, broken))
+    with pytest.raises(SystemExit, match="2 of the checks failed"):
+        gpu_check.main()
+    table = capsys.readouterr().out
+    assert "no GPU was measured" in table
+    assert "| a | 1 / 2 | 1 | good |" in table and "| b | 3 | 4 | **bad** |" in table
+    assert "| broken | RuntimeError: CUDA error | no error | **bad** |" in table
