@@ -29,7 +29,7 @@ import logging
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -49,6 +49,9 @@ DROPPED = ("incomplete", "non_acgt", "soft_masked", "split_border")
 
 # Long enough that neighbours in the genome, which resemble each other, lie in one split.
 USUAL_BLOCK_BP = 100_000
+
+# Lines that are written together: small enough for a processor's second-level cache.
+BUFFER_BYTES = 256 * 1024
 
 # A draft assembly may have a million contigs; the report shows the first ones.
 SEQUENCES_LISTED = 1000
@@ -75,7 +78,7 @@ class Split:
             return "validation" if name in self.sequences else "train"
         return "train" if self.period is None else None
 
-    def is_validation(self, positions: np.ndarray) -> np.ndarray:
+    def is_validation(self, positions: Any) -> Any:
         """Is the block held out? bool[n] for int64[n], counted from the start of the first sequence."""
         assert self.period is not None, "only asked where blocks decide"
         return (positions // self.block_bp) % self.period == self.period // 2
@@ -91,23 +94,34 @@ class SequenceCounts:
 
 
 class LineWriter:
-    """Writes windows as lines and keeps count and SHA-256 of what it wrote."""
+    """Writes windows as lines and keeps count and SHA-256 of what it wrote. `flush` ends the file."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: BinaryIO, length: int):
         self.file = file
         self.digest = hashlib.sha256()
         self.lines = 0
+        # Windows of short contigs come one by one.
+        self.waiting = np.full((max(1, BUFFER_BYTES // (length + 1)), length + 1), ord("\n"), np.uint8)
+        self.n_waiting = 0
 
     def write(self, windows: np.ndarray) -> None:
         """windows: uint8[n, length], letters of any case; written in upper case."""
-        n, length = windows.shape
-        lines = np.empty((n, length + 1), np.uint8)
-        # Clearing bit 0x20 turns every ASCII letter into upper case.
-        np.bitwise_and(windows, 0xDF, out=lines[:, :length])
-        lines[:, length] = ord("\n")
-        self.file.write(lines.data)
-        self.digest.update(lines.data)
-        self.lines += n
+        while len(windows):
+            begin = self.n_waiting
+            end = min(begin + len(windows), len(self.waiting))
+            # Clearing bit 0x20 turns every ASCII letter into upper case.
+            np.bitwise_and(windows[: end - begin], 0xDF, out=self.waiting[begin:end, :-1])
+            windows, self.n_waiting = windows[end - begin :], end
+            if end == len(self.waiting):
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        lines = self.waiting[: self.n_waiting].data
+        self.file.write(lines)
+        self.digest.update(lines)
+        self.lines += self.n_waiting
+        self.n_waiting = 0
 
 
 class WindowCutter:
@@ -148,7 +162,7 @@ class WindowCutter:
         self.composition += segment.composition
         self.counts.bases += segment.bases.size
         bases = segment.bases
-        self.has_non_acgt |= bool(segment.composition[:4].sum() < bases.size)
+        self.has_non_acgt |= not segment.all_acgt
         if self.skip:
             # A stride above the length leaves bases between windows.
             skipped = min(self.skip, bases.size)
@@ -200,6 +214,10 @@ class WindowCutter:
             windows = self.buffer[: n * self.length].reshape(n, self.length)
         else:
             windows = np.lib.stride_tricks.sliding_window_view(self.buffer, self.length)[:: self.stride][:n]
+        if not self.has_non_acgt and self.max_soft_masked >= self.length and (name := self._one_split(n)):
+            self.writers[name].write(windows)
+            self.counts.windows[name] += n
+            return
         undecided = np.ones(n, bool)
 
         def drop(reason: str, condition: np.ndarray) -> None:
@@ -222,6 +240,16 @@ class WindowCutter:
         drop("split_border", first != last)
         self._keep("train", windows, undecided & ~first)
         self._keep("validation", windows, undecided & first)
+
+    def _one_split(self, n: int) -> str | None:
+        """The split that all of the first `n` windows lie in, where one sequence or one block decides."""
+        if self.whole_sequence_in is not None:
+            return self.whole_sequence_in
+        start = self.totals.bases + self.buffer_start
+        block_bp, last = self.split.block_bp, start + (n - 1) * self.stride + self.length - 1
+        if start // block_bp != last // block_bp:
+            return None
+        return "validation" if self.split.is_validation(start) else "train"
 
     def _keep(self, name: str, windows: np.ndarray, condition: np.ndarray) -> None:
         number = int(np.count_nonzero(condition))
@@ -351,11 +379,13 @@ def cut_genome(
             max_non_acgt=settings.max_non_acgt,
             max_soft_masked=settings.max_soft_masked,
             split=split,
-            writers={name: LineWriter(file) for name, file in files.items()},
+            writers={name: LineWriter(file, settings.length) for name, file in files.items()},
         )
         for segment in stream_sequences(fasta, on_read=progress.update):
             cutter.add(segment)
         cutter.finish()
+        for writer in cutter.writers.values():
+            writer.flush()
         if cutter.unseen_names:
             raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))
         nothing_held_out = split.period is not None and not cutter.totals.windows["validation"]

@@ -183,3 +183,16 @@ def test_memory_does_not_grow_with_the_sequence(path, container, width):
     tracemalloc.stop()
     assert total == (20_000_000 if width > 60 else 3_000_000)
     assert peak < 4_000_000
+
+
+@given(bases=st.binary(max_size=200) | letters.map(str.encode))
+def test_few_and_many_bases_are_counted_alike(bases):
+    def counted(short_bp: int) -> tuple[list[int], bool] | None:
+        with mock.patch.object(fasta, "SHORT_BP", short_bp):
+            try:
+                segment = fasta.make_segment(fasta.Record("r", 1), 0, np.frombuffer(bases, np.uint8))
+            except ValueError:
+                return None
+        return segment.composition.tolist(), segment.all_acgt
+
+    assert counted(0) == counted(1000)

@@ -14,9 +14,8 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from isal import igzip
@@ -53,10 +52,11 @@ _ACGT = b"ACGT"
 _LOWER_BIT = np.uint8(0x20)
 _UPPER_MASK = np.uint8(0xDF)
 _BLANKS = b"\n\r\t "
+# Below this, the count of all bytes is faster than a pass for each letter.
+SHORT_BP = 16_384
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One record: its name, in FASTA the first word of the header, and where it stands.
 
     line: of the header, counted from 1; in formats without lines, which record it is.
@@ -66,19 +66,20 @@ class Record:
     line: int
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """Consecutive bases of one record.
 
     bases: uint8[n], ASCII codes in the case of the file, line ends removed, only IUPAC nucleotide codes.
     start: position of bases[0] in the record, counted from 0.
     composition: int64[7], how often each of COMPOSITION occurs in `bases`; A to other ignore case.
+    all_acgt: there is neither N nor another code among them.
     """
 
     record: Record
     start: int
     bases: np.ndarray
     composition: np.ndarray
+    all_acgt: bool
 
 
 def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
@@ -275,23 +276,38 @@ def _strip_line_ends(chunk: bytes) -> tuple[np.ndarray, int]:
         grid = data[first + 1 : stop].reshape(rows, width)
         if (grid[:, -1] == ord("\n")).all():
             return np.concatenate([data[:first], grid[:, :-1].reshape(-1), data[stop:]]), line_ends
-    return np.frombuffer(chunk.translate(None, b"\n"), np.uint8), line_ends
+    return np.frombuffer(chunk.replace(b"\n", b""), np.uint8), line_ends
 
 
 def make_segment(record: Record, start: int, bases: np.ndarray) -> Segment:
     """Count the bases. Raises ValueError if one of them is no IUPAC nucleotide code."""
+    if bases.size < SHORT_BP:
+        # One pass over few bases costs less than starting several.
+        composition = np.bincount(bases, minlength=128)[_LETTERS] @ _COUNTS_AS
+        a, c, g, t, n, other, _ = composition.tolist()
+        if a + c + g + t + n + other < bases.size:
+            raise ValueError("not a nucleotide code")
+        return Segment(record, start, bases, composition, n + other == 0)
     composition = np.zeros(len(COMPOSITION), np.int64)
-    if bases.size:
-        upper = bases & _UPPER_MASK
-        composition[:4] = [np.count_nonzero(upper == letter) for letter in _ACGT]
-        acgt = int(composition[:4].sum())
-        if acgt < bases.size:
-            if not _ALLOWED[bases].all():
-                raise ValueError("not a nucleotide code")
-            composition[4] = np.count_nonzero(upper == ord("N"))
-            composition[5] = bases.size - acgt - composition[4]
-        composition[6] = np.count_nonzero(bases & _LOWER_BIT)
-    return Segment(record, start, bases, composition)
+    upper = bases & _UPPER_MASK
+    composition[:4] = [np.count_nonzero(upper == letter) for letter in _ACGT]
+    acgt = int(composition[:4].sum())
+    if acgt < bases.size:
+        if not _ALLOWED[bases].all():
+            raise ValueError("not a nucleotide code")
+        composition[4] = np.count_nonzero(upper == ord("N"))
+        composition[5] = bases.size - acgt - composition[4]
+    composition[6] = np.count_nonzero(bases & _LOWER_BIT)
+    return Segment(record, start, bases, composition, acgt == bases.size)
+
+
+# ASCII's letters, and what each counts as: int64[64, 7], by entry of COMPOSITION.
+_LETTERS = slice(64, 128)
+_COUNTS_AS = np.zeros((64, len(COMPOSITION)), np.int64)
+for _byte in np.flatnonzero(_ALLOWED).tolist():
+    _letter = chr(_byte).upper()
+    _COUNTS_AS[_byte - 64, COMPOSITION.index(_letter if _letter in "ACGTN" else "other")] = 1
+    _COUNTS_AS[_byte - 64, COMPOSITION.index("soft_masked")] = _byte >= ord("a")
 
 
 _NO_BASES = np.empty(0, np.uint8)
