@@ -5,9 +5,9 @@ Out: a directory with baseline.json (baseline, task, problem, labels, sequences,
      epoch, the epoch that was kept) and model.safetensors; and a summary: the same JSON with the sha256 of
      the directory's contents.
 
-The design is that of DeepBind: motif detectors that read both strands, pooled by maximum and mean
-(`dnalm.baseline_cnn.network`). Of all epochs the one with the lowest validation loss is kept. The test split
-is not read. Runs on one CPU core.
+The design is that of DeepBind: motif detectors that read both strands (unless the strand matters), pooled by
+maximum and mean (`dnalm.baseline_cnn.network`). Of all epochs the one with the lowest validation loss is
+kept. The test split is not read. Runs on one CPU core.
 """
 
 import logging
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from dnalm.baseline.splits import read_splits
 from dnalm.baseline_cnn.settings import CnnSettings
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
@@ -30,6 +31,7 @@ def main(
     train: Path,
     validation: Path,
     settings: CnnSettings,
+    strands: StrandSettings,
     output: Path,
     summary: Path,
     problem: str = SINGLE_LABEL,
@@ -48,6 +50,7 @@ def main(
         (held_out.sequences, held_out.targets),
         len(labels),
         settings,
+        strands.strands == "both",
     )
     kept = min(log, key=lambda record: record["validation_loss"])
     logger.info(
@@ -61,7 +64,7 @@ def main(
         "labels": labels,
         "n_train": len(learned.sequences),
         "n_validation": len(held_out.sequences),
-        "settings": settings.model_dump(),
+        "settings": settings.model_dump() | strands.model_dump(),
         "parameters": sum(value.numel() for value in weights.values()),
         "kept": kept,
         "log": log,
@@ -80,6 +83,7 @@ if __name__ == "__main__":
     arguments.add_argument("--validation", type=Path, required=True, help="TSV of the validation split")
     add_problem_flag(arguments)
     add_settings_flags(arguments, CnnSettings)
+    add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
     run(main, arguments.parse_args())

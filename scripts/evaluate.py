@@ -5,14 +5,14 @@ In:  a classifier (scripts/finetune.py), a linear model on k-mers and embeddings
      a directory, and the test split: a table
      with the columns seq and label (and id); for calibration also the validation split.
 Out: metrics.json     task, problem, name, kind, backbone, labels (in their order, of two classes the
-                      positive one last), positive_label and positive_because (null but with two classes), n,
-                      label_counts (null of values), bootstrap (samples, confidence, seed), metrics (each:
-                      value, low, high), loss (the same), confusion_matrix (rows: true class, columns:
-                      predicted class; null but of classes), per_label (with several labels the metrics of
-                      each, else null), cut (sequences with more tokens than the model reads, and bases that
-                      it did not read; null for baselines), calibration (null without a validation split, and
-                      but of classes), versions; of a stacked predictor also stacked: n_validation, the
-                      members with their weights, and the best_single of them on the validation split
+                      positive one last), positive_label and positive_because (null but with two classes),
+                      strands, n, label_counts (null of values), bootstrap (samples, confidence, seed),
+                      metrics (each: value, low, high), loss (the same), confusion_matrix (rows: true class,
+                      columns: predicted class; null but of classes), per_label (with several labels the
+                      metrics of each, else null), cut (sequences with more tokens than the model reads, and
+                      bases that it did not read; null for baselines), calibration (null without a validation
+                      split, and but of classes), versions; of a stacked predictor also stacked: n_validation,
+                      the members with their weights, and the best_single of them on the validation split
      predictions.tsv  id, label, predicted; of values error, else correct and probability_<label>…; loss, seq;
                       rows as in the table
      curves.json      task, problem, name, kind, backbone, positive_label, positive_fraction, and the points
@@ -41,7 +41,8 @@ from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.calibration import calibration_report
 from dnalm.evaluate.metrics import confusion_matrices, curves, mean_curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.evaluate.strands import predict_strands
 from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -71,6 +72,7 @@ def main(
     validation: Path | None,
     positive: str | None,
     settings: EvaluateSettings,
+    strands: StrandSettings,
     batch_tokens: int | None,
     gpus: int,
     allow_cpu: bool,
@@ -79,7 +81,8 @@ def main(
     curves: Path,
 ) -> None:
     """Predict the test sequences once, and write metrics, predictions and curves."""
-    judged = positive_class_last(load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu), positive)
+    judged = load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
+    judged = reading_strands(positive_class_last(judged, positive), strands.strands)
     problem = KINDS[judged.problem]
     table = read_labelled_table(test, problem)
     sequences, labels = table["seq"].tolist(), judged.labels
@@ -87,7 +90,8 @@ def main(
     truth = problem.targets(table["label"], labels, test)
 
     about = {"task": task, "problem": problem.name, "name": name, "kind": kind, "backbone": backbone}
-    report = about | measure_predictions(problem, truth, outputs, labels, settings)
+    measured = measure_predictions(problem, truth, outputs, labels, settings)
+    report = about | {"strands": strands.strands} | measured
     report["positive_because"] = None
     if report["positive_label"] is not None:
         report["positive_because"] = positive_class(labels, positive)[1]
@@ -168,6 +172,11 @@ def positive_class_last(judged: Predictor, positive: str | None) -> Predictor:
         labels=[judged.labels[number] for number in order],
         outputs=lambda sequences: judged.outputs(sequences)[:, order],
     )
+
+
+def reading_strands(judged: Predictor, strands: str) -> Predictor:
+    """The same predictor, which reads the `strands` of every sequence."""
+    return replace(judged, outputs=lambda sequences: predict_strands(judged.outputs, sequences, strands))
 
 
 def load_predictor(
@@ -316,6 +325,7 @@ if __name__ == "__main__":
         "one whose opposite is named as its absence, else the last in order)",
     )
     add_settings_flags(arguments, EvaluateSettings)
+    add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument(
         "--batch-tokens",
         type=int,

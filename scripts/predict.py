@@ -20,14 +20,16 @@ and with --bedgraph the probability of one class (by default the positive one, w
 explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. The
 rows of a table give an empty track.
 
-With --both-strands probabilities and values are the mean of a sequence and its reverse complement, two truly
-different readings, since tokens of one strand are not those of the other.
+With --strands both, as without the flag, probabilities and values are the mean of a sequence and its reverse
+complement, two truly different readings, since tokens of one strand are not those of the other. Evaluate and
+predict with the same strands: then the test accuracy is that of these predictions.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from typing import TextIO
@@ -35,6 +37,8 @@ from typing import TextIO
 import numpy as np
 
 from dnalm.evaluate.predictions import PROBABILITY
+from dnalm.evaluate.settings import StrandSettings
+from dnalm.evaluate.strands import predict_strands
 from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.names import REGRESSION
@@ -102,6 +106,7 @@ def main(
     input: Path,
     genome: Path | None,
     settings: ScanSettings,
+    strands: StrandSettings,
     batch_tokens: int | None,
     bedgraph_label: str | None,
     precision: str,
@@ -137,6 +142,7 @@ def main(
     if positive not in model.labels:
         raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
 
+    ask = partial(model.outputs, batch_tokens=batch_tokens)
     progress = Progress("predicting", total=None, unit="sequences")
     done = 0
     covered: dict[str, list[tuple[int, int, float]]] = {}
@@ -150,10 +156,7 @@ def main(
         header += [PROBABILITY + label for label in model.labels if of_labels]
         rows.write("\t".join(header) + "\n")
         while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
-            outputs = model.outputs([w.bases for w in chunk], batch_tokens)
-            if settings.both_strands:
-                other = model.outputs([reverse_complement(w.bases) for w in chunk], batch_tokens)
-                outputs = (outputs + other) / 2
+            outputs = predict_strands(ask, [w.bases for w in chunk], strands.strands)
             predicted = model.problem.predicted(outputs, model.labels)
             for w, answer, row in zip(chunk, predicted, outputs, strict=True):
                 cells = [w.sequence, str(w.start), str(w.end), w.id, answer]
@@ -176,7 +179,7 @@ def main(
     logger.info("%s: %s sequences classified", output, f"{done:,}")
     if unread:
         logger.warning(unread)
-    readings = "readings of windows (both strands)" if settings.both_strands else "windows"
+    readings = "readings of windows (both strands)" if strands.strands == "both" else "windows"
     if model.cut and (
         cut := model.cut.warning(readings, "Give a smaller window, or a classifier that reads more tokens.")
     ):
@@ -347,6 +350,7 @@ if __name__ == "__main__":
         "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
     )
     add_settings_flags(arguments, ScanSettings)
+    add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument(
         "--bedgraph-label", help="class whose probability the track shows (default: the positive one)"
     )

@@ -44,6 +44,7 @@ def main(
     language_models: list[Path],
     fill_mask: list[Path],
     sequence_loss: list[Path],
+    filled_gaps: list[Path],
     checks: list[Path],
     finetuning_summaries: list[Path],
     finetuning_logs: list[Path],
@@ -72,6 +73,7 @@ def main(
         trainings=read_trainings(training_summaries, training_logs, "--training-logs"),
         telemetry=[read_json(path) for path in telemetry],
         language_models=read_language_models(language_models, fill_mask, sequence_loss),
+        filled_gaps={path.stem: table for path in filled_gaps if (table := read_table(path)) is not None},
         checks={found["task"]: found for found in map(read_json, checks)},
         finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
         evaluations=read_evaluations(metrics, predictions, curves),
@@ -207,6 +209,7 @@ if __name__ == "__main__":
     add("--language-models", **several, help="metrics of evaluate_language_model, JSON, one per model")
     add("--fill-mask", **several, help="its fill-mask examples, TSV, in the same order")
     add("--sequence-loss", **several, help="its losses per line, TSV, in the same order")
+    add("--filled-gaps", **several, help="tables of fill_mask, TSV")
     add("--checks", **several, help="checks of prepare_task, JSON, one per task")
     add("--finetuning-summaries", **several, help="finetuning_summary.json of each classifier")
     add("--finetuning-logs", **several, help="finetuning_log.jsonl of each, in the same order")

@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     def ours(fasta: Path) -> Run:
         return python(
             SCRIPTS / "predict.py", "--classifier", classifier, "--input", fasta,
-            "--window", 200, "--stride", 100, "--no-both-strands", "--max-unknown-fraction", 1,
+            "--window", 200, "--stride", 100, "--strands", "forward", "--max-unknown-fraction", 1,
             "--output", output,
         )  # fmt: skip
 

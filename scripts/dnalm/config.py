@@ -19,6 +19,7 @@ from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
+from dnalm.fill_mask.settings import FillMaskSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
 from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
@@ -121,8 +122,9 @@ class Config(Settings):
         "label is); optional `seq_column`, `label_column`, `id_column`, where the tables call these columns "
         "otherwise (`sequence` and `class` are known); optional `positive`, the class that precision, "
         "recall, F1, AUROC and AUPRC are about, where there are two (empty: the one whose opposite is named "
-        "as its absence, such as `non-enhancer`, else the last one); optional `sha256_train`, "
-        "`sha256_validation`, `sha256_test`. Without it the run ends with the language model.",
+        "as its absence, such as `non-enhancer`, else the last one); optional `strands` (which are read); "
+        "optional `sha256_train`, `sha256_validation`, `sha256_test`. Without it the run ends with the "
+        "language model.",
     )
     corpora: dict[Name, CorpusSettings] = Field(
         default_factory=dict,
@@ -148,6 +150,11 @@ class Config(Settings):
     evaluate_language_model: EvaluateLanguageModelSettings = Field(
         default_factory=EvaluateLanguageModelSettings,
         description="How the pretrained model is judged on held-out lines.",
+    )
+    fill_mask: dict[Name, FillMaskSettings] = Field(
+        default_factory=dict,
+        description="Sequences with gaps for a language model to fill, by name. Each becomes "
+        "`<results>/fill_mask/<name>.tsv` and a table of the report.",
     )
     prepare_task: PrepareTaskSettings = Field(
         default_factory=PrepareTaskSettings, description="How tasks are checked and split."
@@ -237,11 +244,22 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     for old, new in RENAMED.items():
         if old in config:
             raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
+    predictions = config.get("predict")
+    for name, prediction in predictions.items() if isinstance(predictions, Mapping) else ():
+        if isinstance(prediction, Mapping) and "both_strands" in prediction:
+            raise InputError(
+                f"{source}: predict.{name}.both_strands is now decided for evaluation and prediction at "
+                "once, by the column 'strands' of the task sheet (both or forward). Remove the key."
+            )
     checked: Config = validated(Config, config, Names(source))
     _check_paths(checked, source)
     _check_corpora(checked, source)
     _check_tokenizers(checked, source)
     _check_models(checked, source)
+    for name, gaps in checked.fill_mask.items():
+        _check_model(gaps.model, checked, f"{source}: fill_mask.{name}")
+        if not gaps.sequences:
+            raise InputError(f"{source}: fill_mask.{name}.sequences is empty. Give at least one sequence.")
     _check_predictions(checked, source)
     _check_publications(checked, source)
     values = checked.model_dump(mode="json")

@@ -20,6 +20,7 @@ from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.combine.predictor import train_combined
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
@@ -135,12 +136,13 @@ def test_errors(tmp_path, repository):
 # ---- The convolutional network ----
 
 
-def train_cnn(paths: dict[str, Path], output: Path, **settings) -> dict:
+def train_cnn(paths: dict[str, Path], output: Path, strands: str = "both", **settings) -> dict:
     baseline_cnn.main(
         task="toy",
         train=paths["train"],
         validation=paths["validation"],
         settings=CnnSettings(cnn_filters=16, **settings),
+        strands=StrandSettings(strands=strands),
         output=output,
         summary=output.with_suffix(".json"),
     )
@@ -163,6 +165,14 @@ def test_network_learns_planted_words_the_same_every_time(tmp_path):
     assert summary["kept"] == min(summary["log"], key=lambda record: record["validation_loss"])
     turned = predictor.outputs([reverse_complement(s) for s in sequences])
     assert np.allclose(turned, probabilities, atol=1e-5)
+
+
+def test_network_tells_the_strands_apart_where_they_matter(tmp_path):
+    paths = write_task(tmp_path, ["a", "b"], 30, seed=1)
+    train_cnn(paths, tmp_path / "cnn", strands="forward", cnn_epochs=1, cnn_batch_size=16)
+    predictor, word = load_baseline(tmp_path / "cnn"), "ACCTGATTGCAACCATGGTTTAAC"
+    forward, turned = predictor.outputs([word, reverse_complement(word)])
+    assert not np.allclose(forward, turned, atol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import embed
 import evaluate
 import finetune
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, SequenceSettings
 from dnalm.report import words
 from dnalm.tokenizers.cut import Cut, count_cut
@@ -102,6 +102,7 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         test=tables["test"],
         validation=None,
         positive=None,
+        strands=StrandSettings(),
         settings=EvaluateSettings(bootstrap_samples=100),
         batch_tokens=None,
         metrics=tmp_path / "metrics.json",

@@ -15,7 +15,7 @@ import pytest
 import compare
 import evaluate
 from dnalm.evaluate.predictions import read_predictions
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
@@ -42,7 +42,14 @@ def write_test(path: Path, labels: list[str], n: int = 40) -> Path:
 
 
 def run_evaluation(
-    folder: Path, name: str, test: Path, predictor: Path, kind="baseline", backbone=None, positive=None
+    folder: Path,
+    name: str,
+    test: Path,
+    predictor: Path,
+    kind="baseline",
+    backbone=None,
+    positive=None,
+    strands="both",
 ) -> Path:
     """Evaluate into folder/name; return that folder."""
     out = folder / name / (backbone or "")
@@ -56,6 +63,7 @@ def run_evaluation(
         validation=None,
         positive=positive,
         settings=EvaluateSettings(bootstrap_samples=200, seed=1),
+        strands=StrandSettings(strands=strands),
         batch_tokens=1000,
         gpus=0,
         allow_cpu=False,
@@ -71,8 +79,14 @@ def pretended(monkeypatch):
     """Let `evaluate` take probabilities from a table instead of a model: name of the predictor -> array."""
     tables = {}
 
+    def ask(name, sequences):
+        # On either strand the same.
+        return np.resize(tables[name], (len(sequences), 2))
+
     def load(directory, kind, batch_tokens, gpus, allow_cpu):
-        return evaluate.Predictor(SINGLE_LABEL, ["0", "1"], lambda sequences: tables[directory.name], {})
+        return evaluate.Predictor(
+            SINGLE_LABEL, ["0", "1"], lambda sequences: ask(directory.name, sequences), {}
+        )
 
     monkeypatch.setattr(evaluate, "load_predictor", load)
     monkeypatch.setattr(evaluate, "count_unread", lambda *_: None)

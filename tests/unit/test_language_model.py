@@ -4,8 +4,6 @@ import csv
 import itertools
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -228,25 +226,3 @@ def test_caches_of_another_tokenizer_are_refused(place, tmp_path):
     with pytest.raises(InputError, match="ids beyond the model's 40 tokens"):
         evaluate(place, tmp_path, tokens=[tmp_path / "other"])
     assert not (tmp_path / "metrics.json").exists()
-
-
-def test_fill_mask_script(place):
-    command = [sys.executable, str(ROOT / "scripts" / "fill_mask.py"), "--model", str(place / "model")]
-    result = subprocess.run(
-        [*command, "--top", "2", "--sequence", "ACGT[MASK]acgt", "A[MASK]C[MASK]"],
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert rows[0] == ["sequence", "mask", "rank", "token", "probability"]
-    assert [row[:3] for row in rows[1:]] == [
-        [*place, rank] for place in (["1", "1"], ["2", "1"], ["2", "2"]) for rank in ("1", "2")
-    ]
-
-
-def test_fill_mask_without_a_mask_is_one_line(place, capsys):
-    import fill_mask
-
-    with pytest.raises(InputError, match=r"sequence 1: no \[MASK\] in it"):
-        fill_mask.main(model=place / "model", sequence=["ACGT"], top=5)

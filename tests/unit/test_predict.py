@@ -12,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from settings_objects import grouped
 
+import evaluate
 import predict
+from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.predict.settings import ScanSettings
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import reverse_complement
 
@@ -27,7 +31,8 @@ def classifier_directory(tiny_model, tmp_path_factory) -> Path:
     directory.mkdir()
     weights = classifier.initial_weights(tiny_model, 2, seed=1)
     classifier.save_classifier(directory, tiny_model, weights, ["no", "yes"], "mean", max_tokens=60)
-    (directory / "finetuning_summary.json").write_text(json.dumps({"median_length": 40}))
+    summary = {"median_length": 40, "settings": {"seed": 42}, "kept": {"still_improving": False}}
+    (directory / "finetuning_summary.json").write_text(json.dumps(summary))
     return directory
 
 
@@ -45,7 +50,7 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
         "window": None,
         "stride": None,
         "max_unknown_fraction": 0.5,
-        "both_strands": False,
+        "strands": "forward",
         "batch_tokens": 1000,
         "bedgraph_label": None,
         "precision": "auto",
@@ -54,7 +59,7 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
         "output": output,
         "bedgraph": None,
     }
-    predict.main(**grouped(settings | changes, settings=ScanSettings))
+    predict.main(**grouped(settings | changes, settings=ScanSettings, strands=StrandSettings))
     header, *rows = (line.split("\t") for line in output.read_text().splitlines())
     return [dict(zip(header, row, strict=True)) for row in rows]
 
@@ -177,7 +182,7 @@ def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path
     dna = [random_dna(40, seed) for seed in range(5)]
     path = tmp_path / "x.tsv"
     path.write_text("sequence\n" + "".join(f"{sequence}\n" for sequence in dna))
-    rows = run_predict(classifier_directory, path, both_strands=True, window=20, bedgraph=tmp_path / "track")
+    rows = run_predict(classifier_directory, path, strands="both", window=20, bedgraph=tmp_path / "track")
     assert (tmp_path / "track").read_text() == "", "rows of a table lie nowhere"
     forward = expected(classifier_directory, dna)
     reverse = expected(classifier_directory, [reverse_complement(sequence) for sequence in dna])
@@ -185,6 +190,37 @@ def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path
     found = [float(row["probability_yes"]) for row in rows]
     np.testing.assert_allclose(found, (forward + reverse) / 2, atol=1e-6)
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("strands", ["both", "forward"])
+def test_evaluation_and_prediction_read_the_same_strands(classifier_directory, tmp_path, strands):
+    path = tmp_path / "x.tsv"
+    rows = [f"s{i}\t{random_dna(40, i)}\t{('no', 'yes')[i % 2]}\n" for i in range(6)]
+    path.write_text("id\tseq\tlabel\n" + "".join(rows))
+    predicted = [
+        float(row["probability_yes"]) for row in run_predict(classifier_directory, path, strands=strands)
+    ]
+    evaluate.main(
+        predictor=classifier_directory,
+        kind="model",
+        name="tiny",
+        backbone="frozen",
+        task="toy",
+        test=path,
+        validation=None,
+        positive=None,
+        settings=EvaluateSettings(bootstrap_samples=100),
+        strands=StrandSettings(strands=strands),
+        batch_tokens=1000,
+        gpus=0,
+        allow_cpu=False,
+        metrics=tmp_path / "metrics.json",
+        predictions=tmp_path / "evaluated.tsv",
+        curves=tmp_path / "curves.json",
+    )
+    assert json.loads((tmp_path / "metrics.json").read_text())["strands"] == strands
+    evaluated = read_predictions(tmp_path / "evaluated.tsv", SINGLE_LABEL).outputs[:, 1]
+    np.testing.assert_allclose(predicted, evaluated, atol=1e-6)
 
 
 # ----------------------------------------------------------------------------- nothing vanishes

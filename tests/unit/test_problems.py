@@ -24,7 +24,7 @@ import report
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate import multi_label, regression
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import objectives
 from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
@@ -243,6 +243,7 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
     made["cnn"] = tmp_path / "cnn"
     baseline_cnn.main(
         **common,
+        strands=StrandSettings(),
         settings=CnnSettings(cnn_filters=8, cnn_width=3, cnn_epochs=4),
         output=made["cnn"],
         summary=tmp_path / "cnn.json",
@@ -300,6 +301,7 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
             validation=splits[1],
             positive=None,
             settings=EvaluateSettings(bootstrap_samples=100),
+            strands=StrandSettings(strands="forward"),
             metrics=out / "metrics.json",
             predictions=out / "predictions.tsv",
             curves=out / "curves.json",
@@ -342,7 +344,8 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
         classifier=tmp_path / through,
         input=tmp_path / "test.tsv",
         genome=None,
-        settings=ScanSettings(both_strands=False),
+        settings=ScanSettings(),
+        strands=StrandSettings(strands="forward"),
         bedgraph_label=None,
         precision="fp32",
         output=tmp_path / "new.tsv",
@@ -391,7 +394,7 @@ def write_report(
     """The report of these evaluations."""
     nothing = (
         "windows_stats tokens tokenizers training_summaries training_logs telemetry language_models "
-        "fill_mask sequence_loss explored_batches explored_tasks benchmarks versions"
+        "fill_mask filled_gaps sequence_loss explored_batches explored_tasks benchmarks versions"
     )
     report.main(
         title="toy",

@@ -90,7 +90,7 @@ CLASSIFIER = replace(
         "settings": {"epochs": 3},
         "kept": {"epoch": 2, "still_improving": True},
     },
-    evaluation={"task": "promoters", **predictor("small", "model", "frozen", 0.8)},
+    evaluation={"task": "promoters", "strands": "both", **predictor("small", "model", "frozen", 0.8)},
     comparison={
         "n": 200,
         "bootstrap": {"confidence": 0.9},

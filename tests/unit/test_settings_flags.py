@@ -60,7 +60,7 @@ def test_no_flags_and_the_workflow_s_flags_give_the_same_settings(settings):
 
 
 def test_what_is_asked_for_is_read_back_too():
-    asked = ScanSettings(window=300, stride=100, both_strands=False)
+    asked = ScanSettings(window=300, stride=100, max_unknown_fraction=0.25)
     assert read_back(ScanSettings, settings_words(ScanSettings, asked.model_dump())) == asked
 
 

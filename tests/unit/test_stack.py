@@ -16,7 +16,7 @@ import stack
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate.metrics import losses
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.running.errors import InputError
 from dnalm.stack.predictor import StackedClassifier
 from dnalm.stack.regression import PENALTIES, assign_folds, choose_penalty, fit_stacked
@@ -101,7 +101,9 @@ def stacked(tmp_path_factory):
     cnn.parent.mkdir()
     kmers, network = KmerSettings(kmer_lengths=(3,)), CnnSettings(cnn_epochs=2, cnn_filters=8)
     baseline.main("kmer", "t", **splits, settings=kmers, output=kmer, summary=folder / "k.json")
-    baseline_cnn.main("t", **splits, settings=network, output=cnn, summary=folder / "c.json")
+    baseline_cnn.main(
+        "t", **splits, settings=network, strands=StrandSettings(), output=cnn, summary=folder / "c.json"
+    )
     stack.main(
         "small", "t", [kmer, cnn], paths["validation"], None, 0, True, folder / "stacked", folder / "s.json"
     )
@@ -118,6 +120,7 @@ def stacked(tmp_path_factory):
             validation=paths["validation"],
             positive=None,
             settings=EvaluateSettings(bootstrap_samples=100),
+            strands=StrandSettings(),
             batch_tokens=None,
             gpus=0,
             allow_cpu=True,

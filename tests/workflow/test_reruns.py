@@ -34,7 +34,7 @@ COMPARED = {"compare", "publish"} | STUDIED
 EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "stack", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed", "combine"} | CLASSIFIED
-MODELLED = {"evaluate_language_model"} | EMBEDDED
+MODELLED = {"evaluate_language_model", "fill_mask"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
@@ -78,6 +78,7 @@ CONFIG = {
     },
     "study": {"model": "first", "vary": {"finetune.seed": [42, 1]}, "train_sequences": [4]},
     "finetune": {"backbones": ["frozen", "lora"]},
+    "fill_mask": {"gaps": {"model": "first", "sequences": ["ACGT[MASK]"]}},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
     "publish": {"shared": {"model": "second", "task": "promoters"}},
 }
@@ -353,7 +354,7 @@ CASES = {
     ),
     "script of import_tokenizer": Case(
         code("scripts/import_tokenizer.py"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study", "fill_mask"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "script of tokenize_windows": Case(
@@ -433,12 +434,12 @@ CASES = {
     ),
     "tokenizer file": Case(
         text("tokenizer.json", "\n"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study", "fill_mask"},
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "architecture": Case(
         architecture("other.json"),
-        (TOKENIZED | {"untrained_model"}) - {"predict", "study"},
+        (TOKENIZED | {"untrained_model"}) - {"predict", "study", "fill_mask"},
         {"pretrain": "second", "untrained_model": "second"},
     ),
     "sequences to predict": Case(text("new.tsv"), {"predict"}),
@@ -483,7 +484,7 @@ CASES = {
     ),
     "models: masking": Case(
         setting("models.second.masking", {"probability": 0.3}),
-        (TOKENIZED | {"explore_batch"} | SHOWN) - {"predict"},
+        (TOKENIZED | {"explore_batch"} | SHOWN) - {"predict", "fill_mask"},
         {"pretrain": "second", "explore_batch": "second"},
     ),
     "models: training": Case(
@@ -533,6 +534,18 @@ CASES = {
     "evaluate": Case(
         setting("evaluate.bootstrap_samples", 123),
         {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED | SHOWN,
+    ),
+    "script of fill_mask": Case(code("scripts/fill_mask.py"), {"fill_mask"} | REPORT),
+    "fill_mask": Case(setting("fill_mask.gaps.top", 3), {"fill_mask"} | SHOWN),
+    "strands of a task": Case(
+        substitute(
+            "tasks.tsv",
+            r"(?s).*",
+            "task\ttrain\ttest\tstrands\npromoters\tpromoters.train.tsv\tpromoters.test.tsv\tforward\n"
+            "enhancers\tresults/simulation/train.tsv\tresults/simulation/test.tsv\t\n",
+        ),
+        {"baseline_cnn", "stack", "evaluate", "evaluate_baseline", "predict"} | COMPARED | EXPLORED,
+        {"evaluate": "promoters", "baseline_cnn": "promoters"},
     ),
     "script of publish": Case(code("scripts/publish.py"), {"publish"}),
     "page of the model card": Case(text("scripts/dnalm/publish/model_card.md.j2", "<p>\n"), {"publish"}),

@@ -59,6 +59,7 @@ which Snakemake runs.
 | `train`, `test` | path or URL of a TSV, CSV or Parquet, columns `seq` and `label`, two labels or more |
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
+| `strands` | optional: read in evaluation and prediction: `both` (the mean; also if empty) or `forward` |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of downloads |
 
 Models learn from all genomes, and from the `corpora` of the configuration:

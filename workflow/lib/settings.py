@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name, check_path, is_url
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, nearest_file
@@ -44,6 +46,7 @@ class Task:
     columns: dict[str, str] = field(default_factory=dict)
     positive: str | None = None
     problem: str = SINGLE_LABEL
+    strands: str = StrandSettings().strands
 
 
 def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Genome]:
@@ -69,7 +72,14 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     splits = ["train", "validation", "test"]
     checksums = [f"sha256_{split}" for split in splits]
     columns = ["seq", "label", "id"]
-    optional = ["validation", "problem", "positive", *checksums, *(f"{column}_column" for column in columns)]
+    optional = [
+        "validation",
+        "problem",
+        "positive",
+        "strands",
+        *checksums,
+        *(f"{column}_column" for column in columns),
+    ]
     tasks = {}
     for place, row in _read_sheet(sheet, "task", ["train", "test"], optional):
         files = {split: row[split] for split in splits if row[split]}
@@ -89,7 +99,8 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
                 f"{place}, column positive: '{row['positive']}', but a task of the problem {problem} has no "
                 "positive class. Leave it empty."
             )
-        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None, problem)
+        strands = _strands(row["strands"], f"{place}, column strands")
+        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None, problem, strands)
     return tasks
 
 
@@ -213,6 +224,13 @@ def _check_url(url: str, place: str, sha256: str) -> None:
             f"{place}: {parts.scheme} does not protect what is sent. Use https, or give the file's checksum "
             "in the sha256 column."
         )
+
+
+def _strands(value: str, place: str) -> str:
+    known = get_args(StrandSettings.model_fields["strands"].annotation)
+    if value and value not in known:
+        raise InputError(f"{place}: '{value}' is none of {', '.join(known)}.{nearest(value, known)}")
+    return value or StrandSettings().strands
 
 
 def _checksum(value: str, place: str) -> str | None:

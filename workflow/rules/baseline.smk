@@ -61,6 +61,7 @@ rule baseline_cnn:
     params:
         *code("baseline_cnn", "train"),
         problem=problem_of,
+        strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(CnnSettings, config["baseline"]),
     message:
         "Training a convolutional network for task {wildcards.task}"
@@ -68,7 +69,7 @@ rule baseline_cnn:
         command(
             "baseline_cnn",
             "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
-            " --validation {input.validation:q} {params.flags}"
+            " --validation {input.validation:q} {params.strands} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
 

@@ -19,10 +19,11 @@ from dnalm.baseline.settings import BASELINES as ALL_BASELINES
 from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
-from dnalm.evaluate.settings import EvaluateSettings
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import BatchSettings, TaskSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
+from dnalm.fill_mask.settings import GapSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS, REPETITION, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
@@ -159,6 +160,7 @@ wildcard_constraints:
     split="train|validation|test",
     baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
+    gap="|".join(map(re.escape, config["fill_mask"])) or "no_gap",
     publication="|".join(map(re.escape, config["publish"])) or "no_publication",
 
 
@@ -328,6 +330,15 @@ def published_reference(pattern, wildcards):
     return expand(pattern, model=reference) if reference in PUBLISHED_MODELS else []
 
 
+def gap_model(wildcards):
+    return f"<results>/models/{config['fill_mask'][wildcards.gap]['model']}"
+
+
+def gap_parameters(wildcards):
+    settings = MODELS[config["fill_mask"][wildcards.gap]["model"]]
+    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+
+
 # ---- Classifiers ----
 
 
@@ -371,6 +382,21 @@ def finetune_runtime_min(wildcards, input, attempt):
 
 
 # ---- Evaluation ----
+
+
+def strands_of(task):
+    """What the sheet says of a task, or of the task of which it is a subset."""
+    return TASKS[whole_task(task)].strands
+
+
+def strands_flag(task):
+    """The one choice of strands, for whatever is evaluated and predicted of a task."""
+    return settings_flags(StrandSettings, {"strands": strands_of(task)})
+
+
+def readings_of(task):
+    """How often a sequence is read to predict it."""
+    return 2 if strands_of(task) == "both" else 1
 
 
 def kind_of(model):

@@ -38,7 +38,10 @@ rule evaluate:
             parameters(wildcards), size_mb([input.test, input.validation]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
-            size_mb([input.test, input.validation]), parameters(wildcards), EMBED_GPUS, attempt
+            readings_of(wildcards.task) * size_mb([input.test, input.validation]),
+            parameters(wildcards),
+            EMBED_GPUS,
+            attempt,
         ),
     params:
         *code("evaluate", "train"),
@@ -47,6 +50,7 @@ rule evaluate:
         ),
         positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
         way=lambda wildcards: way(wildcards),
+        strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
@@ -56,7 +60,7 @@ rule evaluate:
             "--log {log:q} --kind {params.kind} --name {wildcards.model}"
             " --gpus {resources.devices} --backbone {params.way} --task {wildcards.task}"
             " --predictor {input.classifier_directory:q} --test {input.test:q}"
-            " --validation {input.validation:q} {params.positive} {params.flags}"
+            " --validation {input.validation:q} {params.positive} {params.strands} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
             ALLOW_CPU,
         )
@@ -87,6 +91,7 @@ rule evaluate_baseline:
     params:
         *code("evaluate", "train"),
         positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
+        strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
@@ -95,6 +100,6 @@ rule evaluate_baseline:
             "evaluate",
             "--log {log:q} --kind baseline --name {wildcards.baseline} --task {wildcards.task}"
             " --predictor {input.baseline_directory:q} --test {input.test:q}"
-            " --validation {input.validation:q} {params.positive} {params.flags}"
+            " --validation {input.validation:q} {params.positive} {params.strands} {params.flags}"
             " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}",
         )

@@ -32,7 +32,7 @@ rule predict:
             size_mb([input.sequences]),
             prediction_settings(wildcards)["window"],
             prediction_settings(wildcards)["stride"],
-            1 + prediction_settings(wildcards)["both_strands"],
+            readings_of(prediction_settings(wildcards)["task"]),
             predicting_parameters(wildcards),
             EMBED_GPUS,
             attempt,
@@ -43,6 +43,7 @@ rule predict:
         label=lambda wildcards: flags(
             {"bedgraph_label": TASKS[prediction_settings(wildcards)["task"]].positive}
         ),
+        strands=lambda wildcards: strands_flag(prediction_settings(wildcards)["task"]),
         flags=lambda wildcards: settings_flags(ScanSettings, prediction_settings(wildcards)),
     message:
         "Classifying new sequences: {wildcards.name}"
@@ -51,6 +52,6 @@ rule predict:
             "predict",
             "--log {log:q} --gpus {resources.devices}"
             " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
-            " {params.label} {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
+            " {params.label} {params.strands} {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
             ALLOW_CPU,
         )

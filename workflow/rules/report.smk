@@ -42,6 +42,7 @@ rule report:
         telemetry=ancient(expand("<results>/telemetry/pretrain/{model}.json", model=TRAINED_MODELS)),
         language_models=of_models("<results>/evaluate_language_model/{model}.metrics.json"),
         fill_mask=of_models("<results>/evaluate_language_model/{model}.fill_mask.tsv"),
+        filled_gaps=expand("<results>/fill_mask/{gap}.tsv", gap=config["fill_mask"]),
         sequence_loss=of_models("<results>/evaluate_language_model/{model}.sequence_loss.tsv"),
         checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
         finetuning_summaries=expand(
@@ -118,6 +119,7 @@ rule report:
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
             " --fill-mask {input.fill_mask:q} --sequence-loss {input.sequence_loss:q}"
+            " --filled-gaps {input.filled_gaps:q}"
             " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
             " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
             " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"

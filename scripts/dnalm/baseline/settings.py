@@ -32,9 +32,7 @@ class BaselineSettings(KmerSettings, CnnSettings):
 
     majority: bool = Field(True, description="Always the most frequent class.")
     kmer: bool = Field(True, description="Logistic regression on k-mer frequencies.")
-    cnn: bool = Field(
-        True, description="A small convolutional network that reads both strands (the design of DeepBind)."
-    )
+    cnn: bool = Field(True, description="A small convolutional network (the design of DeepBind).")
     combined: bool = Field(
         True,
         description="k-mers and the embeddings of a model together in one logistic regression: its "

@@ -39,7 +39,12 @@ def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNet
     from dnalm.baseline_cnn.network import MotifNetwork
 
     settings = description["settings"]
-    network = MotifNetwork(settings["cnn_filters"], settings["cnn_width"], len(description["labels"]))
+    network = MotifNetwork(
+        settings["cnn_filters"],
+        settings["cnn_width"],
+        len(description["labels"]),
+        settings["strands"] == "both",
+    )
     network.load_state_dict(safetensors.torch.load_file(weights))
     return ConvolutionalNetwork(description["problem"], description["labels"], network)
 

@@ -1,9 +1,9 @@
 """A small convolutional network on one-hot DNA that pools both strands.
 
 The design of DeepBind (Alipanahi et al. 2015, doi:10.1038/nbt.3300): motif detectors slide over a sequence
-and over its reverse complement, the stronger of the two answers at each place counts, the answers are
-rectified and pooled over the sequence by maximum and mean, and a dense layer reads the pooled values. Batch
-normalisation and AdamW, both younger, make it learn within few epochs.
+and over its reverse complement (unless the strand matters), the stronger of the two answers at each place
+counts, the answers are rectified and pooled over the sequence by maximum and mean, and a dense layer reads
+the pooled values. Batch normalisation and AdamW, both younger, make it learn within few epochs.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,14 @@ PADDING = 5
 class MotifNetwork(nn.Module):
     """Maps bases int64[n, length] (0 to 3; 4: any other letter; 5: padding) to logits float32[n, classes].
 
-    A sequence and its reverse complement have the same logits.
+    With `both_strands` a sequence and its reverse complement have the same logits.
     """
 
     one_hot: torch.Tensor
 
-    def __init__(self, filters: int, width: int, classes: int):
+    def __init__(self, filters: int, width: int, classes: int, both_strands: bool = True):
         super().__init__()
+        self.both_strands = both_strands
         self.motifs = nn.Conv1d(4, filters, width)
         self.norm = nn.BatchNorm1d(filters)
         self.drop = nn.Dropout(DROPOUT)
@@ -39,9 +40,11 @@ class MotifNetwork(nn.Module):
         width = self.motifs.kernel_size[0]
         # Motifs may lie across the ends, as far on the left as on the right.
         columns = nn.functional.pad(self.one_hot[bases].transpose(1, 2), (width - 1, width - 1))
-        # A motif on the other strand is the motif read backwards with complementary bases.
-        turned = nn.functional.conv1d(columns, self.motifs.weight.flip(1, 2), self.motifs.bias)
-        answers = torch.maximum(self.motifs(columns), turned)
+        answers = self.motifs(columns)
+        if self.both_strands:
+            # A motif on the other strand is the motif read backwards with complementary bases.
+            turned = nn.functional.conv1d(columns, self.motifs.weight.flip(1, 2), self.motifs.bias)
+            answers = torch.maximum(answers, turned)
         answers = nn.functional.relu(self.norm(answers))
         # The places of padding, which are no places of the sequence, count for nothing.
         reach = (bases != PADDING).sum(dim=1, keepdim=True) + width - 1

@@ -83,6 +83,13 @@ def load_model(
 
     directory = Path(directory)
     config = check_model_directory(directory)
+    if not new_head and any(
+        "ForSequenceClassification" in name for name in config.get("architectures") or []
+    ):
+        raise InputError(
+            f"{directory}: a classifier, which cannot name hidden tokens. Give the language model that it "
+            "was made of, such as results/models/NAME."
+        )
     if tokenizer is not None:
         _check_tokenizer(directory, config, tokenizer)
     try:

@@ -9,7 +9,7 @@ from dnalm.running.settings import Fraction, Settings, Whole
 
 
 class ScanSettings(Settings):
-    """How long sequences are cut into windows, and how a window is read."""
+    """How long sequences are cut into windows."""
 
     window: Whole | None = Field(
         None,
@@ -24,11 +24,6 @@ class ScanSettings(Settings):
     )
     max_unknown_fraction: Fraction = Field(
         0.5, description="Windows in which a larger share is not A, C, G or T are left out."
-    )
-    both_strands: bool = Field(
-        True,
-        description="Average the probabilities of both strands. A BPE tokenizer cuts the strands "
-        "differently, so these are two views of one sequence.",
     )
 
 

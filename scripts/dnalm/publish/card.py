@@ -65,7 +65,8 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "simulated": facts.simulated,
         "usage": usage(facts, settings.repository or f"path/to/{facts.name}"),
         "reading": "Lower case counts as upper case. N policy "
-        f"{facts.tokenizer['n_policy']}: {facts.tokenizer['n_policy_meaning']}.",
+        f"{facts.tokenizer['n_policy']}: {facts.tokenizer['n_policy_meaning']}."
+        + (words.STRANDS_READ[facts.evaluation["strands"]] if facts.evaluation else ""),
         "genomes": [genome_row(stats) for stats in facts.genomes],
         "windows": windows_sentence(facts.genomes),
         "labels": [cell(label) for label in facts.checks.get("labels", [])],

@@ -60,6 +60,7 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
     note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
+    note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     return table(
         f"All metrics on the test split, with {run.confidence:.0%} intervals",
         ["Metric", *[e.name for e in evaluations]],

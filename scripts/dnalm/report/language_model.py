@@ -44,6 +44,7 @@ def language_model_section(run: Run) -> dict[str, Any]:
     motifs = [motif for lexicon in lexicons for motif in lexicon]
     for model in run.language_models:
         parts += language_model_parts(model, motifs)
+    parts += [filled_gaps_table(run, name) for name in run.filled_gaps]
     parts += parameter_tables(run)
     return {
         "id": "language-model",
@@ -234,6 +235,41 @@ def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> di
         rows,
         numeric=[1, 2],
         sequence=[0, 3],
+        note=note,
+    )
+
+
+def filled_gaps_table(run: Run, name: str) -> dict[str, Any]:
+    """Gaps in sequences of the user's own, and what the model puts there."""
+    model = run.settings.get("fill_mask", {}).get(name, {}).get("model", "the model")
+    rows, first_right, known = [], 0, 0
+    for (sequence, mask), answers in run.filled_gaps[name].groupby(["sequence", "mask"]):
+        first, guesses = answers.iloc[0], []
+        for token, probability in zip(answers["token"], answers["probability"], strict=True):
+            guesses += [str(token), f" {float(probability):.0%}, "]
+        guesses[-1] = guesses[-1].removesuffix(", ")
+        hidden = str(first["hidden"])
+        known += bool(hidden)
+        first_right += bool(hidden) and hidden == first["token"]
+        gap = [(str(first["left"]), False), (hidden or "[MASK]", True), (str(first["right"]), False)]
+        rows.append(
+            [
+                f"{sequence}.{mask}",
+                {"marked_text": gap},
+                f"{int(first['hidden_rank']):,}" if hidden else "",
+                f"{float(first['hidden_probability']):.1%}" if hidden else "",
+                marked_text(*guesses, marked=[hidden]),
+            ]
+        )
+    note = "Each gap is one token; every [MASK] is filled by itself, while the others stay hidden."
+    if known:
+        note += f" The first answer is right in {first_right:,} of {known:,} gaps with a known truth."
+    return table(
+        f"Gaps of {name}, filled by {model}",
+        ["Sequence.gap", "The gap underlined", "Rank of the truth", "Its probability", "Answers"],
+        rows,
+        numeric=[2, 3],
+        sequence=[1, 4],
         note=note,
     )
 

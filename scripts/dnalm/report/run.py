@@ -88,6 +88,7 @@ class Run:
     trainings: list[Training] = field(default_factory=list)
     telemetry: list[dict[str, Any]] = field(default_factory=list)
     language_models: list[LanguageModel] = field(default_factory=list)
+    filled_gaps: dict[str, pd.DataFrame] = field(default_factory=dict)
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     finetunings: list[Training] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)

@@ -66,6 +66,12 @@ WAYS = {
     ),
 }
 
+# How sequences were read to evaluate them, by the setting.
+STRANDS_READ = {
+    "both": " Evaluation and prediction read every sequence on both strands and take the mean of the two.",
+    "forward": " Evaluation and prediction read every sequence as it is given, on one strand.",
+}
+
 
 def predictor_name(metrics: dict[str, Any]) -> str:
     """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""

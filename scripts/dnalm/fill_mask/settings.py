@@ -1,0 +1,37 @@
+"""Settings of fill_mask: sequences with gaps, for a language model to fill."""
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from dnalm.running.settings import Settings
+
+
+def check_interval(text: str) -> str:
+    """A position or an interval of a sequence in bp, `17` or `17-24`. Raises ValueError."""
+    found = re.fullmatch(r"([1-9][0-9]*)(?:-([1-9][0-9]*))?", text)
+    if not found or int(found[2] or found[1]) < int(found[1]):
+        raise ValueError("is no interval. Give a position or its first and last one, such as 17 or 17-24.")
+    return text
+
+
+class GapSettings(Settings):
+    """What is asked: sequences, where their gaps are, how many answers."""
+
+    sequences: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (),
+        description="DNA with one or several [MASK], each for one token; or, together with `hide`, without.",
+    )
+    hide: tuple[Annotated[str, AfterValidator(check_interval)], ...] = Field(
+        (),
+        description="What to hide of each sequence: positions and intervals in bp, counted from 1, such as "
+        "`17` and `30-41`. Every token with a base in them becomes [MASK], and the truth is compared.",
+    )
+    top: int = Field(5, ge=1, le=1000, description="Number of answers per [MASK].")
+
+
+class FillMaskSettings(GapSettings):
+    """Sequences with gaps, and the model that fills them."""
+
+    model: str = Field(description="Name of an entry under `models`.")

@@ -1,0 +1,34 @@
+# Gaps in sequences of the user's own, filled by a language model.
+
+
+rule fill_mask:
+    input:
+        model=lambda wildcards: f"{gap_model(wildcards)}.json",
+        model_directory=lambda wildcards: ancient(gap_model(wildcards)),
+    output:
+        report(
+            "<results>/fill_mask/{gap}.tsv",
+            category="Language model",
+            labels={"gaps": "{gap}", "what": "filled gaps"},
+            caption="../report/gaps.rst",
+        ),
+    log:
+        "<logs>/fill_mask/{gap}.log",
+    benchmark:
+        "<benchmarks>/fill_mask/{gap}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(gap_parameters(wildcards), 0, attempt),
+        runtime=20,
+    params:
+        *code("fill_mask", "train"),
+        flags=lambda wildcards: settings_flags(GapSettings, config["fill_mask"][wildcards.gap]),
+    message:
+        "Filling the gaps of {wildcards.gap}"
+    shell:
+        command(
+            "fill_mask",
+            "--log {log:q} --model {input.model_directory:q} {params.flags} --output {output:q}",
+        )
