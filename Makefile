@@ -9,6 +9,7 @@ CORES ?= 2
 PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHELL := /bin/bash
 INSTALLED := $(VENV)/installed
+EXECUTORS := $(VENV)/executors/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
@@ -25,11 +26,11 @@ run: $(INSTALLED)
 unlock: $(INSTALLED)
 	snakemake --unlock --quiet host
 
-test: $(INSTALLED)
+test: $(INSTALLED) $(EXECUTORS)
 	pytest -n $(CORES) -m "not slow and not slurm"
 
 # The table of reruns in one process, for what it has prepared once; all else in the other.
-test-slow: $(INSTALLED)
+test-slow: $(INSTALLED) $(EXECUTORS)
 	pytest -n $(CORES) --dist loadscope -m "slow and not slurm"
 
 test-slurm: $(INSTALLED)
@@ -70,12 +71,17 @@ lint: $(INSTALLED)
 	snakefmt --check workflow
 	snakemake --lint
 
+COMPILE = uv pip compile pyproject.toml $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
+  --no-annotate --no-header --python-version 3.11 --quiet
+
 # After an edit of the pins in pyproject.toml.
 lock: $(INSTALLED)
-	{ sed '/^[^#]/,$$d' requirements.lock; \
-	  uv pip compile pyproject.toml --group dev $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS)) \
-	    --no-annotate --no-header --python-version 3.11 --quiet | sed 's/+cpu$$//'; } > requirements.lock.new
+	{ sed '/^[^#]/,$$d' requirements.lock; $(COMPILE) --group dev | sed 's/+cpu$$//'; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
+	{ sed '/^[^#]/,$$d' requirements-executors.lock; \
+	  $(COMPILE) --group executors --constraints requirements.lock | sed 's/+cpu$$//' \
+	    | grep -vxFf requirements.lock; } > requirements-executors.lock.new
+	mv requirements-executors.lock.new requirements-executors.lock
 
 # After an edit of settings, of messages or of what rules ask for.
 docs: $(INSTALLED)
@@ -97,4 +103,8 @@ $(INSTALLED): requirements.lock
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	@$(UV_INSTALL) --python $(VENV)/bin/python -r requirements.lock
+	@touch $@
+
+$(EXECUTORS): requirements-executors.lock $(INSTALLED)
+	@$(UV_INSTALL) --python $(VENV)/bin/python --no-deps --target $(@D) -r requirements-executors.lock
 	@touch $@
