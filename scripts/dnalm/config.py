@@ -68,6 +68,7 @@ PATHS = (
     "models.*.architecture",
     "models.*.checkpoint",
     "study.vary.architecture",
+    "corpora.*.lines",
     "predict.*.input",
     "predict.*.genome",
 )
@@ -299,6 +300,8 @@ def _check_paths(config: Config, source: str) -> None:
     for name, prediction in config.predict.items():
         settings[f"predict.{name}.input"] = prediction.input
         settings[f"predict.{name}.genome"] = prediction.genome
+    for name, corpus in config.corpora.items():
+        settings[f"corpora.{name}.lines"] = corpus.lines
     for key, path in settings.items():
         if path is not None:
             check_path(path, f"{source}: {key}")
@@ -340,10 +343,22 @@ def check_path(path: str, place: str) -> None:
 def _check_corpora(config: Config, source: str) -> None:
     if config.genomes is None and not config.corpora:
         raise InputError(f"{source}: needs 'genomes' or 'corpora', something to learn from.")
-    if config.tasks is None and config.corpora:
-        name, corpus = next(iter(config.corpora.items()))
+    for name, corpus in config.corpora.items():
+        if corpus.task is not None and config.tasks is None:
+            raise InputError(
+                f"{source}: corpora.{name}.task is {show(corpus.task)}, but there are no tasks. Set 'tasks'."
+            )
+        if corpus.lines is not None:
+            _check_lines(corpus.lines, f"{source}: corpora.{name}.lines")
+
+
+def _check_lines(path: str, place: str) -> None:
+    if is_url(path):
+        raise InputError(f"{place} is a URL. Download the file, and give its path.")
+    if not Path(path).is_file():
         raise InputError(
-            f"{source}: corpora.{name}.task is {show(corpus.task)}, but there are no tasks. Set 'tasks'."
+            f"{place}: no such file: {path}.{nearest_file(path)} "
+            "Give a path relative to the working directory."
         )
 
 

@@ -552,8 +552,8 @@ CASES = {
     "study": Case(setting("study.reference", "majority"), SHOWN),
     "publish": Case(setting("publish.shared.licence", "mit"), {"publish"} | SHOWN),
     "corpora": Case(
-        setting("corpora.unlabelled", {"task": "promoters"}),
-        {"corpus_from_task", "train_tokenizer"} | WITH_TOKENIZER | SHOWN,
+        setting("corpora", {"unlabelled": {"task": "promoters"}, "reads": {"lines": "new.tsv"}}),
+        {"corpus_from_task", "corpus_from_lines", "train_tokenizer"} | WITH_TOKENIZER | SHOWN,
         {"train_tokenizer": "learned"},
     ),
     "loggers": Case(setting("loggers", []), set()),
@@ -620,7 +620,7 @@ def test_every_script_is_in_the_table():
     }
     # What was downloaded or pushed stays, whatever happens to the script that did it.
     scripts -= {"fetch", "fetch_hub", "push_to_hub", "simulate_demo"}
-    # Need a checkpoint or a corpus of a task, which this run has not. tests/unit/test_names.py sees that
-    # they name their code.
-    scripts -= {"published_model", "corpus_from_task"}
+    # Need a checkpoint or a corpus, which this run has not. tests/unit/test_names.py sees that they name
+    # their code.
+    scripts -= {"published_model", "corpus_from_task", "corpus_from_lines"}
     assert {f"script of {name}" for name in scripts} <= set(CASES)

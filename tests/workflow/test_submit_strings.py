@@ -53,7 +53,7 @@ def configfile(tmp_path_factory):
         "publish": {"shared": {"model": name}},
         "predict": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
     }
-    config["corpora"] = {"own": {"task": "enhancers"}}
+    config["corpora"] = {"own": {"task": "enhancers"}, "reads": {"lines": f"{folder}/new.tsv"}}
     config["study"] = {"model": name, "vary": {"finetune.seed": [1]}, "train_sequences": [10]}
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}
     config["models"]["continued"] = config["models"][name] | {

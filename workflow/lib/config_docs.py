@@ -67,7 +67,9 @@ Models learn from all genomes, and from the `corpora` of the configuration:
 ```yaml
 corpora:
   unlabelled_enhancers:
-    task: enhancers     # the training sequences of this task, without their labels
+    task: enhancers       # the training sequences of this task, without their labels
+  reads:
+    lines: data/reads.txt # a text file, one sequence per line, plain or gzip
 ```
 
 The problems, with what stands in the column `label`, and the metric that leads the report:

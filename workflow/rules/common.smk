@@ -19,6 +19,7 @@ from dnalm.baseline.settings import BASELINES as ALL_BASELINES
 from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
+from dnalm.corpora.settings import LinesSettings
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import BatchSettings, TaskSettings
@@ -53,7 +54,8 @@ except InputError as error:
 config, SIMULATION, GENOMES, TASKS = RUN.config, RUN.simulation, RUN.genomes, RUN.tasks
 # All that is learned from, by name: genomes, and sequences from elsewhere.
 CORPORA = [*GENOMES, *config["corpora"]]
-FROM_TASKS = list(config["corpora"])
+FROM_TASKS = [name for name, corpus in config["corpora"].items() if corpus["task"] is not None]
+FROM_LINES = [name for name, corpus in config["corpora"].items() if corpus["lines"] is not None]
 PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
 # Jobs on other nodes do not have the token, nor need it.
 if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():

@@ -1,6 +1,39 @@
 # Corpora that are no genomes: sequences from elsewhere -> lines, one sequence per line.
 
 
+rule corpus_from_lines:
+    input:
+        lambda wildcards: config["corpora"][wildcards.genome]["lines"],
+    output:
+        train="<results>/windows/{genome}.train.txt",
+        validation="<results>/windows/{genome}.validation.txt",
+        stats="<results>/windows/{genome}.stats.json",
+    log:
+        "<logs>/corpus_from_lines/{genome}.log",
+    benchmark:
+        "<benchmarks>/corpus_from_lines/{genome}.tsv"
+    wildcard_constraints:
+        genome="|".join(map(re.escape, FROM_LINES)) or "none",
+    conda:
+        "../../envs/analyse.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+    params:
+        *code("corpus_from_lines", "analyse"),
+        size=lambda wildcards: given_bytes(config["corpora"][wildcards.genome]["lines"]),
+        flags=lambda wildcards: settings_flags(LinesSettings, config["corpora"][wildcards.genome]),
+    message:
+        "Taking lines of sequence as corpus {wildcards.genome}"
+    shell:
+        command(
+            "corpus_from_lines",
+            "--log {log:q} --corpus {wildcards.genome} --lines {input:q} {params.flags}"
+            " --train {output.train:q} --validation {output.validation:q} --stats {output.stats:q}",
+        )
+
+
 rule corpus_from_task:
     # The test split is no input.
     input:

@@ -1,12 +1,50 @@
 """Sequences as a corpus: one per line, and what is counted of them."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
+from dnalm.sequences.columns import open_text
+from dnalm.sequences.strands import canonical
+from dnalm.sequences.tables import check_dna
+
+
+def read_lines(path: Path) -> list[str]:
+    """The sequences of a file with one per line, upper case; empty lines left out. Raises InputError."""
+    sequences = []
+    with open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            sequence = line.strip()
+            if number == 1 and sequence.startswith(">"):
+                raise InputError(f"{path}: this is a FASTA file. Name it in the sheet of genomes.")
+            if sequence:
+                check_dna(f"{path} line {number}", sequence)
+                sequences.append(sequence.upper())
+    if not sequences:
+        raise InputError(f"{path}: no sequences in it. Give a file with one sequence per line.")
+    return sequences
+
+
+def split_sequences(sequences: Sequence[str], validation_fraction: float) -> np.ndarray:
+    """bool[n]: which sequences are held out, the share of the molecules with the smallest digests.
+
+    At least one molecule is held out. Strands and copies of a molecule have the same digest.
+    """
+    digests = np.array(
+        [
+            int.from_bytes(hashlib.sha256(canonical(sequence).encode()).digest()[:8], "big")
+            for sequence in sequences
+        ],
+        dtype=np.uint64,
+    )
+    molecules = np.unique(digests)
+    held_out = max(1, round(validation_fraction * len(molecules)))
+    return digests <= molecules[held_out - 1]
 
 
 def write_lines(sequences: Iterable[str], path: Path) -> None:

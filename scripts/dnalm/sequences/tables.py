@@ -15,7 +15,6 @@ from dnalm.running.files import atomic_file
 from dnalm.sequences.columns import find_columns, is_parquet, open_table
 from dnalm.sequences.strands import IUPAC
 
-_DNA = re.compile(f"[{IUPAC}{IUPAC.lower()}]+")
 _NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
 
 
@@ -148,20 +147,24 @@ def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
             file.write("\t".join(cells) + "\n")
 
 
+def check_dna(place: str, sequence: str) -> None:
+    """Raise InputError for a letter that is none of DNA. `place` begins the message."""
+    letter = _NOT_DNA.search(sequence)
+    if letter:
+        hint = "Write T instead of U." if letter[0] in "Uu" else "Only A C G T and IUPAC codes such as N."
+        raise InputError(
+            f"{place}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
+            f"DNA letter. {hint}"
+        )
+
+
 def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> None:
     """Raise InputError if the text cannot be an id, a sequence or a label."""
     if not cell and not (column == "label" and (problem is None or problem.name == MULTI_LABEL)):
         remedy = "Remove the line or fill it in."
         raise InputError(f"{place}: the {column} is empty. {remedy}")
     if column == "seq":
-        if not _DNA.fullmatch(cell):
-            letter = _NOT_DNA.search(cell)
-            assert letter is not None
-            hint = "Write T instead of U." if letter[0] in "Uu" else "Only A C G T and IUPAC codes such as N."
-            raise InputError(
-                f"{place}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
-                f"DNA letter. {hint}"
-            )
+        check_dna(place, cell)
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
     elif column == "label" and problem is not None:
