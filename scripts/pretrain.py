@@ -56,6 +56,7 @@ CODE = (
     "dnalm.models.architecture",
     "dnalm.models.families",
     "dnalm.models.masked_lm",
+    "dnalm.models.new_token",
     "dnalm.models.optimization",
     "dnalm.models.sharding",
     "dnalm.pretrain.batches",

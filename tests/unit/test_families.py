@@ -28,6 +28,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.memory import checkpoint_gradients
 from dnalm.tokenizers.batches import pad
 from dnalm.tokenizers.encoding import encode, load_tokenizer
+from dnalm.tokenizers.vocabulary import SPECIAL_TOKENS, adjust_for_dna
 
 SEQUENCES = ["ACGTTGCAACGGATTTACG", "GATTACA", "ACGATCGATTTTAAACGGGCGCGCTTA"]
 POSITIONS = 40
@@ -83,6 +84,25 @@ def test_lines_in_a_batch_are_read_as_alone(checkpoint):
             for line, states in zip(batch, together, strict=True):
                 alone = hidden_states(model, **pad([line], 3))[0]
                 torch.testing.assert_close(states[: len(line)], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_a_token_n_gets_a_row_and_changes_no_other(checkpoint, tmp_path):
+    """Saved, the model loads alone and says of DNA without N what it said before."""
+    tokenizer, batch = load_tokenizer(checkpoint), pad(encode(load_tokenizer(checkpoint), SEQUENCES, 20), 3)
+    before = load_model(checkpoint, tokenizer).eval()
+    adjust_for_dna(tokenizer.backend_tokenizer, SPECIAL_TOKENS, "token")
+    new = len(tokenizer) - 1
+    load_model(checkpoint, tokenizer).save_pretrained(tmp_path)
+    after = load_model(tmp_path, tokenizer).eval()
+    assert after.config.vocab_size == before.config.vocab_size + 1 == len(tokenizer)
+    with torch.no_grad():
+        old, wider = (token_logits(m, hidden_states(m, **batch)) for m in (before, after))
+        assert torch.allclose(old, wider[..., :new], atol=1e-5)
+        bases = tokenizer.convert_tokens_to_ids(list("ACGT"))
+        assert torch.allclose(wider[..., new], wider[..., bases].mean(dim=-1), atol=1e-4)
+    tokenizer.add_tokens(["X"])
+    with pytest.raises(InputError, match="Use the checkpoint's own tokenizer"):
+        load_model(checkpoint, tokenizer)
 
 
 def test_checkpointed_gradients_are_the_same_and_keep_less(checkpoint):

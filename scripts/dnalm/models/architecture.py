@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnalm.models.checks import check_architecture, check_model_directory
 from dnalm.models.families import FAMILIES, part_of_model
+from dnalm.models.new_token import add_row, is_new_token
 from dnalm.running.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def load_model(
 
     With `new_head` a checkpoint without a prediction head gets a random one, always the same. Raises
     InputError unless all other weights are there, none is left over and all are numbers, and unless it has
-    the vocabulary of `tokenizer`.
+    the vocabulary of `tokenizer`. Only the token N may be new: it gets a row in embeddings and head.
     """
     import torch
     from transformers import AutoModelForMaskedLM
@@ -106,6 +107,9 @@ def load_model(
     except Exception as error:
         raise InputError(f"{directory}: the checkpoint cannot be loaded ({error}).") from error
     check_weights(directory, model, report, new_head=new_head)
+    if tokenizer is not None and is_new_token(model.config.vocab_size, tokenizer):
+        logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
+        add_row(model, tokenizer)
     return _without_unused(model)
 
 
@@ -166,6 +170,7 @@ def _check_tokenizer(
         # A checkpoint may have a few rows more than the tokenizer has tokens, never fewer. Many families
         # do not note the ids of [CLS] and [SEP].
         fits = (found or 0) >= value if key == "vocab_size" else found is None or found == value
+        fits = fits or (key == "vocab_size" and is_new_token(found, tokenizer))
         if not fits:
             raise InputError(
                 f"{directory}/config.json: {key} is {found}, the tokenizer's is {value}. "

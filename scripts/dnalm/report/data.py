@@ -91,7 +91,7 @@ def corpus_table(corpora: list[dict[str, Any]]) -> dict[str, Any]:
         rows,
         numeric=[2, 3, 4, 5, 6, 7],
         note="Labels are not read. Of a task, the training split is learned from, the validation split held "
-        "out, and the test split left alone.",
+        "out, and the test split left alone. Of lines, a share of the different sequences is held out.",
     )
 
 

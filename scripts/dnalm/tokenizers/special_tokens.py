@@ -11,6 +11,8 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 
 BASES = "ACGT"
+# The token of a letter that is none of them, where the N policy has one.
+UNKNOWN_BASE = "N"
 # The order gives the ids 0..4 of a vocabulary trained here; DNABERT-2 has the same.
 SPECIAL_TOKENS = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
 # What other vocabularies call them, tried in this order where no tokenizer_config.json says it.
@@ -54,6 +56,12 @@ def check_vocabulary(vocabulary: Container[str], path: Path) -> dict[str, str]:
     """The special tokens of a vocabulary that can be made fit for DNA; InputError if it cannot."""
     special_tokens = find_special_tokens(vocabulary, path)
     missing = [base for base in BASES if base not in vocabulary]
+    if len(missing) == len(BASES) and any(BASES[0] * length in vocabulary for length in range(2, 11)):
+        raise InputError(
+            f"{path}: a vocabulary of overlapping k-mers without single bases, as DNABERT's, reads words "
+            "that a program outside of the tokenizer has to make. Use a BPE vocabulary, or k-mers that do "
+            "not overlap (kmer_length)."
+        )
     if missing:
         raise InputError(
             f"{path}: the vocabulary lacks {', '.join(missing)}. It is not a vocabulary of DNA; train a "

@@ -24,7 +24,7 @@ from tokenizers import (
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
-from dnalm.tokenizers.special_tokens import BASES, SPECIAL_TOKENS
+from dnalm.tokenizers.special_tokens import BASES, SPECIAL_TOKENS, UNKNOWN_BASE
 
 N_POLICIES = {
     "drop": "N and IUPAC letters leave no token, and no token spans the place",
@@ -74,7 +74,7 @@ def adjust_for_dna(tokenizer: Tokenizer, special_tokens: dict[str, str], n_polic
     else:
         other_letters = normalizers.Replace(Regex(f"[^{BASES}\\s]"), "N")
         # Found after normalization, before the merges: a run of N is a run of tokens N.
-        tokenizer.add_tokens([AddedToken("N", special=False, normalized=True)])
+        tokenizer.add_tokens([AddedToken(UNKNOWN_BASE, special=False, normalized=True)])
     tokenizer.normalizer = normalizers.Sequence([*upper_case, other_letters])
     cls, sep = special_tokens["cls"], special_tokens["sep"]
     tokenizer.post_processor = processors.TemplateProcessing(

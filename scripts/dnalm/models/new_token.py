@@ -1,0 +1,43 @@
+"""A checkpoint whose tokenizer got the token N: one row more in its embeddings and its prediction head."""
+
+from typing import TYPE_CHECKING, Any
+
+from dnalm.tokenizers.special_tokens import BASES, UNKNOWN_BASE
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def is_new_token(vocabulary_size: Any, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether the tokenizer has the vocabulary of a checkpoint and, behind it, the token N."""
+    return (
+        len(tokenizer) - 1 == vocabulary_size
+        and tokenizer.convert_ids_to_tokens(len(tokenizer) - 1) == UNKNOWN_BASE
+    )
+
+
+def add_row(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Give `model` a row for the last token of `tokenizer`, N: the mean of those of A, C, G and T.
+
+    N stands for any of them. All other rows stay as they are, to the bit.
+    """
+    import torch
+
+    before, size = model.config.vocab_size, len(tokenizer)
+    bases = tokenizer.convert_tokens_to_ids(list(BASES))
+    named = list(model.named_parameters(remove_duplicate=False))
+    places = [(name, id(value)) for name, value in named if value.shape == (before,)]
+    wider = {
+        id(value): torch.nn.Parameter(torch.cat([value.detach(), value.detach()[bases].mean().view(1)]))
+        for _, value in named
+        if value.shape == (before,)
+    }
+    model.resize_token_embeddings(size, mean_resizing=False)
+    # Not every family brings the bias of its head along, and what two names share stays shared.
+    for name, bias in places:
+        holder, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(holder), attribute, wider[bias])
+    with torch.no_grad():
+        inner, outer = model.get_input_embeddings(), model.get_output_embeddings()
+        for weight in {id(m.weight): m.weight for m in (inner, outer)}.values():
+            weight[size - 1] = weight[bases].mean(dim=0)
