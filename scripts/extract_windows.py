@@ -94,12 +94,11 @@ class SequenceCounts:
 
 
 class LineWriter:
-    """Writes windows as lines and keeps count and SHA-256 of what it wrote. `flush` ends the file."""
+    """Writes windows as lines and keeps the SHA-256 of what it wrote. `flush` ends the file."""
 
     def __init__(self, file: BinaryIO, length: int):
         self.file = file
         self.digest = hashlib.sha256()
-        self.lines = 0
         # Windows of short contigs come one by one.
         self.waiting = np.full((max(1, BUFFER_BYTES // (length + 1)), length + 1), ord("\n"), np.uint8)
         self.n_waiting = 0
@@ -120,7 +119,6 @@ class LineWriter:
         lines = self.waiting[: self.n_waiting].data
         self.file.write(lines)
         self.digest.update(lines)
-        self.lines += self.n_waiting
         self.n_waiting = 0
 
 

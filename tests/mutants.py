@@ -123,7 +123,9 @@ def _faults(node: ast.AST, source: str) -> Iterator[tuple[ast.AST, str]]:
     def closed(part: ast.AST) -> str:
         return text(part) if isinstance(part, CLOSED) else f"({text(part)})"
 
-    # Messages, types and decorators decide no number.
+    # Messages, types, decorators and checks of zip decide no number.
+    if isinstance(node, ast.keyword) and node.arg == "strict":
+        return
     if isinstance(node, ast.JoinedStr | ast.Raise | ast.Assert):
         if isinstance(node, ast.Raise):
             yield node, "pass"

@@ -23,7 +23,7 @@ from dnalm.fill_mask.settings import FillMaskSettings
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
 from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
-from dnalm.predict.inputs import KIND_NAMES, kind_of_input
+from dnalm.predict.inputs import KIND_NAMES, check_beginning, kind_of_input
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
@@ -305,6 +305,8 @@ def _check_paths(config: Config, source: str) -> None:
     for key, path in settings.items():
         if path is not None:
             check_path(path, f"{source}: {key}")
+            if key in ("genomes", "tasks") and is_url(path):
+                raise InputError(f"{source}: {key} is a URL. Download the sheet, and give its path.")
     _check_results(config.results, source)
 
 
@@ -336,6 +338,10 @@ def check_path(path: str, place: str) -> None:
             f"{place}: a part of {show(path)} is longer than the {LONGEST_PART} letters of a file name. "
             "Correct it."
         )
+    if re.match(r"~|\$\w|\$\{", path):
+        raise InputError(
+            f"{place}: {show(path)} begins with what only a shell understands. Write the whole path."
+        )
     if path.startswith("-"):
         raise InputError(f"{place}: {show(path)} begins with a dash, like a flag. Rename it.")
 
@@ -365,7 +371,7 @@ def _check_lines(path: str, place: str) -> None:
 def _check_tokenizers(config: Config, source: str) -> None:
     for name, tokenizer in config.tokenizers.items():
         place = f"{source}: tokenizers.{name}.source"
-        _check_source(tokenizer.source, place)
+        _check_source(tokenizer.source, tokenizer.revision, place)
         if tokenizer.source is None or not Path(tokenizer.source).exists():
             continue
         if Path(tokenizer.source).is_dir():
@@ -387,7 +393,7 @@ def _check_model_files(config: Config, model: ModelSettings, place: str) -> None
             f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
             f"{nearest(model.tokenizer, config.tokenizers)}"
         )
-    _check_source(model.checkpoint, f"{place}.checkpoint")
+    _check_source(model.checkpoint, model.revision, f"{place}.checkpoint")
     if model.architecture:
         _check_file(model.architecture, f"{place}.architecture")
     try:
@@ -502,6 +508,10 @@ def _check_prediction_files(prediction: PredictSettings, results: str, place: st
                 f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. "
                 "Leave it out."
             )
+        try:
+            check_beginning(Path(prediction.input), kind)
+        except InputError as error:
+            raise InputError(f"{place}.input: {error}") from None
 
 
 def _check_file(path: str, place: str) -> None:
@@ -524,7 +534,13 @@ def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> No
             )
 
 
-def _check_source(path: str | None, place: str) -> None:
+def _check_source(path: str | None, revision: str | None, place: str) -> None:
+    if revision is not None and (path is None or not is_hub_id(path)):
+        section, _, key = place.rpartition(".")
+        raise InputError(
+            f"{section}.revision is {show(revision)}, but {key} is {show(path)}, which is not on the Hub. "
+            "Leave it out."
+        )
     if path is not None and not is_hub_id(path) and not Path(path).exists():
         raise InputError(
             f"{place}: no such file or directory: {path}.{nearest_file(path)} "

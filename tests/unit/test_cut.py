@@ -42,6 +42,21 @@ def test_what_is_unread_is_what_the_tokens_kept_do_not_spell(tiny_model, lengths
     )
 
 
+def test_one_token_too_many_is_cut_and_one_less_is_not(tiny_model):
+    tokenizer, sequence = load_tokenizer(tiny_model), dna(30, 1)
+    tokens = len(encode(tokenizer, [sequence])[0])
+    assert count_cut(tokenizer, [sequence], tokens) == Cut(tokens, 1, 0, 30, 0)
+    assert count_cut(tokenizer, [sequence], tokens - 1).cut == 1
+
+
+def test_sums_of_what_is_cut_begin_at_nothing():
+    found = Cut(9) + Cut(9, sequences=1, cut=1, bases=8, unread=2)
+    summary = found.summary()
+    assert (summary["sequences"], summary["cut"], summary["bases"]) == (1, 1, 8)
+    assert (summary["cut_fraction"], summary["unread_fraction"]) == (1.0, 0.25)
+    assert Cut(9).summary()["cut_fraction"] == 0 and not Cut(9).warning("sequences")
+
+
 @pytest.fixture(scope="module")
 def tables(tmp_path_factory) -> dict[str, Path]:
     """1200 bp, the same in both classes but for the last 400 bp."""

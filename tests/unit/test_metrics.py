@@ -186,6 +186,15 @@ def test_a_test_without_errors_is_not_certain():
         assert 0.8 < found[name]["low"] < 0.95, name
 
 
+def test_shares_of_sequences_have_the_interval_of_their_own_number():
+    """7 of 10 positives found among 9 called so, 18 of 30 negatives called so."""
+    truth, called = np.repeat([1, 0], [10, 20]), np.repeat([1, 0, 1, 0], [7, 3, 2, 18])
+    found = metric_intervals(truth, np.where(called[:, None] == np.arange(2), 0.9, 0.1), 100, 1, 0.9)
+    for name, (share, of) in {"accuracy": (25, 30), "recall": (7, 10), "precision": (7, 9)}.items():
+        low, high = wilson_interval(share, of, 0.9)
+        assert found[name] == pytest.approx({"value": share / of, "low": low, "high": high}), name
+
+
 def test_bounds_enclose_the_value_and_exist_for_very_few_sequences():
     generator = np.random.default_rng(0)
     for n in (2, 3, 7):

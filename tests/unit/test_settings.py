@@ -70,7 +70,8 @@ def test_whole_numbers_may_be_written_with_an_exponent(config, text, number):
 @pytest.fixture
 def sheet(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.fa").write_text(">a\nACGT\n")
+    for name in ("a.fa", "b.fa"):
+        (tmp_path / name).write_text(">a\nACGT\n")
     (tmp_path / "empty.fa").touch()
 
     def write(text: str) -> str:
@@ -82,7 +83,7 @@ def sheet(tmp_path, monkeypatch):
 
 def test_a_genome_sheet_is_read_with_comments_blank_lines_and_windows_line_ends(sheet):
     genomes = read_genomes(
-        sheet("\ufeff# mine\r\ngenome\tfasta\tvalidation\r\n\r\nx\ta.fa\tchr1, chr2\r\ny\ta.fa\r\n")
+        sheet("\ufeff# mine\r\ngenome\tfasta\tvalidation\r\n\r\nx\ta.fa\tchr1, chr2\r\ny\tb.fa\r\n")
     )
     assert genomes["x"].validation == ("chr1", "chr2")
     assert genomes["y"].validation == () and genomes["y"].sha256 is None

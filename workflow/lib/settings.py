@@ -56,11 +56,17 @@ def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict
     """
     if sheet is None:
         return {}
-    genomes = {}
+    genomes: dict[str, Genome] = {}
     for place, row in _read_sheet(sheet, "genome", ["fasta"], ["sha256", "validation"]):
         _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])
         validation = tuple(name.strip() for name in row["validation"].split(",") if name.strip())
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
+        twin = next((g.genome for g in genomes.values() if g.fasta == row["fasta"]), None)
+        if twin is not None:
+            raise InputError(
+                f"{place}, column fasta: {row['fasta']} is the file of {twin} already, so its windows would "
+                "count twice. Remove a row."
+            )
         genomes[row["genome"]] = Genome(row["genome"], row["fasta"], checksum, validation)
     return genomes
 

@@ -1,9 +1,16 @@
-"""What kind of file holds the sequences to classify."""
+"""What kind of file holds the sequences to classify, and what can be told of it from its first lines.
 
+Light: the workflow asks when it starts, hours before a classifier is there to read the file.
+"""
+
+import re
 from pathlib import Path
 
 from dnalm.running.errors import InputError
-from dnalm.sequences.formats import FORMATS, head_of, sequence_format
+from dnalm.sequences.bed import bed_fields
+from dnalm.sequences.columns import is_parquet, open_table
+from dnalm.sequences.formats import FORMATS, HEAD_BYTES, head_of, sequence_format
+from dnalm.sequences.strands import IUPAC
 
 # What the kinds are called in messages.
 KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
@@ -12,7 +19,7 @@ KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
 def kind_of_input(path: Path) -> str:
     """A key of KIND_NAMES, by the first lines of the file, plain or compressed.
 
-    Raises OSError or EOFError where it cannot be read, InputError for variants.
+    Raises OSError or EOFError where it cannot be read, InputError for variants and reads.
     """
     head = head_of(path)
     if form := sequence_format(head):
@@ -23,6 +30,34 @@ def kind_of_input(path: Path) -> str:
             f"{path}: a VCF file holds variants, not sequences. Write the regions around them as BED (for "
             "instance 100 bp to either side), and give the genome."
         )
+    if len(lines) > 2 and lines[0].startswith("@") and lines[2].startswith("+"):
+        raise InputError(f"{path}: reads (FASTQ). Convert them to FASTA first.")
     lines = [line for line in lines if not line.startswith(("#", "track", "browser"))]
     fields = lines[0].split("\t") if lines else []
     return "bed" if len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() else "table"
+
+
+def check_beginning(path: Path, kind: str) -> None:
+    """Raise InputError for what is wrong in the first lines of a file of this kind."""
+    if kind == "table" and not is_parquet(path):
+        with open_table(path, ("seq",), {}):
+            pass
+    if kind not in ("bed", "fasta"):
+        return
+    head = head_of(path)
+    whole = len(head) < HEAD_BYTES
+    lines = head.decode("utf-8-sig", "replace").splitlines()
+    # The last line may be cut in two.
+    for number, row in enumerate(lines if whole else lines[:-1], start=1):
+        if kind == "bed":
+            bed_fields(row, f"{path} line {number}")
+        elif not row.startswith(">") and (letter := _NO_NUCLEOTIDE.search(row)):
+            raise InputError(
+                f"{path} line {number}: {letter[0]!r} is no nucleotide. DNA is needed: A, C, G, T and IUPAC "
+                "codes such as N."
+            )
+    if kind == "fasta" and whole and not any(row.strip() and not row.startswith(">") for row in lines):
+        raise InputError(f"{path}: no sequence below its headers. Was its copy cut short?")
+
+
+_NO_NUCLEOTIDE = re.compile(f"[^{IUPAC}{IUPAC.lower()}\\s]")

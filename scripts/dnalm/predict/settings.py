@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dnalm.finetune.settings import Backbone
 from dnalm.running.settings import Fraction, Settings, Whole
@@ -25,6 +25,15 @@ class ScanSettings(Settings):
     max_unknown_fraction: Fraction = Field(
         0.5, description="Windows in which a larger share is not A, C, G or T are left out."
     )
+
+    @model_validator(mode="after")
+    def _no_gaps(self) -> "ScanSettings":
+        if self.window is not None and self.stride is not None and self.stride > self.window:
+            raise ValueError(
+                f"has a stride of {self.stride} bp and a window of {self.window} bp, so that bases between "
+                "windows would not be read. Lower the stride."
+            )
+        return self
 
 
 class PredictSettings(ScanSettings):

@@ -83,7 +83,7 @@ def read_text(path: Path) -> str:
 def read_json(path: str | Path) -> Any:
     """Read JSON. Raises InputError naming the file, and the line where it does not parse."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(), object_pairs_hook=lambda pairs: _each_once(pairs, path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except json.JSONDecodeError as error:
@@ -92,6 +92,16 @@ def read_json(path: str | Path) -> Any:
         ) from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file; JSON was expected.") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]:
+    """An object of JSON. Raises InputError for a key given twice, of which the first would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InputError(f"{path}: {twice!r} stands there twice. Remove one of them.")
+    return found
 
 
 def sha256_of_file(path: str | Path) -> str:

@@ -87,10 +87,15 @@ def find_columns(
         if found:
             places[column] = found[0]
         elif column != "id":
+            # Only the tables of tasks have a sheet.
+            or_say = (
+                f", or say in the column {column}_column of the task sheet what yours is called"
+                if "label" in columns
+                else ""
+            )
             raise InputError(
                 f"{path} line 1: no column {' or '.join(map(repr, COLUMN_NAMES[column]))}; found "
-                f"{_listed(header)}. Begin the file with a header line that names {wanted(columns)}, or say "
-                f"in the column {column}_column of the task sheet what yours is called."
+                f"{_listed(header)}. Begin the file with a header line that names {wanted(columns)}{or_say}."
             )
     return places
 

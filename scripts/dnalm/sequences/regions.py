@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnalm.running.errors import InputError
+from dnalm.sequences.bed import bed_fields
 from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.names import name_hint
 from dnalm.sequences.records import stream_sequences
@@ -26,14 +27,10 @@ def read_bed(path: Path) -> list[Region]:
     text = b"".join(read_blocks(path)).decode("utf-8-sig", "replace")
     regions = []
     for line, row in enumerate(text.splitlines(), start=1):
-        if not row.strip() or row.startswith(("#", "track", "browser")):
+        fields = bed_fields(row, f"{path} line {line}")
+        if fields is None:
             continue
-        fields = row.split("\t")
-        if len(fields) < 3 or not fields[1].isdecimal() or not fields[2].isdecimal():
-            raise InputError(f"{path} line {line}: chromosome, start and end, parted by tabs, were expected.")
         chromosome, start, end = fields[0], int(fields[1]), int(fields[2])
-        if start >= end:
-            raise InputError(f"{path} line {line}: the region ends at {end}, before it begins at {start}.")
         name = fields[3] if len(fields) > 3 and fields[3] else f"{chromosome}:{start}-{end}"
         regions.append(Region(chromosome, start, end, name, fields[5] if len(fields) > 5 else "+", line))
     if not regions:

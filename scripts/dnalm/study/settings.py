@@ -6,21 +6,21 @@ from pydantic import AfterValidator, Field
 
 from dnalm.running.settings import Settings, each_once
 
-Value = Annotated[str | int | float, Field(union_mode="left_to_right")]
+Value = Annotated[str | bool | int | float, Field(union_mode="left_to_right")]
 
 
 class StudySettings(Settings):
     """A grid of variants of one model, each fine-tuned and tested on every task."""
 
     model: str = Field(description="Name of an entry under `models`: the one that is varied.")
-    vary: dict[str, Annotated[tuple[Value, ...], AfterValidator(each_once)]] = Field(
+    vary: dict[str, Annotated[tuple[Value, ...], Field(min_length=1), AfterValidator(each_once)]] = Field(
         min_length=1,
         description="Keys and the values that each takes; every combination is a variant. Keys are those of "
         "a model (`tokenizer`, `architecture`, `masking.probability`, `training.steps`, `training.seed`, "
         "…), and `finetune.pooling` and `finetune.seed`. `training.steps: 0` is the untrained network. "
         "Variants that differ in seeds only count as one, with mean and spread.",
     )
-    train_sequences: Annotated[tuple[int, ...], AfterValidator(each_once)] = Field(
+    train_sequences: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(each_once)] = Field(
         (),
         description="Numbers of labelled training sequences. The model, its untrained network and the "
         "baselines learn from each of these subsets too: a learning curve of data.",

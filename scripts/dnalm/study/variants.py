@@ -112,7 +112,10 @@ def check_keys(settings: Mapping[str, Any], source: str) -> None:
         if key.startswith(FINETUNE):
             if key.removeprefix(FINETUNE) not in FINETUNE_KEYS:
                 known = [FINETUNE + name for name in FINETUNE_KEYS]
-                raise InputError(f"{place} cannot be varied.{nearest(key, known)} Of fine-tuning: {known}.")
+                raise InputError(
+                    f"{place} cannot be varied.{nearest(key, known)} Of fine-tuning only "
+                    f"{' and '.join(known)} can."
+                )
             continue
         section: type[Settings] = ModelSettings
         parts = key.split(".")
