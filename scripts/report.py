@@ -52,6 +52,7 @@ def main(
     predictions: list[Path],
     curves: list[Path],
     comparisons: list[Path],
+    overlaps: list[Path],
     study: Path | None,
     explored_batches: list[Path],
     explored_tasks: list[Path],
@@ -78,6 +79,7 @@ def main(
         finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
         evaluations=read_evaluations(metrics, predictions, curves),
         comparisons={found["task"]: found for found in map(read_json, comparisons)},
+        overlaps={found["task"]: found for found in map(read_json, overlaps)},
         study=read_json(study) if study else None,
         explored_batches=[read_json(path) for path in explored_batches],
         explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
@@ -217,6 +219,7 @@ if __name__ == "__main__":
     add("--predictions", **several, help="its predictions, TSV, in the same order")
     add("--curves", **several, help="its curves, JSON, in the same order")
     add("--comparisons", **several, help="comparisons of predictors, JSON, one per task")
+    add("--overlaps", **several, help="counts of pretraining_overlap, JSON, one per task")
     add("--study", type=Path, help="leaderboards of a study, JSON")
     add("--explored-batches", **several, help="descriptions of masked batches, JSON, one per model")
     add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")

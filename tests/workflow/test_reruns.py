@@ -37,8 +37,9 @@ EMBEDDED = {"embed", "combine"} | CLASSIFIED
 MODELLED = {"evaluate_language_model", "fill_mask"} | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
-CUT = {"extract_windows", "train_tokenizer"} | WITH_TOKENIZER
-PREPARED = {"prepare_task", "subset_task", "baseline", "baseline_cnn", "evaluate_baseline"} | EMBEDDED
+CUT = {"extract_windows", "train_tokenizer", "pretraining_overlap"} | WITH_TOKENIZER
+PREPARED = {"prepare_task", "pretraining_overlap", "subset_task", "baseline", "baseline_cnn"} | EMBEDDED
+PREPARED |= {"evaluate_baseline"}
 SUBSET = {
     "subset_task",
     "baseline",
@@ -371,6 +372,9 @@ CASES = {
         code("scripts/evaluate_language_model.py"), {"evaluate_language_model", "publish"} | REPORT
     ),
     "script of prepare_task": Case(code("scripts/prepare_task.py"), PREPARED),
+    "script of pretraining_overlap": Case(
+        code("scripts/pretraining_overlap.py"), {"pretraining_overlap"} | REPORT
+    ),
     "script of embed": Case(code("scripts/embed.py"), EMBEDDED, {"finetune": "frozen"}),
     "script of finetune": Case(code("scripts/finetune.py"), CLASSIFIED),
     "script of baseline": Case(
@@ -553,7 +557,9 @@ CASES = {
     "publish": Case(setting("publish.shared.licence", "mit"), {"publish"} | SHOWN),
     "corpora": Case(
         setting("corpora", {"unlabelled": {"task": "promoters"}, "reads": {"lines": "new.tsv"}}),
-        {"corpus_from_task", "corpus_from_lines", "train_tokenizer"} | WITH_TOKENIZER | SHOWN,
+        {"corpus_from_task", "corpus_from_lines", "train_tokenizer", "pretraining_overlap"}
+        | WITH_TOKENIZER
+        | SHOWN,
         {"train_tokenizer": "learned"},
     ),
     "loggers": Case(setting("loggers", []), set()),

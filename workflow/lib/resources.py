@@ -136,6 +136,16 @@ def model_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
     return scaled(FRAMEWORK_MB + 4000 + 8e-6 * parameters + 20 * table_mb, attempt)
 
 
+def overlap_memory_mb(table_mb: float, attempt: int) -> int:
+    """5,000 lines at a time with 100 bytes per base, and the same of the table."""
+    return scaled(2500 + 150 * table_mb, attempt)
+
+
+def overlap_runtime_min(lines_mb: float, attempt: int) -> int:
+    """1.5 Mb of lines per second were measured; 0.5 are asked for."""
+    return scaled(10 + lines_mb / (0.5 * 60), attempt)
+
+
 def finetune_memory_mb(parameters: int, trained: int, table_mb: float, attempt: int) -> int:
     """Of the parameters that are trained, what pretraining holds; of the others, the weights."""
     state = 2 * TRAINING_BYTES_PER_PARAMETER * trained + 8 * (parameters - trained)

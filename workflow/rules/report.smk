@@ -63,6 +63,9 @@ rule report:
         predictions=of_evaluations("predictions.tsv"),
         curves=of_evaluations("curves.json"),
         comparisons=expand("<results>/evaluation/{task}.comparison.json", task=TASKS),
+        overlaps=expand(
+            "<results>/tasks/{task}/pretraining_overlap.json", task=TASKS if TRAINED_MODELS else []
+        ),
         explored_batches=expand("<results>/explore/{model}.batch.json", model=TRAINED_MODELS),
         explored_tasks=expand("<results>/explore/{task}.task.json", task=TASKS),
         study="<results>/study/leaderboard.json" if VARIANTS else [],
@@ -123,6 +126,7 @@ rule report:
             " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
             " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
             " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
+            " --overlaps {input.overlaps:q}"
             " --explored-batches {input.explored_batches:q} --explored-tasks {input.explored_tasks:q}"
             " --benchmarks {params.benchmarks:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}",
         )

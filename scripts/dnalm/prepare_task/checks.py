@@ -5,7 +5,9 @@ a double helix carry the same label. All comparisons below are made by molecule.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -100,7 +102,7 @@ def _hash(molecule: str, seed: int) -> bytes:
     return hashlib.blake2b(molecule.encode(), digest_size=16, key=str(seed).encode()).digest()
 
 
-def overlap_fractions(training: list[str], held_out: list[str], batch: int = 5000) -> np.ndarray:
+def overlap_fractions(training: Iterable[str], held_out: list[str], batch: int = 5000) -> np.ndarray:
     """Share of each held-out sequence's words of 32 bp that also occur in training, on either strand.
 
     Windows of one locus that are shifted by some base pairs are not the same molecule, yet a model that saw
@@ -113,9 +115,9 @@ def overlap_fractions(training: list[str], held_out: list[str], batch: int = 500
     distinct, places = np.unique(words, return_inverse=True)
     seen = np.zeros(len(distinct), dtype=bool)
     if len(distinct):
-        for start in range(0, len(training), batch):
-            found, _ = words_of(training[start : start + batch])
-            found = np.unique(found)
+        rest = iter(training)
+        while some := list(islice(rest, batch)):
+            found = np.unique(words_of(some)[0])
             # The place in `distinct` where each word would stand; a word beyond the end stands nowhere.
             at = np.minimum(np.searchsorted(distinct, found), len(distinct) - 1)
             seen[at[distinct[at] == found]] = True

@@ -218,7 +218,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             {
                 "term": "Tested on",
                 "text": f"{words.count(counts['test'], 'sequence')} of {length} ({tested_labels(checks)}), "
-                "used for nothing but the check for leaks and this test.",
+                "used for nothing but the check for leaks and this test."
+                + words.overlap_sentence(run.overlaps.get(task)),
             }
         )
     sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))

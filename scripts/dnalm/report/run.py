@@ -93,6 +93,7 @@ class Run:
     finetunings: list[Training] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
+    overlaps: dict[str, dict[str, Any]] = field(default_factory=dict)
     study: dict[str, Any] | None = None
     explored_batches: list[dict[str, Any]] = field(default_factory=list)
     explored_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)

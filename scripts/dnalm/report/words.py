@@ -394,6 +394,18 @@ def leak_verdict(
     )
 
 
+def overlap_sentence(overlap: dict[str, Any] | None) -> str:
+    """Which test sequences the model knows from pretraining, without labels; empty where nobody looked."""
+    if overlap is None:
+        return ""
+    if not overlap["half"]:
+        return " None of them stood in the pretraining lines, whole or by half."
+    return (
+        f" {overlap['half']:,} of them ({overlap['half'] / overlap['n']:.1%}) stood in the pretraining lines "
+        f"by half or more, {overlap['whole']:,} whole; without labels."
+    )
+
+
 def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     """Does the language model predict hidden tokens better than the best way of counting tokens does?"""
     baselines = language_model["baselines"]
