@@ -25,6 +25,7 @@ STAGES = (
     "extract_windows",
     "train_tokenizer",
     "tokenize_windows",
+    "pretrain",
     "embed",
     "finetune",
     "predict",
