@@ -110,7 +110,10 @@ def write_tokens(directory: str | Path, batches: Iterable[list[np.ndarray]], voc
             offsets = np.zeros(len(batch) + 1, np.int32)
             np.cumsum([len(ids) for ids in batch], out=offsets[1:])
             values = np.concatenate(batch).astype(dtype, copy=False) if batch else np.zeros(0, dtype)
-            lines = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+            # `pa.array` of NumPy arrays would import pandas, which takes a second.
+            ids = pa.Array.from_buffers(column.type.value_type, len(values), [None, pa.py_buffer(values)])
+            ends = [None, pa.py_buffer(offsets)]
+            lines = pa.Array.from_buffers(column.type, len(batch), ends, children=[ids])
             stream.write_batch(pa.record_batch([lines], schema=schema))
             digest.update(offsets.data)
             digest.update(values.data)
