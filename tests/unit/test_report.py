@@ -412,3 +412,10 @@ def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():
     # Five lines of 22 tokens lose 6 each, of 170 in all.
     assert rows[1] == [*bpe, "cut", "16", "50.0%", "17.6%"]
     assert rows[2][-4:] == ["pieces", "16", "100.0%", "0.0%"]
+
+
+def test_what_pretraining_has_read_is_said(flags, tmp_path):
+    counts = {"task": "enhancers", "n": 1000, "word_bp": 32, "whole": 3, "half": 14, "any": 20}
+    (tmp_path / "overlap.json").write_text(json.dumps(counts))
+    text = text_of(page(flags | {"--overlaps": [str(tmp_path / "overlap.json")]}, tmp_path / "r.html"))
+    assert "14 of them (1.4%) stood in the pretraining lines by half or more, 3 whole" in text
