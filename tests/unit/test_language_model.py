@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -218,6 +219,24 @@ def test_a_model_before_its_adaptation_answers_the_same_questions(place, tmp_pat
     metrics = evaluate(place, tmp_path, published=place / "model")
     assert metrics["published"]["metrics"] == metrics["metrics"]
     assert metrics["published"]["improvement"] == {"value": 0, "low": 0, "high": 0}
+
+
+def test_files_do_not_depend_on_the_number_of_threads(place, tokenizer, tmp_path):
+    """A network wide enough for PyTorch to share its work among threads."""
+    sizes = {"hidden_size": 128, "intermediate_size": 192, "num_attention_heads": 4}
+    shutil.copytree(place / "model", tmp_path / "wide")
+    new_model(model_config(ARCHITECTURE | sizes, tokenizer), seed=0).save_pretrained(tmp_path / "wide")
+    usual, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            output = tmp_path / str(threads)
+            output.mkdir()
+            evaluate(place, output, model=tmp_path / "wide")
+            found.append({file.name: file.read_bytes() for file in output.iterdir()})
+    finally:
+        torch.set_num_threads(usual)
+    assert found[0] == found[1] and len(found[0]) == 3
 
 
 def test_caches_of_another_tokenizer_are_refused(place, tmp_path):
