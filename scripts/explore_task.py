@@ -63,8 +63,13 @@ def main(
     drawn = [read_vectors(path, pooling) for path in embeddings]
     if problem == REGRESSION:
         borders = quarters(tables.get("train", next(iter(tables.values())))["label"])
-        for table in [*tables.values(), *(table for _, table in predicted)]:
-            table["label"] = quarter_names(table["label"], borders)
+
+        def in_quarters(table: pd.DataFrame) -> pd.DataFrame:
+            return table.assign(label=quarter_names(table["label"], borders))
+
+        # Copies: the first predictions stand for the test split too.
+        tables = {split: in_quarters(table) for split, table in tables.items()}
+        predicted = [(name, in_quarters(table)) for name, table in predicted]
         drawn = [(quarter_names(values, borders), vectors) for values, vectors in drawn]
     labels = sort_labels(label for table in tables.values() for label in table["label"])
     loaded = {

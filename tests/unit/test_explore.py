@@ -186,6 +186,14 @@ def test_a_task_is_described_by_class_and_split_with_its_losses_and_maps(labelle
     assert sum(map(len, drawn["pca"].values())) == drawn["points"] == 30 and "umap" not in drawn
 
 
+def test_measured_values_are_described_by_quarter(labelled):
+    explore_task.main(**labelled, problem="regression")
+    found = read_json(labelled["output"])
+    assert {group["split"] for group in found["groups"]} == {"train", "test"}
+    assert sum(group["n"] for group in found["groups"] if group["split"] == "test") == 10
+    assert all(label[:3] in ("1: ", "2: ", "3: ", "4: ") for label in found["labels"])
+
+
 def test_embeddings_of_another_kind_are_named(labelled, tmp_path):
     np.savez(tmp_path / "train.npz", label=np.array(["0"]))
     with pytest.raises(InputError, match=r"train\.npz: no embeddings"):
