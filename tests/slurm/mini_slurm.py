@@ -363,7 +363,7 @@ SlurmdParameters=config_overrides
 # A node that was down serves again as soon as it answers.
 ReturnToService=2
 # Every job of a test is remembered until its end.
-MinJobAge=3600
+MinJobAge=86400
 # Seconds between the polite signal and SIGKILL; 30 on most clusters.
 KillWait=2
 OverTimeLimit=0

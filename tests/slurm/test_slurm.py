@@ -377,7 +377,7 @@ def test_work_goes_on_within_minutes(story, capsys):
         print(f"\nseconds until the next checkpoint: {story.delays}")
     assert set(story.delays) == {"cancelled", "preempted", "requeued", "node lost", "scheduler away"}
     # Where a job waits for itself, it waits for hours.
-    assert max(story.delays.values()) < PATIENCE
+    assert max(story.delays.values()) < PATIENCE + ABSENCE
     assert "Slurm does not answer" in story.output  # docs/cluster.md quotes it
 
 

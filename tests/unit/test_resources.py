@@ -28,6 +28,8 @@ CALLS = {
     "language_model_runtime_min": (2000, 1000, 43_861_504, 0),
     "prediction_runtime_min": (5.0, 200, 100, 2, 43_861_504, 0),
     "table_memory_mb": (5.0,),
+    "overlap_memory_mb": (5.0,),
+    "overlap_runtime_min": (3000.0,),
     "head_runtime_min": (5.0, 30),
     "network_runtime_min": (5.0, 20),
     "table_runtime_min": (5.0,),

@@ -142,8 +142,8 @@ def overlap_memory_mb(table_mb: float, attempt: int) -> int:
 
 
 def overlap_runtime_min(lines_mb: float, attempt: int) -> int:
-    """1.5 Mb of lines per second were measured; 0.5 are asked for."""
-    return scaled(10 + lines_mb / (0.5 * 60), attempt)
+    """12 Mb of lines per second were measured; 3 are asked for."""
+    return scaled(10 + lines_mb / (3 * 60), attempt)
 
 
 def finetune_memory_mb(parameters: int, trained: int, table_mb: float, attempt: int) -> int:

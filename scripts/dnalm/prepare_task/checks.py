@@ -16,6 +16,8 @@ from dnalm.sequences.strands import canonical
 
 # Words of this length are too long to be shared by chance: 4**32 different ones, both strands as one.
 OVERLAP_BP = 32
+# So many cells that the words of a large test split fill a few of a hundred.
+CELL_BITS = 24
 
 
 def add_molecules(rows: pd.DataFrame) -> pd.DataFrame:
@@ -114,16 +116,25 @@ def overlap_fractions(training: Iterable[str], held_out: list[str], batch: int =
     rows = np.concatenate([start + rows for start, (_, rows) in parts])
     distinct, places = np.unique(words, return_inverse=True)
     seen = np.zeros(len(distinct), dtype=bool)
+    # Nearly all words of a genome are in no held-out sequence; a table of cells says so without a search.
+    present = np.zeros(2**CELL_BITS, dtype=bool)
+    present[_cells(distinct)] = True
     if len(distinct):
         rest = iter(training)
         while some := list(islice(rest, batch)):
-            found = np.unique(words_of(some)[0])
+            found = words_of(some)[0]
+            found = found[present[_cells(found)]]
             # The place in `distinct` where each word would stand; a word beyond the end stands nowhere.
             at = np.minimum(np.searchsorted(distinct, found), len(distinct) - 1)
             seen[at[distinct[at] == found]] = True
     total = np.bincount(rows, minlength=len(held_out))
     shared = np.bincount(rows, weights=seen[places], minlength=len(held_out))
     return np.divide(shared, total, out=np.zeros(len(held_out)), where=total > 0)
+
+
+def _cells(words: np.ndarray) -> np.ndarray:
+    """A cell of 2 ** `CELL_BITS` for each word: multiplicative hashing (Knuth, TAOCP volume 3, 6.4)."""
+    return words * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(64 - CELL_BITS)
 
 
 def words_of(sequences: list[str], word_bp: int = OVERLAP_BP) -> tuple[np.ndarray, np.ndarray]:
@@ -138,13 +149,17 @@ def words_of(sequences: list[str], word_bp: int = OVERLAP_BP) -> tuple[np.ndarra
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
     other = np.concatenate([[0], np.cumsum(base == 4)])
     whole = other[word_bp:] == other[:-word_bp]
-    digit = np.where(base == 4, 0, base).astype(np.uint64)
-    forward = np.zeros(n_words, dtype=np.uint64)
-    backward = np.zeros(n_words, dtype=np.uint64)
-    for i in range(word_bp):
-        part = digit[i : i + n_words]
-        forward |= part << np.uint64(2 * (word_bp - 1 - i))
-        backward |= (np.uint64(3) - part) << np.uint64(2 * i)
+    forward = np.where(base == 4, 0, base).astype(np.uint64)
+    backward = 3 - forward
+    length = 1
+    while length < word_bp:
+        step = min(length, word_bp - length)
+        # The last `step` bases of the word that begins `step` bases later stand behind this one.
+        behind = forward[step:] & np.uint64(4**step - 1)
+        forward = forward[:-step] << np.uint64(2 * step) | behind
+        before = backward[step:] >> np.uint64(2 * (length - step))
+        backward = backward[:-step] | before << np.uint64(2 * length)
+        length += step
     return np.minimum(forward, backward)[whole], row[:n_words][whole]
 
 
