@@ -249,6 +249,12 @@ def test_every_preset_makes_a_plan(bare, tmp_path, preset):
     }.items():
         mistakes.write(folder / file, content)
     mistakes.write_checkpoint(folder / "data/models")
+    # The laptop's files lie beside the repository.
+    for line in (folder / "config/laptop.genomes.tsv").read_text().splitlines()[2:]:
+        mistakes.write(folder / line.split("\t")[1], "present\n")
+    for line in (folder / "config/laptop.tasks.tsv").read_text().splitlines()[2:]:
+        for table in filter(None, line.split("\t")[1:]):
+            mistakes.write(folder / table, "seq\tlabel\nACGT\t0\nTTTT\t1\n")
     done = snakemake(folder, "--dry-run", "--configfile", f"config/{preset}")
     assert done.returncode == 0, done.stdout + done.stderr
     for rule in ("extract_windows", "pretrain", "finetune", "evaluate", "report"):

@@ -7,7 +7,7 @@ import yaml
 from workflow_jobs import REPOSITORY, workflow_jobs
 
 TASKS = 5
-STEPS = ("prepare_task", "baseline", "embed", "classifiers", "evaluate", "compare")
+STEPS = ("prepare_task", "baseline", "embed", "classifiers", "stack", "evaluate", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_tasks_share_a_job_in_each_short_step(configfile):
         assert tasks == {f"task{n}" for n in (range(3) if group.groupid.endswith("_1") else (3, 4))}
         asked = group.resources
         # One after another, on the node that one of them needs.
-        assert asked.get("gpu", 0) == (1 if group.groupid.startswith(("embed", "evaluate")) else 0)
+        assert asked.get("gpu", 0) == (1 if group.groupid.startswith(("embed", "stack", "evaluate")) else 0)
         assert asked.slurm_partition == ("gpu" if asked.get("gpu") else "cpu")
         assert asked.get("nodes", 1) == 1
         assert asked.runtime == sum(job.resources.runtime for job in group.jobs)

@@ -53,6 +53,7 @@ def configfile(tmp_path_factory):
         "publish": {"shared": {"model": name}},
         "predict": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
     }
+    config["fill_mask"] = {"gaps": {"model": name, "sequences": ["ACGT" * 8], "hide": ["1-2"]}}
     config["corpora"] = {"own": {"task": "enhancers"}, "reads": {"lines": f"{folder}/new.tsv"}}
     config["study"] = {"model": name, "vary": {"finetune.seed": [1]}, "train_sequences": [10]}
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}

@@ -14,7 +14,7 @@ rule stack:
     benchmark:
         "<benchmarks>/stack/{model}/{task}.tsv"
     group:
-        SHARED_JOBS.of("evaluate")
+        SHARED_JOBS.of("stack")
     conda:
         "../../envs/train.yaml"
     threads: 1
