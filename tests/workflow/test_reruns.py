@@ -98,6 +98,7 @@ def build(folder: Path) -> None:
         "enhancers\tresults/simulation/train.tsv\tresults/simulation/test.tsv\n"
     )
     (folder / "yeast.fa").write_text(">chrI\nACGT\n")
+    (folder / "mouse.fa").write_text(">chr1\nTTGA\n")
     for split in ("train", "test"):
         (folder / f"promoters.{split}.tsv").write_text("seq\tlabel\nACGT\t1\n")
     (folder / "new.tsv").write_text("seq\nACGT\n")
@@ -461,7 +462,7 @@ CASES = {
     ),
     # The tokenizer that is given does not change, so its caches of the other genomes stay.
     "a new genome": Case(
-        row("genomes.tsv", "mouse\tyeast.fa"), CUT, {"extract_windows": "mouse", "train_tokenizer": "learned"}
+        row("genomes.tsv", "mouse\tmouse.fa"), CUT, {"extract_windows": "mouse", "train_tokenizer": "learned"}
     ),
     "held-out sequences of a genome": Case(
         substitute(
