@@ -115,3 +115,21 @@ def test_small_words():
     assert words.rounded(43_861_504) == "43.9 million" and words.rounded(688_640) == "688,640"
     assert words.estimate({"value": -0.02, "low": -0.1, "high": 0.05}) == "−0.020 (−0.100 to 0.050)"
     assert words.signed(-0.02) == "−0.020" and words.number(150.0951) == "150.1"
+
+
+@pytest.mark.parametrize(
+    ("against_best", "against_kmers", "status"),
+    [
+        ((0.01, 0.03), (0.02, 0.04), "good"),
+        ((0.01, 0.03), (-0.01, 0.02), "unsure"),
+        ((0.01, 0.03), (-0.04, -0.01), "bad"),
+    ],
+)
+def test_stacking_is_better_only_if_it_is_better_than_all(against_best, against_kmers, status):
+    differences = {
+        name: difference((low + high) / 2, low, high)
+        for name, (low, high) in (("frozen", against_best), ("k-mers", against_kmers))
+    }
+    verdict = words.stacking_verdict(differences, ["frozen", "k-mers"], 10)
+    assert verdict["status"] == status
+    assert "With so few, the weights stay close to equal ones." in verdict["text"]

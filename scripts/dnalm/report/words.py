@@ -300,17 +300,18 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
 def stacking_verdict(
     differences: dict[str, dict[str, float]], members: list[str], n_validation: int
 ) -> dict[str, str]:
-    """Is a regression on the probabilities of several predictors better than the best one of them?
+    """Is a regression on the probabilities of several predictors better than each that it is compared with?
 
     `differences` in accuracy, stacked minus single, are keyed by the name of the single predictor; the first
     is the best one on the validation split.
     """
     heads = {
-        "good": "Stacked, the predictors are better than the best one of them.",
-        "bad": "Stacked, the predictors are worse than the best one of them.",
-        "unsure": "Whether stacking the predictors helps cannot be told.",
+        "good": "Stacked, the predictors are better than the best single one and the baselines.",
+        "bad": "Stacked, the predictors are worse than one of them alone.",
+        "unsure": "Stacking was not shown to be better than the best single one and the baselines.",
     }
-    status = _status(next(iter(differences.values())))
+    found = {_status(difference) for difference in differences.values()}
+    status = "bad" if "bad" in found else "good" if found == {"good"} else "unsure"
     against = [f"{_points(difference)} against {name}" for name, difference in differences.items()]
     against[0] += ", the best one on the validation split"
     few = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
