@@ -42,7 +42,7 @@ WAYS = {
     "frozen": Way(
         name="frozen",
         how="with a frozen backbone",
-        taught="Only the classification head learned from these; the backbone stayed as pretrained.",
+        taught="Only its head learned from these; the backbone stayed as pretrained.",
         classifier="its head was trained on a frozen language model",
     ),
     "partial": Way(
