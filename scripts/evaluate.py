@@ -148,7 +148,9 @@ def about_training(classifier: Path) -> dict[str, Any]:
 
 def about_stacking(stacked: Path) -> dict[str, Any]:
     """What scripts/stack.py says of its fit."""
-    about = read_json(stacked / "stacked.json")
+    from dnalm.stack.predictor import DESCRIPTION
+
+    about = read_json(stacked / DESCRIPTION)
     return {key: about[key] for key in ("n_validation", "members", "best_single")}
 
 

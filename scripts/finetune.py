@@ -20,8 +20,8 @@ Writes a directory that Transformers loads without this repository
                              them onto the language model
   finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss, accuracy or r2,
                              learning_rate; epoch 0 is before training
-  finetuning_summary.json    problem, labels, settings, parameters by part of the model, the epoch that was
-  kept
+  finetuning_summary.json    problem, labels, settings, parameters by part of the model, and the epoch that
+                             was kept
 
 --problem says what a label is. The loss is cross-entropy (nats), with several labels the mean binary
 cross-entropy over them (nats), of values the mean squared error in units of their variance: a regression

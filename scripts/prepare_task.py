@@ -20,12 +20,13 @@ What happens to the rows:
   1. A sequence and its reverse complement count as the same molecule.
   2. Molecules that carry several labels in training are dropped from it, repeated ones are kept once.
      Of numbers that a molecule was measured to have the mean is kept. The same for validation. The test
-  split is never changed. 3. Training and validation sequences that are also in the test split are dropped,
-     and training sequences that are in a given validation table (--no-drop-leaked keeps both kinds and only
-  counts them). 4. Related sequences are found by the words that they share; training and validation
-     sequences that are related to test sequences are counted, dropped (--homologs drop) or refused
-  (--homologs error). 5. Without a validation table, a share of the training sequences is taken, by content,
-     of every label, or of every tenth of the values; related sequences stay together.
+     split is never changed.
+  3. Training and validation sequences that are also in the test split are dropped, and training sequences
+     that are in a given validation table (--no-drop-leaked keeps both kinds and only counts them).
+  4. Related sequences are found by the words that they share; training and validation sequences that are
+     related to test sequences are counted, dropped (--homologs drop) or refused (--homologs error).
+  5. Without a validation table, a share of the training sequences is taken, by content, of every label, or
+     of every tenth of the values; related sequences stay together.
 """
 
 import logging

@@ -26,7 +26,7 @@ def read_splits(kind: Problem, train: Path, validation: Path) -> tuple[list[str]
     Raises InputError if training has one label only, or validation one that training has not.
     """
     labels, learned = read_training(kind, train)
-    return labels, learned, _split(kind, labels, validation)
+    return labels, learned, _split(kind, labels, validation, read_labelled_table(validation, kind))
 
 
 def read_training(kind: Problem, path: Path) -> tuple[list[str], Split]:
@@ -37,9 +37,8 @@ def read_training(kind: Problem, path: Path) -> tuple[list[str], Split]:
             f"{path}: every sequence has the label {table['label'][0]!r}. Two or more are needed."
         )
     labels = kind.labels_of(table["label"])
-    return labels, _split(kind, labels, path)
+    return labels, _split(kind, labels, path, table)
 
 
-def _split(kind: Problem, labels: list[str], path: Path) -> Split:
-    table = read_labelled_table(path, kind)
+def _split(kind: Problem, labels: list[str], path: Path, table: pd.DataFrame) -> Split:
     return Split(table, table["seq"].tolist(), kind.targets(table["label"], labels, path))

@@ -90,8 +90,8 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     )
     compile: bool = Field(
         False,
-        description="Translate the layers with `torch.compile` when training starts, which takes a minute or "
-        "two. For long trainings on GPUs. The result stays the same up to rounding.",
+        description="Translate the layers with `torch.compile` when training starts, which takes a "
+        "while. For long trainings on GPUs. The result stays the same up to rounding.",
     )
     fsdp: bool = Field(
         False,
