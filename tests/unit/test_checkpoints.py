@@ -2,6 +2,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
@@ -149,8 +150,12 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
     )
 
 
-@pytest.mark.parametrize("writer", ["atomic_file", "download"])
+@pytest.mark.parametrize("writer", ["atomic_file", "copied folder", "download"])
 def test_a_limit_of_file_sizes_ends_in_one_line_that_names_the_file(tmp_path, capsys, writer):
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "model.safetensors").write_bytes(bytes(5000))
+
     def main():
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
@@ -158,6 +163,9 @@ def test_a_limit_of_file_sizes_ends_in_one_line_that_names_the_file(tmp_path, ca
             if writer == "download":
                 with fetch.partial_file(tmp_path / "large") as partial:
                     partial.write(bytes(5000))
+            elif writer == "copied folder":
+                with atomic_directory(tmp_path / "large") as folder:
+                    shutil.copytree(given, folder / "copy")
             else:
                 with atomic_file(tmp_path / "large") as temporary:
                     temporary.write_bytes(bytes(5000))

@@ -133,3 +133,11 @@ def test_stacking_is_better_only_if_it_is_better_than_all(against_best, against_
     verdict = words.stacking_verdict(differences, ["frozen", "k-mers"], 10)
     assert verdict["status"] == status
     assert "With so few, the weights stay close to equal ones." in verdict["text"]
+
+
+def test_a_difference_that_is_not_defined_says_nothing_for_or_against():
+    verdict = words.baseline_verdict(
+        {"value": None, "low": None, "high": None, "confidence": 0.95, "metric": "auroc_macro"}, "k-mers"
+    )
+    assert verdict["status"] == "unsure"
+    assert "Macro AUROC against k-mers: not defined on this test split." in verdict["text"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dnalm.problems.names import REGRESSION
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report.charts import Box, box_chart, map_chart
 from dnalm.report.parts import figure, heading, table
 from dnalm.report.run import Run
@@ -151,28 +151,27 @@ def composition_figures(task: dict[str, Any]) -> list[dict[str, str]]:
     return figures
 
 
+# What the loss of a test sequence is, by kind of task.
+LOSSES = {
+    SINGLE_LABEL: "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a "
+    "two-class prediction is wrong.",
+    MULTI_LABEL: "Each test sequence has a loss, the mean over the labels of −ln(probability given to what is "
+    "true of it).",
+    REGRESSION: "Each test sequence has a squared error; the quarters are those of the training values.",
+}
+
+
 def loss_figure(task: dict[str, Any]) -> dict[str, str]:
     """Boxplot of the loss of every test sequence by class, for every classifier."""
     groups: dict[str, list[Box]] = {}
     for row in task["losses"]:
         group = groups.setdefault(row["predictor"], [])
         group.append(as_box(row["label"], row["loss"], len(group)))
-    values = task.get("problem") == REGRESSION
-    unit = "squared error" if values else "loss (nats)"
-    svg = box_chart(list(groups.items()), f"Loss per test sequence by class, task {task['task']}", unit)
-    several = (
-        "Each test sequence has a squared error; the groups are quarters of the measured values, by those of "
-        "training. Dots are the worst sequences."
-    )
-    caption = (
-        several
-        if values
-        else (
-            "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a "
-            "two-class prediction is wrong. A class with a longer box is the harder one; dots are the worst "
-            "sequences."
-        )
-    )
+    problem = task.get("problem", SINGLE_LABEL)
+    unit = "squared error" if problem == REGRESSION else "loss (nats)"
+    group = "quarter of the values" if problem == REGRESSION else "label"
+    svg = box_chart(list(groups.items()), f"Loss per test sequence by {group}, task {task['task']}", unit)
+    caption = f"{LOSSES[problem]} A longer box is a harder {group}; dots are the worst sequences."
     return figure("Loss per test sequence", svg, caption, f"{task['task']}.loss_by_class")
 
 

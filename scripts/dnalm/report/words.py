@@ -440,7 +440,9 @@ def suggested_runtime_min(seconds: float) -> int:
     return rounded_up(minutes, 5 if minutes <= 60 else 30)
 
 
-def _status(difference: dict[str, float]) -> str:
+def _status(difference: dict[str, float | None]) -> str:
+    if difference["low"] is None or difference["high"] is None:
+        return "unsure"
     if difference["low"] > 0:
         return "good"
     return "bad" if difference["high"] < 0 else "unsure"
@@ -453,6 +455,8 @@ def _points(difference: dict[str, Any]) -> str:
     Of a difference that cannot be told from zero also about how many test sequences could.
     """
     bounds, unit = [difference[key] for key in ("value", "low", "high")], ""
+    if None in bounds:
+        return "not defined on this test split"
     if difference.get("metric", "accuracy") == "accuracy":
         (value, low, high), unit = (_signed(100 * bound) for bound in bounds), " percentage points"
     else:

@@ -145,14 +145,14 @@ def write_directory_summary(path: str | Path, directory: str | Path, description
 def disk_errors_name(path: Path) -> Iterator[None]:
     """Make of a full disk, or of a file that may not be so large, an OSError that names `path`.
 
-    safetensors raises an error of its own, writing an OSError without a file name.
+    safetensors, and shutil where it copies a folder, raise errors of their own, without a number.
     """
     try:
         yield
     except Exception as error:
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            own = isinstance(error, OSError) and error.errno == number
-            if own or (not isinstance(error, OSError) and os.strerror(number) in str(error)):
+            known = getattr(error, "errno", None)
+            if known == number or (known is None and os.strerror(number) in str(error)):
                 raise OSError(number, os.strerror(number), str(path)) from error
         raise
 
