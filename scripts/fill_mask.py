@@ -25,7 +25,7 @@ import torch
 
 from dnalm.evaluate_language_model.scoring import model_log_probabilities
 from dnalm.fill_mask.gaps import Gap, question
-from dnalm.fill_mask.settings import GapSettings
+from dnalm.fill_mask.settings import GapSettings, check_gaps
 from dnalm.models.architecture import load_model
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
@@ -40,8 +40,7 @@ HEADER += ["position_bp", "left", "hidden", "right", "hidden_rank", "hidden_prob
 
 def main(model: Path, settings: GapSettings, output: Path | None) -> None:
     """Write the table to `output` or to standard output."""
-    if not settings.sequences:
-        raise InputError("--sequences: give at least one sequence.")
+    check_gaps(settings)
     tokenizer = load_tokenizer(model)
     questions = [
         question(tokenizer, number, text, settings.hide)

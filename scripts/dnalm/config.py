@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field
 
-from dnalm.baseline.settings import BASELINES, STACKED, UNTRAINED, BaselineSettings
+from dnalm.baseline.settings import BASELINES, STACKED, UNTRAINED, BaselineSettings, stacks
 from dnalm.corpora.settings import CorpusSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
-from dnalm.fill_mask.settings import FillMaskSettings
+from dnalm.fill_mask.settings import FillMaskSettings, check_gaps
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
 from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
@@ -259,8 +259,7 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     _check_models(checked, source)
     for name, gaps in checked.fill_mask.items():
         _check_model(gaps.model, checked, f"{source}: fill_mask.{name}")
-        if not gaps.sequences:
-            raise InputError(f"{source}: fill_mask.{name}.sequences is empty. Give at least one sequence.")
+        check_gaps(gaps, f"{source}: fill_mask.{name}: ")
     _check_predictions(checked, source)
     _check_publications(checked, source)
     values = checked.model_dump(mode="json")
@@ -449,6 +448,11 @@ def _check_stacked(config: Config, place: str) -> None:
     if not config.baseline.stacked:
         raise InputError(
             f"{place}.backbone is {show(STACKED)}, but baseline.stacked is false. Set it to true."
+        )
+    if not stacks(config.baseline.model_dump(), config.finetune.backbones):
+        raise InputError(
+            f"{place}.backbone is {show(STACKED)}, but there is only one predictor. Set baseline.kmer to "
+            "true, or name more finetune.backbones."
         )
 
 

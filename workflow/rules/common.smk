@@ -16,7 +16,7 @@ import slurm_limits
 import slurm_status
 import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
-from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings
+from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings, stacks
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
 from dnalm.corpora.settings import LinesSettings
@@ -92,10 +92,7 @@ STUDY_UNTRAINED = [v.language_model for v in VARIANTS.values() if v.language_mod
 AS_PUBLISHED = [name for name in MODELS if name not in TRAINED_MODELS] + PUBLISHED_MODELS
 BACKBONES = config["finetune"]["backbones"]
 BASELINES = [name for name in ALL_BASELINES if config["baseline"][name]]
-# One predictor alone is not stacked.
-STACKING = config["baseline"]["stacked"] and (
-    len(BACKBONES) > 1 or config["baseline"]["combined"] or BASELINES not in ([], ["majority"])
-)
+STACKING = stacks(config["baseline"], BACKBONES)
 SPLITS = ["train", "validation"]
 
 # With conda or an image, `python` is the one in there. Without, it is the one that runs Snakemake, also where

@@ -1,6 +1,7 @@
 """Settings of the baselines: what the classifier is compared with."""
 
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -48,3 +49,12 @@ class BaselineSettings(KmerSettings, CnnSettings):
         True,
         description="The same backbone with its initial random weights, fine-tuned in the same way.",
     )
+
+
+def stacks(baseline: Mapping[str, Any], backbones: Sequence[str]) -> bool:
+    """Whether the predictors of a task are stacked, by the section `baseline` and the backbones.
+
+    One predictor alone is not, and the majority class says nothing of a sequence.
+    """
+    others = [name for name in (*BASELINES, COMBINED) if name != "majority" and baseline[name]]
+    return bool(baseline[STACKED]) and len(backbones) + len(others) > 1

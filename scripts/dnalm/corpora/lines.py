@@ -10,8 +10,7 @@ import numpy as np
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
 from dnalm.sequences.columns import open_text
-from dnalm.sequences.strands import canonical
-from dnalm.sequences.tables import check_dna
+from dnalm.sequences.strands import canonical, check_dna
 
 
 def read_lines(path: Path) -> list[str]:

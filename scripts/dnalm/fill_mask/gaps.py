@@ -42,7 +42,8 @@ def question(
 ) -> Question:
     """The tokens of a sequence with its gaps; `number`, from 1, names it in messages.
 
-    Raises InputError for a sequence without a gap, with two kinds of gaps, or shorter than an interval.
+    The sequence has passed :func:`dnalm.fill_mask.settings.check_gaps`. Raises InputError where this
+    tokenizer finds no gap in it.
     """
     # encode() elsewhere: a call with padding leaves it switched on in the backend.
     backend = tokenizer.backend_tokenizer
@@ -52,10 +53,8 @@ def question(
     ids = np.array(encoding.ids, np.int64)
     written = np.flatnonzero(ids == tokenizer.mask_token_id)
     place = f"sequence {number}"
-    if hide and len(written):
-        raise InputError(f"{place}: it has a {tokenizer.mask_token} and something to hide. Give one of them.")
     if hide:
-        intervals = [_interval(text, sequence, place) for text in hide]
+        intervals = [_interval(text) for text in hide]
         positions = _overlapping(encoding.offsets, encoding.special_tokens_mask, intervals)
         if not len(positions):
             raise InputError(f"{place}: no token stands in {', '.join(hide)}. Hide bases that are read.")
@@ -85,13 +84,10 @@ def _before(sequence: str, end: int) -> str:
     return sequence[max(0, end - CONTEXT_BP) : end]
 
 
-def _interval(text: str, sequence: str, place: str) -> tuple[int, int]:
+def _interval(text: str) -> tuple[int, int]:
     """First and past-the-last base, from 0."""
     first, _, last = text.partition("-")
-    start, end = int(first) - 1, int(last or first)
-    if end > len(sequence):
-        raise InputError(f"{place}: {text} is to be hidden, but it has {len(sequence)} bases.")
-    return start, end
+    return int(first) - 1, int(last or first)
 
 
 def _overlapping(

@@ -5,7 +5,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from dnalm.running.errors import InputError
 from dnalm.running.settings import Settings
+from dnalm.sequences.strands import check_dna
+
+# How tokenizers of masked language models write a hidden token.
+MASK = re.compile(r"\[MASK\]|<mask>")
 
 
 def check_interval(text: str) -> str:
@@ -35,3 +40,20 @@ class FillMaskSettings(GapSettings):
     """Sequences with gaps, and the model that fills them."""
 
     model: str = Field(description="Name of an entry under `models`.")
+
+
+def check_gaps(settings: GapSettings, place: str = "") -> None:
+    """Raise InputError for what nobody can answer. `place`, such as `my.yaml: fill_mask.x: `, begins it."""
+    if not settings.sequences:
+        raise InputError(f"{place}no sequences. Give at least one sequence.")
+    for number, sequence in enumerate(settings.sequences, start=1):
+        here = f"{place}sequence {number}"
+        written = MASK.findall(sequence)
+        check_dna(here, MASK.sub("N", sequence))
+        if settings.hide and written:
+            raise InputError(f"{here}: it has a {written[0]} and something to hide. Give one of them.")
+        if not settings.hide and not written:
+            raise InputError(f"{here}: no [MASK] in it. Put one where you ask, or say which bases to hide.")
+        for interval in settings.hide:
+            if int(interval.rpartition("-")[2]) > len(sequence):
+                raise InputError(f"{here}: {interval} is to be hidden, but it has {len(sequence)} bases.")

@@ -155,8 +155,8 @@ def composition_figures(task: dict[str, Any]) -> list[dict[str, str]]:
 LOSSES = {
     SINGLE_LABEL: "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a "
     "two-class prediction is wrong.",
-    MULTI_LABEL: "Each test sequence has a loss, the mean over the labels of −ln(probability given to what is "
-    "true of it).",
+    MULTI_LABEL: "Each test sequence has a loss, the mean over the labels of −ln(probability of what is true "
+    "of it).",
     REGRESSION: "Each test sequence has a squared error; the quarters are those of the training values.",
 }
 
@@ -169,9 +169,9 @@ def loss_figure(task: dict[str, Any]) -> dict[str, str]:
         group.append(as_box(row["label"], row["loss"], len(group)))
     problem = task.get("problem", SINGLE_LABEL)
     unit = "squared error" if problem == REGRESSION else "loss (nats)"
-    group = "quarter of the values" if problem == REGRESSION else "label"
-    svg = box_chart(list(groups.items()), f"Loss per test sequence by {group}, task {task['task']}", unit)
-    caption = f"{LOSSES[problem]} A longer box is a harder {group}; dots are the worst sequences."
+    part = "quarter of the values" if problem == REGRESSION else "class"
+    svg = box_chart(list(groups.items()), f"Loss per test sequence by {part}, task {task['task']}", unit)
+    caption = f"{LOSSES[problem]} A longer box is a harder {part}; dots are the worst sequences."
     return figure("Loss per test sequence", svg, caption, f"{task['task']}.loss_by_class")
 
 

@@ -5,6 +5,7 @@ only where the whole interval of the difference lies above zero, "cannot tell" w
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -440,7 +441,7 @@ def suggested_runtime_min(seconds: float) -> int:
     return rounded_up(minutes, 5 if minutes <= 60 else 30)
 
 
-def _status(difference: dict[str, float | None]) -> str:
+def _status(difference: Mapping[str, Any]) -> str:
     if difference["low"] is None or difference["high"] is None:
         return "unsure"
     if difference["low"] > 0:

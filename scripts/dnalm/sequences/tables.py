@@ -1,7 +1,6 @@
 """Labelled DNA sequences: reading the tables of a task."""
 
 import csv
-import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,7 @@ from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.sequences.columns import find_columns, is_parquet, open_table
-from dnalm.sequences.strands import IUPAC
-
-_NOT_DNA = re.compile(f"[^{IUPAC}{IUPAC.lower()}]")
+from dnalm.sequences.strands import check_dna
 
 
 def read_labelled_table(path: str | Path, problem: Problem | None = KINDS[SINGLE_LABEL]) -> pd.DataFrame:
@@ -145,17 +142,6 @@ def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
         file.write("id\tseq\tlabel\n")
         for cells in zip(table["id"], table["seq"], table["label"], strict=True):
             file.write("\t".join(cells) + "\n")
-
-
-def check_dna(place: str, sequence: str) -> None:
-    """Raise InputError for a letter that is none of DNA. `place` begins the message."""
-    letter = _NOT_DNA.search(sequence)
-    if letter:
-        hint = "Write T instead of U." if letter[0] in "Uu" else "Only A C G T and IUPAC codes such as N."
-        raise InputError(
-            f"{place}: {letter[0]!r} at position {letter.start() + 1} of the sequence is no "
-            f"DNA letter. {hint}"
-        )
 
 
 def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> None:
