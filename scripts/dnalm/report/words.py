@@ -319,8 +319,9 @@ def stacking_verdict(
     return _verdict(
         status,
         heads[status],
-        f"One logistic regression on the probabilities of {listing(members)}, fitted on the "
-        f"{count(n_validation, 'validation sequence')}. Accuracy: {'; '.join(against)}.{few}",
+        f"One logistic regression on the probabilities of {count(len(members), 'predictor')} "
+        f"({'; '.join(members)}), fitted on the {count(n_validation, 'validation sequence')}. "
+        f"Accuracy: {'; '.join(against)}.{few}",
     )
 
 
