@@ -1,6 +1,7 @@
 """Stacked predictors: what the regression promises, and a directory that predicts from sequences."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate.metrics import losses
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.running.errors import InputError
-from dnalm.stack.predictor import StackedClassifier
+from dnalm.stack.predictor import StackedClassifier, open_member
 from dnalm.stack.regression import PENALTIES, assign_folds, choose_penalty, fit_stacked
 
 
@@ -186,3 +187,13 @@ def test_members_of_other_classes_are_refused(stacked, tmp_path):
             tmp_path / "stacked",
             tmp_path / "s.json",
         )
+
+
+@pytest.mark.parametrize("member", ["kmer", "cnn"])
+def test_a_member_that_was_cut_short_is_named(stacked, tmp_path, member):
+    folder, _ = stacked
+    damaged = shutil.copytree(folder / member / "t", tmp_path / "damaged")
+    weights = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(InputError, match="damaged: not a complete baseline directory"):
+        open_member(damaged)

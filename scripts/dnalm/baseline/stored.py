@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dnalm.baseline.predictors import KmerRegression, Majority
@@ -71,5 +72,7 @@ def load_baseline(directory: str | Path) -> Majority | KmerRegression | Convolut
             tensors["weights"],
             tensors["intercepts"],
         )
-    except (KeyError, FileNotFoundError) as error:
-        raise InputError(f"{directory}: not a complete baseline directory ({error}).") from None
+    except (KeyError, FileNotFoundError, SafetensorError) as error:
+        raise InputError(
+            f"{directory}: not a complete baseline directory ({error}). Remove it and make it again."
+        ) from None

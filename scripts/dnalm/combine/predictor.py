@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sparse
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from dnalm.baseline.predictors import (
@@ -115,8 +116,11 @@ class Combined:
                 self.problem, features, tensors["weights"], tensors["intercepts"]
             )
             self.pooling, self.max_tokens = about["pooling"], about["max_tokens"]
-        except (KeyError, FileNotFoundError) as error:
-            raise InputError(f"{directory}: not made by scripts/combine.py ({error}).") from None
+        except (KeyError, FileNotFoundError, SafetensorError) as error:
+            raise InputError(
+                f"{directory}: not a complete directory of scripts/combine.py ({error}). Remove it and make "
+                "it again."
+            ) from None
         self.tokenizer, self.backbone = load_tokenizer(model), load_backbone(model, device)
         self.pad_id = read_model_config(model)["pad_token_id"]
 
