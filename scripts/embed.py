@@ -76,7 +76,12 @@ def main(
             batch_tokens=batch_tokens,
             bf16=precision == "bf16",
         )
-        lengths = np.array([len(ids) for ids in tokens], np.int32)
+        columns = {
+            "id": np.array(table["id"].tolist(), np.str_),
+            "label": np.array(table["label"].tolist(), np.str_),
+            **vectors,
+            "tokens": np.array([len(ids) for ids in tokens], np.int32),
+        }
         about = {
             "model": name,
             "task": task,
@@ -88,7 +93,7 @@ def main(
             "precision": precision,
             "versions": versions("torch", "transformers"),
         }
-        write_embeddings(target, table["id"], table["label"], vectors | {"tokens": lengths}, about)
+        write_embeddings(target, columns, about)
         logger.info(
             "%s: %d sequences embedded, %d dimensions", target, len(tokens), backbone.config.hidden_size
         )

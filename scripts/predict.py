@@ -26,11 +26,9 @@ predict with the same strands: then the test accuracy is that of these predictio
 """
 
 import logging
-from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby, islice
+from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
@@ -39,7 +37,6 @@ import numpy as np
 from dnalm.evaluate.predictions import PROBABILITY
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.evaluate.strands import predict_strands
-from dnalm.predict.inputs import KIND_NAMES, kind_of_input
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.names import REGRESSION
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -48,57 +45,10 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
 from dnalm.sequences.labels import positive_class
-from dnalm.sequences.records import stream_sequences
-from dnalm.sequences.regions import Region, read_bed, read_regions
-from dnalm.sequences.strands import reverse_complement
-from dnalm.sequences.tables import read_sequence_table
+from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, checked_kind, read_windows
 from dnalm.stack.predictor import DESCRIPTION, classifier_of
 
 logger = logging.getLogger("dnalm")
-
-# Sequences that are tokenized and sorted by length together.
-SEQUENCES_PER_CHUNK = 4096
-
-
-@dataclass
-class LeftOut:
-    """What of the input has no row in the output: windows with too many unknown bases, sequences by name."""
-
-    windows: int = 0
-    sequences: list[str] = field(default_factory=list)
-    read: int = 0
-
-    def whole(self, name: str, windows: Iterable["Window"]) -> Iterator["Window"]:
-        """The windows of one sequence, which is noted if it has none."""
-        self.read += 1
-        found = False
-        for window in windows:
-            found = True
-            yield window
-        if not found:
-            self.sequences.append(name)
-
-    def say(self, path: Path, max_unknown_fraction: float) -> str:
-        """A sentence for the log; empty where everything has a row."""
-        if not self.windows and not self.sequences:
-            return ""
-        names = ", ".join(self.sequences[:3]) + (", …" if len(self.sequences) > 3 else "")
-        return (
-            f"{path}: {self.windows:,} windows were left out, because more than {max_unknown_fraction:.0%} "
-            f"of their bases are not A, C, G or T (max_unknown_fraction); {len(self.sequences):,} of "
-            f"{self.read:,} sequences have no row" + (f": {names}" if names else "")
-        )
-
-
-@dataclass(frozen=True)
-class Window:
-    """A piece of DNA to classify: where it lies (0-based, end not included), whose it is, its bases."""
-
-    sequence: str
-    start: int
-    end: int
-    id: str
-    bases: str
 
 
 def main(
@@ -116,20 +66,19 @@ def main(
     bedgraph: Path | None,
 ) -> None:
     """Classify everything in `input` and write the table and, if wished, the track."""
-    kind = kind_of_input(input)
-    if kind == "bed" and genome is None:
-        raise InputError(f"{input}: a BED file needs --genome, the file of sequences its regions lie in.")
-    if kind != "bed" and genome is not None:
-        raise InputError(
-            f"{input}: --genome goes with a BED file, but this is a {KIND_NAMES[kind]} file. Leave it out."
-        )
+    kind = checked_kind(input, genome)
     if kind == "table" and bedgraph is not None:
         logger.info("%s: the rows of a table have no place in a genome; %s stays empty", input, bedgraph)
     if bedgraph_label is not None and bedgraph is None:
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
     check_batch_tokens(batch_tokens)
+    if kind == "table" and (settings.window is not None or settings.stride is not None):
+        logger.info("%s: the rows of a table are read whole; windows and stride do not apply", input)
+    window = settings.window or (0 if kind == "table" else usual_length(classifier))
     left_out = LeftOut()
-    windows = read_windows(input, kind, genome, classifier, settings, left_out)
+    windows = read_windows(
+        input, kind, genome, window, settings.stride, settings.max_unknown_fraction, left_out
+    )
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.finetune.classifier import Classifier
@@ -189,33 +138,6 @@ def main(
 # ----------------------------------------------------------------------------- input
 
 
-def read_windows(
-    path: Path,
-    kind: str,
-    genome: Path | None,
-    classifier: Path,
-    settings: ScanSettings,
-    left_out: LeftOut,
-) -> Iterator[Window]:
-    """Everything to classify, in the order of the input; what is passed over is counted in `left_out`."""
-    if kind == "table":
-        if settings.window is not None or settings.stride is not None:
-            logger.info("%s: the rows of a table are read whole; windows and stride do not apply", path)
-        table = read_sequence_table(path)
-        rows = zip(table["id"], table["seq"], strict=True)
-        return (Window(id, 0, len(sequence), id, sequence) for id, sequence in rows)
-    window = usual_length(classifier) if settings.window is None else settings.window
-    stride = max(1, window // 2) if settings.stride is None else settings.stride
-    logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
-    if kind != "bed":
-        return record_windows(path, window, stride, settings.max_unknown_fraction, left_out)
-    assert genome is not None
-    regions = read_bed(path)
-    return region_windows(
-        regions, read_regions(regions, path, genome), window, stride, settings.max_unknown_fraction, left_out
-    )
-
-
 def usual_length(classifier: Path) -> int:
     """The median length in bp of the sequences that the classifier learned from."""
     if (classifier / DESCRIPTION).is_file():
@@ -226,86 +148,6 @@ def usual_length(classifier: Path) -> int:
             f"{classifier}: no finetuning_summary.json, which says how long windows are. Give --window."
         )
     return read_json(path)["median_length"]
-
-
-def record_windows(
-    path: Path, window: int, stride: int, max_unknown_fraction: float, left_out: LeftOut
-) -> Iterator[Window]:
-    """The windows of every record, in file order, with memory for one window and one block of the file."""
-    segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_sequences(path))
-    for name, parts in groupby(segments, key=lambda segment: segment[0]):
-        bases = (part for _, part in parts)
-        yield from left_out.whole(
-            name, cut(name, 0, name, bases, window, stride, max_unknown_fraction, left_out)
-        )
-
-
-def cut(
-    sequence: str,
-    offset: int,
-    id: str,
-    parts: Iterable[bytes],
-    window: int,
-    stride: int,
-    max_unknown_fraction: float,
-    left_out: LeftOut,
-) -> Iterator[Window]:
-    """Cut one sequence, which comes in parts, into windows; a short one stays whole.
-
-    `offset` is added to positions. Windows of a long sequence in which more than `max_unknown_fraction` of
-    the bases are not A, C, G or T (gaps in an assembly) are left out. A sequence without bases gives none.
-    """
-    buffer = bytearray()
-    position = start = 0  # of the first base in the buffer; of the next window
-
-    def take(begin: int) -> Iterator[Window]:
-        bases = bytes(buffer[begin - position : begin - position + window]).upper()
-        unknown = len(bases) - sum(map(bases.count, b"ACGT"))
-        if len(buffer) < window or unknown <= max_unknown_fraction * len(bases):
-            yield Window(sequence, offset + begin, offset + begin + len(bases), id, bases.decode("ascii"))
-        else:
-            left_out.windows += 1
-
-    for part in parts:
-        buffer += part
-        while start + window <= position + len(buffer):
-            yield from take(start)
-            start += stride
-        # The last `window` bases stay: the last window ends with the sequence.
-        drop = min(start, position + len(buffer) - window) - position
-        if drop > 0:
-            del buffer[:drop]
-            position += drop
-    length = position + len(buffer)
-    if 0 < length < window:
-        yield from take(0)
-    elif length and start - stride + window < length:
-        yield from take(length - window)
-
-
-def region_windows(
-    regions: list[Region],
-    bases: list[bytes],
-    window: int,
-    stride: int,
-    max_unknown_fraction: float,
-    left_out: LeftOut,
-) -> Iterator[Window]:
-    """The windows of every region, in the order of the regions."""
-    for region, forward in zip(regions, bases, strict=True):
-        windows = cut(
-            region.chromosome,
-            region.start,
-            region.name,
-            [forward],
-            window,
-            stride,
-            max_unknown_fraction,
-            left_out,
-        )
-        for w in left_out.whole(region.name, windows):
-            reverse = region.strand == "-"
-            yield Window(w.sequence, w.start, w.end, w.id, reverse_complement(w.bases)) if reverse else w
 
 
 # ----------------------------------------------------------------------------- track

@@ -24,7 +24,7 @@ import pandas as pd
 
 from dnalm.report import page
 from dnalm.report.measured import read_benchmarks
-from dnalm.report.run import Evaluation, LanguageModel, Run, Training
+from dnalm.report.run import Embedded, Evaluation, LanguageModel, Run, Training
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, atomic_file, read_json, read_text
@@ -45,6 +45,8 @@ def main(
     fill_mask: list[Path],
     sequence_loss: list[Path],
     filled_gaps: list[Path],
+    embedded: list[Path],
+    similarities: list[Path],
     checks: list[Path],
     finetuning_summaries: list[Path],
     finetuning_logs: list[Path],
@@ -75,6 +77,7 @@ def main(
         telemetry=[read_json(path) for path in telemetry],
         language_models=read_language_models(language_models, fill_mask, sequence_loss),
         filled_gaps={path.stem: table for path in filled_gaps if (table := read_table(path)) is not None},
+        embedded=read_embedded(embedded, similarities),
         checks={found["task"]: found for found in map(read_json, checks)},
         finetunings=read_trainings(finetuning_summaries, finetuning_logs, "--finetuning-logs"),
         evaluations=read_evaluations(metrics, predictions, curves),
@@ -135,6 +138,14 @@ def read_language_models(
             strict=True,
         )
     ]
+
+
+def read_embedded(summaries: list[Path], similarities: list[Path]) -> dict[str, Embedded]:
+    """Summaries of embed_sequences by name, with their similarities."""
+    return {
+        path.stem: Embedded(read_json(path), read_table(table))
+        for path, table in zip(summaries, _beside(summaries, similarities, "--similarities"), strict=True)
+    }
 
 
 def read_evaluations(metrics: list[Path], predictions: list[Path], curves: list[Path]) -> list[Evaluation]:
@@ -212,6 +223,8 @@ if __name__ == "__main__":
     add("--fill-mask", **several, help="its fill-mask examples, TSV, in the same order")
     add("--sequence-loss", **several, help="its losses per line, TSV, in the same order")
     add("--filled-gaps", **several, help="tables of fill_mask, TSV")
+    add("--embedded", **several, help="summaries of embed_sequences, JSON")
+    add("--similarities", **several, help="its cosine similarities, TSV, in the same order")
     add("--checks", **several, help="checks of prepare_task, JSON, one per task")
     add("--finetuning-summaries", **several, help="finetuning_summary.json of each classifier")
     add("--finetuning-logs", **several, help="finetuning_log.jsonl of each, in the same order")

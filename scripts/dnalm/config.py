@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field
 
 from dnalm.baseline.settings import BASELINES, STACKED, UNTRAINED, BaselineSettings, stacks
 from dnalm.corpora.settings import CorpusSettings
+from dnalm.embed_sequences.settings import EmbedSequencesSettings
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
@@ -22,8 +23,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.fill_mask.settings import FillMaskSettings, check_gaps
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
-from dnalm.models.families import FAMILIES, check_top_layers, tokens_read
-from dnalm.predict.inputs import KIND_NAMES, check_beginning, kind_of_input
+from dnalm.models.families import FAMILIES, check_layers, tokens_read
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
@@ -32,6 +32,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, nearest_file, show
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Names, Settings, each_once, validated
+from dnalm.sequences.inputs import KIND_NAMES, check_beginning, kind_of_input
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
 from dnalm.study.variants import check_classifiers, check_keys, expand
@@ -71,6 +72,8 @@ PATHS = (
     "corpora.*.lines",
     "predict.*.input",
     "predict.*.genome",
+    "embed_sequences.*.input",
+    "embed_sequences.*.genome",
 )
 
 
@@ -156,6 +159,12 @@ class Config(Settings):
         default_factory=dict,
         description="Sequences with gaps for a language model to fill, by name. Each becomes "
         "`<results>/fill_mask/<name>.tsv` and a table of the report.",
+    )
+    embed_sequences: dict[Name, EmbedSequencesSettings] = Field(
+        default_factory=dict,
+        description="Sequences without labels to embed, by name. Each becomes "
+        "`<results>/embed_sequences/<name>.npz`, `.parquet` and `.similarities.tsv`, and a table of the "
+        "report.",
     )
     prepare_task: PrepareTaskSettings = Field(
         default_factory=PrepareTaskSettings, description="How tasks are checked and split."
@@ -260,6 +269,8 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name, gaps in checked.fill_mask.items():
         _check_model(gaps.model, checked, f"{source}: fill_mask.{name}")
         check_gaps(gaps, f"{source}: fill_mask.{name}: ")
+    for name, embedded in checked.embed_sequences.items():
+        _check_embedded(embedded, checked, f"{source}: embed_sequences.{name}")
     _check_predictions(checked, source)
     _check_publications(checked, source)
     values = checked.model_dump(mode="json")
@@ -299,6 +310,9 @@ def _check_paths(config: Config, source: str) -> None:
     for name, prediction in config.predict.items():
         settings[f"predict.{name}.input"] = prediction.input
         settings[f"predict.{name}.genome"] = prediction.genome
+    for name, embedded in config.embed_sequences.items():
+        settings[f"embed_sequences.{name}.input"] = embedded.input
+        settings[f"embed_sequences.{name}.genome"] = embedded.genome
     for name, corpus in config.corpora.items():
         settings[f"corpora.{name}.lines"] = corpus.lines
     for key, path in settings.items():
@@ -401,28 +415,47 @@ def _check_model_files(config: Config, model: ModelSettings, place: str) -> None
         raise InputError(f"{place}: {error}") from None
 
 
-def _check_network(config: Config, model: ModelSettings) -> None:
+def _shape_of(model: ModelSettings) -> dict[str, Any] | None:
+    """The configuration of the network; None for a checkpoint that is yet to be fetched."""
     if model.architecture:
-        shape = check_architecture(model.architecture)
-    elif model.checkpoint and Path(model.checkpoint).exists():
-        shape, _ = check_start(model.checkpoint)
-        tokenizer = config.tokenizers[model.tokenizer].source
-        if tokenizer and Path(tokenizer).exists():
-            check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
-    else:
+        return check_architecture(model.architecture)
+    if model.checkpoint and Path(model.checkpoint).exists():
+        return check_start(model.checkpoint)[0]
+    return None
+
+
+def _check_network(config: Config, model: ModelSettings) -> None:
+    shape = _shape_of(model)
+    if shape is None:
         return
+    tokenizer = config.tokenizers[model.tokenizer].source
+    if model.checkpoint and tokenizer and Path(tokenizer).exists():
+        check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
     tokens_read(shape, model.max_tokens, "max_tokens")
     tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
+    if "partial" in config.finetune.backbones:
+        _check_layers(shape, config.finetune.partial.layers, "finetune.partial.layers")
+
+
+def _check_layers(shape: dict[str, Any], layers: int, place: str) -> None:
     # An architecture file may leave the number of layers to the family's default.
-    if "partial" in config.finetune.backbones and FAMILIES[shape["model_type"]].sizes.layers in shape:
-        check_top_layers(shape, config.finetune.partial.layers, "finetune.partial.layers")
+    if FAMILIES[shape["model_type"]].sizes.layers in shape:
+        check_layers(shape, layers, place)
+
+
+def _check_embedded(embedded: EmbedSequencesSettings, config: Config, place: str) -> None:
+    _check_model(embedded.model, config, place)
+    _check_sequences(embedded, config.results, place)
+    shape = _shape_of(config.models[embedded.model])
+    if shape and embedded.layer is not None:
+        _check_layers(shape, embedded.layer, f"{place}.layer")
 
 
 def _check_predictions(config: Config, source: str) -> None:
     for name, prediction in config.predict.items():
         place = f"{source}: predict.{name}"
         _check_model(prediction.model, config, place)
-        _check_prediction_files(prediction, config.results, place)
+        _check_sequences(prediction, config.results, place)
         if prediction.backbone == STACKED:
             _check_stacked(config, place)
         else:
@@ -489,31 +522,31 @@ def _check_study(config: Config, values: Mapping[str, Any], source: str) -> None
         _check_model_files(config, ModelSettings.model_validate(model), place)
 
 
-def _check_prediction_files(prediction: PredictSettings, results: str, place: str) -> None:
-    for key, path in (("input", prediction.input), ("genome", prediction.genome)):
+def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: str, place: str) -> None:
+    for key, path in (("input", asked.input), ("genome", asked.genome)):
         if path is None or Path(path).is_relative_to(results):
             continue
         if is_url(path):
             raise InputError(f"{place}.{key} is a URL. Download it, and give the path of the file.")
         _check_file(path, f"{place}.{key}")
-    if Path(prediction.input).is_file():
+    if Path(asked.input).is_file():
         try:
-            kind = kind_of_input(Path(prediction.input))
+            kind = kind_of_input(Path(asked.input))
         except (OSError, EOFError) as error:
             raise InputError(
-                f"{place}.input: {prediction.input} cannot be read ({error}). Fetch it again."
+                f"{place}.input: {asked.input} cannot be read ({error}). Fetch it again."
             ) from None
-        if kind == "bed" and prediction.genome is None:
+        if kind == "bed" and asked.genome is None:
             raise InputError(
-                f"{place} needs 'genome', the sequences that the BED file {prediction.input} is about."
+                f"{place} needs 'genome', the sequences that the BED file {asked.input} is about."
             )
-        if kind != "bed" and prediction.genome is not None:
+        if kind != "bed" and asked.genome is not None:
             raise InputError(
                 f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. "
                 "Leave it out."
             )
         try:
-            check_beginning(Path(prediction.input), kind)
+            check_beginning(Path(asked.input), kind)
         except InputError as error:
             raise InputError(f"{place}.input: {error}") from None
 

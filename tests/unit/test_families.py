@@ -86,6 +86,20 @@ def test_lines_in_a_batch_are_read_as_alone(checkpoint):
                 torch.testing.assert_close(states[: len(line)], alone, atol=1e-5, rtol=1e-4)
 
 
+def test_vectors_of_any_layer_are_pooled_from_what_transformers_gives(checkpoint):
+    from transformers import AutoModel
+
+    lines = encode(load_tokenizer(checkpoint), SEQUENCES, 20)
+    backbone, theirs = load_backbone(checkpoint), AutoModel.from_pretrained(checkpoint).eval()
+    for layer in (None, 0, 1, 2):
+        found = embed_tokens(backbone, lines, pad_id=3, layer=layer)
+        for line, mean in zip(lines, found["mean"], strict=True):
+            with torch.no_grad():
+                states = theirs(**pad([line], 3), output_hidden_states=True).hidden_states
+            expected = states[-1 if layer is None else layer][0].mean(dim=0)
+            torch.testing.assert_close(torch.from_numpy(mean), expected, atol=1e-5, rtol=1e-4)
+
+
 def test_a_token_n_gets_a_row_and_changes_no_other(checkpoint, tmp_path):
     """Saved, the model loads alone and says of DNA without N what it said before."""
     tokenizer, batch = load_tokenizer(checkpoint), pad(encode(load_tokenizer(checkpoint), SEQUENCES, 20), 3)

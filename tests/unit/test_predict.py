@@ -20,6 +20,7 @@ from dnalm.predict.settings import ScanSettings
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import reverse_complement
+from dnalm.sequences.windows import LeftOut, cut
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +85,7 @@ def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset
     """However the sequence is dealt out, the windows are slices of it at multiples of the stride."""
     dna = random_dna(length, seed=length).lower()
     parts = [dna[i : i + part].encode() for i in range(0, length, part)]
-    found = list(predict.cut("chr1", offset, "x", iter(parts), window, stride, 1.0, predict.LeftOut()))
+    found = list(cut("chr1", offset, "x", iter(parts), window, stride, 1.0, LeftOut()))
     starts = list(range(0, length - window + 1, stride)) or ([0] if length else [])
     if length > window and starts[-1] + window < length:
         starts.append(length - window)
@@ -96,11 +97,9 @@ def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset
 
 def test_gaps_are_left_out_but_short_sequences_are_not():
     dna = b"ACGT" * 5 + b"N" * 60 + b"ACGT" * 5
-    starts = [w.start for w in predict.cut("chr1", 0, "x", [dna], 20, 10, 0.5, predict.LeftOut())]
+    starts = [w.start for w in cut("chr1", 0, "x", [dna], 20, 10, 0.5, LeftOut())]
     assert starts == [0, 10, 70, 80]
-    assert [w.bases for w in predict.cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5, predict.LeftOut())] == [
-        "NNNNN"
-    ]
+    assert [w.bases for w in cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5, LeftOut())] == ["NNNNN"]
 
 
 @given(

@@ -14,9 +14,9 @@ from Bio.SeqRecord import SeqRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnalm.predict.inputs import kind_of_input
 from dnalm.running.errors import InputError
 from dnalm.sequences import records
+from dnalm.sequences.inputs import kind_of_input
 from dnalm.sequences.names import name_hint
 
 COMPRESS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}

@@ -22,6 +22,7 @@ CALLS = {
     "pretrain_memory_mb": (43_861_504, 1),
     "pretrain_runtime_min": (1e9, 43_861_504, 1, 8, 1e9),
     "model_memory_mb": (43_861_504, 5.0),
+    "embedding_memory_mb": (5.0, 43_861_504),
     "finetune_memory_mb": (43_861_504, 43_861_504, 5.0),
     "model_runtime_min": (5.0, 43_861_504, 0),
     "finetune_runtime_min": (5.0, 43_861_504, 5, 0),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import mistakes
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from workflow_jobs import workflow_jobs
@@ -40,6 +41,7 @@ def finished(tmp_path_factory) -> Path:
     config["predict"] = {
         "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "stacked"}
     }
+    config["embed_sequences"] = {"new": {"input": "new.tsv", "model": "short", "layer": 1}}
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     (folder / "new.tsv").write_text(f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\nsecond\t{'GATTACAG' * 25}\n")
     done = snakemake(folder, "--configfile", "run.yaml")
@@ -112,6 +114,15 @@ def test_any_split_can_be_embedded_and_opened_in_one_line(finished):
     table = (finished / RESULTS / "tasks/enhancers/test.tsv").read_text().splitlines()[1:]
     assert embeddings["mean"].shape == embeddings["cls"].shape == embeddings["max"].shape == (len(table), 16)
     assert embeddings["id"].tolist() == [row.split("\t")[0] for row in table]
+
+
+def test_sequences_without_labels_are_embedded_and_shown(finished):
+    results = finished / RESULTS
+    vectors = np.load(results / "embed_sequences/new.npz")
+    assert vectors["id"].tolist() == ["first", "second"] and vectors["mean"].shape == (2, 16)
+    table = pd.read_parquet(results / "embed_sequences/new.parquet")
+    np.testing.assert_array_equal(np.stack(table["mean"]), vectors["mean"])
+    assert "Cosine similarities in new" in (results / "report.html").read_text()
 
 
 def test_every_test_sequence_has_a_prediction_with_probability_and_loss(finished):

@@ -34,7 +34,9 @@ COMPARED = {"compare", "publish"} | STUDIED
 EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "stack", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed", "combine"} | CLASSIFIED
-MODELLED = {"evaluate_language_model", "fill_mask"} | EMBEDDED
+# What is asked of the first model alone.
+ASKED = {"fill_mask", "embed_sequences"}
+MODELLED = {"evaluate_language_model"} | ASKED | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
 CUT = {"extract_windows", "train_tokenizer", "pretraining_overlap"} | WITH_TOKENIZER
@@ -80,6 +82,7 @@ CONFIG = {
     "study": {"model": "first", "vary": {"finetune.seed": [42, 1]}, "train_sequences": [4]},
     "finetune": {"backbones": ["frozen", "lora"]},
     "fill_mask": {"gaps": {"model": "first", "sequences": ["ACGT[MASK]"]}},
+    "embed_sequences": {"loose": {"model": "first", "input": "loose.tsv"}},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
     "publish": {"shared": {"model": "second", "task": "promoters"}},
 }
@@ -101,7 +104,8 @@ def build(folder: Path) -> None:
     (folder / "mouse.fa").write_text(">chr1\nTTGA\n")
     for split in ("train", "test"):
         (folder / f"promoters.{split}.tsv").write_text("seq\tlabel\nACGT\t1\n")
-    (folder / "new.tsv").write_text("seq\nACGT\n")
+    for name in ("new", "loose"):
+        (folder / f"{name}.tsv").write_text("seq\nACGT\n")
     (folder / "tokenizer.json").write_text(json.dumps(mistakes.tokenizer()))
     for name in ("small", "other"):
         shutil.copy(REPOSITORY / "resources/architectures/demo.json", folder / f"{name}.json")
@@ -356,7 +360,7 @@ CASES = {
     ),
     "script of import_tokenizer": Case(
         code("scripts/import_tokenizer.py"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study", "fill_mask"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"} - ASKED,
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "script of tokenize_windows": Case(
@@ -439,15 +443,16 @@ CASES = {
     ),
     "tokenizer file": Case(
         text("tokenizer.json", "\n"),
-        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study", "fill_mask"},
+        ({"import_tokenizer"} | WITH_TOKENIZER) - {"predict", "study"} - ASKED,
         {"pretrain": "second", "tokenize_windows": "given"},
     ),
     "architecture": Case(
         architecture("other.json"),
-        (TOKENIZED | {"untrained_model"}) - {"predict", "study", "fill_mask"},
+        (TOKENIZED | {"untrained_model"}) - {"predict", "study"} - ASKED,
         {"pretrain": "second", "untrained_model": "second"},
     ),
     "sequences to predict": Case(text("new.tsv"), {"predict"}),
+    "sequences to embed": Case(text("loose.tsv"), {"embed_sequences"} | REPORT),
     # Sheets.
     "a new task": Case(
         row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv"),
@@ -489,7 +494,7 @@ CASES = {
     ),
     "models: masking": Case(
         setting("models.second.masking", {"probability": 0.3}),
-        (TOKENIZED | {"explore_batch"} | SHOWN) - {"predict", "fill_mask"},
+        (TOKENIZED | {"explore_batch"} | SHOWN) - {"predict"} - ASKED,
         {"pretrain": "second", "explore_batch": "second"},
     ),
     "models: training": Case(
@@ -540,6 +545,8 @@ CASES = {
         setting("evaluate.bootstrap_samples", 123),
         {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED | SHOWN,
     ),
+    "script of embed_sequences": Case(code("scripts/embed_sequences.py"), {"embed_sequences"} | REPORT),
+    "embed_sequences": Case(setting("embed_sequences.loose.layer", 0), {"embed_sequences"} | SHOWN),
     "script of fill_mask": Case(code("scripts/fill_mask.py"), {"fill_mask"} | REPORT),
     "fill_mask": Case(setting("fill_mask.gaps.top", 3), {"fill_mask"} | SHOWN),
     "strands of a task": Case(

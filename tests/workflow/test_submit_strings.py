@@ -11,7 +11,15 @@ from workflow_jobs import REPOSITORY, workflow_jobs
 
 # Defaults that real sites have, each of which silently beats a rule's threads or mem_mb.
 SITE_DEFAULTS = ["slurm_partition=main", "cpus_per_task=1", "mem_mb_per_cpu=500", "tasks=1", "runtime=30"]
-GPU_RULES = {"pretrain", "embed", "stack", "evaluate", "evaluate_language_model", "predict"}
+GPU_RULES = {
+    "pretrain",
+    "embed",
+    "stack",
+    "evaluate",
+    "evaluate_language_model",
+    "predict",
+    "embed_sequences",
+}
 LOCAL_RULES = {
     "all",
     "fetch_genome",
@@ -54,6 +62,7 @@ def configfile(tmp_path_factory):
         "predict": {"new": {"input": f"{folder}/new.tsv", "model": name, "task": "enhancers"}},
     }
     config["fill_mask"] = {"gaps": {"model": name, "sequences": ["ACGT" * 8], "hide": ["1-2"]}}
+    config["embed_sequences"] = {"new": {"model": name, "input": f"{folder}/new.tsv"}}
     config["corpora"] = {"own": {"task": "enhancers"}, "reads": {"lines": f"{folder}/new.tsv"}}
     config["study"] = {"model": name, "vary": {"finetune.seed": [1]}, "train_sequences": [10]}
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}

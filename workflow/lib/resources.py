@@ -136,6 +136,15 @@ def model_memory_mb(parameters: int, table_mb: float, attempt: int) -> int:
     return scaled(FRAMEWORK_MB + 4000 + 8e-6 * parameters + 20 * table_mb, attempt)
 
 
+def embedding_memory_mb(input_mb: float, parameters: int, attempt: int) -> int:
+    """Embedding any sequences: the model, and all vectors twice, while their parts are put together.
+
+    A vector of 1024 dimensions by three poolings has 12 kB. A million bases in windows of 1000 bp, every
+    500, make 2,000 of them, and a compressed FASTA holds four bases per byte.
+    """
+    return model_memory_mb(parameters, 10 * input_mb, attempt)
+
+
 def overlap_memory_mb(table_mb: float, attempt: int) -> int:
     """5,000 lines at a time with 100 bytes per base, and the same of the table."""
     return scaled(2500 + 150 * table_mb, attempt)

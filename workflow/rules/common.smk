@@ -20,6 +20,7 @@ from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings, 
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
 from dnalm.corpora.settings import LinesSettings
+from dnalm.embed_sequences.settings import VectorSettings
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import BatchSettings, TaskSettings
@@ -160,6 +161,7 @@ wildcard_constraints:
     baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
     gap="|".join(map(re.escape, config["fill_mask"])) or "no_gap",
+    embedded="|".join(map(re.escape, config["embed_sequences"])) or "no_sequences",
     publication="|".join(map(re.escape, config["publish"])) or "no_publication",
 
 
@@ -336,6 +338,18 @@ def gap_model(wildcards):
 def gap_parameters(wildcards):
     settings = MODELS[config["fill_mask"][wildcards.gap]["model"]]
     return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+
+
+def embedding_settings(wildcards):
+    return config["embed_sequences"][wildcards.embedded]
+
+
+def embedding_model(wildcards):
+    return f"<results>/models/{embedding_settings(wildcards)['model']}"
+
+
+def embedding_parameters(wildcards):
+    return read_parameters(embedding_settings(wildcards)["model"], None)
 
 
 # ---- Classifiers ----

@@ -43,6 +43,10 @@ rule report:
         language_models=of_models("<results>/evaluate_language_model/{model}.metrics.json"),
         fill_mask=of_models("<results>/evaluate_language_model/{model}.fill_mask.tsv"),
         filled_gaps=expand("<results>/fill_mask/{gap}.tsv", gap=config["fill_mask"]),
+        embedded=expand("<results>/embed_sequences/{embedded}.json", embedded=config["embed_sequences"]),
+        similarities=expand(
+            "<results>/embed_sequences/{embedded}.similarities.tsv", embedded=config["embed_sequences"]
+        ),
         sequence_loss=of_models("<results>/evaluate_language_model/{model}.sequence_loss.tsv"),
         checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
         finetuning_summaries=expand(
@@ -123,6 +127,7 @@ rule report:
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
             " --fill-mask {input.fill_mask:q} --sequence-loss {input.sequence_loss:q}"
             " --filled-gaps {input.filled_gaps:q}"
+            " --embedded {input.embedded:q} --similarities {input.similarities:q}"
             " --checks {input.checks:q} --finetuning-summaries {input.finetuning_summaries:q}"
             " --finetuning-logs {params.finetuning_logs:q} --metrics {input.metrics:q}"
             " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"

@@ -5,7 +5,7 @@ tokenizer of a masked language model.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +88,13 @@ def embed_tokens(
     pad_id: int,
     batch_tokens: int | None = None,
     bf16: bool = False,
+    layer: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Embed id arrays (`[CLS] … [SEP]`) by every pooling in one forward pass.
 
     Returns {pooling: float32[n, hidden]} in the given order, whatever the batches. `bf16` computes in
-    bfloat16 and is meant for GPUs. `batch_tokens`: tokens of one forward pass, padding included.
+    bfloat16 and is meant for GPUs. `batch_tokens`: tokens of one forward pass, padding included. `layer`:
+    pools the states after this layer, of 0 the token embeddings; None: the last hidden states.
     """
     import torch
 
@@ -105,7 +107,8 @@ def embed_tokens(
         for batch in length_batches(np.array([len(ids) for ids in tokens]), batch_tokens):
             inputs = pad([tokens[i] for i in batch], pad_id)
             inputs = {name: value.to(device) for name, value in inputs.items()}
-            hidden = model(**inputs).last_hidden_state
+            states = model(**inputs, output_hidden_states=layer is not None)
+            hidden = states.last_hidden_state if layer is None else states.hidden_states[layer]
             for name, vectors in pool(hidden, inputs.get("attention_mask")).items():
                 result[name][batch] = vectors.cpu().numpy()
             done += len(batch)
@@ -116,26 +119,14 @@ def embed_tokens(
 # ----------------------------------------------------------------------------- files
 
 
-def write_embeddings(
-    path: str | Path,
-    ids: Iterable[str],
-    labels: Iterable[str],
-    vectors: dict[str, np.ndarray],
-    about: dict[str, Any],
-) -> None:
-    """Write an `.npz` file: `id` and `label` (text), one float32[n, hidden] per pooling, `about` (JSON text).
+def write_embeddings(path: str | Path, columns: Mapping[str, Any], about: dict[str, Any]) -> None:
+    """Write an `.npz` file: one array per column, of texts or numbers, and `about` (JSON text).
 
     `numpy.load(path)["mean"]` reads it without pickle. NumPy dates the members of the archive 1980, so the
     same content gives the same bytes.
     """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        arrays: dict[str, Any] = {
-            "id": np.array(list(ids), dtype=np.str_),
-            "label": np.array(list(labels), dtype=np.str_),
-            "about": np.array(json.dumps(about)),
-            **vectors,
-        }
-        np.savez(file, **arrays)
+        np.savez(file, **columns, about=np.array(json.dumps(about)))
 
 
 def read_embeddings(

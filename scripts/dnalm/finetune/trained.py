@@ -14,7 +14,7 @@ from torch import nn
 
 from dnalm.finetune.classifier import count_parameters
 from dnalm.finetune.settings import LoraSettings, PartialSettings, ThroughBackboneSettings
-from dnalm.models.families import FAMILIES, ClassifierHead, check_top_layers, part_of_model
+from dnalm.models.families import FAMILIES, ClassifierHead, check_layers, part_of_model
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -37,7 +37,7 @@ def prepare(model: Any, training: ThroughBackboneSettings, seed: int) -> nn.Modu
 def freeze_below(model: Any, layers: int) -> None:
     """Take the embeddings and all but the topmost `layers` out of training."""
     config = model.config.to_dict()
-    count = check_top_layers(config, layers, "--training-layers")
+    count = check_layers(config, layers, "--training-layers")
     family = FAMILIES[config["model_type"]]
     below = [f"{family.backbone}.embeddings"]
     below += [f"{family.layers}.{number}." for number in range(count - layers)]

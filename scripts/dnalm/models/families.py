@@ -191,12 +191,13 @@ def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str = 
     return max_tokens or limit
 
 
-def check_top_layers(config: Mapping[str, Any], layers: int, place: str) -> int:
+def check_layers(config: Mapping[str, Any], layers: int, place: str) -> int:
     """How many layers the backbone has. Raises InputError, naming `place`, if `layers` are more than that."""
     family = FAMILIES[config["model_type"]]
     there: int = config[family.sizes.layers]
     if layers > there:
-        raise InputError(f"{place} is {layers}, but this model has {there} layers. Lower it.")
+        counted = f"{there} layer{'s' if there > 1 else ''}"
+        raise InputError(f"{place} is {layers}, but this model has {counted}. Lower it.")
     return there
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report.charts import Box, box_chart, map_chart
-from dnalm.report.parts import figure, heading, table
-from dnalm.report.run import Run
+from dnalm.report.parts import figure, heading, table, text
+from dnalm.report.run import Embedded, Run
 
 METHODS = {"pca": "PCA", "umap": "UMAP"}
 FATE_WORDS = {
@@ -24,6 +24,8 @@ def exploring_section(run: Run) -> dict[str, Any]:
         parts += batch_parts(batch)
     for task in run.explored_tasks.values():
         parts += task_parts(task)
+    for name, embedded in run.embedded.items():
+        parts += embedded_parts(name, embedded)
     return {
         "id": "exploring",
         "title": "A look at the data",
@@ -31,6 +33,39 @@ def exploring_section(run: Run) -> dict[str, Any]:
         "them. Pictures suggest; what can be trusted is measured in the chapters above.",
         "parts": parts,
     }
+
+
+# ----------------------------------------------------------------------------- sequences without labels
+
+
+def embedded_parts(name: str, embedded: Embedded) -> list[dict[str, Any]]:
+    """What was embedded, and how similar the first vectors are."""
+    about, table_of_pairs = embedded.summary, embedded.similarities
+    layer = "the token embeddings" if about["layer"] == 0 else f"layer {about['layer']}"
+    sentence = (
+        f"{about['model']} made {about['vectors']:,} vectors of {about['dimensions']:,} dimensions from "
+        f"{about['sequences']:,} sequences of {about['input']}, out of {layer} ({about['layers']} layers)."
+    )
+    if about["left_out"]["windows"]:
+        sentence += f" {about['left_out']['windows']:,} windows with too many unknown bases were left out."
+    if about["cut"]["cut"]:
+        sentence += (
+            f" {about['cut']['cut']:,} were longer than the {about['cut']['max_tokens']:,} tokens that this "
+            f"model reads, and cut: {about['cut']['unread_fraction']:.1%} of all bases were not read."
+        )
+    parts = [heading(f"Embedded sequences: {name}"), text(sentence)]
+    if table_of_pairs is None:
+        return parts
+    names = [str(row) for row in table_of_pairs["id"]]
+    rows = [
+        [row, *(f"{float(value):.2f}" for value in cells)]
+        for row, cells in zip(names, table_of_pairs.drop(columns="id").to_numpy(), strict=True)
+    ]
+    note = (
+        "Of their mean vectors; 1: the same direction. Vectors of one model mostly point in similar "
+        "directions, so what counts is which pairs are closer than others."
+    )
+    return [*parts, table(f"Cosine similarities in {name}", ["", *names], rows, note=note)]
 
 
 # ----------------------------------------------------------------------------- batches

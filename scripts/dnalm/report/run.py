@@ -64,6 +64,14 @@ class LanguageModel:
 
 
 @dataclass
+class Embedded:
+    """Sequences without labels that a language model embedded."""
+
+    summary: dict[str, Any]
+    similarities: pd.DataFrame | None = None
+
+
+@dataclass
 class Benchmark:
     """One run of one rule, as Snakemake measured it. `rule` and `job` are taken from the file's name."""
 
@@ -89,6 +97,7 @@ class Run:
     telemetry: list[dict[str, Any]] = field(default_factory=list)
     language_models: list[LanguageModel] = field(default_factory=list)
     filled_gaps: dict[str, pd.DataFrame] = field(default_factory=dict)
+    embedded: dict[str, Embedded] = field(default_factory=dict)
     checks: dict[str, dict[str, Any]] = field(default_factory=dict)
     finetunings: list[Training] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)

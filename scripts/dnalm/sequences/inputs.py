@@ -1,6 +1,6 @@
-"""What kind of file holds the sequences to classify, and what can be told of it from its first lines.
+"""What kind of file holds sequences of any kind, and what can be told of it from its first lines.
 
-Light: the workflow asks when it starts, hours before a classifier is there to read the file.
+Light: the workflow asks when it starts, hours before a model is there to read the file.
 """
 
 import re

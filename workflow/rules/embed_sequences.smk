@@ -1,0 +1,61 @@
+# Sequences without labels, embedded by a language model.
+
+
+rule embed_sequences:
+    input:
+        model=lambda wildcards: f"{embedding_model(wildcards)}.json",
+        model_directory=lambda wildcards: ancient(embedding_model(wildcards)),
+        sequences=lambda wildcards: embedding_settings(wildcards)["input"],
+        genome=lambda wildcards: embedding_settings(wildcards)["genome"] or [],
+    output:
+        vectors="<results>/embed_sequences/{embedded}.npz",
+        table="<results>/embed_sequences/{embedded}.parquet",
+        similarities=report(
+            "<results>/embed_sequences/{embedded}.similarities.tsv",
+            category="Language model",
+            labels={"sequences": "{embedded}", "what": "similarities"},
+            caption="../report/similarities.rst",
+        ),
+        summary="<results>/embed_sequences/{embedded}.json",
+    log:
+        "<logs>/embed_sequences/{embedded}.log",
+    benchmark:
+        "<benchmarks>/embed_sequences/{embedded}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 1
+    resources:
+        gpu=resources.gpu(EMBED_GPUS, GRES),
+        gres=resources.gres(EMBED_GPUS, GRES),
+        devices=EMBED_GPUS,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, input, attempt: resources.embedding_memory_mb(
+            size_mb([input.sequences]), embedding_parameters(wildcards), attempt
+        ),
+        runtime=lambda wildcards, input, attempt: resources.prediction_runtime_min(
+            size_mb([input.sequences]),
+            embedding_settings(wildcards)["window"],
+            embedding_settings(wildcards)["stride"],
+            1,
+            embedding_parameters(wildcards),
+            EMBED_GPUS,
+            attempt,
+        ),
+    params:
+        *code("embed_sequences", "train"),
+        genome=lambda wildcards: flags({"genome": embedding_settings(wildcards)["genome"]}),
+        flags=lambda wildcards: settings_flags(VectorSettings, embedding_settings(wildcards)),
+        name=lambda wildcards: embedding_settings(wildcards)["model"],
+    message:
+        "Embedding sequences: {wildcards.embedded}"
+    shell:
+        command(
+            "embed_sequences",
+            "--log {log:q} --gpus {resources.devices} --name {params.name} --model {input.model_directory:q}"
+            " --input {input.sequences:q} {params.genome} {params.flags} --output {output.vectors:q}"
+            " --parquet {output.table:q} --similarities {output.similarities:q} --summary {output.summary:q}",
+            ALLOW_CPU,
+        )
