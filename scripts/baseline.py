@@ -8,7 +8,8 @@ Out: a directory with baseline.json (baseline, task, problem, labels, training s
 `majority` predicts the shares of the labels in training for every sequence, of values their mean. `kmer` is
 a logistic regression on k-mer frequencies, one for each of several labels, a ridge regression of values; k,
 the strands that are counted (forward, or both as one) and the strength of the penalty are those with the
-lowest loss on the validation split. The test split is not read.
+lowest loss on the validation split. `gapped_kmer` is the same on k-mers with gaps or on k-mers by where they
+stand (`dnalm.baseline.gapped`), chosen in the same way. The test split is not read.
 """
 
 from pathlib import Path
@@ -18,7 +19,8 @@ import numpy as np
 import sklearn
 from safetensors.numpy import save_file
 
-from dnalm.baseline.predictors import train_kmer_regression
+from dnalm.baseline.gapped import GappedKmerRegression, train_gapped_regression
+from dnalm.baseline.predictors import KmerRegression, train_kmer_regression
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline.splits import read_splits, read_training
 from dnalm.problems.flags import add_problem_flag
@@ -49,7 +51,8 @@ def main(
         description["frequencies"] = dict(zip(labels, constant, strict=True))
         tensors: dict[str, np.ndarray] = {}
     else:
-        description, tensors = kmer(kind, description, train, validation, settings.kmer_lengths)
+        lengths = sorted(settings.kmer_lengths) if baseline == "kmer" else None
+        description, tensors = regression(kind, description, train, validation, lengths)
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
         if tensors:
@@ -59,20 +62,22 @@ def main(
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 
-def kmer(
-    kind: Problem, description: dict, train: Path, validation: Path | None, lengths: tuple[int, ...]
+def regression(
+    kind: Problem, description: dict, train: Path, validation: Path | None, lengths: list[int] | None
 ) -> tuple[dict, dict[str, np.ndarray]]:
-    """Train the k-mer regression; return its description and its weights."""
+    """Train the regression on k-mers of these lengths, or on gapped ones; its description and its weights."""
     if validation is None:
-        raise InputError("--baseline kmer needs --validation: k and the penalty are chosen there.")
+        raise InputError(
+            f"--baseline {description['baseline']} needs --validation: k-mers and penalty are chosen there."
+        )
     labels, learned, held_out = read_splits(kind, train, validation)
-    model, tried = train_kmer_regression(
-        kind.name,
-        (learned.sequences, learned.targets),
-        (held_out.sequences, held_out.targets),
-        labels,
-        sorted(lengths),
-    )
+    splits = (learned.sequences, learned.targets), (held_out.sequences, held_out.targets)
+    model: KmerRegression | GappedKmerRegression
+    if lengths is None:
+        model, tried = train_gapped_regression(kind.name, *splits, labels)
+        description["length"] = model.length
+    else:
+        model, tried = train_kmer_regression(kind.name, *splits, labels, lengths)
     description |= {
         "n_validation": len(held_out.sequences),
         "chosen": min(tried, key=lambda result: result["loss"]),
@@ -84,7 +89,9 @@ def kmer(
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument("--baseline", required=True, choices=["majority", "kmer"], help="which baseline")
+    arguments.add_argument(
+        "--baseline", required=True, choices=["majority", "kmer", "gapped_kmer"], help="which baseline"
+    )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import baseline
 import baseline_cnn
-from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features
+from dnalm.baseline.gapped import GappedKmerRegression
+from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, word_features
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
@@ -48,6 +49,30 @@ def test_features_against_plain_counting(sequences, k):
         assert all(forward[row, place] > 0 for place in code.values())
     turned = kmer_features([reverse_complement(s) for s in sequences], k, "both").toarray()
     assert np.allclose(turned, both)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.text("ACGTN", min_size=1, max_size=25), min_size=1, max_size=6),
+    st.integers(0, 3),
+    st.integers(1, 5),
+)
+def test_gapped_words_by_place_against_plain_counting(sequences, gap, places):
+    offsets = [0, 1, 2 + gap, 3 + gap]
+    forward = word_features(sequences, offsets, "forward", places, batch=2).toarray()
+    both = word_features(sequences, offsets, "both", places).toarray()
+    for row, sequence in enumerate(sequences):
+        n = len(sequence) - offsets[-1]
+        words, either = [], []
+        for start in range(n):
+            if "N" in sequence[start : start + offsets[-1] + 1]:
+                continue
+            word, place = "".join(sequence[start + offset] for offset in offsets), start * places // n
+            words.append((place, word))
+            either.append(min(words[-1], (places - 1 - place, reverse_complement(word))))
+        for found, counts in ((forward[row], Counter(words)), (both[row], Counter(either))):
+            expected = sorted(np.sqrt(count / len(words)) for count in counts.values())
+            assert np.allclose(sorted(found[found > 0]), expected)
 
 
 def write_task(folder: Path, labels: list[str], n: int, seed: int) -> dict[str, Path]:
@@ -100,6 +125,37 @@ def test_kmers_learn_planted_words(tmp_path, labels):
     assert -np.log(again[range(120), truth]).mean() == pytest.approx(summary["chosen"]["loss"], abs=1e-5)
 
 
+@pytest.mark.parametrize("features", ["gapped", "positional"])
+def test_gapped_kmers_learn_what_kmers_miss(tmp_path, features):
+    generator = np.random.default_rng(5)
+    paths = {}
+    for split, n in (("train", 400), ("validation", 100), ("test", 200)):
+        rows = []
+        for i in range(n):
+            bases = generator.choice(list("ACGT"), 60)
+            if features == "gapped":
+                # CGT and TCA, so many bases apart in one class and another number in the other.
+                start, gap = generator.integers(45), (4, 8)[i % 2]
+                bases[[start, start + 1, start + 2]] = list("CGT")
+                bases[[start + 3 + gap, start + 4 + gap, start + 5 + gap]] = list("TCA")
+            else:
+                start = (20, 30)[i % 2]
+                bases[start : start + 4] = list("TATA")
+            rows.append(f"{''.join(bases)}\t{i % 2}\n")
+        paths[split] = tmp_path / f"{split}.tsv"
+        paths[split].write_text("seq\tlabel\n" + "".join(rows))
+    summary = train("gapped_kmer", paths, tmp_path / "gapped")
+    assert summary["chosen"]["features"] == features
+    predictor = load_baseline(tmp_path / "gapped")
+    assert isinstance(predictor, GappedKmerRegression)
+    test = read_labelled_table(paths["test"])
+    predicted = predictor.outputs(test["seq"].tolist()).argmax(axis=1)
+    assert (predicted.astype(str) == test["label"]).mean() > 0.8
+    train("kmer", paths, tmp_path / "kmer")
+    plain = load_baseline(tmp_path / "kmer").outputs(test["seq"].tolist()).argmax(axis=1)
+    assert (plain.astype(str) == test["label"]).mean() < 0.7
+
+
 def test_same_input_same_bytes(tmp_path):
     paths = write_task(tmp_path, ["0", "1"], 60, seed=2)
     train("kmer", paths, tmp_path / "one")
@@ -129,7 +185,9 @@ def test_errors(tmp_path, repository):
     ]
     result = subprocess.run(script + flags, capture_output=True, text=True)
     assert result.returncode == 1
-    assert result.stderr == "error: --baseline kmer needs --validation: k and the penalty are chosen there.\n"
+    assert (
+        result.stderr == "error: --baseline kmer needs --validation: k-mers and penalty are chosen there.\n"
+    )
     assert not list(tmp_path.glob("*out*"))
 
 

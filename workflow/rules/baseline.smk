@@ -13,7 +13,7 @@ rule baseline:
     benchmark:
         "<benchmarks>/baseline/{baseline}/{task}.tsv"
     wildcard_constraints:
-        baseline="majority|kmer",
+        baseline="majority|kmer|gapped_kmer",
     group:
         SHARED_JOBS.of("baseline")
     conda:

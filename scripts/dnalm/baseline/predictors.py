@@ -5,6 +5,7 @@ A baseline directory holds `baseline.json` (what it is, labels, how it was chose
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,40 +28,63 @@ def kmer_features(sequences: list[str], k: int, strands: str, batch: int = 20_00
     reverse complement have the same features. k-mers with other letters than ACGT are not counted. The root
     makes every row a vector of length 1 and tempers repeats (Hellinger's distance between compositions).
     """
-    blocks = [_kmer_counts(sequences[start : start + batch], k) for start in range(0, len(sequences), batch)]
+    return word_features(sequences, range(k), strands, batch=batch)
+
+
+def word_features(
+    sequences: list[str], offsets: Sequence[int], strands: str, places: int = 1, batch: int = 20_000
+) -> sparse.csr_matrix:
+    """`kmer_features` of words that are read at `offsets`, the same from both ends (0 1 2 5 6 7: a gap of 2).
+
+    With `places` a word counts by where it stands: a sequence is divided into so many equal parts. For
+    `strands="both"` these are told apart by their distance to the middle.
+    """
+    blocks = [
+        _word_counts(sequences[start : start + batch], offsets, places)
+        for start in range(0, len(sequences), batch)
+    ]
     counts = sparse.vstack(blocks, format="csr")
     if strands == "both":
-        counts = counts @ _merge_strands(k)
+        counts = counts @ _merge_strands(len(offsets), places)
     totals = np.asarray(counts.sum(axis=1)).ravel()
     frequencies = sparse.diags(1 / np.maximum(totals, 1)) @ counts
     return frequencies.sqrt().tocsr()
 
 
-def _kmer_counts(sequences: list[str], k: int) -> sparse.csr_matrix:
+def _word_counts(sequences: list[str], offsets: Sequence[int], places: int) -> sparse.csr_matrix:
+    """float64[n_sequences, places * 4**len(offsets)]"""
     text = np.frombuffer("N".join([*sequences, ""]).encode("ascii"), dtype=np.uint8)
-    row = np.repeat(np.arange(len(sequences)), [len(sequence) + 1 for sequence in sequences])
+    lengths = np.array([len(sequence) for sequence in sequences])
+    row = np.repeat(np.arange(len(sequences)), lengths + 1)
     digits = np.full(256, 4, dtype=np.int32)
     digits[np.frombuffer(b"ACGT", dtype=np.uint8)] = range(4)
     digit = digits[text]
-    n = max(0, len(digit) - k + 1)
+    span = offsets[-1] + 1
+    n = max(0, len(digit) - span + 1)
     others = np.concatenate([[0], np.cumsum(digit == 4)])
-    whole = others[k : k + n] == others[:n]
-    code = np.zeros(n, dtype=np.int32)
-    for i in range(k):
-        code = code * 4 + digit[i : i + n]
-    row, code = row[:n][whole], code[whole]
-    return sparse.coo_matrix((np.ones(len(code)), (row, code)), shape=(len(sequences), 4**k)).tocsr()
+    whole = others[span : span + n] == others[:n]
+    row = row[:n]
+    starts = np.cumsum(lengths + 1) - (lengths + 1)
+    code = (np.arange(n) - starts[row]) * places // np.maximum(lengths[row] - span + 1, 1)
+    for offset in offsets:
+        code = code * 4 + digit[offset : offset + n]
+    row, code = row[whole], code[whole]
+    shape = (len(sequences), places * 4 ** len(offsets))
+    return sparse.coo_matrix((np.ones(len(code)), (row, code)), shape=shape).tocsr()
 
 
-def _merge_strands(k: int) -> sparse.csr_matrix:
-    """Matrix [4**k, n_features] that adds the count of each k-mer to that of its reverse complement."""
-    code = np.arange(4**k)
+def _merge_strands(letters: int, places: int = 1) -> sparse.csr_matrix:
+    """Matrix [places * 4**letters, n_features] that adds the count of each word to that of its reverse
+    complement, which stands as far from the other end.
+    """
+    place, code = np.divmod(np.arange(places * 4**letters), 4**letters)
     rest, reverse = code.copy(), np.zeros_like(code)
-    for _ in range(k):
+    for _ in range(letters):
         reverse = reverse * 4 + (3 - rest % 4)
         rest //= 4
-    _, feature = np.unique(np.minimum(code, reverse), return_inverse=True)
-    return sparse.csr_matrix((np.ones(4**k), (code, feature)))
+    either = place * 4**letters + code, (places - 1 - place) * 4**letters + reverse
+    _, feature = np.unique(np.minimum(*either), return_inverse=True)
+    return sparse.csr_matrix((np.ones(len(code)), (np.arange(len(code)), feature)))
 
 
 @dataclass

@@ -11,7 +11,7 @@ from dnalm.running.settings import Settings, each_once
 # Appended to the name of a model for the same model without pretraining.
 UNTRAINED = "-untrained"
 # Names of predictors that no model may have.
-BASELINES = ("majority", "kmer", "cnn")
+BASELINES = ("majority", "kmer", "gapped_kmer", "cnn")
 # Stands in place of the backbone where k-mers and embeddings are read together.
 COMBINED = "combined"
 # Stands in place of the backbone where the predictors of a task are stacked.
@@ -33,6 +33,11 @@ class BaselineSettings(KmerSettings, CnnSettings):
 
     majority: bool = Field(True, description="Always the most frequent class.")
     kmer: bool = Field(True, description="Logistic regression on k-mer frequencies.")
+    gapped_kmer: bool = Field(
+        False,
+        description="Linear model on k-mers with gaps, or on k-mers by where they stand in a sequence, "
+        "whichever is better on the validation split.",
+    )
     cnn: bool = Field(True, description="A small convolutional network (the design of DeepBind).")
     combined: bool = Field(
         True,
@@ -41,8 +46,8 @@ class BaselineSettings(KmerSettings, CnnSettings):
     )
     stacked: bool = Field(
         True,
-        description="A logistic regression on the probabilities of a model's classifiers, k-mers, the "
-        "convolutional network and `combined`, as far as there are any, fitted on the validation split. "
+        description="A logistic regression on the probabilities of a model's classifiers, the baselines "
+        "but the majority class, and `combined`, as far as there are any, fitted on the validation split. "
         "Of tasks with classes.",
     )
     untrained: bool = Field(

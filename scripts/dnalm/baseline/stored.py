@@ -1,4 +1,4 @@
-"""Baselines as they were written: the majority class, the k-mer regression, the convolutional network.
+"""Baselines as they were written: the majority class, the k-mer regressions, the convolutional network.
 
 Apart from the training of each, so that training k-mers needs no torch.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from dnalm.baseline.gapped import GappedKmerRegression
 from dnalm.baseline.predictors import KmerRegression, Majority
 from dnalm.problems.kinds import KINDS
 from dnalm.running.errors import InputError
@@ -50,7 +51,10 @@ def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNet
     return ConvolutionalNetwork(description["problem"], description["labels"], network)
 
 
-def load_baseline(directory: str | Path) -> Majority | KmerRegression | ConvolutionalNetwork:
+Baseline = Majority | KmerRegression | GappedKmerRegression | ConvolutionalNetwork
+
+
+def load_baseline(directory: str | Path) -> Baseline:
     """Load what `scripts/baseline.py` or `scripts/baseline_cnn.py` wrote.
 
     Raises InputError if the directory is no baseline.
@@ -64,6 +68,16 @@ def load_baseline(directory: str | Path) -> Majority | KmerRegression | Convolut
         if description["baseline"] == "cnn":
             return load_network(description, directory / "model.safetensors")
         tensors = load_file(directory / "model.safetensors")
+        if description["baseline"] == "gapped_kmer":
+            return GappedKmerRegression(
+                description["problem"],
+                description["labels"],
+                description["chosen"]["features"],
+                description["chosen"]["strands"],
+                description["length"],
+                tensors["weights"],
+                tensors["intercepts"],
+            )
         return KmerRegression(
             description["problem"],
             description["labels"],

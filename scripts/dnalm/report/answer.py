@@ -187,7 +187,11 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
 
 def _described(evaluation: Evaluation) -> str:
     kind = "ridge" if evaluation.problem.name == REGRESSION else "logistic"
-    described = {"kmer": f"{kind} regression on k-mers", "cnn": "a small convolutional network"}
+    described = {
+        "kmer": f"{kind} regression on k-mers",
+        "gapped_kmer": f"{kind} regression on gapped or positional k-mers",
+        "cnn": "a small convolutional network",
+    }
     return described.get(evaluation.metrics["name"], evaluation.name)
 
 

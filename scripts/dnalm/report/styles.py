@@ -21,6 +21,7 @@ class SeriesStyle:
 BASELINE_STYLES = {
     "majority": SeriesStyle(5, 5, "diamond"),
     "kmer": SeriesStyle(1, 3, "square"),
+    "gapped_kmer": SeriesStyle(1, 2, "dot"),
     "cnn": SeriesStyle(1, 4, "ring"),
 }
 

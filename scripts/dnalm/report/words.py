@@ -18,6 +18,7 @@ KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "stacke
 BASELINE_NAMES = {
     "majority": "majority class",
     "kmer": "k-mer regression",
+    "gapped_kmer": "gapped k-mer regression",
     "cnn": "convolutional network",
 }
 # What the baseline without a sequence says, where it is no class.
