@@ -34,6 +34,7 @@ def main(
     title: str,
     simulated: bool,
     simulation: Path | None,
+    simulated_tasks: list[str],
     settings: Path | None,
     windows_stats: list[Path],
     tokens: list[Path],
@@ -69,6 +70,7 @@ def main(
         title=title,
         simulated=simulated or simulation is not None,
         simulation=read_json(simulation) if simulation else None,
+        simulated_tasks=simulated_tasks,
         settings=read_json(settings) if settings else {},
         windows=[read_json(path) for path in windows_stats],
         tokens=[read_json(path) for path in tokens],
@@ -211,6 +213,7 @@ if __name__ == "__main__":
     add("--title", default="DNA language model", help="title of the report")
     add("--simulated", action="store_true", help="say that genome and labels were made by a simulator")
     add("--simulation", type=Path, help="what the simulator made, JSON; implies --simulated")
+    add("--simulated-tasks", nargs="*", default=[], metavar="TASK", help="tasks that the simulator made")
     add("--settings", type=Path, help="the complete configuration, JSON")
     several: dict[str, Any] = {"type": Path, "nargs": "*", "default": [], "metavar": "FILE"}
     add("--windows-stats", **several, help="counts of extract_windows, JSON, one per genome")

@@ -394,7 +394,8 @@ def write_report(
     """The report of these evaluations."""
     nothing = (
         "windows_stats tokens tokenizers training_summaries training_logs telemetry language_models "
-        "fill_mask filled_gaps sequence_loss overlaps explored_batches explored_tasks benchmarks versions"
+        "fill_mask filled_gaps embedded similarities simulated_tasks sequence_loss overlaps "
+        "explored_batches explored_tasks benchmarks versions"
     )
     report.main(
         title="toy",

@@ -262,7 +262,10 @@ def test_a_simulation_tells_what_it_planted(flags, tmp_path):
         "motifs": {"enhancer": ["ACGTTGCA"], "other": ["TTTTGGGG"]},
     }
     (tmp_path / "made.json").write_text(json.dumps(made))
-    text = text_of(page(flags, tmp_path / "r.html", "--simulation", str(tmp_path / "made.json")))
+    simulation = ("--simulation", str(tmp_path / "made.json"))
+    real = text_of(page(flags, tmp_path / "real.html", *simulation))
+    assert "Partly simulated." in real and "(other)" not in real and "simulated motifs" not in real
+    text = text_of(page(flags, tmp_path / "r.html", *simulation, "--simulated-tasks", "enhancers"))
     assert "Simulated demo." in text and "0 (other) and 1 (enhancer)" in text
     assert "The simulator had planted 2." in text and "would reach 0.987" in text
     assert "Of the tokens inside a motif 0 of 0 are guessed first" in text and "between motifs 6 of 6" in text

@@ -53,6 +53,9 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 config, SIMULATION, GENOMES, TASKS = RUN.config, RUN.simulation, RUN.genomes, RUN.tasks
+SIMULATED_TASKS = [
+    name for name, task in TASKS.items() if SIMULATION and Path(task.files["test"]).is_relative_to(SIMULATION)
+]
 # All that is learned from, by name: genomes, and sequences from elsewhere.
 CORPORA = [*GENOMES, *config["corpora"]]
 FROM_TASKS = [name for name, corpus in config["corpora"].items() if corpus["task"] is not None]

@@ -16,7 +16,8 @@ def answer(run: Run, task: str) -> dict[str, Any]:
     evaluations, headline = run.of_task(task), run.headline(task)
     metrics = headline.metrics
     labels = metrics["labels"]
-    meanings = run.simulated_task["labels"] if run.simulated_task else {}
+    simulated = run.simulated_task(task)
+    meanings = simulated["labels"] if simulated else {}
     named = words.listing(
         [f"{label} ({meanings[label]})" if label in meanings else label for label in labels]
     )
@@ -91,7 +92,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
         verdicts += _combination(run, task)
         verdicts += _stacking(run, task)
     verdicts += words.cut_verdict(_cuts(run, task))
-    verdicts.append(words.leak_verdict(checks, run.simulated_task))
+    verdicts.append(words.leak_verdict(checks, run.simulated_task(task)))
     if len(evaluations) == 1:
         verdicts.append(
             {
@@ -227,8 +228,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             }
         )
     sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))
-    if run.simulated_task:
-        best = run.simulated_task["accuracy_of_informed_reader"]
+    if simulated := run.simulated_task(task):
+        best = simulated["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
     facts.append({"term": "How sure", "text": sure})
     return facts

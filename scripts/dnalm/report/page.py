@@ -5,7 +5,7 @@ from typing import Any
 
 import jinja2
 
-from dnalm.report import charts
+from dnalm.report import charts, words
 from dnalm.report.answer import answer, headline_chart, language_model_answer, overview
 from dnalm.report.classification import classification_section
 from dnalm.report.data import data_section
@@ -59,6 +59,7 @@ def render(run: Run, chapters: list[dict[str, Any]]) -> str:
     page = {
         "title": run.title,
         "simulated": run.simulated,
+        "real_tasks": words.listing(run.real_tasks) if run.simulation else "",
         "overview": overview(run),
         "answers": answers,
         "sections": chapters,

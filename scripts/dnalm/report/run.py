@@ -89,6 +89,7 @@ class Run:
     title: str
     simulated: bool
     simulation: dict[str, Any] | None = None
+    simulated_tasks: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     windows: list[dict[str, Any]] = field(default_factory=list)
     tokens: list[dict[str, Any]] = field(default_factory=list)
@@ -125,9 +126,13 @@ class Run:
         return list(dict.fromkeys(e.metrics["task"] for e in self.evaluations))
 
     @property
-    def simulated_task(self) -> dict[str, Any] | None:
-        """What the simulator says about the task it made; None where other tasks stand beside it."""
-        return self.simulation["task"] if self.simulation and len(self.tasks) == 1 else None
+    def real_tasks(self) -> list[str]:
+        """Tasks that no simulator made."""
+        return [task for task in self.tasks if task not in self.simulated_tasks]
+
+    def simulated_task(self, task: str) -> dict[str, Any] | None:
+        """What the simulator says about a task; None of one that it did not make."""
+        return self.simulation["task"] if self.simulation and task in self.simulated_tasks else None
 
     @property
     def confidence(self) -> float:
