@@ -1,0 +1,240 @@
+"""Every family goes through all steps, script by script: from scratch, and from a checkpoint as published.
+
+A published checkpoint is what Transformers saves: special tokens have the family's names and numbers, and its
+tokenizer knows nothing of DNA.
+"""
+
+import csv
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from settings_objects import grouped
+
+import embed
+import evaluate_language_model
+import fill_mask
+import finetune
+import import_tokenizer
+import predict
+import pretrain
+import tokenize_windows
+from dnalm.evaluate.settings import StrandSettings
+from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
+from dnalm.fill_mask.settings import GapSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
+from dnalm.models.families import FAMILIES
+from dnalm.predict.settings import ScanSettings
+from dnalm.pretrain.settings import ContextSettings
+from dnalm.running.commandline import collect_settings, parser
+from dnalm.tokenizers.settings import ImportTokenizerSettings
+
+SPECIAL_TOKENS = {
+    "bert": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+    "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+    "esm": ["<cls>", "<pad>", "<eos>", "<unk>", "<mask>"],
+}
+ROLES = {
+    "bert": ["pad", "unk", "cls", "sep", "mask"],
+    "roberta": ["cls", "pad", "sep", "unk", "mask"],
+    "esm": ["cls", "pad", "sep", "unk", "mask"],
+}
+PIECES = ["A", "C", "G", "T", "AA", "CG", "TT", "AATT"]
+DEVICE = {"gpus": 0, "allow_cpu": False}
+
+
+def sequences(number: int, seed: int) -> list[str]:
+    generator = random.Random(seed)
+    return ["".join(generator.choices("ACGT", k=generator.randint(20, 45))) for _ in range(number)]
+
+
+def published_tokenizer(style: str, folder: Path):
+    """A tokenizer as it comes with a checkpoint: its own names and numbers, lower case unknown."""
+    from tokenizers import Tokenizer, models, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL_TOKENS[style], *PIECES])}
+    names = dict(zip(ROLES[style], SPECIAL_TOKENS[style], strict=True))
+    merges = [("A", "A"), ("C", "G"), ("T", "T"), ("AA", "TT")]
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=names["unk"]))
+    cls, sep = names["cls"], names["sep"]
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{cls} $A {sep}", special_tokens=[(name, vocabulary[name]) for name in (cls, sep)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, **{f"{role}_token": name for role, name in names.items()}
+    )
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Lines of two splits, and a labelled table of each."""
+    folder = tmp_path_factory.mktemp("data")
+    for seed, split in enumerate(("train", "validation")):
+        found = sequences(24, seed)
+        (folder / f"{split}.txt").write_text("\n".join(found) + "\n")
+        rows = [f"{s}\t{'yes' if s.count('G') > len(s) / 4 else 'no'}\n" for s in found]
+        (folder / f"{split}.tsv").write_text("seq\tlabel\n" + "".join(rows))
+    return folder
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def kind(request) -> str:
+    return request.param
+
+
+def start(kind: str, how: str, folder: Path) -> tuple[Path, list[str]]:
+    """The tokenizer's source, and pretraining's flag for where a network comes from."""
+    from dnalm.models.architecture import model_config, new_model, read_architecture
+
+    sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 24, 2, 2), strict=True))
+    shape = {"model_type": kind, **sizes, "max_position_embeddings": 60, "initializer_range": 0.3}
+    path = folder / "architecture.json"
+    path.write_text(json.dumps(shape))
+    if how == "scratch":
+        published_tokenizer("bert", folder / "vocabulary")
+        return folder / "vocabulary", ["--architecture", str(path)]
+    directory = folder / "published"
+    tokenizer = published_tokenizer(kind if kind in SPECIAL_TOKENS else "bert", directory)
+    new_model(model_config(read_architecture(path), tokenizer), seed=1).save_pretrained(directory)
+    return directory, ["--checkpoint", str(directory)]
+
+
+def pretrained(source: Path, words: list[str], data: Path, folder: Path) -> Path:
+    """A model directory after two steps, and its held-out loss measured."""
+    import_tokenizer.main(source, ImportTokenizerSettings(), folder / "tokenizer", folder / "tokenizer.json")
+    for split in ("train", "validation"):
+        tokenize_windows.main(
+            windows=data / f"{split}.txt",
+            tokenizer=folder / "tokenizer",
+            genome="g",
+            split=split,
+            threads=1,
+            output=folder / split,
+            summary=folder / f"{split}.json",
+        )
+    arguments = parser("")
+    pretrain.add_arguments(arguments)
+    flags = {
+        "tokens": folder / "train",
+        "validation-tokens": folder / "validation",
+        "tokenizer": folder / "tokenizer",
+        "max-tokens": 40,
+        "training-steps": 2,
+        "training-batch-size": 8,
+        "training-evaluate-every": 2,
+        "checkpoints": folder / "checkpoints",
+        "output": folder / "model",
+    }
+    words = [*words, *(str(word) for flag, value in flags.items() for word in (f"--{flag}", value))]
+    options = collect_settings(vars(arguments.parse_args(words)))
+    options.pop("log")
+    pretrain.main(**options)
+    evaluate_language_model.main(
+        model=folder / "model",
+        tokens=[folder / "validation"],
+        training_tokens=[folder / "train"],
+        published=source if words[0] == "--checkpoint" else None,
+        name="tiny",
+        context=ContextSettings(max_tokens=40),
+        settings=EvaluateLanguageModelSettings(max_lines=10, examples=2),
+        metrics=folder / "metrics.json",
+        sequence_loss=folder / "loss.tsv",
+        fill_mask=folder / "examples.tsv",
+        **DEVICE,
+    )
+    return folder / "model"
+
+
+def classifier(model: Path, backbone: str, data: Path, folder: Path) -> Path:
+    """A classifier directory after two epochs; a frozen one learns from embeddings."""
+    tables = {split: data / f"{split}.tsv" for split in ("train", "validation")}
+    embeddings: dict[str, Path | None] = dict.fromkeys(tables)
+    if backbone == "frozen":
+        embeddings = {split: folder / f"{split}.npz" for split in tables}
+        embed.main(
+            model=model,
+            sequences=list(tables.values()),
+            split=list(tables),
+            output=list(embeddings.values()),
+            name="tiny",
+            task="toy",
+            settings=SequenceSettings(),
+            batch_tokens=None,
+            precision="auto",
+            **DEVICE,
+        )
+    finetune.main(
+        model=model,
+        train_sequences=tables["train"],
+        validation_sequences=tables["validation"],
+        train_embeddings=embeddings["train"],
+        validation_embeddings=embeddings["validation"],
+        backbone=backbone,
+        settings=ClassifierSettings(),
+        training=BACKBONE_SETTINGS[backbone](epochs=2),
+        precision="auto",
+        checkpoints=None,
+        checkpoint_every_minutes=10,
+        stop_before_minutes=5,
+        name="tiny",
+        task="toy",
+        output=folder / "classifier",
+        summary_file=None,
+        **DEVICE,
+    )
+    return folder / "classifier"
+
+
+def predicted(directory: Path, found: list[str], folder: Path) -> list[dict[str, str]]:
+    (folder / "new.tsv").write_text("seq\n" + "\n".join(found) + "\n")
+    options = {
+        "classifier": directory,
+        "input": folder / "new.tsv",
+        "genome": None,
+        "strands": "forward",
+        "batch_tokens": None,
+        "bedgraph_label": None,
+        "precision": "auto",
+        "output": folder / "predicted.tsv",
+        "bedgraph": None,
+        **DEVICE,
+    }
+    predict.main(**grouped(options, settings=ScanSettings, strands=StrandSettings))
+    with open(folder / "predicted.tsv") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+@pytest.mark.parametrize("how, backbone", [("scratch", "frozen"), ("checkpoint", "full")])
+def test_a_family_runs_the_whole_chain_and_transformers_alone_says_the_same(
+    kind, how, backbone, data, tmp_path
+):
+    from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, pipeline
+
+    source, words = start(kind, how, tmp_path)
+    model = pretrained(source, words, data, tmp_path)
+    assert AutoModelForMaskedLM.from_pretrained(model).config.model_type == kind
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert np.isfinite(metrics["metrics"]["loss"]["value"])
+    assert bool(metrics["published"]) == (how == "checkpoint")
+
+    # A gap is filled as the pipeline fills it, lower case included.
+    mask = "[MASK]" if how == "scratch" or kind not in SPECIAL_TOKENS else SPECIAL_TOKENS[kind][-1]
+    gap = GapSettings(sequences=(f"acgt{mask}ACGT",), top=2)
+    fill_mask.main(model=model, settings=gap, output=tmp_path / "gap.tsv")
+    with open(tmp_path / "gap.tsv") as file:
+        answers = [(row["token"], float(row["probability"])) for row in csv.DictReader(file, delimiter="\t")]
+    theirs = pipeline("fill-mask", str(model), top_k=2)(gap.sequences[0])
+    assert answers == [(answer["token_str"], pytest.approx(answer["score"], abs=1e-5)) for answer in theirs]
+
+    directory = classifier(model, backbone, data, tmp_path)
+    assert AutoModelForSequenceClassification.from_pretrained(directory).config.model_type == kind
+    found = sequences(5, seed=9)
+    theirs = pipeline("text-classification", str(directory), top_k=None)(found)
+    for row, said in zip(predicted(directory, found, tmp_path), theirs, strict=True):
+        for answer in said:
+            assert float(row[f"probability_{answer['label']}"]) == pytest.approx(answer["score"], abs=1e-5)
