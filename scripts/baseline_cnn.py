@@ -6,8 +6,8 @@ Out: a directory with baseline.json (baseline, task, problem, labels, sequences,
      the directory's contents.
 
 The design is that of DeepBind: motif detectors that read both strands (unless the strand matters), pooled by
-maximum and mean (`dnalm.baseline_cnn.network`). Of all epochs the one with the lowest validation loss is
-kept. The test split is not read. Runs on one CPU core.
+maximum and mean; `deep_cnn` has a second convolution (`dnalm.baseline_cnn.network`). Of all epochs the one
+with the lowest validation loss is kept. The test split is not read. Runs on one CPU core.
 """
 
 import logging
@@ -27,6 +27,7 @@ logger = logging.getLogger("dnalm")
 
 
 def main(
+    baseline: str,
     task: str,
     train: Path,
     validation: Path,
@@ -51,6 +52,7 @@ def main(
         len(labels),
         settings,
         strands.strands == "both",
+        deep=baseline == "deep_cnn",
     )
     kept = min(log, key=lambda record: record["validation_loss"])
     logger.info(
@@ -58,7 +60,7 @@ def main(
         *(kept["epoch"], len(log), kept["validation_loss"]),
     )
     description = {
-        "baseline": "cnn",
+        "baseline": baseline,
         "task": task,
         "problem": problem,
         "labels": labels,
@@ -78,6 +80,9 @@ def main(
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
+    arguments.add_argument(
+        "--baseline", default="cnn", choices=["cnn", "deep_cnn"], help="which (default cnn)"
+    )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--validation", type=Path, required=True, help="TSV of the validation split")

@@ -194,8 +194,9 @@ def test_errors(tmp_path, repository):
 # ---- The convolutional network ----
 
 
-def train_cnn(paths: dict[str, Path], output: Path, strands: str = "both", **settings) -> dict:
+def train_cnn(paths: dict[str, Path], output: Path, strands: str = "both", name="cnn", **settings) -> dict:
     baseline_cnn.main(
+        baseline=name,
         task="toy",
         train=paths["train"],
         validation=paths["validation"],
@@ -225,6 +226,19 @@ def test_network_learns_planted_words_the_same_every_time(tmp_path):
     assert np.allclose(turned, probabilities, atol=1e-5)
 
 
+def test_a_deep_network_learns_planted_words_and_reads_both_strands(tmp_path):
+    paths = write_task(tmp_path, ["a", "b"], 150, seed=1)
+    train_cnn(
+        paths, tmp_path / "cnn", name="deep_cnn", cnn_epochs=8, cnn_batch_size=16, cnn_learning_rate=1e-2
+    )
+    predictor, test = load_baseline(tmp_path / "cnn"), read_labelled_table(paths["test"])
+    sequences = test["seq"].tolist()
+    probabilities = predictor.outputs(sequences)
+    assert (np.array(["a", "b"])[probabilities.argmax(axis=1)] == test["label"]).mean() > 0.9
+    turned = predictor.outputs([reverse_complement(s) for s in sequences])
+    assert np.allclose(turned, probabilities, atol=1e-5)
+
+
 def test_network_tells_the_strands_apart_where_they_matter(tmp_path):
     paths = write_task(tmp_path, ["a", "b"], 30, seed=1)
     train_cnn(paths, tmp_path / "cnn", strands="forward", cnn_epochs=1, cnn_batch_size=16)
@@ -234,10 +248,10 @@ def test_network_tells_the_strands_apart_where_they_matter(tmp_path):
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.text("ACGTN", min_size=1, max_size=30), min_size=1, max_size=5))
-def test_a_sequence_is_read_the_same_on_both_strands_and_in_any_batch(sequences):
+@given(st.lists(st.text("ACGTN", min_size=1, max_size=30), min_size=1, max_size=5), st.booleans())
+def test_a_sequence_is_read_the_same_on_both_strands_and_in_any_batch(sequences, deep):
     torch.manual_seed(0)
-    network = MotifNetwork(filters=5, width=6, classes=2)
+    network = MotifNetwork(filters=5, width=6, classes=2, deep=deep)
     together = predict_logits(network, encode_bases(sequences))
     alone = torch.cat([predict_logits(network, encode_bases([s])) for s in sequences])
     turned = predict_logits(network, encode_bases([reverse_complement(s) for s in sequences]))

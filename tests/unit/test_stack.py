@@ -103,7 +103,13 @@ def stacked(tmp_path_factory):
     kmers, network = KmerSettings(kmer_lengths=(3,)), CnnSettings(cnn_epochs=2, cnn_filters=8)
     baseline.main("kmer", "t", **splits, settings=kmers, output=kmer, summary=folder / "k.json")
     baseline_cnn.main(
-        "t", **splits, settings=network, strands=StrandSettings(), output=cnn, summary=folder / "c.json"
+        "cnn",
+        "t",
+        **splits,
+        settings=network,
+        strands=StrandSettings(),
+        output=cnn,
+        summary=folder / "c.json",
     )
     stack.main(
         "small", "t", [kmer, cnn], paths["validation"], None, 0, True, folder / "stacked", folder / "s.json"

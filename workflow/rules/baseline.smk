@@ -42,12 +42,14 @@ rule baseline_cnn:
         train="<results>/tasks/{task}/train.tsv",
         validation="<results>/tasks/{task}/validation.tsv",
     output:
-        directory=directory("<results>/baselines/cnn/{task}"),
-        summary="<results>/baselines/cnn/{task}.json",
+        directory=directory("<results>/baselines/{baseline}/{task}"),
+        summary="<results>/baselines/{baseline}/{task}.json",
     log:
-        "<logs>/baseline_cnn/{task}.log",
+        "<logs>/baseline_cnn/{baseline}/{task}.log",
     benchmark:
-        "<benchmarks>/baseline_cnn/{task}.tsv"
+        "<benchmarks>/baseline_cnn/{baseline}/{task}.tsv"
+    wildcard_constraints:
+        baseline="cnn|deep_cnn",
     group:
         SHARED_JOBS.of("baseline")
     conda:
@@ -64,11 +66,11 @@ rule baseline_cnn:
         strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(CnnSettings, config["baseline"]),
     message:
-        "Training a convolutional network for task {wildcards.task}"
+        "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:
         command(
             "baseline_cnn",
-            "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
+            "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
             " --validation {input.validation:q} {params.strands} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )

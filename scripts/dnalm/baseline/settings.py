@@ -11,7 +11,7 @@ from dnalm.running.settings import Settings, each_once
 # Appended to the name of a model for the same model without pretraining.
 UNTRAINED = "-untrained"
 # Names of predictors that no model may have.
-BASELINES = ("majority", "kmer", "gapped_kmer", "cnn")
+BASELINES = ("majority", "kmer", "gapped_kmer", "cnn", "deep_cnn")
 # Stands in place of the backbone where k-mers and embeddings are read together.
 COMBINED = "combined"
 # Stands in place of the backbone where the predictors of a task are stacked.
@@ -39,6 +39,11 @@ class BaselineSettings(KmerSettings, CnnSettings):
         "whichever is better on the validation split.",
     )
     cnn: bool = Field(True, description="A small convolutional network (the design of DeepBind).")
+    deep_cnn: bool = Field(
+        False,
+        description="The same with a second convolution, which sees how motifs stand to each other (as in "
+        "Basset).",
+    )
     combined: bool = Field(
         True,
         description="k-mers and the embeddings of a model together in one logistic regression: its "

@@ -46,6 +46,7 @@ def load_network(description: dict[str, Any], weights: Path) -> ConvolutionalNet
         settings["cnn_width"],
         len(description["labels"]),
         settings["strands"] == "both",
+        deep=description["baseline"] == "deep_cnn",
     )
     network.load_state_dict(safetensors.torch.load_file(weights))
     return ConvolutionalNetwork(description["problem"], description["labels"], network)
@@ -65,7 +66,7 @@ def load_baseline(directory: str | Path) -> Baseline:
         if description["baseline"] == "majority":
             frequencies = [description["frequencies"][label] for label in description["labels"]]
             return Majority(description["problem"], description["labels"], np.array(frequencies))
-        if description["baseline"] == "cnn":
+        if description["baseline"] in ("cnn", "deep_cnn"):
             return load_network(description, directory / "model.safetensors")
         tensors = load_file(directory / "model.safetensors")
         if description["baseline"] == "gapped_kmer":

@@ -26,6 +26,7 @@ def train_network(
     n_labels: int,
     settings: CnnSettings,
     both_strands: bool,
+    deep: bool = False,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """The weights of the epoch with the lowest validation loss, and the log: one record per epoch.
 
@@ -36,7 +37,7 @@ def train_network(
     """
     torch.set_num_threads(1)
     torch.manual_seed(settings.cnn_seed)
-    network = MotifNetwork(settings.cnn_filters, settings.cnn_width, n_labels, both_strands)
+    network = MotifNetwork(settings.cnn_filters, settings.cnn_width, n_labels, both_strands, deep)
     optimizer = adamw(network, settings.cnn_learning_rate, WEIGHT_DECAY)
     bases, held_out = encode_bases(train[0]), encode_bases(validation[0])
     targets, truth = as_targets(train[1]), as_targets(validation[1])

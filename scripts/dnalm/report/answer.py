@@ -192,6 +192,7 @@ def _described(evaluation: Evaluation) -> str:
         "kmer": f"{kind} regression on k-mers",
         "gapped_kmer": f"{kind} regression on gapped or positional k-mers",
         "cnn": "a small convolutional network",
+        "deep_cnn": "a convolutional network of two layers",
     }
     return described.get(evaluation.metrics["name"], evaluation.name)
 

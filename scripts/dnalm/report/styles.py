@@ -23,6 +23,7 @@ BASELINE_STYLES = {
     "kmer": SeriesStyle(1, 3, "square"),
     "gapped_kmer": SeriesStyle(1, 2, "dot"),
     "cnn": SeriesStyle(1, 4, "ring"),
+    "deep_cnn": SeriesStyle(1, 5, "ring"),
 }
 
 

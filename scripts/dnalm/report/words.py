@@ -20,6 +20,7 @@ BASELINE_NAMES = {
     "kmer": "k-mer regression",
     "gapped_kmer": "gapped k-mer regression",
     "cnn": "convolutional network",
+    "deep_cnn": "deep convolutional network",
 }
 # What the baseline without a sequence says, where it is no class.
 CONSTANTS = {MULTI_LABEL: "shares of the labels", REGRESSION: "mean of training"}
