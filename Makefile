@@ -27,7 +27,7 @@ unlock: $(INSTALLED)
 	snakemake --unlock --quiet host
 
 test: $(INSTALLED) $(EXECUTORS)
-	pytest -n $(CORES) -m "not slow and not slurm"
+	pytest -n $(CORES) --dist loadscope -m "not slow and not slurm"
 
 # The table of reruns in one process, for what it has prepared once; all else in the other.
 test-slow: $(INSTALLED) $(EXECUTORS)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import pytest
-from dry_runs import DryRuns
 from mistakes import CONFIGURATION, REPOSITORY, START, sections, spoil, write_run
 
 ROWS = {row.mistake: row for section in sections() for row in section.mistakes}
@@ -16,12 +15,6 @@ SAMPLE = (
     "a column named twice",
     "predictions with the classifier of no task",
 )
-
-
-@pytest.fixture(scope="module")
-def dry_runs():
-    with DryRuns() as runs:
-        yield runs
 
 
 def test_the_run_without_a_mistake_is_planned(dry_runs, tmp_path):

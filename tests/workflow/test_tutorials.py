@@ -60,14 +60,7 @@ def tiny_architecture(kind: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory):
-    """A Python without start-up time: it is not what is tested here."""
-    with WarmPython(tmp_path_factory.mktemp("warm")) as warm:
-        yield warm.program
-
-
-@pytest.fixture(scope="module")
-def laboratory(tmp_path_factory, python) -> Path:
+def laboratory(tmp_path_factory, warm_python: WarmPython) -> Path:
     """A copy of the repository with a small genome, a small task and a tiny checkpoint of each family."""
     import train_tokenizer
     from dnalm.models.architecture import model_config, new_model, read_architecture
@@ -77,10 +70,7 @@ def laboratory(tmp_path_factory, python) -> Path:
     folder = tmp_path_factory.mktemp("tutorials")
     for name in COPIED:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    common = folder / "workflow" / "rules" / "common.smk"
-    slow = "shlex.quote(sys.executable)"
-    assert common.read_text().count(slow) == 1
-    common.write_text(common.read_text().replace(slow, f'"{python}"'))
+    warm_python.serve(folder)
     generator = np.random.default_rng(0)
     data = folder / "data"
     (data / "enhancers").mkdir(parents=True)
@@ -154,7 +144,7 @@ def test_every_key_that_the_page_names_is_one_of_the_tutorials_configuration(nam
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TUTORIALS)
-def test_a_tutorial_runs_and_its_report_shows_what_the_page_names(name, laboratory, python):
+def test_a_tutorial_runs_and_its_report_shows_what_the_page_names(name, laboratory, warm_python):
     (laboratory / f"{name}.yaml").write_text(yaml.safe_dump(small(name)))
     run(laboratory, sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", f"{name}.yaml")
     results = laboratory / "results" / "tutorials" / name
@@ -171,7 +161,6 @@ def test_a_tutorial_runs_and_its_report_shows_what_the_page_names(name, laborato
         assert list(logs.glob("pretrain/*.events/*/events.out.tfevents.*"))
     if name == "bert":
         model = results / "models" / "continued"
-        answer = run(
-            laboratory, python, "scripts/fill_mask.py", "--model", model, "--sequence", "ACGT[MASK]ACGT"
-        )
+        asked = ("--model", model, "--sequence", "ACGT[MASK]ACGT")
+        answer = run(laboratory, warm_python.program, "scripts/fill_mask.py", *asked)
         assert len(answer.strip().splitlines()) > 1
