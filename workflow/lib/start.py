@@ -10,7 +10,6 @@ from typing import Any
 
 from dnalm.baseline.settings import STACKED
 from dnalm.config import check_files, read_config, with_paths
-from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, show
@@ -44,14 +43,6 @@ def read_run(
     simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
     genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)
     tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
-    for task in tasks.values():
-        for backbone in BACKBONE_SETTINGS:
-            if task.strands == "forward" and checked["finetune"][backbone].get("reverse_complement"):
-                raise InputError(
-                    f"{checked['tasks']}: the strand decides the labels of {task.task} (column strands), but "
-                    f"finetune.{backbone}.reverse_complement of {source} lets it be learned from either. "
-                    "Switch that off."
-                )
     if look_into_tables:
         check_tables(tasks, checked["tasks"], made_by_workflow=simulation)
     for name in genomes.keys() & checked["corpora"].keys():

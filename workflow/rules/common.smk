@@ -363,6 +363,13 @@ def way(wildcards):
     return wildcards.backbone.partition(REPETITION)[0]
 
 
+def training_settings(wildcards):
+    """How a classifier is trained; where the strand decides the label, on the given strand only."""
+    settings = config["finetune"][way(wildcards)]
+    one_strand = strands_of(wildcards.task) == "forward" and "reverse_complement" in settings
+    return settings | {"reverse_complement": False} if one_strand else settings
+
+
 def seed_of(wildcards):
     """The seed of a classifier: that of the configuration, unless it repeats the training with another."""
     return int(wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"])

@@ -46,7 +46,7 @@ rule finetune:
             ClassifierSettings, classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
         ),
         training=lambda wildcards: settings_flags(
-            BACKBONE_SETTINGS[way(wildcards)], config["finetune"][way(wildcards)]
+            BACKBONE_SETTINGS[way(wildcards)], training_settings(wildcards)
         ),
     message:
         "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"

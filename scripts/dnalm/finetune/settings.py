@@ -53,8 +53,8 @@ class ThroughBackboneSettings(LearningSettings, MemorySettings):
     epochs: int = Field(5, ge=1, le=10**6, description="Passes over the training sequences.")
     reverse_complement: bool = Field(
         False,
-        description="Every training sequence is read on a strand that is drawn anew in each epoch. Leave it "
-        "off where the strand decides the label.",
+        description="Every training sequence is read on a strand that is drawn anew in each epoch. Not of "
+        "tasks whose `strands` are `forward`.",
     )
 
 
