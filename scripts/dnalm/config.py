@@ -23,7 +23,8 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.fill_mask.settings import FillMaskSettings, check_gaps
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
-from dnalm.models.families import FAMILIES, check_layers, tokens_read
+from dnalm.models.families import check_layers, check_rank, tokens_read
+from dnalm.models.keys import DEFAULTS
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
@@ -39,6 +40,7 @@ from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
 from dnalm.tokenizers.special_tokens import check_vocabulary, read_vocabulary, tokenizer_file
 
+REPOSITORY = Path(__file__).parents[2]
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
 LONGEST_NAME = 64
 # Of one part of a path, in bytes.
@@ -334,6 +336,12 @@ def _check_results(results: str, source: str) -> None:
         raise InputError(
             f"{source}: results is {show(results)}, but you may not write to {there}. Name another folder."
         )
+    inside = next((p for p in (Path.cwd(), REPOSITORY) if p.resolve().is_relative_to(path.resolve())), None)
+    if inside is not None:
+        raise InputError(
+            f"{source}: results is {show(results)}, a folder that holds {inside}. Name one of its own, such as "
+            '"results".'
+        )
 
 
 def check_path(path: str, place: str) -> None:
@@ -433,14 +441,16 @@ def _check_network(config: Config, model: ModelSettings) -> None:
         check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
     tokens_read(shape, model.max_tokens, "max_tokens")
     tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
+    sizes = _with_defaults(shape)
     if "partial" in config.finetune.backbones:
-        _check_layers(shape, config.finetune.partial.layers, "finetune.partial.layers")
+        check_layers(sizes, config.finetune.partial.layers, "finetune.partial.layers")
+    if "lora" in config.finetune.backbones:
+        check_rank(sizes, config.finetune.lora.rank, "finetune.lora.rank")
 
 
-def _check_layers(shape: dict[str, Any], layers: int, place: str) -> None:
-    # An architecture file may leave the number of layers to the family's default.
-    if FAMILIES[shape["model_type"]].sizes.layers in shape:
-        check_layers(shape, layers, place)
+def _with_defaults(shape: dict[str, Any]) -> dict[str, Any]:
+    """An architecture file may leave a size to its family's default."""
+    return {**DEFAULTS[shape["model_type"]], **shape}
 
 
 def _check_embedded(embedded: EmbedSequencesSettings, config: Config, place: str) -> None:
@@ -448,7 +458,7 @@ def _check_embedded(embedded: EmbedSequencesSettings, config: Config, place: str
     _check_sequences(embedded, config.results, place)
     shape = _shape_of(config.models[embedded.model])
     if shape and embedded.layer is not None:
-        _check_layers(shape, embedded.layer, f"{place}.layer")
+        check_layers(_with_defaults(shape), embedded.layer, f"{place}.layer")
 
 
 def _check_predictions(config: Config, source: str) -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from dnalm.finetune.classifier import count_parameters
 from dnalm.finetune.settings import LoraSettings, PartialSettings, ThroughBackboneSettings
-from dnalm.models.families import FAMILIES, ClassifierHead, check_layers, part_of_model
+from dnalm.models.families import FAMILIES, ClassifierHead, check_layers, check_rank, part_of_model
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -50,6 +50,7 @@ def with_lora(model: Any, training: LoraSettings, seed: int) -> "PeftModel":
     """The classifier with low-rank matrices, drawn by `seed`; at the start they change nothing."""
     from peft import LoraConfig, TaskType, get_peft_model
 
+    check_rank(model.config.to_dict(), training.rank, "--training-rank")
     family = FAMILIES[model.config.model_type]
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,

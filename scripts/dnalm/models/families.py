@@ -254,3 +254,13 @@ _PARTS = (
     (".vocab_", "head"),
     (".generator_predictions.", "head"),
 )
+
+
+def check_rank(config: Mapping[str, Any], rank: int, place: str) -> None:
+    """Raise InputError, naming `place`, for low-rank matrices (LoRA) of a higher rank than the model's own."""
+    hidden: int = config[FAMILIES[config["model_type"]].sizes.hidden]
+    if rank > hidden:
+        raise InputError(
+            f"{place} is {rank}, but the matrices of this model have a rank of {hidden} at most (its hidden "
+            "size). Lower it."
+        )
