@@ -30,6 +30,7 @@ What happens to the rows:
 """
 
 import logging
+import re
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,7 @@ def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[st
                     "be learned or measured. Give sequences of different values."
                 )
         return labels
+    check_written_alike(kind, labels, tables["train"], inputs["train"])
     if kind.name == MULTI_LABEL:
         check_several_labels(kind, labels, tables, inputs)
         return labels
@@ -190,6 +192,20 @@ def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[st
                 "measured on it. Give sequences of two or more labels."
             )
     return labels
+
+
+def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, path: Path) -> None:
+    """Raise InputError if two labels are one to a person: `Yes` and `yes`, `1` and `01`."""
+    seen: dict[str, str] = {}
+    for label, of in carried(kind, train, labels).items():
+        same = str(int(label)) if re.fullmatch(r"[-+]?[0-9]+", label) else label.casefold()
+        if same in seen:
+            line = train["line"].to_numpy()[of][0]
+            raise InputError(
+                f"{path} line {line}: the label is {label!r}, but others are {seen[same]!r}: two classes? "
+                "Write both alike, or name one otherwise."
+            )
+        seen[same] = label
 
 
 def check_several_labels(
@@ -262,6 +278,7 @@ def make_splits(
     repeated = drop_duplicates(test, values)
     counts["test"] = {
         "read": len(test),
+        "too_short_for_homologs": int((test["forward"].str.len() < settings.homolog_word_bp).sum()),
         "conflicting_labels": repeated.conflicting,
         "duplicates": repeated.duplicates,
         "of_which_reverse_complement": repeated.of_which_reverse_complement,
@@ -370,6 +387,12 @@ def warnings_for_people(report: dict) -> list[str]:
                 f"{count:,} {name} sequences are related to {held_out} sequences (they share words of "
                 f"{report['settings']['homolog_word_bp']} bp); {done}."
             )
+    if short := rows["test"]["too_short_for_homologs"]:
+        warnings.append(
+            f"{short:,} of {rows['test']['kept']:,} test sequences are shorter than the words of "
+            f"{report['settings']['homolog_word_bp']} bp by which related sequences are found "
+            "(prepare_task.homolog_word_bp), so nothing is known of theirs."
+        )
     warnings += composition_warnings(report)
     for name in ("train", "validation"):
         found = rows.get(name, {})

@@ -3,6 +3,7 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -30,9 +31,10 @@ from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
 from dnalm.publish.settings import PublishSettings
 from dnalm.running.errors import InputError
-from dnalm.running.hints import either, nearest, nearest_file, show
+from dnalm.running.hints import either, nearest, show, why_absent
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Names, Settings, each_once, validated
+from dnalm.sequences.formats import FORMATS
 from dnalm.sequences.inputs import KIND_NAMES, check_beginning, kind_of_input
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
@@ -106,7 +108,7 @@ ModelName = Annotated[Name, AfterValidator(check_model_name)]
 class Config(Settings):
     """Every choice of a run. Unknown keys are errors."""
 
-    title: str = Field("DNA language model", description="Title of the report.")
+    title: str = Field("DNA language model", min_length=1, max_length=200, description="Title of the report.")
     results: str = Field(
         "results",
         min_length=1,
@@ -339,8 +341,8 @@ def _check_results(results: str, source: str) -> None:
     inside = next((p for p in (Path.cwd(), REPOSITORY) if p.resolve().is_relative_to(path.resolve())), None)
     if inside is not None:
         raise InputError(
-            f"{source}: results is {show(results)}, a folder that holds {inside}. Name one of its own, such as "
-            '"results".'
+            f"{source}: results is {show(results)}, a folder that holds {inside}. Name one of its own, such "
+            'as "results".'
         )
 
 
@@ -376,17 +378,17 @@ def _check_corpora(config: Config, source: str) -> None:
                 f"{source}: corpora.{name}.task is {show(corpus.task)}, but there are no tasks. Set 'tasks'."
             )
         if corpus.lines is not None:
-            _check_lines(corpus.lines, f"{source}: corpora.{name}.lines")
-
-
-def _check_lines(path: str, place: str) -> None:
-    if is_url(path):
-        raise InputError(f"{place} is a URL. Download the file, and give its path.")
-    if not Path(path).is_file():
-        raise InputError(
-            f"{place}: no such file: {path}.{nearest_file(path)} "
-            "Give a path relative to the working directory."
-        )
+            if is_url(corpus.lines):
+                raise InputError(
+                    f"{source}: corpora.{name}.lines is a URL. Download the file, and give its path."
+                )
+            _check_file(corpus.lines, f"{source}: corpora.{name}.lines")
+    for (name, one), (other, two) in itertools.combinations(config.corpora.items(), 2):
+        if (one.task, one.lines) == (two.task, two.lines):
+            raise InputError(
+                f"{source}: corpora.{other} is made of the same as corpora.{name}, so its sequences would "
+                "count twice. Remove one."
+            )
 
 
 def _check_tokenizers(config: Config, source: str) -> None:
@@ -406,6 +408,13 @@ def _check_tokenizers(config: Config, source: str) -> None:
 def _check_models(config: Config, source: str) -> None:
     for name, model in config.models.items():
         _check_model_files(config, model, f"{source}: models.{name}")
+        gpus = config.resources.pretrain_gpus * config.resources.pretrain_nodes
+        if model.training is not None and model.training.fsdp and gpus < 2:
+            raise InputError(
+                f"{source}: models.{name}.training.fsdp spreads a model over several GPUs, but by "
+                f"resources.pretrain_gpus there {'is one' if gpus else 'are none'}. Raise that, or leave "
+                "fsdp out."
+            )
 
 
 def _check_model_files(config: Config, model: ModelSettings, place: str) -> None:
@@ -539,26 +548,43 @@ def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: s
         if is_url(path):
             raise InputError(f"{place}.{key} is a URL. Download it, and give the path of the file.")
         _check_file(path, f"{place}.{key}")
-    if Path(asked.input).is_file():
-        try:
-            kind = kind_of_input(Path(asked.input))
-        except (OSError, EOFError) as error:
+    if not Path(asked.input).is_file():
+        return
+    kind = _kind_of(asked.input, f"{place}.input")
+    if kind == "bed" and asked.genome is None:
+        raise InputError(f"{place} needs 'genome', the sequences that the BED file {asked.input} is about.")
+    if kind == "table" and asked.genome is not None:
+        raise InputError(
+            f"{place}.genome goes with a BED file, but {asked.input} does not begin with chromosome, "
+            "start and end, parted by tabs. Write it so, or leave the genome out."
+        )
+    if kind != "bed" and asked.genome is not None:
+        raise InputError(
+            f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. Leave it out."
+        )
+    _check_beginning(asked.input, kind, f"{place}.input")
+    if asked.genome is not None and Path(asked.genome).is_file():
+        kind = _kind_of(asked.genome, f"{place}.genome")
+        if kind not in FORMATS:
             raise InputError(
-                f"{place}.input: {asked.input} cannot be read ({error}). Fetch it again."
-            ) from None
-        if kind == "bed" and asked.genome is None:
-            raise InputError(
-                f"{place} needs 'genome', the sequences that the BED file {asked.input} is about."
+                f"{place}.genome: {asked.genome} is a {KIND_NAMES[kind]} file. Give FASTA, GenBank, "
+                "EMBL or 2bit."
             )
-        if kind != "bed" and asked.genome is not None:
-            raise InputError(
-                f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. "
-                "Leave it out."
-            )
-        try:
-            check_beginning(Path(asked.input), kind)
-        except InputError as error:
-            raise InputError(f"{place}.input: {error}") from None
+        _check_beginning(asked.genome, kind, f"{place}.genome")
+
+
+def _kind_of(path: str, place: str) -> str:
+    try:
+        return kind_of_input(Path(path))
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _check_beginning(path: str, kind: str, place: str) -> None:
+    try:
+        check_beginning(Path(path), kind)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
 
 
 def _check_file(path: str, place: str) -> None:
@@ -566,8 +592,7 @@ def _check_file(path: str, place: str) -> None:
         raise InputError(f"{place} is a directory: {path}. Name a file.")
     if not Path(path).is_file():
         raise InputError(
-            f"{place}: no such file: {path}.{nearest_file(path)} "
-            "Give a path relative to the working directory."
+            f"{place}: no such file: {path}.{why_absent(path)} Give a path relative to the working directory."
         )
     if Path(path).stat().st_size == 0:
         raise InputError(f"{place}: the file is empty: {path}. Was its copy cut short?")
@@ -590,7 +615,7 @@ def _check_source(path: str | None, revision: str | None, place: str) -> None:
         )
     if path is not None and not is_hub_id(path) and not Path(path).exists():
         raise InputError(
-            f"{place}: no such file or directory: {path}.{nearest_file(path)} "
+            f"{place}: no such file or directory: {path}.{why_absent(path)} "
             "Give a path relative to the working directory or a Hub id (owner/name)."
         )
 

@@ -11,10 +11,12 @@ Both happen in this process, since a new one takes seconds.
 """
 
 import contextlib
+import gzip
 import io
 import json
 import logging
 import math
+import os
 import re
 import runpy
 import shlex
@@ -38,10 +40,21 @@ DOCUMENT = REPOSITORY / "docs" / "errors.md"
 CONFIGURATION = "my.yaml"
 START = "start"
 # Scripts that need neither a network nor long: a mistake in the user's data is found in one of them.
-CHEAP = ("extract_windows", "import_tokenizer", "train_tokenizer", "tokenize_windows", "prepare_task")
+CHEAP = (
+    "check_input",
+    "corpus_from_lines",
+    "extract_windows",
+    "import_tokenizer",
+    "train_tokenizer",
+    "tokenize_windows",
+    "prepare_task",
+)
 
 # The flags of scripts, as their rules have them.
 COMMANDS = {
+    "check_input": "--input new.fa --output out/input.json",
+    "corpus_from_lines": "--corpus reads --lines reads.txt --train out/train.txt"
+    " --validation out/validation.txt --stats out/stats.json",
     "extract_windows": "--genome chr --fasta genome.fa --train out/train.txt --validation out/validation.txt"
     " --stats out/stats.json",
     "prepare_task": "--task enhancers --train train.tsv --test test.tsv --output-train out/train.tsv"
@@ -196,6 +209,36 @@ def write_checkpoint(
     text = json.dumps(header).encode()
     write(folder / "checkpoint/config.json", json.dumps(config))
     write(folder / "checkpoint/model.safetensors", len(text).to_bytes(8, "little") + text + bytes(end))
+
+
+@maker
+def a_link_to_itself(folder: Path) -> None:
+    (folder / "loop.fa").symlink_to("loop.fa")
+
+
+@maker
+def a_link_to_nowhere(folder: Path) -> None:
+    (folder / "nowhere.fa").symlink_to("gone.fa")
+
+
+@maker
+def a_link_to_the_genome(folder: Path) -> None:
+    (folder / "link.fa").symlink_to("genome.fa")
+
+
+@maker
+def a_pipe(folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+
+
+@maker
+def a_gzip_file_cut_short(folder: Path) -> None:
+    write(folder / "cut.fa.gz", gzip.compress(b">a\nACGT\n")[:-9])
+
+
+@maker
+def a_gzip_file_twice(folder: Path) -> None:
+    write(folder / "genome.fa", gzip.compress(gzip.compress(b">a\nACGT\n", mtime=0)))
 
 
 @maker

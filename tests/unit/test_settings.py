@@ -96,24 +96,25 @@ def test_files_that_the_workflow_makes_or_downloads_need_not_exist(sheet):
 
 def test_tasks_keep_files_and_checksums_by_split(sheet):
     checksum = "a" * 64
-    tasks = read_tasks(sheet(f"task\ttrain\ttest\tsha256_test\nt\ta.fa\ta.fa\t{checksum}\n"))
-    assert tasks["t"].files == {"train": "a.fa", "test": "a.fa"} and tasks["t"].sha256 == {"test": checksum}
+    tasks = read_tasks(sheet(f"task\ttrain\ttest\tsha256_test\nt\ta.fa\tb.fa\t{checksum}\n"))
+    assert tasks["t"].files == {"train": "a.fa", "test": "b.fa"} and tasks["t"].sha256 == {"test": checksum}
     assert read_tasks(None) == {}
 
 
 def test_a_task_says_its_positive_class_and_what_its_tables_call_their_columns(sheet):
     columns = "task\ttrain\ttest\tpositive\tseq_column\tlabel_column"
-    Path("t.csv").write_text("name,dna,kind\nx,ACGT,enhancer\ny,ACGT,other\n")
+    for name in ("t.csv", "u.csv"):
+        Path(name).write_text("name,dna,kind\nx,ACGT,enhancer\ny,ACGT,other\n")
 
     def check(*cells: str) -> None:
         tasks = read_tasks(sheet(columns + "\nt\t" + "\t".join(cells) + "\n"))
         check_tables(tasks, "sheet.tsv")
 
-    check("t.csv", "t.csv", "enhancer", "dna", "kind")
+    check("t.csv", "u.csv", "enhancer", "dna", "kind")
     for cells, message in (
-        (("t.csv", "t.csv", "enhanser", "dna", "kind"), "sheet.tsv: positive of task t is 'enhanser'"),
-        (("t.csv", "t.csv", "", "DNA", "kind"), "no column 'DNA', which seq_column names"),
-        (("t.csv", "t.csv", "", "dna"), "no column 'label' or 'class'; found 'name', 'dna', 'kind'"),
+        (("t.csv", "u.csv", "enhanser", "dna", "kind"), "sheet.tsv: positive of task t is 'enhanser'"),
+        (("t.csv", "u.csv", "", "DNA", "kind"), "no column 'DNA', which seq_column names"),
+        (("t.csv", "u.csv", "", "dna"), "no column 'label' or 'class'; found 'name', 'dna', 'kind'"),
     ):
         with pytest.raises(InputError) as error:
             check(*cells)

@@ -52,6 +52,7 @@ SUBSET = {
     "evaluate",
 } | STUDIED
 TRAIN_ENVIRONMENT = TOKENIZED | {"explore_batch", "untrained_model", "baseline_cnn", "evaluate_baseline"}
+TRAIN_ENVIRONMENT |= {"check_input"}
 TRAIN_ENVIRONMENT -= {"write_configuration"}
 # The pins of the environment files count where conda makes the environments.
 CONDA = ("--sdm", "conda")
@@ -405,6 +406,7 @@ CASES = {
     "script of compare": Case(code("scripts/compare.py"), COMPARED - {"study"}),
     "script of study": Case(code("scripts/study.py"), STUDIED),
     "script of subset_task": Case(code("scripts/subset_task.py"), SUBSET, {"embed": "train=4"}),
+    "script of check_input": Case(code("scripts/check_input.py"), {"check_input"}),
     "script of predict": Case(code("scripts/predict.py"), {"predict"}),
     "script of report": Case(code("scripts/report.py"), REPORT),
     "module of one rule": Case(code("scripts/dnalm/report/charts.py"), REPORT),
@@ -451,8 +453,8 @@ CASES = {
         (TOKENIZED | {"untrained_model"}) - {"predict", "study"} - ASKED,
         {"pretrain": "second", "untrained_model": "second"},
     ),
-    "sequences to predict": Case(text("new.tsv"), {"predict"}),
-    "sequences to embed": Case(text("loose.tsv"), {"embed_sequences"} | REPORT),
+    "sequences to predict": Case(text("new.tsv"), {"check_input", "predict"}),
+    "sequences to embed": Case(text("loose.tsv"), {"check_input", "embed_sequences"} | REPORT),
     # Sheets.
     "a new task": Case(
         row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv"),

@@ -4,10 +4,12 @@ Only light packages are imported, because every cluster job reads the Snakefile 
 """
 
 import csv
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import combinations
+from pathlib import Path, PurePosixPath
 from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
@@ -15,7 +17,7 @@ from dnalm.config import check_name, check_path, is_url
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
 from dnalm.running.errors import InputError
-from dnalm.running.hints import nearest, nearest_file
+from dnalm.running.hints import nearest, why_absent
 from dnalm.sequences.columns import has_label, is_parquet, open_table
 
 # Names of parameters in URLs whose values open something.
@@ -59,9 +61,9 @@ def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict
     genomes: dict[str, Genome] = {}
     for place, row in _read_sheet(sheet, "genome", ["fasta"], ["sha256", "validation"]):
         _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])
-        validation = tuple(name.strip() for name in row["validation"].split(",") if name.strip())
+        validation = _names(row["validation"], f"{place}, column validation")
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
-        twin = next((g.genome for g in genomes.values() if g.fasta == row["fasta"]), None)
+        twin = next((g.genome for g in genomes.values() if _same_file(g.fasta, row["fasta"])), None)
         if twin is not None:
             raise InputError(
                 f"{place}, column fasta: {row['fasta']} is the file of {twin} already, so its windows would "
@@ -91,9 +93,15 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
         files = {split: row[split] for split in splits if row[split]}
         for split, path in files.items():
             _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
+        _check_splits(files, place)
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
         names = {column: row[f"{column}_column"] for column in columns if row[f"{column}_column"]}
         sums = {split: checksum for split, checksum in sha256.items() if checksum}
+        if needless := next((split for split in sums if split not in files), None):
+            raise InputError(
+                f"{place}, column sha256_{needless}: a checksum, but the column '{needless}' names no file. "
+                "Fill that in, or leave this empty."
+            )
         problem = row["problem"] or SINGLE_LABEL
         if problem not in PROBLEMS:
             raise InputError(
@@ -140,21 +148,26 @@ def _read_sheet(
     try:
         text = Path(sheet).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{sheet}: no such sheet.{nearest_file(sheet)}") from None
+        raise InputError(f"{sheet}: no such sheet.{why_absent(sheet)}") from None
     except IsADirectoryError:
         raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
     except UnicodeDecodeError:
         raise InputError(f"{sheet}: not a text file. Save the sheet as tab-separated text.") from None
     rows = [
         (number, row)
-        for number, row in enumerate(csv.reader(text.splitlines(), delimiter="\t"), 1)
+        for number, row in enumerate(_cells(sheet, text), 1)
         if any(cell.strip() for cell in row) and not row[0].startswith("#")
     ]
     if not rows:
         raise InputError(f"{sheet}: the sheet is empty. Its first row names the columns.")
     header = [cell.strip() for cell in rows[0][1]]
     known = [name_column, *required, *optional]
-    for column in header:
+    for place, column in enumerate(header, 1):
+        if not column:
+            raise InputError(
+                f"{sheet} row {rows[0][0]}: column {place} has no name. Name it, or remove its tab from all "
+                f"rows."
+            )
         if column not in known:
             hint = nearest(column, known)
             separator = " Columns are separated by tabs." if len(header) == 1 else ""
@@ -194,17 +207,59 @@ def _read_sheet(
         yield f"{sheet} row {number} ({name})", row
 
 
+def _cells(sheet: str, text: str) -> Iterator[list[str]]:
+    """The cells of each row."""
+    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True)
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(
+            f"{sheet} line {reader.line_num}: not a valid table ({error}). Is a quotation mark open? Mend "
+            "the line."
+        ) from None
+
+
+def _names(cell: str, place: str) -> tuple[str, ...]:
+    """Names parted by commas."""
+    names = [name.strip() for name in cell.split(",")]
+    if cell and not all(names):
+        raise InputError(f"{place}: '{cell}' has a comma without a name beside it. Correct it.")
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InputError(f"{place}: '{twice}' stands there twice. Remove one, or correct it.")
+    return tuple(filter(None, names))
+
+
+def _same_file(one: str, other: str) -> bool:
+    """Whether two paths or URLs lead to the same bytes, links followed."""
+    return one == other or (Path(one).exists() and Path(other).exists() and os.path.samefile(one, other))
+
+
+def _check_splits(files: dict[str, str], place: str) -> None:
+    """Raise InputError where one file is given for two splits."""
+    for one, other in combinations(files, 2):
+        if _same_file(files[one], files[other]):
+            raise InputError(
+                f"{place}, column {other}: {files[other]} is the file of '{one}' already. Give each split "
+                "its own sequences."
+            )
+
+
 def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, sha256: str) -> None:
     if is_url(path):
         _check_url(path, place, sha256)
     check_path(path, place)
+    if "://" in path and not is_url(path):
+        raise InputError(
+            f"{place}: {path} begins with none of https://, http://, ftp:// and file://. Correct it, or "
+            "download the file yourself and give its path."
+        )
     if is_url(path) or (made_by_workflow and Path(path).is_relative_to(made_by_workflow)):
         return
     if Path(path).is_dir():
         raise InputError(f"{place}: {path} is a directory. Name a file.")
     if not Path(path).is_file():
         raise InputError(
-            f"{place}: {kind} not found: {path}.{nearest_file(path)} "
+            f"{place}: {kind} not found: {path}.{why_absent(path)} "
             "Give a path relative to the working directory or a URL."
         )
     if Path(path).stat().st_size == 0:
@@ -213,7 +268,13 @@ def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, 
 
 def _check_url(url: str, place: str, sha256: str) -> None:
     """Raise InputError for a URL that would carry a secret into logs, or bytes that nobody vouches for."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme == "file" or (parts.hostname and (parts.port is None or parts.port > 0))
+    except ValueError:
+        usable = False
+    if not usable or PurePosixPath(parts.path).name in ("", ".."):
+        raise InputError(f"{place}: {url} is no address of a file. Copy it again from its source.")
     if parts.username or parts.password or "@" in parts.netloc:
         raise InputError(
             f"{place}: the URL of {parts.hostname} holds a user or password, which would stand in every log. "

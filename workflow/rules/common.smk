@@ -60,6 +60,8 @@ SIMULATED_TASKS = [
 CORPORA = [*GENOMES, *config["corpora"]]
 FROM_TASKS = [name for name, corpus in config["corpora"].items() if corpus["task"] is not None]
 FROM_LINES = [name for name, corpus in config["corpora"].items() if corpus["lines"] is not None]
+# Whose sequences a classifier or a language model is asked about.
+ASKED = [f"{section}.{name}" for section in ("predict", "embed_sequences") for name in config[section]]
 PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
 # Jobs on other nodes do not have the token, nor need it.
 if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():
@@ -164,8 +166,15 @@ wildcard_constraints:
     baseline="|".join(ALL_BASELINES),
     name="|".join(map(re.escape, config["predict"])) or "no_prediction",
     gap="|".join(map(re.escape, config["fill_mask"])) or "no_gap",
+    asked="|".join(map(re.escape, ASKED)) or "nothing",
     embedded="|".join(map(re.escape, config["embed_sequences"])) or "no_sequences",
     publication="|".join(map(re.escape, config["publish"])) or "no_publication",
+
+
+def asked_sequences(wildcards):
+    """The settings of sequences that are asked about."""
+    section, name = wildcards.asked.split(".")
+    return config[section][name]
 
 
 def command(script, *arguments):

@@ -49,6 +49,8 @@ def check_gaps(settings: GapSettings, place: str = "") -> None:
     for number, sequence in enumerate(settings.sequences, start=1):
         here = f"{place}sequence {number}"
         written = MASK.findall(sequence)
+        if near := re.search(r"(?i)\[mask\]|<mask>|_", MASK.sub("N", sequence)):
+            raise InputError(f"{here}: {near[0]} is no gap. Write it as [MASK].")
         check_dna(here, MASK.sub("N", sequence))
         if settings.hide and written:
             raise InputError(f"{here}: it has a {written[0]} and something to hide. Give one of them.")

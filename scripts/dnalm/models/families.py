@@ -257,7 +257,7 @@ _PARTS = (
 
 
 def check_rank(config: Mapping[str, Any], rank: int, place: str) -> None:
-    """Raise InputError, naming `place`, for low-rank matrices (LoRA) of a higher rank than the model's own."""
+    """Raise InputError, naming `place`, for low-rank matrices (LoRA) of a rank that the model has not."""
     hidden: int = config[FAMILIES[config["model_type"]].sizes.hidden]
     if rank > hidden:
         raise InputError(

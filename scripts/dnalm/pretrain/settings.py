@@ -106,6 +106,15 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
             raise ValueError("needs either {steps} or {epochs}, not both.")
         return self
 
+    @model_validator(mode="after")
+    def _something_is_kept(self) -> Self:
+        if not self.checkpoint_every_steps and not self.checkpoint_every_minutes:
+            raise ValueError(
+                "has 0 for both {checkpoint_every_steps} and {checkpoint_every_minutes}, so that all is lost "
+                "when the training stops. Set one of them."
+            )
+        return self
+
 
 class ContextSettings(Settings):
     """How much of a line the model reads."""
@@ -147,6 +156,15 @@ class ModelSettings(ContextSettings):
         description="How the model is trained. Without it a `checkpoint` is used as published. A checkpoint "
         "with it (domain adaptation) is compared with itself as published.",
     )
+
+    @model_validator(mode="after")
+    def _runs_fit_into_lines(self) -> Self:
+        if self.masking.span_tokens >= self.max_tokens:
+            raise ValueError(
+                f"has a {{masking}} of runs of {self.masking.span_tokens} tokens (span_tokens), but "
+                f"{{max_tokens}} is {self.max_tokens}. Shorten the runs."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_start(self) -> Self:

@@ -23,8 +23,8 @@ from dnalm.evaluate.metrics import CLASS_MEASURES, Measures, losses
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 
-# Labels that mean that there is none, in the tables of R, pandas and others.
-_MISSING = {"na", "n/a", "nan", "null", "none", "<na>", "."}
+# Labels that mean that there is none, in the tables of R, pandas, Excel and others.
+_MISSING = {"na", "n/a", "#n/a", "nan", "null", "none", "<na>", ".", "?"}
 _DECIMAL = re.compile(r"[-+]?([0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
 _SEVERAL = re.compile(r"[^;,|\s]+([;,|][^;,|\s]+)+")
 SEPARATOR = ";"

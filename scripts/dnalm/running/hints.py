@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ def nearest(value: Any, choices: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean {prefix}{matches[0]}?" if matches else ""
 
 
-def nearest_file(path: str) -> str:
-    """The same for a path that does not exist, with the files beside it as choices."""
+def why_absent(path: str) -> str:
+    """The same for a path that is no file, with the files beside it as choices; or what it is instead."""
     folder = Path(path).parent
+    if Path(path).is_symlink():
+        return f" It is a link to {Path(path).readlink()}, which is not there."
+    if os.path.lexists(path):
+        return " It is a pipe or a device."
     if not folder.is_dir():
         return f" The folder {folder} does not exist."
     matches = difflib.get_close_matches(Path(path).name, [p.name for p in folder.iterdir()], n=1)

@@ -1,8 +1,33 @@
 """The hardware that the workflow's rules ask for."""
 
-from pydantic import Field
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from dnalm.running.settings import Settings
+
+
+def check_word(text: str) -> str:
+    """A name as Slurm has them. Raises ValueError."""
+    if not re.fullmatch(r"[\w.@,+-]+", text):
+        raise ValueError(
+            f"is {text!r}, but such names are of letters, digits and . @ , + - _ only. Correct it."
+        )
+    return text
+
+
+def check_generic_resource(text: str) -> str:
+    """`name` or `name:type` of Slurm's generic resources, without a number. Raises ValueError."""
+    if not re.fullmatch(r"\w+(:(?!\d+$)[\w.-]+)?", text):
+        raise ValueError(
+            f"is {text!r}, but must be a name, or a name and a type, such as gpu or gpu:a100. How many there "
+            "are is said elsewhere."
+        )
+    return text
+
+
+Word = Annotated[str, AfterValidator(check_word)]
 
 
 class ResourceSettings(Settings):
@@ -22,23 +47,20 @@ class ResourceSettings(Settings):
     )
     embed_gpus: int = Field(1, ge=0, le=1, description="GPUs for embedding sequences and evaluating models.")
     finetune_gpus: int = Field(1, ge=0, le=1, description="GPUs for fine-tuning through the backbone.")
-    gres: str | None = Field(
+    gres: Annotated[str, AfterValidator(check_generic_resource)] | None = Field(
         None,
-        min_length=1,
         description="For Slurm clusters that know GPUs only as generic resources (`--gres`): the name, or "
         "name and type, such as `gpu` or `gpu:a100`.",
     )
-    partition: str | None = Field(
-        None, min_length=1, description="Slurm partition of all jobs; without it, the cluster's default."
+    partition: Word | None = Field(
+        None, description="Slurm partition of all jobs; without it, the cluster's default."
     )
-    gpu_partition: str | None = Field(
+    gpu_partition: Word | None = Field(
         None,
-        min_length=1,
         description="Slurm partition of jobs that use GPUs; without it, `partition`.",
     )
-    account: str | None = Field(
+    account: Word | None = Field(
         None,
-        min_length=1,
         description="Slurm account that all jobs are charged to. A cluster without accounting (`sacctmgr "
         "show user` fails) must leave it out.",
     )

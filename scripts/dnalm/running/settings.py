@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show
 
+# What pydantic calls the types of which a value may be one.
+SCALARS = ("str", "bool", "int", "float")
 # Nothing that is counted here comes near to it; beyond 2**63, numpy and torch fail.
 LARGEST = 10**12
 
@@ -168,6 +170,9 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
     # A misspelt key is also a missing one. It explains more, as do names.
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden" and e["loc"][-1:] != ("[key]",))
     kind, keys, value = first["type"], first["loc"], first["input"]
+    if keys and isinstance(keys[-1], str) and keys[-1] in SCALARS and isinstance(keys[-2], int):
+        # An item of a list that may be of several types is of none.
+        return f"{names.place(keys[:-1])} is {show(value)}, but must be text, a finite number, true or false."
     if keys[-1:] == ("[key]",):
         return f"{names.place(keys[:-1])} {first['ctx']['error']}"
     context = first.get("ctx", {})

@@ -12,4 +12,6 @@ def bed_fields(row: str, place: str) -> list[str] | None:
         raise InputError(f"{place}: chromosome, start and end, parted by tabs, were expected.")
     if int(fields[1]) >= int(fields[2]):
         raise InputError(f"{place}: the region ends at {fields[2]}, before it begins at {fields[1]}.")
+    if len(fields) > 5 and fields[5] not in ("+", "-", "."):
+        raise InputError(f"{place}: the strand is {fields[5]!r}. Use +, - or a point.")
     return fields

@@ -67,7 +67,7 @@ def find_columns(
 
     `names` tells what the user calls a column; the others are known by COLUMN_NAMES. Raises InputError.
     """
-    places = {}
+    places: dict[str, int] = {}
     for column in ("id", *columns):
         if column in names:
             if names[column] not in header:
@@ -83,6 +83,12 @@ def find_columns(
             raise InputError(
                 f"{path} line 1: {both} all mean the {column}. Keep one of them, or name it in the column "
                 f"{column}_column of the task sheet."
+            )
+        if found and found[0] in places.values():
+            twin = next(name for name, place in places.items() if place == found[0])
+            raise InputError(
+                f"{path} line 1: the column {header[found[0]]!r} would be both the {twin} and the {column}. "
+                f"Correct {twin}_column or {column}_column in the sheet."
             )
         if found:
             places[column] = found[0]

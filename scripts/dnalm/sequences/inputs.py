@@ -4,6 +4,7 @@ Light: the workflow asks when it starts, hours before a model is there to read t
 """
 
 import re
+import zlib
 from pathlib import Path
 
 from dnalm.running.errors import InputError
@@ -19,11 +20,17 @@ KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
 def kind_of_input(path: Path) -> str:
     """A key of KIND_NAMES, by the first lines of the file, plain or compressed.
 
-    Raises OSError or EOFError where it cannot be read, InputError for variants and reads.
+    Raises InputError where it cannot be read, and for variants, reads and other binary files.
     """
-    head = head_of(path)
+    try:
+        head = head_of(path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise InputError(f"{path}: cannot be read ({reason}). Fetch it again.") from None
     if form := sequence_format(head):
         return form
+    if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
+        raise InputError(f"{path}: a binary file. Give FASTA, GenBank, EMBL, 2bit, BED or a table.")
     lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     if lines and lines[0].startswith(("##fileformat=VCF", "#CHROM\tPOS")):
         raise InputError(
@@ -60,4 +67,5 @@ def check_beginning(path: Path, kind: str) -> None:
         raise InputError(f"{path}: no sequence below its headers. Was its copy cut short?")
 
 
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _NO_NUCLEOTIDE = re.compile(f"[^{IUPAC}{IUPAC.lower()}\\s]")

@@ -90,6 +90,11 @@ def read_windows(
         rows = zip(table["id"], table["seq"], strict=True)
         return (Window(id, 0, len(sequence), id, sequence) for id, sequence in rows)
     stride = max(1, window // 2) if stride is None else stride
+    if stride > window:
+        raise InputError(
+            f"--stride is {stride}, but windows have {window} bp, so that bases between them would not be "
+            "read. Lower it, or give --window."
+        )
     logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
     if kind != "bed":
         return record_windows(path, window, stride, max_unknown_fraction, left_out)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from dnalm.running.settings import Settings, each_once
+from dnalm.running.settings import Settings, Whole, each_once
 
 Value = Annotated[str | bool | int | float, Field(union_mode="left_to_right")]
 
@@ -20,7 +20,7 @@ class StudySettings(Settings):
         "…), and `finetune.pooling` and `finetune.seed`. `training.steps: 0` is the untrained network. "
         "Variants that differ in seeds only count as one, with mean and spread.",
     )
-    train_sequences: Annotated[tuple[Annotated[int, Field(ge=2)], ...], AfterValidator(each_once)] = Field(
+    train_sequences: Annotated[tuple[Annotated[Whole, Field(ge=2)], ...], AfterValidator(each_once)] = Field(
         (),
         description="Numbers of labelled training sequences. The model, its untrained network and the "
         "baselines learn from each of these subsets too: a learning curve of data.",

@@ -17,7 +17,7 @@ from dnalm.finetune.settings import ClassifierSettings
 from dnalm.pretrain.settings import ModelSettings
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest
-from dnalm.running.settings import Names, Settings, section_at, validated
+from dnalm.running.settings import Names, Settings, section_at, section_fields, validated
 
 FINETUNE = "finetune."
 FINETUNE_KEYS = ("pooling", "seed")
@@ -126,7 +126,10 @@ def check_keys(settings: Mapping[str, Any], source: str) -> None:
                     f"Known here: {', '.join(section.model_fields)}."
                 )
             if number < len(parts):
-                section = section_at(section, (part,))
+                inner = section_at(section, (part,))
+                if not section_fields(section, (part,)):
+                    raise InputError(f"{place}: {part} has no keys. Leave out what follows it.")
+                section = inner
         if key in ("checkpoint", "revision"):
             raise InputError(f"{place} cannot be varied. Name each checkpoint under 'models'.")
 

@@ -1,0 +1,62 @@
+"""Read sequences to classify or embed from beginning to end, long before a model is there to read them.
+
+In:  the file, as scripts/predict.py and scripts/embed_sequences.py take it: FASTA, GenBank, EMBL, 2bit, BED
+     with its --genome, or a table.
+Out: --output, JSON: its `kind`, how many `sequences` (regions, rows) and `bases` it holds.
+
+Whatever cannot be read is an error that names the line: letters that are no DNA, regions of a chromosome that
+the genome does not have, an id that occurs twice. The workflow runs this first, so that nobody learns after a
+night of training that one line of the input was wrong.
+"""
+
+import logging
+from pathlib import Path
+
+from dnalm.running.commandline import parser, run
+from dnalm.running.errors import InputError
+from dnalm.running.files import write_json
+from dnalm.sequences.inputs import KIND_NAMES
+from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.regions import read_bed, read_regions
+from dnalm.sequences.tables import read_sequence_table
+from dnalm.sequences.windows import checked_kind
+
+logger = logging.getLogger("dnalm")
+
+
+def main(input: Path, genome: Path | None, output: Path) -> None:
+    """Read everything and write the counts."""
+    kind = checked_kind(input, genome)
+    lengths = lengths_of(input, kind, genome)
+    if not any(lengths):
+        raise InputError(f"{input}: {len(lengths):,} sequences without any base. There is nothing to read.")
+    logger.info(
+        "%s: %s, %s sequences, %s bp", input, KIND_NAMES[kind], f"{len(lengths):,}", f"{sum(lengths):,}"
+    )
+    write_json(output, {"kind": kind, "sequences": len(lengths), "bases": sum(lengths)})
+
+
+def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
+    """The length in bp of each sequence, region or row. Raises InputError for what cannot be classified."""
+    if kind == "table":
+        return [len(sequence) for sequence in read_sequence_table(path)["seq"]]
+    if kind == "bed":
+        assert genome is not None
+        regions = read_bed(path)
+        return [len(bases) for bases in read_regions(regions, path, genome)]
+    lengths: dict[str, int] = {}
+    for segment in stream_sequences(path):
+        lengths[segment.record.name] = segment.start + len(segment.bases)
+    return list(lengths.values())
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument(
+        "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"
+    )
+    arguments.add_argument(
+        "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
+    )
+    arguments.add_argument("--output", type=Path, required=True, help="JSON file for the counts")
+    run(main, arguments.parse_args())
