@@ -187,6 +187,17 @@ def test_overlap_shares_against_the_plain_way(data):
         assert np.allclose(overlap_fractions(training, held_out, batch=2), expected)
 
 
+def test_sequences_too_short_for_relatives_to_be_found_are_counted(tmp_path):
+    """Related sequences are found by words of 16 bp: one of 15 has none, one of 16 has one."""
+    short = [
+        (seq[:length], label)
+        for (seq, label), length in zip(random_rows(6, 2), [15, 15, 16] * 2, strict=True)
+    ]
+    _, checks = prepare(tmp_path, random_rows(60, 1), random_rows(30, 3) + short)
+    assert checks["rows"]["test"]["too_short_for_homologs"] == 4
+    assert any("4 of 36 test sequences are shorter than the words" in line for line in checks["warnings"])
+
+
 def test_lower_case_that_leaks_the_label_is_reported(tmp_path):
     train = [(seq.lower() if label == "0" else seq, label) for seq, label in random_rows(90, 1)]
     splits, checks = prepare(tmp_path, train, random_rows(30, 2))
