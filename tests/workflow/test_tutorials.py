@@ -142,6 +142,17 @@ def test_every_key_that_the_page_names_is_one_of_the_tutorials_configuration(nam
             assert section is not None, key
 
 
+def test_the_worked_example_of_domain_adaptation_is_made_of_configurations():
+    from dnalm.config import Config
+
+    page = (REPOSITORY / "docs" / "domain-adaptation.md").read_text()
+    configurations = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
+    first, second = map(Config.model_validate, configurations)
+    [start], [adapted] = first.models.values(), second.models.values()
+    assert start.architecture and adapted.checkpoint == f"{first.results}/models/{next(iter(first.models))}"
+    assert adapted.masking.span_tokens > 1 and second.corpora["promoters"].task == "promoters"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TUTORIALS)
 def test_a_tutorial_runs_and_its_report_shows_what_the_page_names(name, laboratory, warm_python):
