@@ -24,6 +24,7 @@ import pandas as pd
 
 from dnalm.report import page
 from dnalm.report.measured import read_benchmarks
+from dnalm.report.published import read_published
 from dnalm.report.run import Embedded, Evaluation, LanguageModel, Run, Training
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
@@ -57,6 +58,7 @@ def main(
     comparisons: list[Path],
     overlaps: list[Path],
     study: Path | None,
+    published: Path | None,
     explored_batches: list[Path],
     explored_tasks: list[Path],
     benchmarks: list[Path],
@@ -86,6 +88,7 @@ def main(
         comparisons={found["task"]: found for found in map(read_json, comparisons)},
         overlaps={found["task"]: found for found in map(read_json, overlaps)},
         study=read_json(study) if study else None,
+        published=read_published(published) if published else [],
         explored_batches=[read_json(path) for path in explored_batches],
         explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
         benchmarks=read_benchmarks(benchmarks),
@@ -237,6 +240,7 @@ if __name__ == "__main__":
     add("--comparisons", **several, help="comparisons of predictors, JSON, one per task")
     add("--overlaps", **several, help="counts of pretraining_overlap, JSON, one per task")
     add("--study", type=Path, help="leaderboards of a study, JSON")
+    add("--published", type=Path, help="figures of papers to show beside the results, TSV")
     add("--explored-batches", **several, help="descriptions of masked batches, JSON, one per model")
     add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")

@@ -69,6 +69,7 @@ RENAMED = {
 PATHS = (
     "genomes",
     "tasks",
+    "published",
     "tokenizers.*.source",
     "models.*.architecture",
     "models.*.checkpoint",
@@ -133,6 +134,13 @@ class Config(Settings):
         "as its absence, such as `non-enhancer`, else the last one); optional `strands` (which are read); "
         "optional `sha256_train`, `sha256_validation`, `sha256_test`. Without it the run ends with the "
         "language model.",
+    )
+    published: str | None = Field(
+        None,
+        min_length=1,
+        description="Figures of papers to show beside the results (TSV), one per row: `task`, `predictor`, "
+        "`metric` (as in `metrics.json`), `value`, `source`. `resources/published.tsv` has some of GUE and "
+        "Genomic Benchmarks.",
     )
     corpora: dict[Name, CorpusSettings] = Field(
         default_factory=dict,

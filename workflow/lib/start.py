@@ -11,6 +11,7 @@ from typing import Any
 from dnalm.baseline.settings import STACKED
 from dnalm.config import check_files, read_config, with_paths
 from dnalm.problems.names import SINGLE_LABEL
+from dnalm.report.published import read_published
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, show
 from settings import Genome, Task, check_tables, read_genomes, read_tasks
@@ -43,6 +44,8 @@ def read_run(
     simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
     genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)
     tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
+    if checked["published"]:
+        read_published(Path(checked["published"]))
     if look_into_tables:
         check_tables(tasks, checked["tasks"], made_by_workflow=simulation)
     for name in genomes.keys() & checked["corpora"].keys():

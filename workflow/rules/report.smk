@@ -74,6 +74,7 @@ rule report:
         explored_tasks=expand("<results>/explore/{task}.task.json", task=TASKS),
         study="<results>/study/leaderboard.json" if VARIANTS else [],
         simulation=f"{SIMULATION}/description.json" if SIMULATION else [],
+        published=config["published"] or [],
     output:
         page=report(
             "<results>/report.html",
@@ -110,6 +111,7 @@ rule report:
         simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
         simulated_tasks=flags({"simulated_tasks": SIMULATED_TASKS}),
         study=lambda wildcards, input: flags({"study": input.study or None}),
+        published=lambda wildcards, input: flags({"published": input.published or None}),
         versions=flags(
             {"versions": [f"python={platform.python_version()}", f"snakemake={snakemake_version}"]}
         ),
@@ -122,7 +124,7 @@ rule report:
     shell:
         command(
             "report",
-            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.study} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.study} {params.published} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"

@@ -17,6 +17,8 @@ from dnalm.report.styles import series_style
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
 MARKERS_UP_TO = 40
+# Metrics of which less is better.
+ERRORS = ("mae", "rmse")
 
 
 def classification_section(run: Run) -> dict[str, Any]:
@@ -26,6 +28,8 @@ def classification_section(run: Run) -> dict[str, Any]:
         if len(run.tasks) > 1:
             parts.append(heading(f"Task {task}"))
         parts.append(metrics_table(run, task))
+        if published := published_table(run, task):
+            parts.append(published)
         if differences := differences_table(run, task):
             parts.append(differences)
         if repetitions := repetitions_table(run, task):
@@ -67,6 +71,40 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
         rows,
         strong=[0],
         note=note,
+    )
+
+
+def published_table(run: Run, task: str) -> dict[str, Any] | None:
+    """What papers report on the task, beside the best of this run in the same metric."""
+    of_task = [published for published in run.published if published.task == task]
+    if not of_task:
+        return None
+    evaluations = run.of_task(task)
+    rows = []
+    for published in of_task:
+        metric = published.metric
+        known = [e for e in evaluations if (e.metrics["metrics"].get(metric) or {}).get("value") is not None]
+        sign = -1 if metric in ERRORS else 1
+        best = max(known, key=lambda e: sign * e.metrics["metrics"][metric]["value"], default=None)
+        here = with_interval(best.metrics["metrics"][metric]) if best else ""
+        name = best.name if best else ""
+        rows.append(
+            [
+                published.predictor,
+                METRIC_NAMES[metric],
+                words.number(published.value),
+                here,
+                name,
+                published.source,
+            ]
+        )
+    return table(
+        "Figures of papers, and the best of this run",
+        ["Published predictor", "Metric", "Published", "Here", "Best here", "Source"],
+        rows,
+        numeric=[2, 3],
+        note="Published figures may rest on other splits and on training sequences that were dropped here "
+        "because they occur in the test split. The best one here was picked among all after the fact.",
     )
 
 

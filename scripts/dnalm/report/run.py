@@ -10,6 +10,7 @@ import pandas as pd
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import METRIC_NAMES
 from dnalm.report import words
+from dnalm.report.published import PublishedFigure
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Run:
     comparisons: dict[str, dict[str, Any]] = field(default_factory=dict)
     overlaps: dict[str, dict[str, Any]] = field(default_factory=dict)
     study: dict[str, Any] | None = None
+    published: list[PublishedFigure] = field(default_factory=list)
     explored_batches: list[dict[str, Any]] = field(default_factory=list)
     explored_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     benchmarks: list[Benchmark] = field(default_factory=list)
