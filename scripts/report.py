@@ -58,7 +58,6 @@ def main(
     comparisons: list[Path],
     overlaps: list[Path],
     study: Path | None,
-    published: Path | None,
     explored_batches: list[Path],
     explored_tasks: list[Path],
     benchmarks: list[Path],
@@ -66,6 +65,7 @@ def main(
     output: Path,
     figures: Path | None,
     summary: Path | None,
+    published: Path | None = None,
 ) -> None:
     """Read everything, arrange it, write the page. Raises InputError naming the file that cannot be read."""
     this_run = Run(
