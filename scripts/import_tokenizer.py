@@ -17,7 +17,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.tokenizers import vocabulary
 from dnalm.tokenizers.settings import ImportTokenizerSettings
-from dnalm.tokenizers.special_tokens import check_vocabulary, tokenizer_file
+from dnalm.tokenizers.special_tokens import check_n_policy, check_vocabulary, tokenizer_file
 
 
 def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, summary: Path) -> None:
@@ -27,6 +27,7 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
     if source is not None:
         path = tokenizer_file(source)
         tokenizer, special_tokens = read_vocabulary(path)
+        check_n_policy(path, settings.n_policy)
         origin = {"source": source.name, "source_sha256": sha256_of_file(path)}
         place = str(path)
     else:

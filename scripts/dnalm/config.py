@@ -40,7 +40,12 @@ from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
 from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
-from dnalm.tokenizers.special_tokens import check_vocabulary, read_vocabulary, tokenizer_file
+from dnalm.tokenizers.special_tokens import (
+    check_n_policy,
+    check_vocabulary,
+    read_vocabulary,
+    tokenizer_file,
+)
 
 REPOSITORY = Path(__file__).parents[2]
 # A name becomes part of file names, three of them of some; a file name has at most 255 letters.
@@ -407,8 +412,10 @@ def _check_tokenizers(config: Config, source: str) -> None:
             continue
         if Path(tokenizer.source).is_dir():
             _check_content(Path(tokenizer.source), ("tokenizer.json",), place)
+        path = tokenizer_file(Path(tokenizer.source))
         try:
-            check_vocabulary(read_vocabulary(Path(tokenizer.source)), tokenizer_file(Path(tokenizer.source)))
+            check_vocabulary(read_vocabulary(path), path)
+            check_n_policy(path, tokenizer.n_policy)
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
 

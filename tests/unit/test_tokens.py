@@ -207,6 +207,14 @@ def test_import_names_what_is_missing(tmp_path, specials, alphabet, message):
     assert not (tmp_path / "t").exists()
 
 
+def test_a_tokenizer_made_here_can_be_taken_again(tmp_path, trained):
+    for policy, directory in trained.items():
+        again = import_(directory, tmp_path / policy, policy)
+        assert (again / "tokenizer.json").read_bytes() == (directory / "tokenizer.json").read_bytes()
+    with pytest.raises(InputError, match=r"has a token N of its own, .* Set n_policy to token"):
+        import_(trained["token"], tmp_path / "refused", "unk")
+
+
 def test_import_refuses_word_pieces(tmp_path):
     names = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "A", "C", "G", "T", "##A", "##C", "##G", "##T"]
     vocabulary = {name: index for index, name in enumerate(names)}

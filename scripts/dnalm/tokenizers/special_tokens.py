@@ -89,6 +89,19 @@ def read_vocabulary(source: Path) -> dict[str, int]:
     return ids
 
 
+def check_n_policy(path: Path, n_policy: str) -> None:
+    """InputError where the `tokenizer.json` has a token N that any other N policy would have to take away.
+
+    So is one that was made here with the policy `token`.
+    """
+    added = [token.get("content") for token in read_json(path).get("added_tokens") or []]
+    if UNKNOWN_BASE in added and n_policy != "token":
+        raise InputError(
+            f"{path}: this tokenizer has a token N of its own, which the N policy {n_policy} cannot "
+            "take away. Set n_policy to token."
+        )
+
+
 def tokenizer_file(source: Path) -> Path:
     """The `tokenizer.json` that a source of a tokenizer means."""
     return source / "tokenizer.json" if source.is_dir() else source
