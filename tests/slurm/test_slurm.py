@@ -293,9 +293,7 @@ def test_every_rule_got_what_it_asked_for(story):
         assert job["Partition"] == partition, rule
         assert job.get("JOB_GRES", "(null)") == ("gpu:h100:1" if gpu else "(null)"), rule
         assert job["NumNodes"] == "1"
-        assert job["NumCPUs"] == ("2" if rule in ("tokenize_windows", "evaluate_language_model") else "1"), (
-            rule
-        )
+        assert job["NumCPUs"] == ("2" if rule == "evaluate_language_model" else "1"), rule
         assert _megabytes(job["MinMemoryNode"]) >= 1000, rule
         assert job["TimeLimit"] != "01:00:00", f"{rule} has the partition's default time limit"
     assert seen >= with_gpu | {

@@ -11,8 +11,8 @@ rule check_input:
         "<logs>/check_input/{asked}.log",
     benchmark:
         "<benchmarks>/check_input/{asked}.tsv"
-    # Before all other jobs that could run: a mistake is told while little has been computed.
-    priority: 1
+    # A mistake is told while little has been computed.
+    priority: BEFORE_ALL
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -45,6 +45,10 @@ from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from start import read_run
 
+# Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest
+# chain, then all else.
+BEFORE_ALL, LANGUAGE_MODEL = 2, 1
+
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 try:

@@ -14,6 +14,7 @@ rule corpus_from_lines:
         "<benchmarks>/corpus_from_lines/{genome}.tsv"
     wildcard_constraints:
         genome="|".join(map(re.escape, FROM_LINES)) or "none",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/analyse.yaml"
     threads: 1
@@ -49,6 +50,7 @@ rule corpus_from_task:
         "<benchmarks>/corpus_from_task/{genome}.tsv"
     wildcard_constraints:
         genome="|".join(map(re.escape, FROM_TASKS)) or "none",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/analyse.yaml"
     threads: 1

@@ -14,6 +14,7 @@ rule extract_windows:
         "<benchmarks>/extract_windows/{genome}.tsv"
     wildcard_constraints:
         genome="|".join(map(re.escape, GENOMES)) or "none",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/genome.yaml"
     threads: 1

@@ -22,6 +22,7 @@ rule pretrain:
         "<benchmarks>/pretrain/{model}.tsv"
     wildcard_constraints:
         model="|".join(map(re.escape, [*TRAINED_MODELS, *STUDY.models])) or "none",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/train.yaml"
     threads: config["resources"]["pretrain_threads"]

@@ -15,9 +15,11 @@ rule tokenize_windows:
         "<benchmarks>/tokenize_windows/{tokenizer}/{genome}.{split}.tsv"
     wildcard_constraints:
         split="train|validation",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/tokenize.yaml"
-    threads: 2
+    # On few cores a step of two threads waits until no other step runs, and pretraining waits with it.
+    threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.tokens_memory_mb(attempt),
         runtime=lambda wildcards, input, attempt: resources.tokens_runtime_min(

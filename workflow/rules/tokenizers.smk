@@ -13,6 +13,7 @@ rule train_tokenizer:
         "<benchmarks>/train_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer="|".join(map(re.escape, LEARNED)) or "none_is_learned",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/tokenize.yaml"
     threads: 1
@@ -53,6 +54,7 @@ rule import_tokenizer:
         "<benchmarks>/import_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
         tokenizer="|".join(re.escape(t) for t in config["tokenizers"] if t not in LEARNED) or "none_is_given",
+    priority: LANGUAGE_MODEL
     conda:
         "../../envs/tokenize.yaml"
     threads: 1
