@@ -242,6 +242,7 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
         )
     made["cnn"] = tmp_path / "cnn"
     baseline_cnn.main(
+        baseline="cnn",
         **common,
         strands=StrandSettings(),
         settings=CnnSettings(cnn_filters=8, cnn_width=3, cnn_epochs=4),

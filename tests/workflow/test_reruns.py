@@ -483,6 +483,7 @@ CASES = {
     ),
     # Each section of the configuration.
     "title": Case(setting("title", "Another"), SHOWN),
+    "published": Case(setting("published", "resources/published.tsv"), SHOWN),
     "simulate_demo": Case(
         setting("simulate_demo.seed", 2),
         {"simulate_demo"} | CUT | PREPARED | SHOWN,
