@@ -1,5 +1,7 @@
 """Related sequences stay on one side, and what letters alone tell is said."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
@@ -43,6 +45,23 @@ def test_copies_with_changes_shifts_and_turned_ones_are_related():
     assert same(find_clusters(sequences, 16, 0.2)) == [[0, 2, 3, 4], [1], [5], [6], [7]]
     # Strangers that share less than is asked for are not related.
     assert len(same(find_clusters([one, other[:190] + one[:20]], 16, 0.2))) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("ACTN", max_size=12), min_size=2, max_size=7), st.sampled_from([0.3, 0.6, 1.0]))
+def test_clusters_are_those_of_the_definition(sequences, fraction):
+    def words(sequence):
+        found = {sequence[i : i + 4] for i in range(len(sequence) - 3)}
+        return {min(word, reverse_complement(word)) for word in found if "N" not in word}
+
+    having = [words(sequence) for sequence in sequences]
+    clusters = [{i} for i in range(len(sequences))]
+    for i, j in combinations(range(len(sequences)), 2):
+        fewer = min(len(having[i]), len(having[j]))
+        if fewer and len(having[i] & having[j]) >= fraction * fewer:
+            one, other = (next(c for c in clusters if k in c) for k in (i, j))
+            clusters = [c for c in clusters if c not in (one, other)] + [one | other]
+    assert same(find_clusters(sequences, 4, fraction)) == sorted(map(sorted, clusters))
 
 
 def test_a_large_family_is_one_cluster(monkeypatch):
