@@ -94,7 +94,7 @@ if __name__ == "__main__":
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")
-    arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer)")
+    arguments.add_argument("--validation", type=Path, help="TSV of the validation split (kmer, gapped_kmer)")
     add_problem_flag(arguments)
     add_settings_flags(arguments, KmerSettings)
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")

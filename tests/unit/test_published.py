@@ -23,9 +23,10 @@ def test_the_table_of_the_repository_names_a_source_for_every_figure(repository)
     ("text", "message"),
     [
         ("task\tvalue\n", "no column predictor, metric or source"),
-        (HEADER + "tf_0\tX\tauc\t0.9\tpaper\n", 'row 1: metric is "auc", not one of accuracy'),
-        (HEADER + "tf_0\tX\tauroc\tgood\tpaper\n", 'row 1: value is "good". Give a number.'),
-        (HEADER + "tf_0\tX\tauroc\t0.9\t\n", "row 1: source is empty"),
+        (HEADER + "tf_0\tX\tauc\t0.9\tpaper\n", 'line 2: metric is "auc", not one of accuracy'),
+        (HEADER + "tf_0\tX\tauroc\tgood\tpaper\n", 'line 2: value is "good". Give a number.'),
+        (HEADER + "# a remark\n\ntf_0\tX\tauroc\tnan\tpaper\n", 'line 4: value is "nan". Give a number.'),
+        (HEADER + "tf_0\tX\tauroc\t0.9\t\n", "line 2: source is empty"),
     ],
 )
 def test_mistakes_are_named(tmp_path, text, message):

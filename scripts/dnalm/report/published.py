@@ -1,6 +1,7 @@
 """Figures of papers beside the results of a run: a table that users keep, one row per figure."""
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,21 +26,26 @@ class PublishedFigure:
 def read_published(path: Path) -> list[PublishedFigure]:
     """Read a TSV with the columns task, predictor, metric, value and source; lines with # are skipped.
 
-    Raises InputError naming the row if something is missing, or a metric or a value is none.
+    Raises InputError naming the line if something is missing, or a metric or a value is none.
     """
     try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
+        raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error}).") from None
-    reader = csv.DictReader(lines, delimiter="\t")
+        raise InputError(f"{path}: cannot be read ({error}). Save it as UTF-8 text.") from None
+    numbered = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.startswith("#")
+    ]
+    reader = csv.DictReader([line for _, line in numbered], delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
     if missing:
         raise InputError(f"{path}: no column {either(missing)}. Columns are {', '.join(COLUMNS)}.")
     figures = []
-    for number, row in enumerate(reader, start=1):
-        place = f"{path} row {number}"
+    for (number, _), row in zip(numbered[1:], reader, strict=True):
+        place = f"{path} line {number}"
         for column in COLUMNS:
             if not row[column]:
                 raise InputError(f"{place}: {column} is empty. Give it, or remove the row.")
@@ -50,6 +56,8 @@ def read_published(path: Path) -> list[PublishedFigure]:
         try:
             value = float(row["value"])
         except ValueError:
-            raise InputError(f"{place}: value is {show(row['value'])}. Give a number.") from None
+            value = math.nan
+        if not math.isfinite(value):
+            raise InputError(f"{place}: value is {show(row['value'])}. Give a number.")
         figures.append(PublishedFigure(row["task"], row["predictor"], row["metric"], value, row["source"]))
     return figures

@@ -18,7 +18,7 @@ KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "stacke
 BASELINE_NAMES = {
     "majority": "majority class",
     "kmer": "k-mer regression",
-    "gapped_kmer": "gapped k-mer regression",
+    "gapped_kmer": "gapped or positional k-mers",
     "cnn": "convolutional network",
     "deep_cnn": "deep convolutional network",
 }
