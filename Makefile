@@ -8,6 +8,8 @@ UV_VERSION := 0.13.9
 CORES ?= 2
 PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHELL := /bin/bash
+# Set in many containers; without bytecode every step compiles PyTorch's and Transformers' sources again (8 s each).
+export PYTHONDONTWRITEBYTECODE :=
 INSTALLED := $(VENV)/installed
 EXECUTORS := $(VENV)/executors/installed
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
