@@ -11,6 +11,12 @@ Out:
 
 The share of hidden tokens is the same for all models (15%), whatever they were trained with, so that they
 can be compared. Bits per base can also be compared between vocabularies, perplexities cannot.
+
+Of overlapping k-mers runs of at least k are hidden, for fewer would be spelled by their neighbours. Such a
+token has bases that visible neighbours show; bits per base are the sum of all losses over the number of
+bases that nothing shows, each counted in every hidden token that holds it (hidden_bases). The baselines
+choose among the k-mers that agree with what is visible. In an example all tokens that share a base with the
+one asked for are hidden.
 """
 
 import csv
@@ -27,7 +33,6 @@ from dnalm.evaluate_language_model.scoring import (
     LineBootstrap,
     MaskedLine,
     TokenScores,
-    bases_per_id,
     check_vocabulary,
     choose_lines,
     hide_one_token,
@@ -45,6 +50,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenize_windows.context import ContextLines
+from dnalm.tokenizers.bases import OverlappingWords, Pieces, bases_of
 from dnalm.tokenizers.encoding import load_tokenizer
 
 CONTEXT_BP = 30
@@ -87,11 +93,12 @@ def main(
 
     ours = model_scores(network, masked_lines, tokenizer.pad_token_id, device)
     baselines = FrequencyBaselines(training, tokenizer.all_special_ids, len(tokenizer))
-    theirs = baselines.scores(masked_lines, tokenizer.mask_token_id)
-    bases = bases_per_id(tokenizer)
+    bases = bases_of(tokenizer)
+    words = bases if isinstance(bases, OverlappingWords) else None
+    theirs = baselines.scores(masked_lines, tokenizer.mask_token_id, words)
     bootstrap = LineBootstrap(
         masked_lines,
-        bases,
+        np.array([bases.hidden(line.ids, line.positions).sum() for line in masked_lines]),
         settings.bootstrap_samples,
         settings.confidence,
         settings.seed,
@@ -103,7 +110,7 @@ def main(
     places = [place(held_out, all_held_out, line.index, bases) for line in masked_lines]
     write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, places)
     write_examples(
-        fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, places
+        fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, places, bases
     )
     write_json(
         metrics,
@@ -116,14 +123,10 @@ def main(
             "cut": held_out.counts(),
             "hidden_tokens": len(ours.loss),
             "hidden_bases": int(bootstrap.bases.sum()),
+            **({} if words is None else {"overlapping_kmers": words.length}),
             "settings": context.model_dump() | settings.model_dump(exclude={"examples"}),
             "metrics": bootstrap.of(ours),
-            "baselines": {
-                baseline: bootstrap.of(
-                    scores, int(baselines.ordinary.sum()) if baseline == "uniform" else None
-                )
-                for baseline, scores in theirs.items()
-            },
+            "baselines": {baseline: bootstrap.of(scores) for baseline, scores in theirs.items()},
             # Nats per hidden token by which the model's loss is lower; an interval above 0 says that the
             # model has learnt more than the baseline knows.
             "advantage": {baseline: bootstrap.advantage(ours, scores) for baseline, scores in theirs.items()},
@@ -145,12 +148,12 @@ class Place:
     start_bp: int
 
 
-def place(pieces: ContextLines, held_out: TokenLines, index: int, bases: np.ndarray) -> Place:
-    """The place of piece `index`; `bases`: length in bp of each token."""
+def place(pieces: ContextLines, held_out: TokenLines, index: int, bases: Pieces) -> Place:
+    """The place of piece `index`."""
     line, start = pieces.source(index)
     cache, of_cache = held_out.source(line)
-    before = held_out.line(line)[1 : start + 1]
-    return Place(held_out.directories[cache].name, of_cache + 1, int(bases[before].sum()))
+    before = bases.starts(held_out.line(line))[start + 1]
+    return Place(held_out.directories[cache].name, of_cache + 1, int(before))
 
 
 def write_sequence_loss(
@@ -178,6 +181,7 @@ def write_examples(
     tokenizer: Any,
     device: torch.device,
     places: list[Place],
+    bases: Pieces,
 ) -> None:
     """One row per example: a line with a single hidden token, and what the model puts there."""
     header = ["source", "line", "position_bp", "left", "token", "right", "rank", "probability"]
@@ -191,9 +195,7 @@ def write_examples(
     ):
         single = singles[number]
         position, target = int(single.positions[0]), int(single.targets[0])
-        # [CLS] and [SEP] are no sequence; the rest spells it.
-        tokens = tokenizer.convert_ids_to_tokens(single.ids.tolist())
-        left, right = "".join(tokens[1:position]), "".join(tokens[position + 1 : -1])
+        left, right = bases.around(single.ids, position)
         found = log_probabilities[0]
         best = torch.topk(found, TOP)
         at = places[int(picked[number])]
@@ -202,7 +204,7 @@ def write_examples(
             at.line,
             at.start_bp + len(left) + 1,
             left[-CONTEXT_BP:],
-            tokens[position],
+            tokenizer.convert_ids_to_tokens(target),
             right[:CONTEXT_BP],
             int((found > found[target]).sum()) + 1,
             f"{found[target].exp().item():.6f}",

@@ -3,7 +3,8 @@
 In:  a model directory and one or several sequences, either with [MASK] in them, such as
      `TATAAAAGGC[MASK]GCTAGCTAGG`, or whole with --hide, the positions to hide. A [MASK] stands for one token,
      which may be one base or several. With --hide every token that has a base in the interval becomes [MASK]:
-     of overlapping k-mers all that hold it.
+     of overlapping k-mers all that hold it. So it takes k times [MASK] to ask for one base of these, and one
+     more for each further base.
 Out: a tab-separated table on the terminal or as a file, per [MASK] the likeliest tokens:
      sequence, mask        numbers, from 1
      rank, token, probability

@@ -2,7 +2,8 @@
 
 In: a `tokenizer.json`, or a directory with one (a tokenizer or a model, as the Hub has them). It must have
 tokens for [UNK] [CLS] [SEP] [PAD] [MASK] and for A, C, G and T. The ids of its tokens stay as they are.
-Or no file but a length: the vocabulary of all k-mers of so many bases.
+A vocabulary of all words of one length, without single bases, as that of the first DNABERT, is made to read
+overlapping words from plain sequence. Or no file but a length: the vocabulary of all k-mers of so many bases.
 Out: a Hugging Face fast tokenizer directory: `tokenizer.json`, `tokenizer_config.json`, and
 `dna_tokenizer.json`, which says what lower case, N and IUPAC letters become, with and without the adjustment;
 and a JSON summary, the same with the SHA-256 of the directory. The tokenizer is called as its directory.
@@ -32,8 +33,10 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
         place = str(path)
     else:
         assert settings.kmer_length is not None
-        tokenizer, special_tokens = vocabulary.kmers(settings.kmer_length), vocabulary.SPECIAL_TOKENS
-        origin = {"source": f"all {settings.kmer_length}-mers"}
+        tokenizer = vocabulary.kmers(settings.kmer_length, overlapping=settings.overlapping)
+        special_tokens = vocabulary.SPECIAL_TOKENS
+        overlapping = ", overlapping" if settings.overlapping else ""
+        origin = {"source": f"all {settings.kmer_length}-mers{overlapping}"}
         place = f"--kmer-length {settings.kmer_length}"
     plain = vocabulary.copy(tokenizer)
     vocabulary.adjust_for_dna(tokenizer, special_tokens, settings.n_policy)

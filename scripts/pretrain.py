@@ -32,7 +32,7 @@ from dnalm.models.architecture import count_parameters, load_model, model_config
 from dnalm.models.checks import check_start
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.models.families import tokens_read
-from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings
+from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
@@ -47,6 +47,7 @@ from dnalm.running.versions import versions
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.encoding import load_tokenizer
+from dnalm.tokenizers.special_tokens import overlapping_kmer_length
 
 logger = logging.getLogger("dnalm")
 
@@ -67,6 +68,7 @@ CODE = (
     "dnalm.tokenize_windows.context",
     "dnalm.tokenizers.batches",
     "dnalm.tokenizers.encoding",
+    "dnalm.tokenizers.special_tokens",
 )
 
 
@@ -108,6 +110,7 @@ def pretrain(options: SimpleNamespace) -> None:
 
     # ----------------------------------------------------------------- settings and data
     tokenizer = load_tokenizer(options.tokenizer)
+    check_runs(masking, overlapping_kmer_length(tokenizer.get_vocab()), "--masking-span-tokens")
     new_head = False
     if options.checkpoint is None:
         start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}

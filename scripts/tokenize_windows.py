@@ -23,7 +23,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
-from dnalm.tokenizers.bpe import BpeEncoder, encoder_for
+from dnalm.tokenizers import bpe, words
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, token_dtype
 
 # Sequences are read as bytes; anything else in a line is a mistake of the file, not an unknown base.
@@ -132,9 +132,9 @@ def token_batches(
 ) -> Iterator[list[np.ndarray]]:
     """The ids of all lines of `path`, in batches; counts them on the way."""
     done = 0
-    encoder = encoder_for(backend)
+    encoder = bpe.encoder_for(backend) or words.encoder_for(backend)
     for lines in line_batches(path):
-        batch = encode_compiled(lines, encoder) if encoder else encode(lines, backend, counts.dtype)
+        batch = encode_fast(lines, encoder) if encoder else encode(lines, backend, counts.dtype)
         bases = sum(map(len, lines))
         counts.add(batch, bases)
         yield batch
@@ -142,7 +142,7 @@ def token_batches(
         progress.update(done)
 
 
-def encode_compiled(lines: list[bytes], encoder: BpeEncoder) -> list[np.ndarray]:
+def encode_fast(lines: list[bytes], encoder: bpe.Encoder) -> list[np.ndarray]:
     """The ids of each line."""
     values, lengths = encoder.encode(lines)
     ends = np.cumsum(lengths).tolist()

@@ -28,7 +28,7 @@ from dnalm.models.families import check_layers, check_rank, tokens_read
 from dnalm.models.keys import DEFAULTS
 from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
-from dnalm.pretrain.settings import PUBLISHED, ModelSettings
+from dnalm.pretrain.settings import PUBLISHED, ModelSettings, check_runs
 from dnalm.publish.settings import PublishSettings
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show, why_absent
@@ -43,6 +43,7 @@ from dnalm.tokenizers.settings import TokenizerSettings
 from dnalm.tokenizers.special_tokens import (
     check_n_policy,
     check_vocabulary,
+    overlapping_kmer_length,
     read_vocabulary,
     tokenizer_file,
 )
@@ -441,10 +442,22 @@ def _check_model_files(config: Config, model: ModelSettings, place: str) -> None
     _check_source(model.checkpoint, model.revision, f"{place}.checkpoint")
     if model.architecture:
         _check_file(model.architecture, f"{place}.architecture")
+    if model.training is not None:
+        length = _overlapping_kmer_length(config.tokenizers[model.tokenizer])
+        check_runs(model.masking, length, f"{place}.masking.span_tokens")
     try:
         _check_network(config, model)
     except InputError as error:
         raise InputError(f"{place}: {error}") from None
+
+
+def _overlapping_kmer_length(tokenizer: TokenizerSettings) -> int | None:
+    """The length of k-mers that overlap; None where they do not, or where that is not known yet."""
+    if tokenizer.overlapping:
+        return tokenizer.kmer_length
+    if tokenizer.source is None or not Path(tokenizer.source).exists():
+        return None
+    return overlapping_kmer_length(read_vocabulary(Path(tokenizer.source)))
 
 
 def _shape_of(model: ModelSettings) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, Sequence
 from dnalm.report import words
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer
+from dnalm.tokenizers.special_tokens import SPECIAL_TOKENS
+from dnalm.tokenizers.vocabulary import adjust_for_dna, kmers
 
 SPLITS = ("train", "validation", "test")
 
@@ -40,6 +42,19 @@ def test_what_is_unread_is_what_the_tokens_kept_do_not_spell(tiny_model, lengths
     assert found + found == Cut(
         max_tokens, *(2 * n for n in (len(lengths), found.cut, found.bases, found.unread))
     )
+
+
+@settings(max_examples=20, deadline=None)
+@given(length=st.integers(1, 30), max_tokens=st.integers(3, 40))
+def test_of_overlapping_kmers_what_the_last_one_holds_is_read(length, max_tokens):
+    from transformers import PreTrainedTokenizerFast
+
+    backend = adjust_for_dna(kmers(3, overlapping=True), SPECIAL_TOKENS, "unk")
+    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+    found = count_cut(tokenizer, [dna(length, 1)], max_tokens)
+    assert found.cut == (length - 3 + 1 + 2 > max_tokens)
+    assert found.unread == max(0, length - (max_tokens - 2 + 3 - 1))
 
 
 def test_one_token_too_many_is_cut_and_one_less_is_not(tiny_model):

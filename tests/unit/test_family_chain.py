@@ -5,6 +5,7 @@ tokenizer knows nothing of DNA.
 """
 
 import csv
+import itertools
 import json
 import random
 from pathlib import Path
@@ -29,6 +30,7 @@ from dnalm.models.families import FAMILIES
 from dnalm.predict.settings import ScanSettings
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.commandline import collect_settings, parser
+from dnalm.running.errors import InputError
 from dnalm.tokenizers.settings import ImportTokenizerSettings
 
 SPECIAL_TOKENS = {
@@ -43,6 +45,7 @@ ROLES = {
 }
 PIECES = ["A", "C", "G", "T", "AA", "CG", "TT", "AATT"]
 DEVICE = {"gpus": 0, "allow_cpu": False}
+PLAIN = ImportTokenizerSettings()
 
 
 def sequences(number: int, seed: int) -> list[str]:
@@ -104,9 +107,11 @@ def start(kind: str, how: str, folder: Path) -> tuple[Path, list[str]]:
     return directory, ["--checkpoint", str(directory)]
 
 
-def pretrained(source: Path, words: list[str], data: Path, folder: Path) -> Path:
+def pretrained(
+    source: Path | None, words: list[str], data: Path, folder: Path, settings: ImportTokenizerSettings = PLAIN
+) -> Path:
     """A model directory after two steps, and its held-out loss measured."""
-    import_tokenizer.main(source, ImportTokenizerSettings(), folder / "tokenizer", folder / "tokenizer.json")
+    import_tokenizer.main(source, settings, folder / "tokenizer", folder / "tokenizer.json")
     for split in ("train", "validation"):
         tokenize_windows.main(
             windows=data / f"{split}.txt",
@@ -213,7 +218,7 @@ def predicted(directory: Path, found: list[str], folder: Path) -> list[dict[str,
 def test_a_family_runs_the_whole_chain_and_transformers_alone_says_the_same(
     kind, how, backbone, data, tmp_path
 ):
-    from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, pipeline
+    from transformers import AutoModelForMaskedLM, pipeline
 
     source, words = start(kind, how, tmp_path)
     model = pretrained(source, words, data, tmp_path)
@@ -231,10 +236,71 @@ def test_a_family_runs_the_whole_chain_and_transformers_alone_says_the_same(
     theirs = pipeline("fill-mask", str(model), top_k=2)(gap.sequences[0])
     assert answers == [(answer["token_str"], pytest.approx(answer["score"], abs=1e-5)) for answer in theirs]
 
-    directory = classifier(model, backbone, data, tmp_path)
+    says_the_same_as_transformers(model, backbone, data, tmp_path)
+
+
+def says_the_same_as_transformers(model: Path, backbone: str, data: Path, folder: Path) -> None:
+    """Fine-tune the model, and compare its predictions with those of the pipeline."""
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    directory = classifier(model, backbone, data, folder)
+    kind = json.loads((model / "config.json").read_text())["model_type"]
     assert AutoModelForSequenceClassification.from_pretrained(directory).config.model_type == kind
     found = sequences(5, seed=9)
     theirs = pipeline("text-classification", str(directory), top_k=None)(found)
-    for row, said in zip(predicted(directory, found, tmp_path), theirs, strict=True):
+    for row, said in zip(predicted(directory, found, folder), theirs, strict=True):
         for answer in said:
             assert float(row[f"probability_{answer['label']}"]) == pytest.approx(answer["score"], abs=1e-5)
+
+
+@pytest.mark.parametrize("how", ["scratch", "checkpoint"])
+def test_overlapping_kmers_run_the_whole_chain(how, data, tmp_path):
+    """As the first DNABERT: made here, or from a checkpoint whose tokenizer reads words between blanks."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
+
+    _, words = start("bert", "scratch", tmp_path)
+    source, settings = None, ImportTokenizerSettings(kmer_length=3, overlapping=True)
+    if how == "checkpoint":
+        from dnalm.models.architecture import model_config, new_model, read_architecture
+
+        # Its words stand in another order.
+        kmers = map("".join, itertools.product("ATCG", repeat=3))
+        ids = {token: number for number, token in enumerate([*SPECIAL_TOKENS["bert"], *kmers])}
+        backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+        backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        names = {
+            f"{role}_token": name for role, name in zip(ROLES["bert"], SPECIAL_TOKENS["bert"], strict=True)
+        }
+        source, settings = tmp_path / "published", ImportTokenizerSettings(n_policy="token")
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+        tokenizer.save_pretrained(source)
+        new_model(model_config(read_architecture(Path(words[1])), tokenizer), 1).save_pretrained(source)
+        words = ["--checkpoint", str(source)]
+    with pytest.raises(InputError, match=r"--masking-span-tokens is 1, .* Set it to 3 or more"):
+        pretrained(source, words, data, tmp_path, settings)
+    model = pretrained(source, [*words, "--masking-span-tokens", "3"], data, tmp_path, settings)
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer.tokenize("acgtt") == tokenizer.tokenize("ACG CGT GTT") == ["ACG", "CGT", "GTT"]
+    assert len(tokenizer) == 5 + 64 + (how == "checkpoint")
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    # Whoever sees the bases around draws among four for each hidden one.
+    assert metrics["baselines"]["uniform"]["bits_per_base"]["value"] == 2
+    assert metrics["overlapping_kmers"] == 3
+    summary = json.loads((tmp_path / "train.json").read_text())
+    lines = (data / "train.txt").read_text().split()
+    assert summary["tokens"] == sum(len(line) - 2 + 2 for line in lines)
+    for row in csv.DictReader((tmp_path / "examples.tsv").read_text().splitlines(), delimiter="\t"):
+        line = (data / "validation.txt").read_text().split()[int(row["line"]) - 1]
+        begin = int(row["position_bp"]) - 1
+        assert line[begin : begin + 3] == row["token"]
+        assert line[:begin].endswith(row["left"]) and line[begin + 3 :].startswith(row["right"])
+
+    gap = GapSettings(sequences=(f"acgt{'[MASK]' * 3}ACGT",), top=2)
+    fill_mask.main(model=model, settings=gap, output=tmp_path / "gap.tsv")
+    with open(tmp_path / "gap.tsv") as file:
+        answers = [(row["token"], float(row["probability"])) for row in csv.DictReader(file, delimiter="\t")]
+    theirs = itertools.chain(*pipeline("fill-mask", str(model), top_k=2)(gap.sequences[0]))
+    assert answers == [(answer["token_str"], pytest.approx(answer["score"], abs=1e-5)) for answer in theirs]
+    says_the_same_as_transformers(model, "full", data, tmp_path)

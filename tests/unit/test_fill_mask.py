@@ -80,16 +80,57 @@ def test_the_report_shows_the_gaps(tiny_model, tmp_path, settings, words):
     assert gap == (rows[0]["hidden"] or "[MASK]", True) and left[0] == rows[0]["left"]
 
 
-@pytest.mark.parametrize("length", [1, 3])
-def test_kmers_and_single_nucleotides_have_gaps_too(length):
+def kmer_tokenizer(length: int, *, overlapping: bool = False):
     from transformers import PreTrainedTokenizerFast
 
-    backend = adjust_for_dna(kmers(length), SPECIAL_TOKENS, "unk")
+    backend = adjust_for_dna(kmers(length, overlapping=overlapping), SPECIAL_TOKENS, "unk")
     names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
-    gaps = question(tokenizer, 1, DNA, ["7"]).gaps
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_kmers_and_single_nucleotides_have_gaps_too(length):
+    gaps = question(kmer_tokenizer(length), 1, DNA, ["7"]).gaps
     assert [gap.token for gap in gaps] == [DNA[6:7] if length == 1 else DNA[6:9]]
     assert gaps[0].position_bp == 7
+
+
+def test_of_overlapping_kmers_all_that_hold_a_base_are_hidden():
+    asked = question(kmer_tokenizer(3, overlapping=True), 1, DNA, ["7", "12-13"])
+    assert [gap.token for gap in asked.gaps] == [DNA[i : i + 3] for i in (4, 5, 6, 9, 10, 11, 12)]
+    assert [gap.position_bp for gap in asked.gaps] == [5, 6, 7, 10, 11, 12, 13]
+    assert (asked.gaps[0].left, asked.gaps[0].right) == (DNA[:4], DNA[7:])
+    hidden = [
+        number
+        for number, (a, b) in enumerate(zip(asked.line.ids, asked.line.input_ids, strict=True))
+        if a != b
+    ]
+    assert hidden == asked.line.positions.tolist() == [5, 6, 7, 10, 11, 12, 13]
+
+
+def test_written_masks_of_overlapping_kmers_stand_for_the_tokens_of_unknown_bases():
+    tokenizer, mask = kmer_tokenizer(3, overlapping=True), "[MASK]"
+    for text, shown in (
+        (f"ACGT{mask * 3}CGTA", ["AC|GT_|CGTA", "ACG|T_C|GTA", "ACGT|_CG|TA"]),
+        (f"ACGT{mask * 4}CGTA", ["AC|GT_|_CGTA", "ACG|T__|CGTA", "ACGT|__C|GTA", "ACGT_|_CG|TA"]),
+        (f"{mask}CGTA{mask}", ["|_CG|TA_", "_CG|TA_|"]),
+        (mask, ["|___|"]),
+    ):
+        gaps = question(tokenizer, 1, text, []).gaps
+        whole = text.replace(mask, "")
+        assert [f"{gap.left}|{gap.right}" for gap in gaps] == [
+            f"{left}|{right}" for left, _, right in (one.split("|") for one in shown)
+        ]
+        assert [gap.position_bp for gap in gaps] == [one.index("|") + 1 for one in shown], whole
+    # As many tokens as the whole sequence has, so that nothing else is told of the gap's length.
+    tokens = len(tokenizer(f"ACGT{mask * 4}CGTA")["input_ids"])
+    assert tokens == len(tokenizer("ACGTNNCGTA")["input_ids"])
+    with pytest.raises(
+        InputError, match=r"sequence 2: 2 \[MASK\] between two .* Write \[MASK\] 3 times for one"
+    ):
+        question(tokenizer, 2, f"ACGT{mask * 2}CGTA", [])
+    with pytest.raises(InputError, match=r"sequence 1: TA is shorter than the 3-mers"):
+        question(tokenizer, 1, f"ACGT{mask * 3}TA", [])
 
 
 @pytest.mark.parametrize(

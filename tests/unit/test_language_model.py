@@ -164,7 +164,7 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
         MaskedLine(0, np.array([1, 5, 6, 2]), np.array([1, 4, 6, 2]), np.array([1])),
         MaskedLine(1, np.array([1, 5, 6, 7, 2]), np.array([1, 4, 4, 4, 2]), np.array([1, 2, 3])),
     ]
-    bootstrap = LineBootstrap(lines, np.array([0, 0, 0, 0, 0, 1, 2, 3]), 50, 0.95, seed=1)
+    bootstrap = LineBootstrap(lines, np.array([1, 6]), 50, 0.95, seed=1)
     scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 4, 5]))
     found = bootstrap.of(scores)
     assert found["loss"]["value"] == 2.5

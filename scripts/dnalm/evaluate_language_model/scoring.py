@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dnalm.evaluate_language_model.agreeing import agreeing_scores
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines
 from dnalm.tokenize_windows.context import ContextLines
+from dnalm.tokenizers.bases import OverlappingWords
 from dnalm.tokenizers.batches import length_batches, pad
+from dnalm.tokenizers.special_tokens import BASES, overlapping_kmer_length
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +54,18 @@ class MaskedLine:
 
 @dataclass
 class TokenScores:
-    """One predictor's scores on a list of masked lines, in order: float64 and int64 [n_hidden in all]."""
+    """One predictor's scores on a list of masked lines, in order: float64 and int64 [n_hidden in all].
+
+    `choices`: among how many tokens it draws where all are as likely, so that ranks say nothing.
+    """
 
     loss: np.ndarray
     rank: np.ndarray
+    choices: np.ndarray | None = None
+
+    def found(self, top: int) -> np.ndarray:
+        """Whether each true token is among the `top` likeliest, or how often by chance: [n_hidden in all]."""
+        return self.rank < top if self.choices is None else np.minimum(1.0, top / self.choices)
 
 
 # ----------------------------------------------------------------------------- hidden tokens
@@ -74,10 +85,11 @@ def hide_tokens(
 ) -> list[MaskedLine]:
     """Hide tokens of the given lines with `probability`. Lines without any hidden token are left out.
 
-    Every hidden token becomes [MASK]: none is replaced by a random one or left visible, as in training,
-    because the question is what the context tells.
+    Tokens that share bases are hidden in runs, so that each run hides at least one base. Every hidden token
+    becomes [MASK]: none is replaced by a random one or left visible, as in training, because the question is
+    what the context tells.
     """
-    result = []
+    result, reach = [], overlapping_kmer_length(tokenizer.get_vocab()) or 1
     for index in indices:
         ids = lines.line(int(index)).astype(np.int64)
         input_ids, labels = mask_tokens(
@@ -88,6 +100,7 @@ def hide_tokens(
             probability=probability,
             mask_fraction=1.0,
             random_fraction=0.0,
+            span_tokens=reach,
             generator=line_generator(seed, 0, int(index), EVALUATION),
         )
         positions = np.flatnonzero(labels != IGNORED)
@@ -97,11 +110,15 @@ def hide_tokens(
 
 
 def hide_one_token(line: MaskedLine, tokenizer: "PreTrainedTokenizerFast", seed: int) -> MaskedLine:
-    """The same line with a single hidden token, one of those hidden in it, drawn with `seed`."""
+    """The same line with a single token to name, one of those hidden in it, drawn with `seed`.
+
+    Tokens that share bases with it are hidden as well.
+    """
     generator = np.random.default_rng([seed, line.index])
     position = line.positions[generator.integers(len(line.positions))]
-    input_ids = line.ids.copy()
-    input_ids[position] = tokenizer.mask_token_id
+    input_ids, reach = line.ids.copy(), overlapping_kmer_length(tokenizer.get_vocab()) or 1
+    near = np.arange(max(0, position - reach + 1), min(len(input_ids), position + reach))
+    input_ids[near[~np.isin(input_ids[near], tokenizer.all_special_ids)]] = tokenizer.mask_token_id
     return MaskedLine(line.index, line.ids, input_ids, np.array([position]))
 
 
@@ -158,7 +175,8 @@ class FrequencyBaselines:
 
     uniform: every ordinary token is equally likely. unigram: as often as in the training lines. bigram: as
     often as after the token on the left, smoothed towards the unigram; where the left token is hidden too,
-    the unigram. Special tokens, which are never hidden, have probability 0.
+    the unigram. Special tokens, which are never hidden, have probability 0. Of overlapping k-mers they know
+    those that agree with the visible ones around.
     """
 
     def __init__(self, lines: TokenLines, special_ids: Sequence[int], vocabulary_size: int):
@@ -203,22 +221,34 @@ class FrequencyBaselines:
         result[self._keys[pairs] - left * self.vocabulary_size] += self._counts[pairs]
         return result / (self._totals[left] + self.prior_strength)
 
-    def scores(self, lines: list[MaskedLine], mask_id: int) -> dict[str, TokenScores]:
-        """The scores of the three baselines. The uniform one's rank is -1: it has no favourite."""
+    def scores(
+        self, lines: list[MaskedLine], mask_id: int, words: OverlappingWords | None = None
+    ) -> dict[str, TokenScores]:
+        """The scores of the three baselines. The uniform one has no favourite. `words`: if tokens overlap."""
         targets = np.concatenate([line.targets for line in lines])
         # Position 0 is [CLS] and never hidden, so that every hidden token has a left neighbour.
         lefts = np.concatenate([line.input_ids[line.positions - 1] for line in lines])
-        n_ordinary = int(self.ordinary.sum())
-        uniform = TokenScores(np.full(len(targets), math.log(n_ordinary)), np.full(len(targets), -1))
-        unigram = TokenScores(-np.log(self.unigram[targets]), ranks(self.unigram, targets))
+        choices = np.full(len(targets), int(self.ordinary.sum()))
+        if words is None:
+
+            def score(probabilities: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                return -np.log(probabilities[targets[which]]), ranks(probabilities, targets[which])
+        else:
+            shown = np.concatenate([words.shown(line.ids, line.positions) for line in lines], axis=1)
+            is_word = words.number[targets] >= 0
+            choices[is_word] = len(BASES) ** (words.length - shown.sum(axis=0)[is_word])
+
+            def score(probabilities: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+                return agreeing_scores(probabilities, words, targets[which], *shown[:, which])
+
+        uniform = TokenScores(np.log(choices), np.full(len(targets), -1), choices)
+        unigram = TokenScores(*score(self.unigram, np.arange(len(targets))))
         bigram = TokenScores(unigram.loss.copy(), unigram.rank.copy())
         order = np.argsort(lefts, kind="stable")
         for group in np.split(order, np.flatnonzero(np.diff(lefts[order])) + 1):
             left = int(lefts[group[0]])
             if left != mask_id:
-                probabilities = self.after(left)
-                bigram.loss[group] = -np.log(probabilities[targets[group]])
-                bigram.rank[group] = ranks(probabilities, targets[group])
+                bigram.loss[group], bigram.rank[group] = score(self.after(left), group)
         return {"uniform": uniform, "unigram": unigram, "bigram": bigram}
 
 
@@ -236,19 +266,21 @@ def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 class LineBootstrap:
     """Means over hidden tokens, with intervals from a bootstrap over lines.
 
-    Lines, not tokens, are drawn: the tokens of a line are neighbours in the genome and go together.
+    `bases`: how many hidden bases the hidden tokens of each line hold, int64[n_lines]; one that several
+    overlapping tokens hold counts in each of them. Lines, not tokens, are drawn: the tokens of a line are
+    neighbours in the genome and go together.
     """
 
     def __init__(
         self,
         lines: list[MaskedLine],
-        bases_per_id: np.ndarray,
+        bases: np.ndarray,
         bootstrap_samples: int,
         confidence: float,
         seed: int,
     ):
         self.hidden = np.array([len(line.positions) for line in lines])
-        self.bases = np.array([bases_per_id[line.targets].sum() for line in lines])
+        self.bases = bases
         self.starts = np.concatenate([[0], np.cumsum(self.hidden)[:-1]])
         generator = np.random.default_rng(seed)
         # How often each line is drawn: [bootstrap_samples, n_lines].
@@ -271,8 +303,8 @@ class LineBootstrap:
         low, high = np.quantile(samples, self.quantiles)
         return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
 
-    def of(self, scores: TokenScores, uniform_over: int | None = None) -> dict[str, dict[str, float]]:
-        """All measures of one predictor. `uniform_over`: it draws among so many tokens, no ranks to use."""
+    def of(self, scores: TokenScores) -> dict[str, dict[str, float]]:
+        """All measures of one predictor."""
         loss = self.per_line(scores.loss)
         mean, samples = self.ratio(loss, self.hidden)
         bits, bits_samples = self.ratio(loss / math.log(2), self.bases)
@@ -282,23 +314,12 @@ class LineBootstrap:
             "bits_per_base": self.estimate(bits, bits_samples),
         }
         for name, top in (("masked_accuracy", 1), ("top5_accuracy", 5)):
-            if uniform_over:
-                share = round(min(1.0, top / uniform_over), 6)
-                result[name] = {"value": share, "low": share, "high": share}
-            else:
-                result[name] = self.estimate(*self.ratio(self.per_line(scores.rank < top), self.hidden))
+            result[name] = self.estimate(*self.ratio(self.per_line(scores.found(top)), self.hidden))
         return result
 
     def advantage(self, ours: TokenScores, theirs: TokenScores) -> dict[str, float]:
         """By how much our loss per hidden token is lower than theirs, on the same tokens."""
         return self.estimate(*self.ratio(self.per_line(theirs.loss - ours.loss), self.hidden))
-
-
-def bases_per_id(tokenizer: "PreTrainedTokenizerFast") -> np.ndarray:
-    """Length in bp of each token, 0 for special ones: int64[vocabulary_size]."""
-    special = set(tokenizer.all_special_ids)
-    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return np.array([0 if number in special else len(name) for number, name in enumerate(names)])
 
 
 def check_vocabulary(lines: TokenLines, vocabulary_size: int) -> None:

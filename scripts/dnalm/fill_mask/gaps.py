@@ -8,6 +8,8 @@ import numpy as np
 
 from dnalm.evaluate_language_model.scoring import MaskedLine
 from dnalm.running.errors import InputError
+from dnalm.tokenizers.bases import offsets_bp
+from dnalm.tokenizers.special_tokens import overlapping_kmer_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -55,12 +57,13 @@ def question(
     place = f"sequence {number}"
     if hide:
         intervals = [_interval(text) for text in hide]
-        positions = _overlapping(encoding.offsets, encoding.special_tokens_mask, intervals)
+        of_tokens = offsets_bp(tokenizer, encoding)
+        positions = _overlapping(of_tokens, encoding.special_tokens_mask, intervals)
         if not len(positions):
             raise InputError(f"{place}: no token stands in {', '.join(hide)}. Hide bases that are read.")
         input_ids = ids.copy()
         input_ids[positions] = tokenizer.mask_token_id
-        offsets = [encoding.offsets[position] for position in positions]
+        offsets = [of_tokens[position] for position in positions]
         tokens = tokenizer.convert_ids_to_tokens(ids[positions].tolist())
         gaps = [
             Gap(start + 1, _before(sequence, start), token, sequence[end : end + CONTEXT_BP])
@@ -72,12 +75,51 @@ def question(
             f"{place}: no {tokenizer.mask_token} in it. Put one where you ask, or say which bases to hide."
         )
     around = sequence.split(tokenizer.mask_token)
+    length = overlapping_kmer_length(tokenizer.get_vocab())
+    if length is not None:
+        gaps = _gaps_between_words(around, length, tokenizer.mask_token, place)
+        return Question(MaskedLine(number - 1, ids, ids, written), gaps)
     gaps = []
     for place_of_mask in range(1, len(around)):
         before, after = GAP.join(around[:place_of_mask]), GAP.join(around[place_of_mask:])
         position = len(before) + 1 if place_of_mask == 1 else None
         gaps.append(Gap(position, _before(before, len(before)), None, after[:CONTEXT_BP]))
     return Question(MaskedLine(number - 1, ids, ids, written), gaps)
+
+
+def _gaps_between_words(around: Sequence[str], length: int, mask: str, place: str) -> list[Gap]:
+    """The gaps of written masks that stand for overlapping k-mers; `around`: the sequence between the masks.
+
+    A run of n masks between two stretches of DNA hides n - k + 1 bases, at an end n. Raises InputError for a
+    run that hides none, and for a stretch in which no k-mer fits.
+    """
+    for stretch in around:
+        if 0 < len(stretch) < length:
+            raise InputError(
+                f"{place}: {stretch} is shorter than the {length}-mers that this tokenizer reads. Give at "
+                f"least {length} bases beside a gap."
+            )
+    shared, sequence, run = length - 1, around[0], 0
+    starts: list[int] = []
+    for number, stretch in enumerate(around[1:], start=1):
+        run += 1
+        if not stretch and number < len(around) - 1:
+            continue
+        before = shared if sequence else 0
+        hidden = run + shared - before - (shared if stretch else 0)
+        if hidden < 1:
+            raise InputError(
+                f"{place}: {run} {mask} between two stretches of DNA hide no base, since the {length}-mers "
+                f"of this tokenizer overlap. Write {mask} {length} times for one base and once more for each "
+                "further one, or give the whole sequence and say which bases to hide."
+            )
+        starts += range(len(sequence) - before, len(sequence) - before + run)
+        sequence += GAP * hidden + stretch
+        run = 0
+    return [
+        Gap(start + 1, _before(sequence, start), None, sequence[start + length :][:CONTEXT_BP])
+        for start in starts
+    ]
 
 
 def _before(sequence: str, end: int) -> str:

@@ -19,12 +19,15 @@ def is_new_token(vocabulary_size: Any, tokenizer: "PreTrainedTokenizerBase") -> 
 def add_row(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> None:
     """Give `model` a row for the last token of `tokenizer`, N: the mean of those of A, C, G and T.
 
-    N stands for any of them. All other rows stay as they are, to the bit.
+    N stands for any of them; where all tokens are k-mers, for any of these. All other rows stay as they are,
+    to the bit.
     """
     import torch
 
     before, size = model.config.vocab_size, len(tokenizer)
-    bases = tokenizer.convert_tokens_to_ids(list(BASES))
+    vocabulary = tokenizer.get_vocab()
+    single = [vocabulary[base] for base in BASES if base in vocabulary]
+    bases = single or sorted(vocabulary[word] for word in vocabulary if set(word) <= set(BASES))
     named = list(model.named_parameters(remove_duplicate=False))
     places = [(name, id(value)) for name, value in named if value.shape == (before,)]
     wider = {

@@ -34,6 +34,7 @@ def mask_tokens(
     mask_fraction: float = 0.8,
     random_fraction: float = 0.1,
     span_tokens: int = 1,
+    same_fate: bool = False,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hide tokens of one line: `ids: integer[n_tokens]` -> `(input_ids: int64[n], labels: int64[n])`.
@@ -44,7 +45,8 @@ def mask_tokens(
     -100 elsewhere.
 
     With `span_tokens` = k the chosen tokens come in runs of k, which overlap at times; every token is
-    still chosen with exactly `probability`.
+    still chosen with exactly `probability`. With `same_fate` what becomes of a token is that of the whole
+    run: of tokens that share bases, one that stays would show what its neighbours hide.
 
     Only `generator.random` is used, and always as often for lines of the same length.
     """
@@ -62,6 +64,9 @@ def mask_tokens(
     chosen = covered & maskable[ids]
 
     fate, replacement = generator.random((2, length))
+    if same_fate:
+        begins = chosen & ~np.concatenate([[False], chosen[:-1]])
+        fate = fate[np.maximum.accumulate(np.where(begins, np.arange(length), 0))]
     input_ids = np.where(chosen & (fate < mask_fraction), mask_id, ids)
     randomized = chosen & (fate >= mask_fraction) & (fate < mask_fraction + random_fraction)
     input_ids[randomized] = ordinary[(replacement[randomized] * len(ordinary)).astype(np.int64)]

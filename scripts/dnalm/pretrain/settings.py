@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dnalm.models.families import FAMILIES
+from dnalm.running.errors import InputError
 from dnalm.running.settings import Fraction, MemorySettings, Number, OptimizerSettings, Seed, Settings, Whole
 
 # Ends the name of a model as it was published, before it was trained further here.
@@ -30,7 +31,7 @@ class MaskingSettings(Settings):
         ge=1,
         le=10**6,
         description="Selected tokens come in runs of this many neighbours (span masking). 1 selects tokens "
-        "independently.",
+        "independently. Of overlapping k-mers at least k: fewer are spelled by their neighbours.",
     )
 
     @model_validator(mode="after")
@@ -42,6 +43,19 @@ class MaskingSettings(Settings):
                 "one whole. Lower one of them."
             )
         return self
+
+
+def check_runs(masking: MaskingSettings, kmer_length: int | None, place: str) -> None:
+    """Raise InputError where the neighbours of hidden tokens spell them; `place` is that of `span_tokens`.
+
+    `kmer_length`: that of overlapping k-mers; None for tokens that share no bases.
+    """
+    if kmer_length is not None and masking.span_tokens < kmer_length:
+        raise InputError(
+            f"{place} is {masking.span_tokens}, but the {kmer_length}-mers of this tokenizer overlap, and "
+            f"fewer than {kmer_length} hidden in a row are spelled by their neighbours. Set it to "
+            f"{kmer_length} or more."
+        )
 
 
 class TrainingSettings(OptimizerSettings, MemorySettings):

@@ -149,6 +149,12 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
     sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
     parts.append({"kind": "verdicts", "rows": [words.counting_verdict(metrics)]})
+    length = metrics.get("overlapping_kmers")
+    shared = (
+        f" Its tokens share bases: the hidden ones stand in runs of {length} or more, only bases that no "
+        "visible token shows are asked for, and bits per base divide by their number. Those that only count "
+        "know the visible bases too."
+    )
     parts.append(
         table(
             f"Predicting {metrics['hidden_tokens']:,} hidden tokens of {metrics['lines']:,} held-out lines",
@@ -157,7 +163,7 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             strong=[0],
             note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
             "[MASK], the same for all. Bits per base can be compared between vocabularies; guessing "
-            "single bases costs two bits.",
+            f"single bases costs two bits.{shared if length else ''}",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):

@@ -7,7 +7,7 @@ all others.
 """
 
 import json
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -92,7 +92,7 @@ def encoder_for(backend: Tokenizer) -> BpeEncoder | None:
     encoder = BpeEncoder(
         bases, merges, (around[0], around[1]), other[0] if other else -1, backend.get_vocab_size()
     )
-    return encoder if _agree(encoder, backend) else None
+    return encoder if agree(encoder, backend) else None
 
 
 def _is_plain_bpe(tokenizer: dict[str, Any]) -> bool:
@@ -120,7 +120,13 @@ def _made_in_order(bases: list[int], merges: list[tuple[int, int, int]]) -> bool
     return True
 
 
-def _agree(encoder: BpeEncoder, backend: Tokenizer) -> bool:
+class Encoder(Protocol):
+    """What gives the ids of a tokenizer sooner than the library does."""
+
+    def encode(self, lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+def agree(encoder: Encoder, backend: Tokenizer) -> bool:
     """Do both give the same ids for random letters, all of the alphabet, in either case, among bases?"""
     letters = np.frombuffer(b"ACGT" * 60 + b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", np.uint8)
     drawn = letters[np.random.default_rng(0).integers(0, len(letters), (40, 300))]

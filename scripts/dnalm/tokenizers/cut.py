@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dnalm.tokenizers.bases import offsets_bp
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL
 
 if TYPE_CHECKING:
@@ -69,5 +70,5 @@ def count_cut(tokenizer: "PreTrainedTokenizerFast", sequences: Sequence[str], ma
             if max_tokens is not None and len(encoding.ids) > max_tokens:
                 cut += 1
                 # The last token kept before [SEP] says where reading ends.
-                unread += len(sequence) - encoding.offsets[max_tokens - 2][1]
+                unread += len(sequence) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1]
     return Cut(max_tokens, len(sequences), cut, bases, unread)

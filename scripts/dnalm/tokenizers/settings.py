@@ -48,6 +48,18 @@ class ImportTokenizerSettings(UnknownBaseSettings):
         "Transformer (6); what is left over before an N or the end becomes single bases. 1: single "
         "nucleotides.",
     )
+    overlapping: bool = Field(
+        False,
+        description="With `kmer_length`: a k-mer begins at every base, as in the first DNABERT (Ji et al. "
+        "2021), so that each shares all bases but one with the next. A model needs "
+        "`masking.span_tokens` of at least k.",
+    )
+
+    @model_validator(mode="after")
+    def _words_overlap(self) -> Self:
+        if self.overlapping and (self.kmer_length or 1) < 2:
+            raise ValueError("has {overlapping}, which needs a {kmer_length} of at least 2.")
+        return self
 
 
 class TokenizerSettings(ImportTokenizerSettings):

@@ -3,7 +3,7 @@
 Light: the workflow asks when it starts.
 """
 
-from collections.abc import Container
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ SPECIAL_TOKEN_NAMES = {
 }
 
 
-def find_special_tokens(vocabulary: Container[str], path: Path) -> dict[str, str]:
+def find_special_tokens(vocabulary: Collection[str], path: Path) -> dict[str, str]:
     """Which tokens play unk, cls, sep, pad and mask: as tokenizer_config.json says, else by usual names.
 
     `path`: the tokenizer.json whose vocabulary it is. Raises InputError for what is missing.
@@ -52,15 +52,30 @@ def find_special_tokens(vocabulary: Container[str], path: Path) -> dict[str, str
     return found
 
 
-def check_vocabulary(vocabulary: Container[str], path: Path) -> dict[str, str]:
+def overlapping_kmer_length(vocabulary: Collection[str]) -> int | None:
+    """k, if the vocabulary reads overlapping k-mers as the first DNABERT's does (Ji et al. 2021,
+    doi:10.1093/bioinformatics/btab083): its words of A, C, G, T are all those of k bases. Otherwise None.
+
+    Without single bases k-mers that stand one beside the other could not spell every sequence.
+    """
+    words = [token for token in vocabulary if token and set(token) <= set(BASES)]
+    lengths = {len(word) for word in words}
+    if len(lengths) != 1:
+        return None
+    (length,) = lengths
+    return length if length > 1 and len(words) == len(BASES) ** length else None
+
+
+def check_vocabulary(vocabulary: Collection[str], path: Path) -> dict[str, str]:
     """The special tokens of a vocabulary that can be made fit for DNA; InputError if it cannot."""
     special_tokens = find_special_tokens(vocabulary, path)
+    if overlapping_kmer_length(vocabulary) is not None:
+        return special_tokens
     missing = [base for base in BASES if base not in vocabulary]
     if len(missing) == len(BASES) and any(BASES[0] * length in vocabulary for length in range(2, 11)):
         raise InputError(
-            f"{path}: a vocabulary of overlapping k-mers without single bases, as DNABERT's, reads words "
-            "that a program outside of the tokenizer has to make. Use a BPE vocabulary, or k-mers that do "
-            "not overlap (kmer_length)."
+            f"{path}: no single bases, as in a vocabulary of overlapping k-mers, but not all words of one "
+            "length either. Let one be made (kmer_length with overlapping), or use a BPE vocabulary."
         )
     if missing:
         raise InputError(

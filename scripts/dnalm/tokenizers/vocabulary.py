@@ -24,12 +24,20 @@ from tokenizers import (
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
-from dnalm.tokenizers.special_tokens import BASES, SPECIAL_TOKENS, UNKNOWN_BASE
+from dnalm.tokenizers.special_tokens import (
+    BASES,
+    SPECIAL_TOKENS,
+    UNKNOWN_BASE,
+    overlapping_kmer_length,
+)
 
 N_POLICIES = {
     "drop": "N and IUPAC letters leave no token, and no token spans the place",
     "unk": "every N and every IUPAC letter becomes one [UNK]",
     "token": "every N and every IUPAC letter becomes one token N",
+}
+N_POLICIES_OF_OVERLAPPING_WORDS = N_POLICIES | {
+    "unk": "every k-mer with an N or an IUPAC letter becomes one [UNK]"
 }
 # U+FFFD, "replacement character": in no DNA vocabulary, so that the model maps it to [UNK].
 UNKNOWN_LETTER = "\N{REPLACEMENT CHARACTER}"
@@ -38,55 +46,87 @@ UNKNOWN_LETTER = "\N{REPLACEMENT CHARACTER}"
 PROBES = ("AAATTTCCCGGGATCTATC", "aaatttcccgggatctatc", "acgtACGT", "ACGTACGT", "ACGTNNACGT", "ACGTRYACGT")
 
 
-def kmers(length: int) -> Tokenizer:
-    """A tokenizer of all k-mers of `length` bases that do not overlap, and of single bases.
+def kmers(length: int, *, overlapping: bool = False) -> Tokenizer:
+    """A tokenizer of all k-mers of `length` bases.
 
-    Ids: special tokens 0 to 4, A C G T 5 to 8, then the k-mers in alphabetical order. The cuts are a regular
-    expression in `tokenizer.json`, so that Transformers makes them alone.
+    They do not overlap, and what is left over becomes single bases; or they do, and there are none. Ids:
+    special tokens 0 to 4, A C G T 5 to 8 if there are any, then the k-mers in alphabetical order. The cuts
+    are regular expressions in `tokenizer.json`, so that Transformers makes them alone.
     """
+    single = () if overlapping else BASES
     longer = map("".join, product(BASES, repeat=length)) if length > 1 else ()
-    names = [*SPECIAL_TOKENS.values(), *BASES, *longer]
+    names = [*SPECIAL_TOKENS.values(), *single, *longer]
     ids = {name: number for number, name in enumerate(names)}
     tokenizer = Tokenizer(models.WordLevel(ids, unk_token=SPECIAL_TOKENS["unk"]))
-    pieces = Regex(f"[{BASES}]{{{length}}}|.")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(pieces, "isolated")]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if not overlapping:
+        pieces = Regex(f"[{BASES}]{{{length}}}|.")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(pieces, "isolated")]
+        )
     return tokenizer
 
 
 def adjust_for_dna(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str) -> Tokenizer:
     """Give `tokenizer` upper-casing, an N policy and the template `[CLS] … [SEP]`. Changes it in place.
 
-    `special_tokens`: the tokens that play unk, cls, sep, pad and mask. They must be in the vocabulary.
+    One whose words have to overlap is made to read them from plain sequence. `special_tokens`: the tokens
+    that play unk, cls, sep, pad and mask. They must be in the vocabulary.
     """
+    length = overlapping_kmer_length(tokenizer.get_vocab())
     # Special tokens are found before normalization, so that [MASK] can be typed into a sequence.
     tokenizer.add_special_tokens(
         [AddedToken(token, special=True, normalized=False) for token in special_tokens.values()]
     )
-    upper_case = [normalizers.Replace(base.lower(), base) for base in BASES]
+    steps: list[normalizers.Normalizer] = [normalizers.Replace(base.lower(), base) for base in BASES]
+    letters = BASES
     if n_policy == "drop":
         # A blank, at which the sequence is split, and not nothing: bases on the two sides of a gap are no
         # neighbours in the genome and must not end up in one token.
-        other_letters = normalizers.Replace(Regex(f"[^{BASES}]+"), " ")
+        steps.append(normalizers.Replace(Regex(f"[^{BASES}]+"), " "))
     elif n_policy == "unk":
-        other_letters = normalizers.Replace(Regex(f"[^{BASES}\\s]"), UNKNOWN_LETTER)
+        steps.append(normalizers.Replace(Regex(f"[^{BASES}\\s]"), UNKNOWN_LETTER))
+        # A k-mer with such a letter is in no vocabulary and becomes [UNK].
+        letters += UNKNOWN_LETTER
     else:
-        other_letters = normalizers.Replace(Regex(f"[^{BASES}\\s]"), "N")
+        steps.append(normalizers.Replace(Regex(f"[^{BASES}\\s]"), "N"))
         # Found after normalization, before the merges: a run of N is a run of tokens N.
         tokenizer.add_tokens([AddedToken(UNKNOWN_BASE, special=False, normalized=True)])
-    tokenizer.normalizer = normalizers.Sequence([*upper_case, other_letters])
+    if length is not None:
+        steps += overlapping_words(length, letters)
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.normalizer = normalizers.Sequence(steps)
     cls, sep = special_tokens["cls"], special_tokens["sep"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
         pair=f"{cls} $A {sep} $B {sep}",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in (cls, sep)],
     )
-    # Decoded tokens are joined without blanks: a sequence comes back as it was.
-    tokenizer.decoder = decoders.Fuse()
+    # Decoded tokens are joined without blanks: a sequence comes back as it was. Overlapping words, with
+    # blanks between them, become the same tokens when they are read again.
+    tokenizer.decoder = decoders.Fuse() if length is None else None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
+
+
+def overlapping_words(length: int, letters: str) -> list[normalizers.Normalizer]:
+    """Steps that write all words of `length` letters instead of a text: with 3, `ACGT` becomes ` ACG CGT `.
+
+    `letters`: those that words are made of; anything else parts them. Every letter begins a word, which takes
+    one letter more, `length` - 1 times, from the word behind it. A replacement is a fixed text; so there is a
+    step for each letter. Words that stay short, at the end of a run of letters, are removed.
+    """
+    letter = f"[{letters}]"
+    return [
+        normalizers.Replace(Regex(f"(?={letter})"), " "),
+        *(
+            normalizers.Replace(Regex(f"(?<={letter})(?= {letter}{{{taken}}}{last})"), last)
+            for taken in range(length - 1)
+            for last in letters
+        ),
+        normalizers.Replace(Regex(f"(?<!{letter}){letter}{{1,{length - 1}}}(?!{letter})"), ""),
+    ]
 
 
 def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, source: str) -> None:
@@ -96,6 +136,7 @@ def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, s
     what the policy says. Word-piece and byte-level vocabularies fail here.
     """
     vocabulary = tokenizer.get_vocab()
+    length = overlapping_kmer_length(vocabulary) or 1
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise InputError(f"{source}: the ids of the vocabulary are not 0 to {len(vocabulary) - 1}.")
     letters = random.Random(0)
@@ -103,16 +144,18 @@ def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, s
     tokens = tokenizer.encode(sequence).tokens
     if tokens[0] != special_tokens["cls"] or tokens[-1] != special_tokens["sep"]:
         raise InputError(f"{source}: sequences do not become [CLS] … [SEP] but {tokens[0]} … {tokens[-1]}.")
-    if "".join(tokens[1:-1]) != sequence:
+    words = [sequence[start : start + length] for start in range(len(sequence) - length + 1)]
+    if (tokens[1:-1] != words) if length > 1 else ("".join(tokens[1:-1]) != sequence):
         raise InputError(
             f"{source}: the tokens of a DNA sequence do not spell the sequence ({' '.join(tokens[:6])} …). "
             "Only vocabularies whose tokens are pieces of DNA can be used, such as BPE."
         )
-    expected = {"drop": [], "unk": [special_tokens["unk"]] * 2, "token": ["N", "N"]}[n_policy]
-    found = tokenizer.encode("NR").tokens[1:-1]
+    text = "N" * length + "R"
+    expected = {"drop": [], "unk": [special_tokens["unk"]] * 2, "token": ["N"] * len(text)}[n_policy]
+    found = tokenizer.encode(text).tokens[1:-1]
     if found != expected:
         raise InputError(
-            f"{source}: NR becomes {' '.join(found) or 'nothing'} instead of "
+            f"{source}: {text} becomes {' '.join(found) or 'nothing'} instead of "
             f"{' '.join(expected) or 'nothing'} under the N policy {n_policy}. Choose another N policy."
         )
 
@@ -130,10 +173,13 @@ def describe(
         }
         for text in PROBES
     ]
+    length = overlapping_kmer_length(tokenizer.get_vocab())
+    meanings = N_POLICIES if length is None else N_POLICIES_OF_OVERLAPPING_WORDS
     return {
         "vocabulary_size": tokenizer.get_vocab_size(),
+        **({} if length is None else {"bases_shared_with_the_next": length - 1}),
         "n_policy": n_policy,
-        "n_policy_meaning": N_POLICIES[n_policy],
+        "n_policy_meaning": meanings[n_policy],
         "special_tokens": {
             role: {"token": token, "id": tokenizer.token_to_id(token)}
             for role, token in special_tokens.items()
