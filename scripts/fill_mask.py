@@ -26,7 +26,7 @@ import torch
 
 from dnalm.evaluate_language_model.scoring import model_log_probabilities
 from dnalm.fill_mask.gaps import Gap, question
-from dnalm.fill_mask.settings import GapSettings, check_gaps
+from dnalm.fill_mask.settings import GapSettings, check_gaps, check_words
 from dnalm.models.architecture import load_model
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
@@ -34,6 +34,7 @@ from dnalm.running import commandline
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.tokenizers.encoding import load_tokenizer
+from dnalm.tokenizers.special_tokens import overlapping_kmer_length
 
 HEADER = ["sequence", "mask", "rank", "token", "probability"]
 HEADER += ["position_bp", "left", "hidden", "right", "hidden_rank", "hidden_probability"]
@@ -43,6 +44,7 @@ def main(model: Path, settings: GapSettings, output: Path | None) -> None:
     """Write the table to `output` or to standard output."""
     check_gaps(settings)
     tokenizer = load_tokenizer(model)
+    check_words(settings, overlapping_kmer_length(tokenizer.get_vocab()))
     questions = [
         question(tokenizer, number, text, settings.hide)
         for number, text in enumerate(settings.sequences, start=1)

@@ -21,7 +21,7 @@ from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
-from dnalm.fill_mask.settings import FillMaskSettings, check_gaps
+from dnalm.fill_mask.settings import FillMaskSettings, check_gaps, check_words
 from dnalm.finetune.settings import FinetuneSettings
 from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
 from dnalm.models.families import check_layers, check_rank, tokens_read
@@ -287,6 +287,8 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
     for name, gaps in checked.fill_mask.items():
         _check_model(gaps.model, checked, f"{source}: fill_mask.{name}")
         check_gaps(gaps, f"{source}: fill_mask.{name}: ")
+        tokenizer = checked.tokenizers[checked.models[gaps.model].tokenizer]
+        check_words(gaps, _overlapping_kmer_length(tokenizer), f"{source}: fill_mask.{name}: ")
     for name, embedded in checked.embed_sequences.items():
         _check_embedded(embedded, checked, f"{source}: embed_sequences.{name}")
     _check_predictions(checked, source)

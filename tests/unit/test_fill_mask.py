@@ -10,7 +10,7 @@ import pytest
 
 import fill_mask
 from dnalm.fill_mask.gaps import question
-from dnalm.fill_mask.settings import GapSettings
+from dnalm.fill_mask.settings import GapSettings, check_words
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.encoding import load_tokenizer
 from dnalm.tokenizers.vocabulary import SPECIAL_TOKENS, adjust_for_dna, kmers
@@ -125,12 +125,20 @@ def test_written_masks_of_overlapping_kmers_stand_for_the_tokens_of_unknown_base
     # As many tokens as the whole sequence has, so that nothing else is told of the gap's length.
     tokens = len(tokenizer(f"ACGT{mask * 4}CGTA")["input_ids"])
     assert tokens == len(tokenizer("ACGTNNCGTA")["input_ids"])
-    with pytest.raises(
-        InputError, match=r"sequence 2: 2 \[MASK\] between two .* Write \[MASK\] 3 times for one"
+
+
+@pytest.mark.parametrize("mask", ["[MASK]", "<mask>"])
+def test_written_masks_of_overlapping_kmers_hide_a_base(mask):
+    fine = (f"ACGT{mask * 3}CGTA{mask}", mask, f"{mask * 2}ACG", DNA)
+    check_words(GapSettings(sequences=fine), 3)
+    check_words(GapSettings(sequences=(f"A{mask}C",)), None)
+    for text, message in (
+        (f"ACGT{mask * 2}CGTA", r"sequence 2: 2 .* between two .* Write \S* 3 times for one base"),
+        (f"{mask}ACG{mask}CGT{mask * 3}", r"sequence 2: 1 .* between"),
+        (f"ACGT{mask * 3}TA", "sequence 2: TA is shorter than the 3-mers"),
     ):
-        question(tokenizer, 2, f"ACGT{mask * 2}CGTA", [])
-    with pytest.raises(InputError, match=r"sequence 1: TA is shorter than the 3-mers"):
-        question(tokenizer, 1, f"ACGT{mask * 3}TA", [])
+        with pytest.raises(InputError, match=message):
+            check_words(GapSettings(sequences=(DNA, text)), 3)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,13 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     assert "epochs: 3" in card and "hidden_size: 16" in card and "digest" not in card
 
 
+def test_the_card_asks_overlapping_kmers_for_a_base_that_none_shows():
+    words = FACTS.tokenizer | {"longest_token_bp": 3, "bases_shared_with_the_next": 2}
+    card = model_card(replace(FACTS, tokenizer=words), CardSettings())
+    assert 'fill("ACGTACGTTGCA[MASK][MASK][MASK]ACGTTGCA", top_k=5)' in card
+    assert "the longest of 3 bp, each sharing 2 bp with the next" in card
+
+
 def test_texts_of_users_cannot_leave_their_cell():
     card = model_card(CLASSIFIER, CardSettings())
     assert "yes \\| \\<b\\>" in card and "| yes | <b>" not in card

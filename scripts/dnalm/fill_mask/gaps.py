@@ -44,8 +44,8 @@ def question(
 ) -> Question:
     """The tokens of a sequence with its gaps; `number`, from 1, names it in messages.
 
-    The sequence has passed :func:`dnalm.fill_mask.settings.check_gaps`. Raises InputError where this
-    tokenizer finds no gap in it.
+    The sequence has passed `check_gaps` and `check_words` of :mod:`dnalm.fill_mask.settings`. Raises
+    InputError where this tokenizer finds no gap in it.
     """
     # encode() elsewhere: a call with padding leaves it switched on in the backend.
     backend = tokenizer.backend_tokenizer
@@ -77,7 +77,7 @@ def question(
     around = sequence.split(tokenizer.mask_token)
     length = overlapping_kmer_length(tokenizer.get_vocab())
     if length is not None:
-        gaps = _gaps_between_words(around, length, tokenizer.mask_token, place)
+        gaps = _gaps_of_words(around, length)
         return Question(MaskedLine(number - 1, ids, ids, written), gaps)
     gaps = []
     for place_of_mask in range(1, len(around)):
@@ -87,18 +87,8 @@ def question(
     return Question(MaskedLine(number - 1, ids, ids, written), gaps)
 
 
-def _gaps_between_words(around: Sequence[str], length: int, mask: str, place: str) -> list[Gap]:
-    """The gaps of written masks that stand for overlapping k-mers; `around`: the sequence between the masks.
-
-    A run of n masks between two stretches of DNA hides n - k + 1 bases, at an end n. Raises InputError for a
-    run that hides none, and for a stretch in which no k-mer fits.
-    """
-    for stretch in around:
-        if 0 < len(stretch) < length:
-            raise InputError(
-                f"{place}: {stretch} is shorter than the {length}-mers that this tokenizer reads. Give at "
-                f"least {length} bases beside a gap."
-            )
+def _gaps_of_words(around: Sequence[str], length: int) -> list[Gap]:
+    """The gaps of written masks that stand for overlapping k-mers; `around`: what stands between them."""
     shared, sequence, run = length - 1, around[0], 0
     starts: list[int] = []
     for number, stretch in enumerate(around[1:], start=1):
@@ -106,15 +96,8 @@ def _gaps_between_words(around: Sequence[str], length: int, mask: str, place: st
         if not stretch and number < len(around) - 1:
             continue
         before = shared if sequence else 0
-        hidden = run + shared - before - (shared if stretch else 0)
-        if hidden < 1:
-            raise InputError(
-                f"{place}: {run} {mask} between two stretches of DNA hide no base, since the {length}-mers "
-                f"of this tokenizer overlap. Write {mask} {length} times for one base and once more for each "
-                "further one, or give the whole sequence and say which bases to hide."
-            )
         starts += range(len(sequence) - before, len(sequence) - before + run)
-        sequence += GAP * hidden + stretch
+        sequence += GAP * (run + shared - before - (shared if stretch else 0)) + stretch
         run = 0
     return [
         Gap(start + 1, _before(sequence, start), None, sequence[start + length :][:CONTEXT_BP])

@@ -59,3 +59,30 @@ def check_gaps(settings: GapSettings, place: str = "") -> None:
         for interval in settings.hide:
             if int(interval.rpartition("-")[2]) > len(sequence):
                 raise InputError(f"{here}: {interval} is to be hidden, but it has {len(sequence)} bases.")
+
+
+def check_words(settings: GapSettings, kmer_length: int | None, place: str = "") -> None:
+    """Raise InputError for written masks that hide no base, and for stretches in which no k-mer fits.
+
+    `kmer_length`: that of overlapping k-mers; None for tokens that share no bases. A run of n masks between
+    two stretches of DNA hides n - k + 1 bases, at an end n.
+    """
+    for number, sequence in enumerate(settings.sequences, start=1):
+        here = f"{place}sequence {number}"
+        if kmer_length is None or not MASK.search(sequence):
+            continue
+        short = next((part for part in MASK.split(sequence) if 0 < len(part) < kmer_length), None)
+        if short is not None:
+            raise InputError(
+                f"{here}: {short} is shorter than the {kmer_length}-mers that this tokenizer reads. Give at "
+                f"least {kmer_length} bases beside a gap."
+            )
+        for run in re.finditer(rf"(?<=[^\]>])(?:{MASK.pattern})+(?=[^\[<])", sequence):
+            masks = MASK.findall(run[0])
+            if len(masks) < kmer_length:
+                raise InputError(
+                    f"{here}: {len(masks)} {masks[0]} between two stretches of DNA hide no base, since the "
+                    f"{kmer_length}-mers of this tokenizer overlap. Write {masks[0]} {kmer_length} times for "
+                    "one base and once more for each further one, or give the whole sequence and say which "
+                    "bases to hide."
+                )

@@ -147,7 +147,8 @@ def usage(facts: Facts, source: str) -> str:
             f'classifier = pipeline("text-classification", "{source}")\n'
             f'classifier("ACGT" * {max(1, length // 4)}, top_k=None)'
         )
-    mask = facts.tokenizer["special_tokens"]["mask"]["token"]
+    # One unknown base hides every token that holds it.
+    mask = facts.tokenizer["special_tokens"]["mask"]["token"] * (1 + _shared_bp(facts.tokenizer))
     return (
         "from transformers import pipeline\n\n"
         f'fill = pipeline("fill-mask", "{source}")\n'
@@ -203,8 +204,14 @@ def labelled_rows(checks: Mapping[str, Any]) -> list[list[str]]:
 def tokenizer_sentence(tokenizer: Mapping[str, Any]) -> str:
     """Where the vocabulary comes from and how large it is."""
     origin = "learnt from these genomes" if tokenizer.get("source") == "trained" else "given"
-    longest = tokenizer["longest_token_bp"]
-    return f"{tokenizer['vocabulary_size']:,} tokens, the longest of {longest} bp, {origin}."
+    longest, shared = tokenizer["longest_token_bp"], _shared_bp(tokenizer)
+    overlap = f", each sharing {shared} bp with the next" if shared else ""
+    return f"{tokenizer['vocabulary_size']:,} tokens, the longest of {longest} bp{overlap}, {origin}."
+
+
+def _shared_bp(tokenizer: Mapping[str, Any]) -> int:
+    """How many bases a token shares with the next: of overlapping k-mers k - 1."""
+    return tokenizer.get("bases_shared_with_the_next", 0)
 
 
 def training_settings(facts: Facts) -> dict[str, Any]:

@@ -242,11 +242,13 @@ def tokenizer_parts(description: dict[str, Any]) -> list[dict[str, Any]]:
         ]
         for probe in description["probes"]
     ]
+    shared = description.get("bases_shared_with_the_next")
+    overlap = f", each sharing {shared} bp with the next" if shared else ""
     origin = "learnt here" if description.get("source") == "trained" else f"from {description.get('source')}"
     return [
         table(
             f"Tokenizer {description['tokenizer']} ({origin}): {description['vocabulary_size']:,} tokens, "
-            f"the longest of {description['longest_token_bp']} bp",
+            f"the longest of {description['longest_token_bp']} bp{overlap}",
             ["Text", "Tokens", "Token ids", "Tokens without the adjustment to DNA"],
             rows,
             numeric=[],
