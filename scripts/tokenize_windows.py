@@ -24,6 +24,7 @@ from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
 from dnalm.tokenizers import bpe, words
+from dnalm.tokenizers.agreement import split
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, token_dtype
 
 # Sequences are read as bytes; anything else in a line is a mistake of the file, not an unknown base.
@@ -134,7 +135,7 @@ def token_batches(
     done = 0
     encoder = bpe.encoder_for(backend) or words.encoder_for(backend)
     for lines in line_batches(path):
-        batch = encode_fast(lines, encoder) if encoder else encode(lines, backend, counts.dtype)
+        batch = split(*encoder.encode(lines)) if encoder else encode(lines, backend, counts.dtype)
         bases = sum(map(len, lines))
         counts.add(batch, bases)
         yield batch
@@ -142,15 +143,8 @@ def token_batches(
         progress.update(done)
 
 
-def encode_fast(lines: list[bytes], encoder: bpe.Encoder) -> list[np.ndarray]:
-    """The ids of each line."""
-    values, lengths = encoder.encode(lines)
-    ends = np.cumsum(lengths).tolist()
-    return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
 def encode(lines: list[bytes], backend: Tokenizer, dtype: np.dtype) -> list[np.ndarray]:
-    """The same by the library, with every tokenizer."""
+    """The ids of each line, by the library."""
     result: list[np.ndarray] = []
     for start in range(0, len(lines), SEQUENCES_PER_CALL):
         texts = [line.decode("ascii") for line in lines[start : start + SEQUENCES_PER_CALL]]

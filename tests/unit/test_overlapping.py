@@ -18,6 +18,7 @@ from dnalm.evaluate_language_model.scoring import (
 from dnalm.pretrain.masking import IGNORED, line_generator, mask_tokens
 from dnalm.tokenizers import words
 from dnalm.tokenizers.bases import OverlappingWords, bases_of, offsets_bp
+from dnalm.tokenizers.encoding import encode
 from dnalm.tokenizers.special_tokens import SPECIAL_TOKENS, overlapping_kmer_length
 from dnalm.tokenizers.vocabulary import adjust_for_dna, check, kmers
 
@@ -73,6 +74,14 @@ def test_the_fast_way_gives_the_same_ids(policy, lines, length):
     expected = [tokenizer.encode(line).ids for line in lines]
     assert lengths.tolist() == [len(ids) for ids in expected]
     assert values.tolist() == [number for ids in expected for number in ids]
+
+
+def test_sequences_are_encoded_as_transformers_does():
+    tokenizer = loaded(3)
+    for sequences in (["ACGTNacgtt", "AC", "gattaca" * 9], ["ACGT[MASK]ACGT", "ACGTT"], []):
+        for found, text in zip(encode(tokenizer, sequences, 9), sequences, strict=True):
+            assert found.tolist() == tokenizer(text, truncation=True, max_length=9)["input_ids"]
+            assert found.dtype == np.uint16
 
 
 def test_only_a_vocabulary_of_all_words_of_one_length_overlaps():

@@ -7,11 +7,12 @@ all others.
 """
 
 import json
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from dnalm.tokenizers.agreement import agree
 from dnalm.tokenizers.encoding import token_dtype
 from dnalm.tokenizers.special_tokens import BASES
 
@@ -118,20 +119,3 @@ def _made_in_order(bases: list[int], merges: list[tuple[int, int, int]]) -> bool
             return False
         made.add(whole)
     return True
-
-
-class Encoder(Protocol):
-    """What gives the ids of a tokenizer sooner than the library does."""
-
-    def encode(self, lines: list[bytes]) -> tuple[np.ndarray, np.ndarray]: ...
-
-
-def agree(encoder: Encoder, backend: Tokenizer) -> bool:
-    """Do both give the same ids for random letters, all of the alphabet, in either case, among bases?"""
-    letters = np.frombuffer(b"ACGT" * 60 + b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", np.uint8)
-    drawn = letters[np.random.default_rng(0).integers(0, len(letters), (40, 300))]
-    lines = [row.tobytes() for row in drawn]
-    values, lengths = encoder.encode(lines)
-    expected = [encoding.ids for encoding in backend.encode_batch_fast([line.decode() for line in lines])]
-    same = values.tolist() == [number for ids in expected for number in ids]
-    return same and lengths.tolist() == [len(ids) for ids in expected]

@@ -5,12 +5,14 @@ A *tokenizer directory* is what Transformers calls a fast tokenizer: `tokenizer.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dnalm.running.errors import InputError
+from dnalm.tokenizers.agreement import Encoder, split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -79,10 +81,21 @@ def encode(
     # A call with padding=True leaves padding switched on in the backend; here it would add PADs silently.
     backend.no_padding()
     backend.no_truncation()
-    dtype = token_dtype(len(tokenizer))
-    result = []
+    dtype, words = token_dtype(len(tokenizer)), _word_encoder(tokenizer)
+    result: list[np.ndarray] = []
     for start in range(0, len(sequences), SEQUENCES_PER_CALL):
         chunk = list(sequences[start : start + SEQUENCES_PER_CALL])
-        for encoding in backend.encode_batch_fast(chunk):
-            result.append(truncate(np.array(encoding.ids, dtype=dtype), max_tokens))
+        if words is not None and all(text.isascii() and text.isalpha() for text in chunk):
+            found = split(*words.encode([text.encode() for text in chunk]))
+        else:
+            found = [np.array(one.ids, dtype=dtype) for one in backend.encode_batch_fast(chunk)]
+        result += [truncate(ids, max_tokens) for ids in found]
     return result
+
+
+@lru_cache(maxsize=8)
+def _word_encoder(tokenizer: "PreTrainedTokenizerFast") -> Encoder | None:
+    """The fast way where tokens are overlapping k-mers, for which the library is slow; else None."""
+    from dnalm.tokenizers.words import encoder_for
+
+    return encoder_for(tokenizer.backend_tokenizer)
