@@ -51,6 +51,16 @@ def test_only_annotated_records_take_memory():
     assert need.genome_memory_mb(250, "a.gb", 1) > 1000 + 250 * 226 / 50
 
 
+def test_more_tokens_ask_for_more_time():
+    for settings, factor in (
+        ({"kmer_length": None, "overlapping": False}, 1),
+        ({"kmer_length": 1, "overlapping": False}, 5),
+        ({"kmer_length": 6, "overlapping": True}, 5),
+        ({"kmer_length": 5, "overlapping": False}, 1),
+    ):
+        assert need.tokens_factor(settings) == factor
+
+
 def test_every_amount_is_tested_here():
     assert amounts() == set(CALLS)
 

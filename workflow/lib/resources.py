@@ -6,6 +6,7 @@ rounded up generously: a job that waits a little longer is better than one that 
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from dnalm.models.families import count_roughly
 QUEUES = ("partition", "gpu_partition", "account")
 # PyTorch with Transformers loaded, before any model.
 FRAMEWORK_MB = 2000
+# Of a byte-pair encoding of a few thousand tokens; single bases and overlapping k-mers have one.
+BASES_PER_TOKEN = 5
 # AdamW in fp32: weight, gradient and two moments, four bytes each.
 TRAINING_BYTES_PER_PARAMETER = 16
 
@@ -28,6 +31,15 @@ def parameters_of(start: str | None, vocabulary_size: int = 4096) -> int:
     if not path or not path.is_file():
         return 400_000_000
     return count_roughly(json.loads(path.read_text()), vocabulary_size)
+
+
+def tokens_factor(tokenizer: Mapping[str, Any]) -> float:
+    """How many times the tokens of a byte-pair encoding this tokenizer makes, by its settings.
+
+    That of a tokenizer from a file, which may be of any kind, is taken for one.
+    """
+    length = tokenizer["kmer_length"]
+    return BASES_PER_TOKEN / (1 if tokenizer["overlapping"] else length or BASES_PER_TOKEN)
 
 
 def scaled(amount: float, attempt: int) -> int:
@@ -162,7 +174,7 @@ def finetune_memory_mb(parameters: int, trained: int, table_mb: float, attempt: 
 
 
 def model_runtime_min(sequence_mb: float, parameters: int, gpus: int, attempt: int) -> int:
-    """One pass of the model over `sequence_mb` million bases, each base in about a fifth of a token.
+    """One pass of the model over `sequence_mb` million bases, BASES_PER_TOKEN of them in each token.
 
     A CPU core computes 50 GFLOP/s or more; two FLOP per parameter and token make 8 s per million bases and
     million parameters, and 20 are asked for. The slowest GPUs in use are 100 times faster.
@@ -172,7 +184,7 @@ def model_runtime_min(sequence_mb: float, parameters: int, gpus: int, attempt: i
 
 
 def language_model_runtime_min(
-    lines: int, window_length: int, parameters: int, gpus: int, attempt: int
+    lines: int, window_length: float, parameters: int, gpus: int, attempt: int
 ) -> int:
     """Judging a language model: one masked pass over held-out lines, and the baselines."""
     return model_runtime_min(lines * window_length / 1e6, parameters, gpus, attempt) + scaled(20, attempt)

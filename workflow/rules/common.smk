@@ -228,6 +228,11 @@ def read_parameters(model, backbone):
     return one * (len(BACKBONES) + config["baseline"]["combined"] if backbone == STACKED else 1)
 
 
+def read_mb(model, sequence_mb):
+    """How many million bases, in tokens of usual length, take a model as long as these do in its own."""
+    return sequence_mb * resources.tokens_factor(config["tokenizers"][model_settings(model)["tokenizer"]])
+
+
 def parameters(wildcards):
     return read_parameters(wildcards.model, wildcards.get("backbone"))
 
@@ -413,7 +418,11 @@ def finetune_runtime_min(wildcards, input, attempt):
     if way(wildcards) == "frozen":
         return resources.head_runtime_min(table_mb, epochs, attempt)
     return resources.finetune_runtime_min(
-        table_mb, parameters(wildcards), epochs, finetune_gpus(wildcards), attempt
+        read_mb(wildcards.model, table_mb),
+        parameters(wildcards),
+        epochs,
+        finetune_gpus(wildcards),
+        attempt,
     )
 
 

@@ -30,7 +30,7 @@ rule embed:
             parameters(wildcards), size_mb([input.sequences]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
-            size_mb([input.sequences]), parameters(wildcards), EMBED_GPUS, attempt
+            read_mb(wildcards.model, size_mb([input.sequences])), parameters(wildcards), EMBED_GPUS, attempt
         ),
     params:
         *code("embed", "train"),

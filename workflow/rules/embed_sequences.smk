@@ -36,7 +36,7 @@ rule embed_sequences:
             size_mb([input.sequences]), embedding_parameters(wildcards), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.prediction_runtime_min(
-            size_mb([input.sequences]),
+            read_mb(embedding_settings(wildcards)["model"], size_mb([input.sequences])),
             embedding_settings(wildcards)["window"],
             embedding_settings(wildcards)["stride"],
             1,

@@ -38,7 +38,7 @@ rule evaluate:
             parameters(wildcards), size_mb([input.test, input.validation]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
-            readings_of(wildcards.task) * size_mb([input.test, input.validation]),
+            readings_of(wildcards.task) * read_mb(wildcards.model, size_mb([input.test, input.validation])),
             parameters(wildcards),
             EMBED_GPUS,
             attempt,

@@ -42,7 +42,7 @@ rule evaluate_language_model:
         mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
         runtime=lambda wildcards, attempt: resources.language_model_runtime_min(
             config["evaluate_language_model"]["max_lines"],
-            config["extract_windows"]["length"],
+            read_mb(wildcards.model, config["extract_windows"]["length"]),
             parameters(wildcards),
             EMBED_GPUS,
             attempt,

@@ -29,7 +29,7 @@ rule predict:
             predicting_parameters(wildcards), 0, attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.prediction_runtime_min(
-            size_mb([input.sequences]),
+            read_mb(prediction_settings(wildcards)["model"], size_mb([input.sequences])),
             prediction_settings(wildcards)["window"],
             prediction_settings(wildcards)["stride"],
             readings_of(prediction_settings(wildcards)["task"]),

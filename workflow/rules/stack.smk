@@ -30,7 +30,10 @@ rule stack:
             read_parameters(wildcards.model, STACKED), size_mb([input.validation]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.model_runtime_min(
-            size_mb([input.validation]), read_parameters(wildcards.model, STACKED), EMBED_GPUS, attempt
+            read_mb(wildcards.model, size_mb([input.validation])),
+            read_parameters(wildcards.model, STACKED),
+            EMBED_GPUS,
+            attempt,
         ),
     params:
         *code("stack", "train"),
