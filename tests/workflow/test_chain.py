@@ -27,8 +27,8 @@ def repository_copy(folder: Path) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
@@ -215,7 +215,7 @@ WINDOWS, TASK = "results/windows/mine.stats.json", "results/tasks/mine/checks.js
 # One that a script finds, one that the start finds; tests/mistakes/ has hundreds, each in one process.
 BAD_INPUT = {
     "truncated gzip": (truncate_gzip, WINDOWS, ["genome.fa"]),
-    "a label that training lacks": (edit("test.tsv", "\t1\n", "\tother\n"), TASK, ["test.tsv", "other"]),
+    "a label that training lacks": (edit("test.tsv", "\t1\n", "\tother\n"), "all", ["test.tsv", "other"]),
     "missing file": (lambda f: (f / "train.tsv").unlink(), TASK, ["tasks.tsv row 2", "train.tsv"]),
 }
 
@@ -226,7 +226,8 @@ def test_bad_input_ends_with_one_line_and_no_output(bare, tmp_path, name):
     folder = tmp_path / "repository"
     shutil.copytree(bare, folder)
     damage(folder)
-    done = snakemake(folder, target, "--configfile", "run.yaml")
+    # With one core it shows that labels are read before anything is trained.
+    done = snakemake(folder, target, "--configfile", "run.yaml", cores=1)
     assert done.returncode != 0
     messages = [line for line in done.stderr.splitlines() if all(words in line for words in expected)]
     assert messages, done.stderr[-3000:]

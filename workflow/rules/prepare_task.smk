@@ -19,6 +19,8 @@ rule prepare_task:
         "<benchmarks>/prepare_task/{task}.tsv"
     wildcard_constraints:
         task="|".join(map(re.escape, TASKS)) or "no_task",
+    # A mistake is told while little has been computed.
+    priority: BEFORE_ALL
     group:
         SHARED_JOBS.of("prepare_task")
     conda:

@@ -17,6 +17,8 @@ rule subset_task:
     wildcard_constraints:
         full_task="|".join(map(re.escape, TASKS)) or "no_task",
         size=r"\d+",
+    # A mistake is told while little has been computed.
+    priority: BEFORE_ALL
     conda:
         "../../envs/analyse.yaml"
     threads: 1
