@@ -36,6 +36,27 @@ def test_the_temperature_undoes_overconfidence(temperature, classes):
     assert (found["threshold"] is None) == (classes > 2)
 
 
+def test_a_temperature_by_hand():
+    """All have 0.9, and 4 of 5 are right: 9 to 1 must become 4 to 1, that is T = ln 9 / ln 4."""
+    truth, probabilities = np.array([0, 0, 0, 0, 1]), np.tile([0.9, 0.1], (5, 1))
+    assert fit_temperature(truth, probabilities) == pytest.approx(np.log(9) / np.log(4), abs=1e-3)
+    assert scale(probabilities, np.log(9) / np.log(4)) == pytest.approx(np.tile([0.8, 0.2], (5, 1)))
+
+
+def test_a_temperature_stays_between_e_to_minus_3_and_e_to_3():
+    """A classifier that is always right cannot be bold enough, one that is always wrong not shy enough."""
+    truth, bold = np.array([0, 1]), np.array([[0.9, 0.1], [0.1, 0.9]])
+    assert fit_temperature(1 - truth, bold) == pytest.approx(np.exp(3), rel=1e-3)
+    assert fit_temperature(truth, np.array([[0.51, 0.49], [0.49, 0.51]])) == pytest.approx(
+        np.exp(-3), rel=1e-3
+    )
+
+
+def test_a_temperature_has_six_digits():
+    found = fit_temperature(*drawn(2.0, n=200))
+    assert found == round(found, 6)
+
+
 def test_what_cannot_be_scaled_stays_as_it_is():
     truth = np.array([0, 1, 0, 1])
     assert fit_temperature(truth, np.full((4, 2), 0.5)) == 1.0
@@ -46,6 +67,37 @@ def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert expected_calibration_error(truth, probabilities) == pytest.approx(0.20)
     certain = np.array([[1.0, 0.0], [0.0, 1.0]])
     assert expected_calibration_error(np.array([0, 1]), certain) == 0
+
+
+def test_the_calibration_error_has_15_bins_of_which_the_last_holds_certainty():
+    """Within a bin errors cancel. The classes are right, wrong; confidences in and out of one fifteenth."""
+
+    def error(*confidences: float) -> float:
+        return expected_calibration_error(np.array([0, 1]), np.array([[c, 1 - c] for c in confidences]))
+
+    # 0.6 to 0.667 is one bin: |1 - (0.6 + 0.66)| / 2.
+    assert error(0.6, 0.66) == pytest.approx(0.13)
+    # 0.66 and 0.67 are in two: (|1 - 0.66| + 0.67) / 2.
+    assert error(0.66, 0.67) == pytest.approx(0.505)
+    # 1 is in the bin that begins at 14 / 15, 0.93 is not.
+    assert error(0.94, 1.0) == pytest.approx(0.47)
+    assert error(0.93, 1.0) == pytest.approx(0.535)
+
+
+def test_a_curve_has_ten_groups_of_as_many_sequences():
+    scores = np.arange(100) / 100
+    truth = (np.arange(100) % 10 < np.arange(100) // 10).astype(int)
+    points = calibration_curve(truth, np.column_stack([1 - scores, scores]), 0.95)
+    assert [point["n"] for point in points] == [10] * 10
+    assert [point["predicted"] for point in points] == pytest.approx([0.045 + i / 10 for i in range(10)])
+    assert [point["observed"] for point in points] == pytest.approx([i / 10 for i in range(10)])
+
+
+def test_of_several_classes_the_curve_is_that_of_the_predicted_one():
+    probabilities = np.array([[0.5, 0.3, 0.2]] * 4 + [[0.1, 0.1, 0.8]] * 5)
+    points = calibration_curve(np.array([0, 1, 2, 0, 2, 2, 2, 2, 1]), probabilities, 0.95)
+    found = [(point["n"], point["predicted"], point["observed"]) for point in points]
+    assert found == [(4, pytest.approx(0.5), 0.5), (5, pytest.approx(0.8), 0.8)]
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.2, 0.5, 0.7, 0.9, 1.0])), min_size=1))
@@ -75,3 +127,34 @@ def test_no_threshold_is_better_than_the_best(rows):
 def test_a_threshold_that_gains_nothing_stays_at_one_half():
     assert best_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.6, 0.9])) == 0.5
     assert best_threshold(np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.3, 0.4])) == pytest.approx(0.25)
+
+
+def test_of_equally_good_thresholds_the_one_nearest_to_one_half_is_taken():
+    """Each of two thresholds keeps one of two errors; both lie on one side of one half, or on either."""
+    for scores, best in (
+        ([0.6, 0.7, 0.8, 0.9], 0.65),
+        ([0.1, 0.2, 0.3, 0.4], 0.35),
+        ([0.1, 0.3, 0.6, 0.8], 0.7),
+    ):
+        assert best_threshold(np.array([0, 1, 0, 1]), np.array(scores)) == pytest.approx(best)
+
+
+def test_the_metrics_at_a_threshold_by_hand():
+    """From the threshold up is positive: 2 of 3 positives are found, 1 of 3 called so is not."""
+    truth, scores = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.6, 0.1])
+    found = metrics_at(truth, scores, 0.4)
+    assert found == pytest.approx(
+        {"accuracy": 3 / 5, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "mcc": 1 / 6}
+    )
+
+
+def test_a_report_judges_on_the_test_split_what_it_fits_on_the_validation_split():
+    truth, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.3, 0.7]])
+    fitted_on = np.array([0, 0, 0, 0, 1]), np.tile([0.9, 0.1], (5, 1))
+    found = calibration_report(truth, probabilities, *fitted_on, 0.95)
+    assert found["n_validation"] == 5 and found["temperature"] == fit_temperature(*fitted_on)
+    scaled = scale(probabilities, found["temperature"])
+    for kind, values in (("as_predicted", probabilities), ("scaled", scaled)):
+        assert found["loss"][kind] == pytest.approx(-np.log(values[[0, 1], [0, 1]]).mean())
+        assert found["error"][kind] == expected_calibration_error(truth, values)
+    assert found["threshold"] == {"value": 0.5, **metrics_at(truth, probabilities[:, 1], 0.5)}

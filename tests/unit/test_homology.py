@@ -1,14 +1,12 @@
-"""Related sequences stay on one side, and what letters alone tell is said."""
+"""Related sequences stay on one side."""
 
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm.prepare_task import homology
-from dnalm.prepare_task.composition import telling_areas, telling_correlations
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.sequences.strands import reverse_complement
 
@@ -96,24 +94,3 @@ def test_without_relatives_each_label_gives_its_first_by_key():
     for label, count in (("a", 2), ("b", 4)):
         members = np.flatnonzero(labels == label)
         assert set(np.flatnonzero(chosen)) & set(members) == set(members[np.argsort(keys[members])[:count]])
-
-
-def test_what_letters_alone_tell():
-    generator = np.random.default_rng(4)
-    rich = ["".join(generator.choice(list("GGCCAT"), 100)) for _ in range(60)]
-    poor = ["".join(generator.choice(list("AATTGC"), 100)).lower() for _ in range(60)]
-    is_rich = np.arange(120) < 60
-    found = telling_areas(pd.Series(rich + poor), {"0": ~is_rich, "1": is_rich})
-    assert found["gc"]["tells"] and found["gc"]["auroc"] > 0.95
-    assert found["lower_case"]["tells"] and found["lower_case"]["auroc"] == 1
-    assert not found["length"]["tells"] and found["length"]["auroc"] == 0.5 and found["n"]["auroc"] == 0.5
-
-
-def test_what_letters_alone_tell_of_values():
-    generator = np.random.default_rng(4)
-    sequences = pd.Series(["".join(generator.choice(list("GCATAT"), 100)) for _ in range(200)])
-    gc = sequences.str.count("[GC]").to_numpy(dtype=float)
-    found = telling_correlations(sequences, -gc)
-    assert found["gc"] == {"spearman": -1.0, "tells": True}
-    assert found["length"] == {"spearman": None, "tells": False}
-    assert not telling_correlations(sequences, generator.random(200))["gc"]["tells"]

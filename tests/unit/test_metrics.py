@@ -11,12 +11,15 @@ from sklearn import metrics as sk
 from dnalm.evaluate.metrics import (
     METRICS,
     all_metrics,
+    bca_interval,
     bootstrap_metrics,
     bootstrap_weights,
     confusion_matrices,
     curves,
     interval,
+    jackknife_metrics,
     losses,
+    mean_curves,
     metric_intervals,
     wilson_interval,
 )
@@ -118,11 +121,49 @@ def test_curves_are_thin_and_mean_curves_exist():
     assert np.trapezoid(mean["roc"]["tpr"], mean["roc"]["fpr"]) == pytest.approx(0.5, abs=0.03)
 
 
+def two_classes(scores) -> np.ndarray:
+    """Probabilities of two classes, of which `scores` are those of the second."""
+    return np.stack([1 - np.array(scores), scores], axis=1)
+
+
+def test_the_corners_of_curves_by_hand():
+    """Two of four are positive; two have the same score, which is one step of the curve."""
+    found = curves(np.array([0, 1, 0, 1]), two_classes([0.1, 0.9, 0.8, 0.7]))
+    assert found["roc"] == {"fpr": [0, 0, 0.5, 0.5, 1], "tpr": [0, 0.5, 0.5, 1, 1]}
+    assert found["pr"] == {"recall": [0, 0.5, 0.5, 1, 1], "precision": [1, 1, 0.5, 0.666667, 0.5]}
+    tied = curves(np.array([0, 1, 0, 1]), two_classes([0.1, 0.5, 0.5, 0.7]))
+    assert tied["roc"] == {"fpr": [0, 0, 0.5, 1], "tpr": [0, 0.5, 1, 1]}
+
+
+def test_curves_that_are_not_defined():
+    """Without positives there is none; without negatives no false-positive rate."""
+    scores = two_classes([0.1, 0.9, 0.8])
+    assert curves(np.zeros(3, int), scores) == {"roc": None, "pr": None}
+    assert curves(np.ones(3, int), scores) == {
+        "roc": None,
+        "pr": {"recall": [0, 0.333333, 0.666667, 1], "precision": [1, 1, 1, 1]},
+    }
+    assert mean_curves(np.zeros((3, 2), bool), scores) == {"roc": None, "pr": None}
+
+
+def test_a_mean_curve_is_the_mean_at_every_half_percent():
+    """One label in perfect order, one in reverse order; a third, which nobody carries, has no curve."""
+    positive = np.array([[True, True, False], [False, False, False]])
+    found = mean_curves(positive, np.array([[0.9, 0.1, 0.5], [0.1, 0.9, 0.5]]))
+    grid = [round(i / 200, 6) for i in range(201)]
+    assert found["roc"] == {"fpr": grid, "tpr": [0.5] * 200 + [1.0]}
+    # In reverse order the precision rises from 0 at recall 0 to one half at recall 1.
+    assert found["pr"]["recall"] == grid
+    assert found["pr"]["precision"][100] == pytest.approx((1 + 0.25) / 2)
+
+
 def test_samples_depend_on_the_seed_only():
     in_blocks = np.concatenate(list(bootstrap_weights(50, 25, seed=1, block=25)))
     assert in_blocks.shape == (25, 50)
     assert np.array_equal(in_blocks, np.concatenate(list(bootstrap_weights(50, 25, seed=1, block=25))))
     assert not np.array_equal(in_blocks, np.concatenate(list(bootstrap_weights(50, 25, seed=2, block=25))))
+    # Nor on the blocks in which they are made.
+    assert np.array_equal(in_blocks, np.concatenate(list(bootstrap_weights(50, 25, seed=1, block=10))))
 
 
 def test_interval_covers_the_standard_error():
@@ -144,6 +185,13 @@ def test_what_is_not_defined_is_none():
     assert interval(values["accuracy"], samples["accuracy"], 0.95) == {"value": 1, "low": 1, "high": 1}
 
 
+def test_an_interval_needs_a_value_and_a_sample_that_are_defined():
+    samples = np.array([np.nan, 0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert interval(0.5, samples, 0.8) == pytest.approx({"value": 0.5, "low": 0.1, "high": 0.9})
+    assert interval(np.nan, samples, 0.8) == {"value": None, "low": None, "high": None}
+    assert interval(0.5, samples[:1], 0.8) == {"value": 0.5, "low": None, "high": None}
+
+
 def test_loss_is_finite_and_confusion_has_true_rows():
     truth = np.array([0, 1, 1])
     probabilities = np.array([[0.0, 1.0], [0.5, 0.5], [0.1, 0.9]])
@@ -160,6 +208,57 @@ def test_the_interval_of_an_accuracy_covers_it(n, accuracy):
     chances = np.exp(logs[n] - logs[k] - logs[n - k] + k * np.log(accuracy) + (n - k) * np.log(1 - accuracy))
     covered = [low <= accuracy <= high for low, high in (wilson_interval(i, n, 0.95) for i in k)]
     assert 0.92 <= chances[np.array(covered)].sum() <= 0.99
+
+
+def test_wilson_intervals_as_published():
+    """Newcombe 1998, Statistics in Medicine 17, table I: 81 of 263, 15 of 148, 0 of 20 and 1 of 29."""
+    for successes, n, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        assert wilson_interval(successes, n, 0.95) == pytest.approx((low, high), abs=5e-5)
+    # Rounding leads no bound out of 0 to 1.
+    assert all(
+        wilson_interval(n, n, 0.95)[1] <= 1 and wilson_interval(0, n, 0.9)[0] >= 0 for n in range(1, 300)
+    )
+
+
+def test_bca_bounds_are_those_of_scipy():
+    from scipy.stats import bootstrap
+
+    data = np.random.default_rng(5).exponential(size=25)
+    for statistic in (np.mean, np.var):
+        theirs = bootstrap((data,), statistic, n_resamples=999, confidence_level=0.9, method="BCa", rng=1)
+        jackknife = np.array([statistic(np.delete(data, i)) for i in range(25)])
+        ours = bca_interval(statistic(data), theirs.bootstrap_distribution, jackknife, 0.9)
+        assert ours == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
+
+
+def test_bca_bounds_exist_where_all_samples_lie_on_one_side():
+    """As if half a sample lay on the other; where leaving one out changes nothing, nothing is skewed."""
+    from statistics import NormalDist
+
+    samples, z = np.arange(11.0), NormalDist().inv_cdf(0.95)
+    share = NormalDist().inv_cdf(1 - 1 / 22)
+    for value, sign in ((99.0, 1), (-99.0, -1)):
+        expected = [10 * NormalDist().cdf(2 * sign * share + side * z) for side in (-1, 1)]
+        assert bca_interval(value, samples, np.ones(5), 0.9) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("groups", [400, 7, 3])
+def test_the_jackknife_leaves_out_one_sequence_or_one_group_at_a_time(groups):
+    generator = np.random.default_rng(3)
+    truth, probabilities = generator.integers(0, 2, 7), two_classes(generator.random(7))
+    found = jackknife_metrics(truth, probabilities, groups=groups)
+    for number in range(min(7, groups)):
+        rest = [i for i in range(7) if i % min(7, groups) != number]
+        alone = all_metrics(truth[rest], probabilities[rest], np.ones((1, len(rest))))
+        for name, value in alone.items():
+            assert found[name][number] == pytest.approx(value[0], nan_ok=True), name
+    assert all(len(values) == min(7, groups) for values in found.values())
+    assert jackknife_metrics(truth[:1], probabilities[:1]) == {}
 
 
 @pytest.mark.parametrize(("n", "shift"), [(40, 1.2), (60, 2.0), (200, 1.2)])
@@ -193,6 +292,14 @@ def test_shares_of_sequences_have_the_interval_of_their_own_number():
     for name, (share, of) in {"accuracy": (25, 30), "recall": (7, 10), "precision": (7, 9)}.items():
         low, high = wilson_interval(share, of, 0.9)
         assert found[name] == pytest.approx({"value": share / of, "low": low, "high": high}), name
+
+
+def test_of_a_single_sequence_only_shares_have_an_interval():
+    found = metric_intervals(np.array([1]), np.array([[0.2, 0.8]]), 20, 1, 0.95)
+    low, high = wilson_interval(1, 1, 0.95)
+    assert found["recall"] == found["accuracy"] == {"value": 1, "low": low, "high": high}
+    assert found["auroc"] == {"value": None, "low": None, "high": None}
+    assert found["loss"] == {"value": pytest.approx(-np.log(0.8)), "low": None, "high": None}
 
 
 def test_bounds_enclose_the_value_and_exist_for_very_few_sequences():

@@ -33,12 +33,12 @@ class Cleaned:
     """Rows without duplicates, and what was dropped."""
 
     rows: pd.DataFrame
-    conflicting: int = 0  # rows of molecules that carry several labels: nobody knows which is right
-    duplicates: int = 0  # later rows of a molecule that is there already, with the same label
-    of_which_reverse_complement: int = 0
+    conflicting: int  # rows of molecules that carry several labels: nobody knows which is right
+    duplicates: int  # later rows of a molecule that is there already, with the same label
+    of_which_reverse_complement: int
 
 
-def drop_duplicates(rows: pd.DataFrame, values: bool = False) -> Cleaned:
+def drop_duplicates(rows: pd.DataFrame, values: bool) -> Cleaned:
     """Keep the first row of every molecule; keep none of a molecule that carries several labels.
 
     Where the labels are `values`, a molecule that was measured several times keeps the mean of them.

@@ -40,14 +40,18 @@ def telling_areas(sequences: pd.Series, carried: dict[str, np.ndarray]) -> dict[
         areas = {label: _area(positive, values) for label, positive in carried.items()}
         label = max(areas, key=lambda key: areas[key])
         n_label = int(carried[label].sum())
-        n_other = len(values) - n_label
-        error = np.sqrt((len(values) + 1) / (12 * n_label * n_other))
+        error = chance_error(n_label, len(values) - n_label)
         found[name] = {
             "auroc": round(areas[label], 6),
             "label": label,
             "tells": bool(areas[label] >= TELLING_AREA and areas[label] - 0.5 > STANDARD_ERRORS * error),
         }
     return found
+
+
+def chance_error(n_label: int, n_other: int) -> float:
+    """Standard error of the area under the ROC curve of labels drawn at random (Mann and Whitney 1947)."""
+    return float(np.sqrt((n_label + n_other + 1) / (12 * n_label * n_other)))
 
 
 def telling_correlations(sequences: pd.Series, values: np.ndarray) -> dict[str, dict[str, Any]]:
