@@ -1,8 +1,8 @@
 """Check the labelled sequences of a task and write its splits.
 
 In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `label`, optionally `id`: one for
-     training, one for testing, optionally one for validation. --problem says what a label is: the name of a
-     class, several names (`a;b`, or nothing), or a number.
+     training, one for testing, optionally one for validation; with --folds one for all. --problem says what a
+     label is: the name of a class, several names (`a;b`, or nothing), or a number.
 Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
 
      task, problem, labels (in class order), settings, inputs (file name and sha256 of each),
@@ -14,6 +14,8 @@ Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, an
                   values (rank correlation),
      sequences, label_counts or values, lengths (bp), soft_masked (share of lower-case bases by label) per
                   split,
+     folds:       with --folds alone: sequences tested in each, clusters of related sequences, and the number
+                  in the largest of these,
      warnings:   sentences for people.
 
 What happens to the rows:
@@ -27,11 +29,18 @@ What happens to the rows:
      related to test sequences are counted, dropped (--homologs drop) or refused (--homologs error).
   5. Without a validation table, a share of the training sequences is taken, by content, of every label, or
      of every tenth of the values; related sequences stay together.
+
+With --folds the sequences are parted into so many folds, with every label in about the same share, and
+related ones in one fold. The test split is then all of them, and its columns `fold_1`, `fold_2`, … say what a
+sequence is in each fold: `train`, `validation` or `test`. It is `test` in one. The training and validation
+splits are all of them, too: for the predictor that is put to use.
 """
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,8 +58,9 @@ from dnalm.prepare_task.checks import (
     value_distribution,
 )
 from dnalm.prepare_task.composition import telling_areas, telling_correlations
+from dnalm.prepare_task.folds import COLUMN, TEST, check_enough, check_roles, roles_in_folds
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
-from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -69,7 +79,7 @@ LISTED_LEAKS = 20
 def main(
     task: str,
     train: Path,
-    test: Path,
+    test: Path | None,
     validation: Path | None,
     settings: PrepareTaskSettings,
     output_train: Path,
@@ -79,9 +89,13 @@ def main(
     sha256: list[str] | None = None,
     columns: list[str] | None = None,
     problem: str = SINGLE_LABEL,
+    folding: FoldSettings | None = None,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
-    inputs = {"train": train, "test": test} | ({"validation": validation} if validation else {})
+    folds = folding.folds if folding else None
+    given = {"train": train, "test": test, "validation": validation}
+    inputs = {name: path for name, path in given.items() if path}
+    check_given(inputs, folds)
     for split, _, checksum in (item.partition("=") for item in sha256 or ()):
         check_sha256(inputs[split], checksum)
     kind = KINDS[problem]
@@ -92,10 +106,14 @@ def main(
     }
     labels = check_labels(kind, tables, inputs)
 
-    splits, rows, leakage = make_splits(kind, labels, tables, settings, task)
+    fold_report = None
+    if folds:
+        splits, rows, leakage, fold_report = make_folds(kind, labels, tables["train"], settings, task, folds)
+    else:
+        splits, rows, leakage = make_splits(kind, labels, tables, settings, task)
     check_splits(kind, splits, labels, task)
     groups = {name: carried(kind, split, labels) for name, split in splits.items()}
-    test_overlap = overlap_fractions(splits["train"]["forward"].tolist(), splits["test"]["forward"].tolist())
+    test_overlap = np.concatenate([overlap_fractions(*of) for of in learned_and_tested(splits)])
     report = {
         "task": task,
         "problem": problem,
@@ -106,7 +124,10 @@ def main(
         },
         "rows": rows,
         "leakage": {
-            **{name: describe_leakage(found, len(tables[name])) for name, found in leakage.items()},
+            **{
+                name: describe_leakage(found, len(tables.get(name, splits[name])))
+                for name, found in leakage.items()
+            },
             "dropped_from_training": settings.drop_leaked,
             "partial_overlap": {
                 "word_bp": OVERLAP_BP,
@@ -133,6 +154,8 @@ def main(
             name: {label: int(of.sum()) for label, of in found.items()} for name, found in groups.items()
         }
         report["composition"] = telling_areas(splits["train"]["seq"], groups["train"])
+    if fold_report:
+        report["folds"] = fold_report
     report["warnings"] = warnings_for_people(report)
     for warning in report["warnings"]:
         logger.warning("%s: %s", task, warning)
@@ -141,10 +164,37 @@ def main(
         ("validation", output_validation),
         ("test", output_test),
     ):
-        write_labelled_table(output, splits[name].assign(seq=splits[name]["forward"]))
+        table = splits[name].assign(seq=splits[name]["forward"])
+        write_labelled_table(output, table, fold_columns(table) if name == "test" else ())
     write_json(checks, report)
     sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
+
+
+def check_given(inputs: dict[str, Path], folds: int | None) -> None:
+    """Raise InputError if there are neither folds nor a test table, or tables beside folds."""
+    if folds is None and "test" not in inputs:
+        raise InputError("--test is missing. Give the test table, or --folds to cross-validate.")
+    beside = next((name for name in ("test", "validation") if folds and name in inputs), None)
+    if beside:
+        raise InputError(
+            f"--folds parts all sequences anew, but there is a --{beside} table. Leave one of the two out."
+        )
+
+
+def fold_columns(table: pd.DataFrame) -> list[str]:
+    """Names of the columns that say what a sequence is in each fold; none without folds."""
+    return [name for name in table.columns if name.startswith(COLUMN)]
+
+
+def learned_and_tested(splits: dict[str, pd.DataFrame]) -> Iterator[tuple[list[str], list[str]]]:
+    """The sequences that are trained on and those that are tested on, together or in each fold."""
+    test = splits["test"]
+    if not fold_columns(test):
+        yield splits["train"]["forward"].tolist(), test["forward"].tolist()
+    for fold in fold_columns(test):
+        tested = test[fold] == TEST
+        yield test["forward"][~tested].tolist(), test["forward"][tested].tolist()
 
 
 def carried(kind: Problem, rows: pd.DataFrame, labels: list[str]) -> dict[str, np.ndarray]:
@@ -285,6 +335,59 @@ def make_splits(
         "kept": len(test),
     }
     return {"train": kept["train"], "validation": kept["validation"], "test": test}, counts, leakage
+
+
+def make_folds(
+    kind: Problem,
+    labels: list[str],
+    table: pd.DataFrame,
+    settings: PrepareTaskSettings,
+    task: str,
+    folds: int,
+) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage], dict[str, Any]]:
+    """Clean the table, deal it to folds, and cut it into train and validation for what is put to use.
+
+    Returns what `make_splits` does, of which the test split is all rows with what they are in each fold, and
+    what is to be said of the folds.
+    """
+    cleaned = drop_duplicates(table, kind.name == REGRESSION)
+    rows = cleaned.rows
+    clusters = find_clusters(rows["forward"].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
+    of_labels = carried(kind, rows, labels)
+    check_enough(of_labels, clusters, folds, task)
+    groups = kind.membership(rows["label"], labels)
+    keys = content_keys(rows["molecule"], settings.seed)
+    roles = roles_in_folds(groups, clusters, keys, folds, settings.validation_fraction)
+    check_roles(of_labels, roles, task)
+    chosen = choose_clusters(groups, clusters, keys, settings.validation_fraction)
+    counts = {
+        "train": {
+            "read": len(table),
+            "dropped_conflicting_labels": cleaned.conflicting,
+            "dropped_duplicates": cleaned.duplicates,
+            "of_which_reverse_complement": cleaned.of_which_reverse_complement,
+            "dropped_in_test": 0,
+            "homologs_of_test": 0,
+            "moved_to_validation": int(chosen.sum()),
+            "kept": int((~chosen).sum()),
+        },
+        "test": {
+            "read": len(rows),
+            "too_short_for_homologs": int((rows["forward"].str.len() < settings.homolog_word_bp).sum()),
+            "conflicting_labels": 0,
+            "duplicates": 0,
+            "of_which_reverse_complement": 0,
+            "kept": len(rows),
+        },
+    }
+    sizes = np.bincount(np.unique(clusters, return_inverse=True)[1])
+    fold_report = {
+        "sequences": [int((role == TEST).sum()) for role in roles.values()],
+        "clusters": len(sizes),
+        "largest_cluster": int(sizes.max()),
+    }
+    splits = {"train": rows[~chosen], "validation": rows[chosen], "test": rows.assign(**roles)}
+    return splits, counts, {"test": Leakage()}, fold_report
 
 
 def drop_homologs(
@@ -481,10 +584,11 @@ if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="table of training sequences")
-    arguments.add_argument("--test", type=Path, required=True, help="table of test sequences")
+    arguments.add_argument("--test", type=Path, help="table of test sequences, if not --folds")
     arguments.add_argument("--validation", type=Path, help="table of validation sequences, if there is one")
     add_problem_flag(arguments)
     add_settings_flags(arguments, PrepareTaskSettings)
+    add_settings_flags(arguments, FoldSettings, "folding")
     arguments.add_argument(
         "--sha256", nargs="+", metavar="SPLIT=SUM", help="checksums that the tables must have: train=…"
     )

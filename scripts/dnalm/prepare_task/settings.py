@@ -7,6 +7,18 @@ from pydantic import Field
 from dnalm.running.settings import Seed, Settings
 
 
+class FoldSettings(Settings):
+    """Whether a task is cross-validated. A column of the task sheet."""
+
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=100,
+        description="Number of folds, of a task without a test table: each sequence is tested once, by a "
+        "predictor that has learned from the other folds. Related sequences share a fold.",
+    )
+
+
 class PrepareTaskSettings(Settings):
     """How tasks are checked and split."""
 

@@ -2,7 +2,7 @@
 
 import csv
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -136,11 +136,12 @@ def _parquet_records(
     return list(zip(cells["id"], *(cells[column] for column in columns), numbers, strict=True))
 
 
-def write_labelled_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write the columns `id`, `seq` and `label` as TSV, atomically."""
+def write_labelled_table(path: str | Path, table: pd.DataFrame, further: Iterable[str] = ()) -> None:
+    """Write the columns `id`, `seq` and `label`, and `further` columns of text, as TSV, atomically."""
+    columns = ["id", "seq", "label", *further]
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write("id\tseq\tlabel\n")
-        for cells in zip(table["id"], table["seq"], table["label"], strict=True):
+        file.write("\t".join(columns) + "\n")
+        for cells in zip(*(table[column] for column in columns), strict=True):
             file.write("\t".join(cells) + "\n")
 
 

@@ -1,0 +1,156 @@
+"""Folds: each sequence is tested once, by who knows neither it nor a relative of it."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import prepare_task
+from dnalm.prepare_task.folds import deal_clusters, read_roles, roles_in_folds
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.running.errors import InputError
+
+SPLITS = ("train", "validation", "test")
+BASES = np.array(list("ACGT"))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=8, max_size=80),
+    st.integers(2, 6),
+    st.integers(0, 9),
+)
+def test_clusters_never_straddle_and_each_sequence_is_tested_once(rows, folds, seed):
+    labels, clusters = (np.array(column) for column in zip(*rows, strict=True))
+    keys = np.random.default_rng(seed).permutation(len(rows))
+    roles = roles_in_folds(labels[:, None] == np.unique(labels), clusters, keys, folds, 0.2)
+    assert len(roles) == folds
+    assert (np.sum([of == "test" for of in roles.values()], axis=0) == 1).all()
+    for of in roles.values():
+        assert set(of) <= set(SPLITS)
+        for cluster in set(clusters):
+            assert len(set(of[clusters == cluster])) == 1
+    if len(set(clusters)) >= folds:
+        assert all((of == "test").any() for of in roles.values())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=80), st.integers(2, 10), st.integers(0, 9))
+def test_without_relatives_labels_are_spread_as_evenly_as_whole_numbers_allow(labels, folds, seed):
+    keys = np.random.default_rng(seed).permutation(len(labels))
+    membership = np.array(labels)[:, None] == np.unique(labels)
+    dealt = deal_clusters(membership, np.arange(len(labels)), keys, folds)
+    counts = [np.bincount(dealt[of], minlength=folds) for of in membership.T]
+    assert max(np.ptp(of) for of in [*counts, np.bincount(dealt, minlength=folds)]) <= 1
+    # The choice depends on the keys, not on the order of the rows.
+    turned = np.random.default_rng(seed + 1).permutation(len(labels))
+    again = deal_clusters(membership[turned], np.arange(len(labels)), keys[turned], folds)
+    assert again.tolist() == dealt[turned].tolist()
+
+
+def test_a_large_family_does_not_fill_a_fold_with_one_label():
+    # 20 relatives of one label and 40 strangers of both: the strangers make up for the relatives.
+    labels = np.array([0] * 20 + [0] * 10 + [1] * 30)
+    clusters = np.array([0] * 20 + list(range(1, 41)))
+    dealt = deal_clusters(labels[:, None] == np.unique(labels), clusters, np.arange(60), 3)
+    assert sorted(np.bincount(dealt[labels == 0]).tolist()) == [5, 5, 20]
+    assert np.bincount(dealt[labels == 1]).tolist() == [10, 10, 10]
+
+
+def random_sequence(generator: np.random.Generator, length: int = 60) -> str:
+    return "".join(generator.choice(BASES, length))
+
+
+def prepare(folder: Path, rows, folds=3, problem=SINGLE_LABEL, **given_tables) -> dict:
+    """Run the script; the tables that it writes as rows of text by column, and the checks."""
+    (folder / "all.tsv").write_text("id\tseq\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows))
+    prepare_task.main(
+        task="toy",
+        train=folder / "all.tsv",
+        test=given_tables.get("test"),
+        validation=given_tables.get("validation"),
+        settings=PrepareTaskSettings(validation_fraction=0.2),
+        **{f"output_{name}": folder / f"{name}.tsv" for name in SPLITS},
+        checks=folder / "checks.json",
+        problem=problem,
+        folding=FoldSettings(folds=folds),
+    )
+    tables = {}
+    for name in SPLITS:
+        with open(folder / f"{name}.tsv") as file:
+            tables[name] = list(csv.DictReader(file, delimiter="\t"))
+    return tables | {"checks": json.loads((folder / "checks.json").read_text())}
+
+
+def toy(n: int = 30) -> list[tuple[str, str, str]]:
+    generator = np.random.default_rng(1)
+    return [(f"s{i}", random_sequence(generator), "ab"[i % 2]) for i in range(n)]
+
+
+def test_tables_and_checks_of_a_task_with_folds(tmp_path):
+    rows = toy()
+    family = rows[0][1]
+    # Relatives, a repetition and a sequence of two labels.
+    rows += [("r1", family[5:] + "ACGTA", "a"), ("r2", family[:50] + "GATTACAGAT", "a")]
+    rows += [("twice", rows[1][1], "b"), ("odd1", "ACGT" * 20, "a"), ("odd2", "ACGT" * 20, "b")]
+    found = prepare(tmp_path, rows)
+    kept = [row[0] for row in rows if row[0] not in ("twice", "odd1", "odd2")]
+    assert [row["id"] for row in found["test"]] == kept
+    assert sorted(row["id"] for row in found["train"] + found["validation"]) == sorted(kept)
+    assert list(found["train"][0]) == ["id", "seq", "label"]
+    roles = read_roles(tmp_path / "test.tsv")
+    assert list(roles) == ["fold_1", "fold_2", "fold_3"]
+    related = [kept.index(name) for name in ("s0", "r1", "r2")]
+    for of in roles.values():
+        assert len(set(of[related])) == 1
+        assert {"a", "b"} == {
+            row["label"] for row, role in zip(found["test"], of, strict=True) if role == "train"
+        }
+    checks = found["checks"]
+    assert sum(checks["folds"]["sequences"]) == len(kept) and checks["folds"]["largest_cluster"] == 3
+    assert checks["folds"]["clusters"] == len(kept) - 2
+    train = checks["rows"]["train"]
+    assert (train["dropped_duplicates"], train["dropped_conflicting_labels"]) == (1, 2)
+    assert train["read"] == train["kept"] + 3 + train["moved_to_validation"]
+    assert checks["sequences"] == {name: len(found[name]) for name in SPLITS}
+    assert checks["leakage"]["test"]["count"] == 0
+    # No test sequence shares words with what its own fold has learned.
+    assert checks["leakage"]["partial_overlap"]["test_sequences_sharing_any"] == 0
+
+
+@pytest.mark.parametrize(
+    ("problem", "label"),
+    [(MULTI_LABEL, lambda i: ["", "a", "b", "a;b"][i % 4]), (REGRESSION, lambda i: str(i))],
+)
+def test_several_labels_and_values_have_folds_too(tmp_path, problem, label):
+    rows = [(name, sequence, label(i)) for i, (name, sequence, _) in enumerate(toy(40))]
+    found = prepare(tmp_path, rows, folds=4, problem=problem)
+    assert found["checks"]["folds"]["sequences"] == [10, 10, 10, 10]
+
+
+def test_folds_stand_alone_and_need_enough_of_every_label(tmp_path):
+    rows = toy()
+    with pytest.raises(InputError, match="--folds parts all sequences anew, but there is a --test table"):
+        prepare(tmp_path, rows, test=tmp_path / "all.tsv")
+    with pytest.raises(InputError, match="--test is missing"):
+        prepare(tmp_path, rows, folds=None)
+    with pytest.raises(InputError, match="of label 'b' there are 3 sequences, too few for 4 folds"):
+        prepare(tmp_path, [*rows[::2], *rows[1:6:2]], folds=4)
+    relatives = [(f"r{i}", rows[1][1][i:] + "ACGTA"[:i], "b") for i in range(1, 6)]
+    with pytest.raises(InputError, match="there are 7 sequences in 2 groups of related ones, too few for 3"):
+        prepare(tmp_path, [*rows[::2], *rows[1:4:2], *relatives])
+    # One of the two of label b is tested, and the other one is needed for validation.
+    with pytest.raises(InputError, match="in fold_1 no training sequence of label 'b' is left"):
+        prepare(tmp_path, [*rows[::2], *rows[1:4:2]], folds=2)
+    assert not (tmp_path / "checks.json").exists()
+
+
+def test_a_table_without_folds_is_refused(tmp_path):
+    (tmp_path / "plain.tsv").write_text("id\tseq\tlabel\na\tACGT\tx\n")
+    with pytest.raises(InputError, match="no column fold_1"):
+        read_roles(tmp_path / "plain.tsv")
