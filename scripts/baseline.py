@@ -12,6 +12,7 @@ lowest loss on the validation split. `gapped_kmer` is the same on k-mers with ga
 stand (`dnalm.baseline.gapped`), chosen in the same way. The test split is not read.
 """
 
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def regression(
     return description, {"weights": model.weights, "intercepts": model.intercepts}
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
         "--baseline", required=True, choices=["majority", "kmer", "gapped_kmer"], help="which baseline"
@@ -99,4 +101,8 @@ if __name__ == "__main__":
     add_settings_flags(arguments, KmerSettings)
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -11,6 +11,7 @@ with the lowest validation loss is kept. The test split is not read. Runs on one
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.baseline.splits import read_splits
@@ -78,7 +79,8 @@ def main(
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
         "--baseline", default="cnn", choices=["cnn", "deep_cnn"], help="which (default cnn)"
@@ -91,4 +93,8 @@ if __name__ == "__main__":
     add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument("--output", type=Path, required=True, help="directory of the baseline")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON summary to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

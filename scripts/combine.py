@@ -17,6 +17,7 @@ penalty is are those with the lowest loss on the validation split. The test spli
 
 import logging
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,8 @@ def read_vectors(path: Path, split: Split, pooling: str, model_sha256: str) -> t
     return vectors, about["max_tokens"]
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--name", required=True, help="name of the language model")
@@ -126,4 +128,8 @@ if __name__ == "__main__":
     add("--pooling", choices=("cls", "mean", "max"), default="mean", help="which embedding (default mean)")
     add("--output", type=Path, required=True, help="directory to write")
     add("--summary", type=Path, required=True, help="JSON summary to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

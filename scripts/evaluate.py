@@ -90,11 +90,8 @@ def main(
     truth = problem.targets(table["label"], labels, test)
 
     about = {"task": task, "problem": problem.name, "name": name, "kind": kind, "backbone": backbone}
-    measured = measure_predictions(problem, truth, outputs, labels, settings)
-    report = about | {"strands": strands.strands} | measured
-    report["positive_because"] = None
-    if report["positive_label"] is not None:
-        report["positive_because"] = positive_class(labels, positive)[1]
+    report: dict[str, Any] = about | {"strands": strands.strands}
+    report |= measure_predictions(problem, truth, outputs, labels, positive, settings)
     report["cut"] = count_unread(predictor, kind, sequences)
     report["calibration"] = None
     if validation and problem.name == SINGLE_LABEL:
@@ -116,11 +113,16 @@ def main(
     write_predictions(predictions, predicted, sequences)
     write_json(curves, about | curve_report(problem, truth, outputs, labels))
     write_json(metrics, report)
-    headline = report["metrics"][problem.headline]
+    log_headline(report, problem, settings.confidence, "test")
+
+
+def log_headline(report: dict[str, Any], problem: Problem, confidence: float, how: str) -> None:
+    """Say the metric that leads; `how` it was measured."""
+    name, backbone = report["name"], report["backbone"]
     logger.info(
-        "%s, %s: test %s %s on %s sequences",
-        *(task, f"{name}/{backbone}" if backbone else name, problem.headline),
-        *(in_words(headline, settings.confidence), f"{len(table):,}"),
+        "%s, %s: %s %s %s on %s sequences",
+        *(report["task"], f"{name}/{backbone}" if backbone else name, how, problem.headline),
+        *(in_words(report["metrics"][problem.headline], confidence), f"{report['n']:,}"),
     )
 
 
@@ -246,6 +248,7 @@ def measure_predictions(
     truth: np.ndarray,
     outputs: np.ndarray,
     labels: list[str],
+    positive: str | None,
     settings: EvaluateSettings,
 ) -> dict:
     """The part of metrics.json that follows from the predictions."""
@@ -273,6 +276,9 @@ def measure_predictions(
         report["per_label"] = {
             label: binary_metrics(truth[:, i], outputs[:, i], how) for i, label in enumerate(labels)
         }
+    report["positive_because"] = None
+    if report["positive_label"] is not None:
+        report["positive_because"] = positive_class(labels, positive)[1]
     return report
 
 

@@ -34,6 +34,7 @@ that it left in time before the end of its job and wants to be started again.
 
 import json
 import logging
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -397,7 +398,8 @@ def encode_table(
     return Tokens(tokens, targets, pad_id, device, bf16, opposite=opposite)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
     arguments.add_argument("--train-sequences", type=Path, required=True, help="TSV of the training split")
@@ -455,4 +457,8 @@ if __name__ == "__main__":
         help="also write the summary here, with the SHA-256 of the directory (default: nowhere)",
     )
     add_device_flags(arguments)
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -302,6 +302,7 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
         found.truth,
         found.outputs,
         found.labels,
+        None,
         EvaluateSettings(bootstrap_samples=200, seed=1),
     )
     assert again["metrics"] == report["metrics"] and again["loss"] == report["loss"]

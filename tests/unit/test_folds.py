@@ -147,6 +147,10 @@ def test_folds_stand_alone_and_need_enough_of_every_label(tmp_path):
     # One of the two of label b is tested, and the other one is needed for validation.
     with pytest.raises(InputError, match="in fold_1 no training sequence of label 'b' is left"):
         prepare(tmp_path, [*rows[::2], *rows[1:4:2]], folds=2)
+    # Only one sequence lacks label b.
+    most = [(name, seq, "a;b" if i % 2 else "b") for i, (name, seq, _) in enumerate(rows)]
+    with pytest.raises(InputError, match=r"in fold_\d every training sequence has the label 'b'"):
+        prepare(tmp_path, [*most, ("x", "ACGT" * 20, "a")], problem=MULTI_LABEL)
     assert not (tmp_path / "checks.json").exists()
 
 

@@ -77,18 +77,20 @@ def check_enough(carried: Mapping[str, np.ndarray], clusters: np.ndarray, folds:
 def check_roles(carried: Mapping[str, np.ndarray], roles: Mapping[str, np.ndarray], task: str) -> None:
     """Raise InputError if some fold has a label that nothing could be learned of, or nothing to validate."""
     for name, of_fold in roles.items():
-        for label, of in carried.items():
-            if not (of & (of_fold == TRAIN)).any():
-                of_label = f" of label {label!r}" if len(carried) > 1 else ""
-                raise InputError(
-                    f"task {task}: in {name} no training sequence{of_label} is left beside those for "
-                    "validation and testing and their relatives. Give more sequences, or another number of "
-                    "folds."
-                )
+        more = "Give more sequences, or another number of folds."
         if not (of_fold == VALIDATION).any():
+            raise InputError(f"task {task}: in {name} no sequence is left for validation. {more}")
+        learned = {label: of[of_fold == TRAIN] for label, of in carried.items()}
+        if missing := next((label for label, of in learned.items() if not of.any()), None):
+            of_label = f" of label {missing!r}" if len(carried) > 1 else ""
             raise InputError(
-                f"task {task}: in {name} no sequence is left for validation. Give more sequences, or another "
-                "number of folds."
+                f"task {task}: in {name} no training sequence{of_label} is left beside those for validation "
+                f"and testing and their relatives. {more}"
+            )
+        everywhere = next((label for label, of in learned.items() if of.all()), None)
+        if everywhere and len(carried) > 1:
+            raise InputError(
+                f"task {task}: in {name} every training sequence has the label {everywhere!r}. {more}"
             )
 
 

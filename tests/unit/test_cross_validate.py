@@ -1,0 +1,183 @@
+"""Cross-validation: what is measured is what every fold says of the sequences that it has not seen."""
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baseline
+import cross_validate
+import embed
+import evaluate
+from dnalm.baseline.settings import KmerSettings
+from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.finetune.settings import SequenceSettings
+from dnalm.prepare_task.folds import read_roles
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.running.errors import InputError
+from dnalm.sequences.tables import read_labelled_table, write_labelled_table
+
+SETTINGS = EvaluateSettings(bootstrap_samples=100)
+FOLDS = 3
+SPLITS = "--train {fold}/train.tsv --validation {fold}/validation.tsv"
+PREDICTOR = "--output {fold}/predictor --summary {fold}/predictor.json"
+KMER = f"baseline --baseline kmer --task toy {SPLITS} --kmer-lengths 2"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """36 sequences of two classes that letters tell apart, in three folds."""
+    generator = np.random.default_rng(5)
+    path = tmp_path_factory.mktemp("task") / "test.tsv"
+    roles = ["test", "validation", "train"]
+    with open(path, "w") as file:
+        file.write("id\tseq\tlabel\tfold_1\tfold_2\tfold_3\n")
+        for i in range(36):
+            label = "ab"[i % 2]
+            sequence = "".join(generator.choice(list({"a": "AATGC", "b": "GGCAT"}[label]), 40))
+            of = [roles[(i // 2 + fold) % FOLDS] for fold in range(FOLDS)]
+            file.write("\t".join([f"s{i}", sequence, label, *of]) + "\n")
+    return path
+
+
+def run(folder: Path, table: Path, training: str, kind="baseline", **other) -> tuple[dict, Path]:
+    """Cross-validate; metrics.json and the folder of all three files."""
+    folder.mkdir(exist_ok=True)
+    given = {
+        "embeddings": None,
+        "name": "kmer",
+        "backbone": None,
+        "problem": SINGLE_LABEL,
+        "strands": StrandSettings(),
+    }
+    cross_validate.main(
+        sequences=table,
+        training=shlex.split(training),
+        kind=kind,
+        task="toy",
+        positive=None,
+        settings=SETTINGS,
+        batch_tokens=None,
+        gpus=0,
+        allow_cpu=False,
+        metrics=folder / "metrics.json",
+        predictions=folder / "predictions.tsv",
+        curves=folder / "curves.json",
+        **(given | other),
+    )
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "curves.json",
+        "metrics.json",
+        "predictions.tsv",
+    ]
+    return json.loads((folder / "metrics.json").read_text()), folder
+
+
+def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, table):
+    report, folder = run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+    found = read_predictions(folder / "predictions.tsv", SINGLE_LABEL)
+    rows = read_labelled_table(table)
+    assert found.ids == rows["id"].tolist()
+    for fold, roles in read_roles(table).items():
+        by_hand = tmp_path / fold
+        by_hand.mkdir()
+        for split in ("train", "validation"):
+            write_labelled_table(by_hand / f"{split}.tsv", rows[roles == split])
+        baseline.main(
+            baseline="kmer",
+            task="toy",
+            train=by_hand / "train.tsv",
+            validation=by_hand / "validation.tsv",
+            settings=KmerSettings(kmer_lengths=(2,)),
+            output=by_hand / "predictor",
+            summary=by_hand / "predictor.json",
+        )
+        predictor = evaluate.load_predictor(by_hand / "predictor", "baseline", None, 0, False)
+        outputs = evaluate.reading_strands(predictor, "both").outputs(rows["seq"][roles == "test"].tolist())
+        assert np.allclose(found.outputs[roles == "test"], outputs, rtol=1e-8)
+    # Metrics are those of all predictions together.
+    again = evaluate.measure_predictions(
+        KINDS[SINGLE_LABEL], found.truth, found.outputs, found.labels, None, SETTINGS
+    )
+    assert again.items() <= report.items() and report["n"] == 36
+    over_folds = report["cross_validation"]
+    assert over_folds["sequences"] == [12, 12, 12]
+    accuracies = [
+        float((found.outputs.argmax(axis=1) == found.truth)[roles == "test"].mean())
+        for roles in read_roles(table).values()
+    ]
+    accuracy = over_folds["metrics"]["accuracy"]
+    assert accuracy["values"] == accuracies and accuracy["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    # Of folds of one size the mean is the whole.
+    assert accuracy["mean"] == pytest.approx(report["metrics"]["accuracy"]["value"])
+    assert accuracy["mean"] > 0.7
+
+
+def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model):
+    vectors = tmp_path / "all.npz"
+    embed.main(
+        model=tiny_model,
+        sequences=[table],
+        split=["test"],
+        output=[vectors],
+        name="tiny",
+        task="toy",
+        settings=SequenceSettings(),
+        batch_tokens=None,
+        precision="fp32",
+        gpus=0,
+        allow_cpu=False,
+    )
+    model = f"--name tiny --task toy --model {tiny_model}"
+    read = "--train-embeddings {fold}/train.npz --validation-embeddings {fold}/validation.npz"
+    head = (
+        f"finetune {model} --train-sequences {{fold}}/train.tsv "
+        f"--validation-sequences {{fold}}/validation.tsv {read} --epochs 3 --seed 7 {PREDICTOR}"
+    )
+    about = {"embeddings": vectors, "name": "tiny", "backbone": "frozen"}
+    frozen, _ = run(tmp_path / "frozen", table, head, "model", **about)
+    assert frozen["seed"] == 7 and frozen["cut"]["cut"] == 0 and frozen["calibration"] is None
+    # Who trains before leaves no trace.
+    again, _ = run(tmp_path / "again", table, f"{KMER} {PREDICTOR} ::: {head}", "model", **about)
+    assert again == frozen
+    kmer = "--output {fold}/kmer --summary {fold}/kmer.json"
+    combined = f"{KMER} {kmer} ::: combine {model} --kmer {{fold}}/kmer {SPLITS} {read} {PREDICTOR}"
+    report, _ = run(tmp_path / "combined", table, combined, "combined", **(about | {"backbone": "combined"}))
+    assert report["metrics"]["accuracy"]["value"] > 0.7 and "seed" not in report
+    with pytest.raises(InputError, match=r"all.npz: these are embeddings of other sequences"):
+        other = tmp_path / "other.tsv"
+        other.write_text(table.read_text().replace("s1\t", "t1\t"))
+        run(tmp_path / "other", other, head, "model", **about)
+
+
+@pytest.mark.parametrize("problem", [MULTI_LABEL, REGRESSION])
+def test_several_labels_and_values(tmp_path, table, problem):
+    labels = {MULTI_LABEL: {"a": "x;y", "b": "y"}, REGRESSION: {"a": "1.5", "b": "-2"}}[problem]
+    other = tmp_path / "test.tsv"
+    lines = table.read_text().splitlines()
+    for number, line in enumerate(lines[1:], 1):
+        cells = line.split("\t")
+        # No label is everywhere, and no two values are equal.
+        label = labels[cells[2]] + (str(number) if problem == REGRESSION else "")
+        cells[2] = "" if problem == MULTI_LABEL and number % 7 == 0 else label
+        lines[number] = "\t".join(cells)
+    other.write_text("\n".join(lines) + "\n")
+    report, folder = run(tmp_path / "out", other, f"{KMER} --problem {problem} {PREDICTOR}", problem=problem)
+    found = read_predictions(folder / "predictions.tsv", problem)
+    again = evaluate.measure_predictions(
+        KINDS[problem], found.truth, found.outputs, found.labels, None, SETTINGS
+    )
+    assert again["metrics"] == report["metrics"]
+    assert report["cross_validation"]["sequences"] == [12, 12, 12]
+
+
+@pytest.mark.parametrize("training", ["", "embed --model m", f"{KMER} :::", "::: finetune"])
+def test_only_scripts_that_train_are_run(tmp_path, table, training):
+    with pytest.raises(
+        InputError, match=r"is no script that trains\. Behind the flags comes one of baseline, "
+    ):
+        run(tmp_path / "out", table, training)
