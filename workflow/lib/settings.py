@@ -15,9 +15,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name, check_path, is_url
 from dnalm.evaluate.settings import StrandSettings
+from dnalm.prepare_task.settings import FoldSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, why_absent
+from dnalm.running.settings import Names, validated
 from dnalm.sequences.columns import has_label, is_parquet, open_table
 
 # Names of parameters in URLs whose values open something.
@@ -40,6 +42,7 @@ class Task:
 
     `files` and `sha256` are keyed by split: train, validation, test. `columns` says what the tables call
     `seq`, `label` and `id`, where it is something else. `problem` is its kind, by its name in Transformers.
+    With `folds` it has no file but the one for training, and is cross-validated.
     """
 
     task: str
@@ -49,6 +52,7 @@ class Task:
     positive: str | None = None
     problem: str = SINGLE_LABEL
     strands: str = StrandSettings().strands
+    folds: int | None = None
 
 
 def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Genome]:
@@ -81,7 +85,9 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     checksums = [f"sha256_{split}" for split in splits]
     columns = ["seq", "label", "id"]
     optional = [
+        "test",
         "validation",
+        "folds",
         "problem",
         "positive",
         "strands",
@@ -89,11 +95,12 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
         *(f"{column}_column" for column in columns),
     ]
     tasks = {}
-    for place, row in _read_sheet(sheet, "task", ["train", "test"], optional):
+    for place, row in _read_sheet(sheet, "task", ["train"], optional):
         files = {split: row[split] for split in splits if row[split]}
         for split, path in files.items():
             _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
         _check_splits(files, place)
+        folds = _folds(row, place)
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
         names = {column: row[f"{column}_column"] for column in columns if row[f"{column}_column"]}
         sums = {split: checksum for split, checksum in sha256.items() if checksum}
@@ -114,7 +121,8 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
                 "positive class. Leave it empty."
             )
         strands = _strands(row["strands"], f"{place}, column strands")
-        tasks[row["task"]] = Task(row["task"], files, sums, names, row["positive"] or None, problem, strands)
+        positive = row["positive"] or None
+        tasks[row["task"]] = Task(row["task"], files, sums, names, positive, problem, strands, folds)
     return tasks
 
 
@@ -291,6 +299,30 @@ def _check_url(url: str, place: str, sha256: str) -> None:
             f"{place}: {parts.scheme} does not protect what is sent. Use https, or give the file's checksum "
             "in the sha256 column."
         )
+
+
+class _ColumnNames(Names):
+    """Settings named by their column of a row."""
+
+    def place(self, keys: tuple[str | int, ...]) -> str:
+        return f"{self.source}, column {keys[-1]}"
+
+
+def _folds(row: dict[str, str], place: str) -> int | None:
+    """The number of folds; None of a task with a test table. Raises InputError for both or neither."""
+    found: FoldSettings = validated(FoldSettings, {"folds": row["folds"] or None}, _ColumnNames(place))
+    if found.folds is None and not row["test"]:
+        raise InputError(
+            f"{place}: the column 'test' is empty. Fill it in or, to cross-validate, write a number of folds "
+            "into the column 'folds'."
+        )
+    beside = next((split for split in ("test", "validation") if found.folds and row[split]), None)
+    if beside:
+        raise InputError(
+            f"{place}, column folds: {found.folds} folds part all sequences anew, but the column '{beside}' "
+            "names a table. Leave one of the two empty."
+        )
+    return found.folds
 
 
 def _strands(value: str, place: str) -> str:

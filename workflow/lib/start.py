@@ -66,6 +66,7 @@ def read_run(
                 f"{source}: predict.{name}.backbone is {show(STACKED)}, but task '{settings['task']}' has no "
                 "classes, and only probabilities of classes are stacked. Choose another backbone."
             )
+    _check_folds(checked, tasks, source)
     # Leaderboards count which test sequences are right.
     other = next((task for task in tasks.values() if task.problem != SINGLE_LABEL), None)
     if checked["study"] and other:
@@ -74,3 +75,20 @@ def read_run(
             f"problem {other.problem}. Take it out of the sheet, or take out the section study."
         )
     return Run(checked, simulation, genomes, tasks)
+
+
+def _check_folds(config: Mapping[str, Any], tasks: Mapping[str, Task], source: str) -> None:
+    """Raise InputError for what a task with folds cannot be asked for."""
+    for name, corpus in config["corpora"].items():
+        if corpus["task"] is not None and tasks[corpus["task"]].folds:
+            raise InputError(
+                f"{source}: corpora.{name}.task is {show(corpus['task'])}, which is cross-validated: a model "
+                "that learned from its sequences would have read all that it is tested on. Take the corpus "
+                "out, or give the task a test table."
+            )
+    crossed = next((task.task for task in tasks.values() if task.folds), None)
+    if crossed and config["study"] and config["study"]["train_sequences"]:
+        raise InputError(
+            f"{source}: study.train_sequences makes training splits smaller, but task '{crossed}' is "
+            "cross-validated and has none. Leave train_sequences out, or give the task a test table."
+        )

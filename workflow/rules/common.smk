@@ -28,7 +28,7 @@ from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.fill_mask.settings import GapSettings
 from dnalm.finetune.settings import BACKBONE_SETTINGS, REPETITION, ClassifierSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
-from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.publish.settings import CardSettings
@@ -58,7 +58,9 @@ except InputError as error:
 
 config, SIMULATION, GENOMES, TASKS = RUN.config, RUN.simulation, RUN.genomes, RUN.tasks
 SIMULATED_TASKS = [
-    name for name, task in TASKS.items() if SIMULATION and Path(task.files["test"]).is_relative_to(SIMULATION)
+    name
+    for name, task in TASKS.items()
+    if SIMULATION and Path(task.files["train"]).is_relative_to(SIMULATION)
 ]
 # All that is learned from, by name: genomes, and sequences from elsewhere.
 CORPORA = [*GENOMES, *config["corpora"]]
@@ -152,6 +154,10 @@ SUBSETS = {
     for task in TASKS
     for size in (config["study"] or {}).get("train_sequences", [])
 }
+
+# Tasks without a test split of their own.
+CROSS_VALIDATED = [name for name, task in TASKS.items() if task.folds]
+TESTED_ONCE = [name for name in [*SUBSETS, *TASKS] if name not in CROSS_VALIDATED]
 
 # Short steps of many tasks, where the configuration wants fewer jobs.
 SHARED_JOBS = SharedJobs(workflow, [*TASKS, *SUBSETS], config["resources"]["tasks_per_job"])
@@ -255,6 +261,11 @@ def whole_task(task):
 def task_file(task, split):
     path = TASKS[task].files[split]
     return downloaded("tasks", f"{task}/{split}", path) if is_url(path) else path
+
+
+def given_file(task, split):
+    """The file of a split that a task may have, in a list."""
+    return [task_file(task, split)] if split in TASKS[task].files else []
 
 
 def problem_of(wildcards):
@@ -406,15 +417,21 @@ def finetune_gpus(wildcards):
 
 
 def finetune_memory_mb(wildcards, input, attempt):
+    return training_memory_mb(wildcards, size_mb([input.train_sequences]), attempt)
+
+
+def training_memory_mb(wildcards, table_mb, attempt):
     # At most all layers learn where some do.
     trained = parameters(wildcards) if way(wildcards) in ("partial", "full") else 0
-    return resources.finetune_memory_mb(
-        parameters(wildcards), trained, size_mb([input.train_sequences]), attempt
-    )
+    return resources.finetune_memory_mb(parameters(wildcards), trained, table_mb, attempt)
 
 
 def finetune_runtime_min(wildcards, input, attempt):
-    table_mb, epochs = size_mb([input.train_sequences]), config["finetune"][way(wildcards)]["epochs"]
+    return training_runtime_min(wildcards, size_mb([input.train_sequences]), attempt)
+
+
+def training_runtime_min(wildcards, table_mb, attempt):
+    epochs = config["finetune"][way(wildcards)]["epochs"]
     if way(wildcards) == "frozen":
         return resources.head_runtime_min(table_mb, epochs, attempt)
     return resources.finetune_runtime_min(
@@ -424,6 +441,31 @@ def finetune_runtime_min(wildcards, input, attempt):
         finetune_gpus(wildcards),
         attempt,
     )
+
+
+# ---- Cross-validation ----
+
+
+def all_embeddings(wildcards):
+    """The embeddings of all sequences of a task, for a head on a frozen backbone."""
+    model = language_model(wildcards.model)
+    embedded = way(wildcards) == "frozen"
+    return {"embeddings": f"<results>/embeddings/{model}/{wildcards.task}.test.npz"} if embedded else {}
+
+
+def cross_validation_gpus(wildcards):
+    """A head learns on the CPU; what is left out is read by the whole model."""
+    return EMBED_GPUS if way(wildcards) == "frozen" else config["resources"]["finetune_gpus"]
+
+
+def baseline_trainer(wildcards):
+    """The script that trains a baseline."""
+    return "baseline_cnn" if wildcards.baseline in ("cnn", "deep_cnn") else "baseline"
+
+
+def folds_mb(wildcards, input):
+    """Size in MB of all that is learned from, in all folds."""
+    return TASKS[wildcards.task].folds * size_mb([input.sequences])
 
 
 # ---- Evaluation ----
@@ -475,7 +517,7 @@ def evaluations(task):
     models = classifier_evaluations(task, BACKBONES)
     if config["baseline"]["combined"]:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
-    if STACKING and TASKS[task].problem == SINGLE_LABEL:
+    if STACKING and TASKS[task].problem == SINGLE_LABEL and task not in CROSS_VALIDATED:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{STACKED}", model=MODELS, task=task)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
 

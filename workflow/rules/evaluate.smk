@@ -1,4 +1,4 @@
-# The only rules that read the test split for more than a check for leaks.
+# These and cross_validate.smk are the only rules that read the test split for more than a check for leaks.
 
 
 rule evaluate:
@@ -21,6 +21,8 @@ rule evaluate:
         "<logs>/evaluate/{model}/{task}/{backbone}.log",
     benchmark:
         "<benchmarks>/evaluate/{model}/{task}/{backbone}.tsv"
+    wildcard_constraints:
+        task="|".join(map(re.escape, TESTED_ONCE)) or "no_task",
     group:
         SHARED_JOBS.of("evaluate")
     conda:
@@ -80,6 +82,8 @@ rule evaluate_baseline:
         "<logs>/evaluate_baseline/{baseline}/{task}.log",
     benchmark:
         "<benchmarks>/evaluate_baseline/{baseline}/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(map(re.escape, TESTED_ONCE)) or "no_task",
     group:
         SHARED_JOBS.of("baseline")
     conda:

@@ -4,10 +4,8 @@
 rule prepare_task:
     input:
         train=lambda wildcards: task_file(wildcards.task, "train"),
-        test=lambda wildcards: task_file(wildcards.task, "test"),
-        validation=lambda wildcards: (
-            [task_file(wildcards.task, "validation")] if "validation" in TASKS[wildcards.task].files else []
-        ),
+        test=lambda wildcards: given_file(wildcards.task, "test"),
+        validation=lambda wildcards: given_file(wildcards.task, "validation"),
     output:
         train="<results>/tasks/{task}/train.tsv",
         validation="<results>/tasks/{task}/validation.tsv",
@@ -33,8 +31,9 @@ rule prepare_task:
         *code("prepare_task", "analyse"),
         problem=problem_of,
         size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
-        validation=lambda wildcards, input: flags({"validation": list(input.validation)}),
+        held_out=lambda wildcards, input: flags({s: list(input[s]) for s in ("test", "validation")}),
         flags=settings_flags(PrepareTaskSettings, config["prepare_task"]),
+        folds=lambda wildcards: settings_flags(FoldSettings, {"folds": TASKS[wildcards.task].folds}),
         sha256=lambda wildcards: flags({"sha256": own_checksums(wildcards.task)}),
         columns=lambda wildcards: flags(
             {"columns": [f"{column}={name}" for column, name in TASKS[wildcards.task].columns.items()]}
@@ -45,6 +44,6 @@ rule prepare_task:
         command(
             "prepare_task",
             "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
-            " --test {input.test:q} {params.validation} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
+            " {params.held_out} {params.folds} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
             " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
         )
