@@ -230,9 +230,10 @@ def answer(question: str, one: Predictor, other: Predictor, metric: str, confide
     elif found["high"] is not None and found["high"] < 0:
         verdict, words = "no", f"{one.name} is worse than {other.name}"
     else:
-        verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart on this test split"
+        here = "in this cross-validation" if one.report.get("cross_validation") else "on this test split"
+        verdict, words = "cannot tell", f"{one.name} and {other.name} cannot be told apart {here}"
     needed = found["sequences_to_settle"]
-    settle = f" About {needed:,} test sequences would settle it, if it stays as it is." if needed else ""
+    settle = f" About {needed:,} tested sequences would settle it, if it stays as it is." if needed else ""
     unfinished = [p.name for p in (one, other) if p.report.get("still_improving")]
     caveat = ""
     if unfinished:

@@ -73,7 +73,8 @@ class Mistake:
     `mistake`: what was done, in words. `says`: the whole line that the user reads; `…` stands for any text.
     `settings`: other values in the configuration, by key with dots. `files`: other contents, by name; None:
     no such file; `json`: the same, written as JSON. `make`: a function of MAKERS that spoils the folder.
-    `script`: who finds it, with `flags` beyond those of COMMANDS; `start`: the workflow before its first job.
+    `script`: who finds it, with `flags` beyond those of COMMANDS and `without` some of these; `start`: the
+    workflow before its first job.
     `by_hand`: the workflow makes no such mistake; who runs scripts by hand does.
     """
 
@@ -85,6 +86,7 @@ class Mistake:
     make: str = ""
     script: str = START
     flags: str = ""
+    without: str = ""
     by_hand: bool = False
 
     def pattern(self) -> str:
@@ -343,7 +345,10 @@ def an_endless_header(folder: Path) -> None:
 
 def meet(mistake: Mistake) -> tuple[int, str]:
     """Exit code, and what stands on the terminal; in the working directory."""
-    return _start() if mistake.script == START else _script(mistake.script, mistake.flags)
+    if mistake.script == START:
+        return _start()
+    command = COMMANDS.get(mistake.script, "")
+    return _script(mistake.script, f"{command.replace(mistake.without, '')} {mistake.flags}")
 
 
 def _start() -> tuple[int, str]:
@@ -366,7 +371,7 @@ def _script(name: str, flags: str) -> tuple[int, str]:
     program = REPOSITORY / "scripts" / f"{name}.py"
     logger = logging.getLogger("dnalm")
     kept = logger.level, logger.propagate, logger.handlers[:], sys.argv
-    sys.argv = [str(program), *shlex.split(f"{COMMANDS.get(name, '')} {flags}")]
+    sys.argv = [str(program), *shlex.split(flags)]
     terminal = io.StringIO()
     try:
         with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):

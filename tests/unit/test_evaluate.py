@@ -235,7 +235,7 @@ def test_comparison_answers_only_what_it_can(tmp_path, pretended):
         ("demo/frozen", "majority"): "yes",
     }
     unsettled = next(q["words"] for q in found["questions"] if q["answer"] == "cannot tell")
-    assert "test sequences would settle it" in unsettled
+    assert "tested sequences would settle it" in unsettled
     # Values and differences agree with the metrics; a paired difference of 3 sequences is well determined.
     rows = {row["predictor"]: row for row in found["predictors"]}
     assert rows["demo/frozen"]["accuracy_difference"] is None

@@ -12,6 +12,8 @@ REPOSITORY = Path(__file__).parents[2]
 SECTIONS = {"corpora", "explore", "fetch", "models", "publish", "tokenizers"}
 # Rules that put the script of another rule to a special use.
 SPECIAL_USES = {
+    "cross_validate_baseline": "cross_validate",
+    "cross_validate_combined": "cross_validate",
     "evaluate_baseline": "evaluate",
     "fetch_genome": "fetch",
     "fetch_task": "fetch",

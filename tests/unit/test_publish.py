@@ -148,6 +148,20 @@ def test_the_card_asks_overlapping_kmers_for_a_base_that_none_shows():
     assert "the longest of 3 bp, each sharing 2 bp with the next" in card
 
 
+def test_the_card_of_a_cross_validated_classifier_says_that_the_procedure_was_tested():
+    crossed = {"cross_validation": {"sequences": [40] * 5}}
+    folds = {"folds": {"sequences": [40] * 5}}
+    facts = replace(CLASSIFIER, evaluation=CLASSIFIER.evaluation | crossed, checks=CLASSIFIER.checks | folds)
+    card = model_card(facts, CardSettings())
+    assert (
+        "In a 5-fold cross-validation of 200 sequences, with 90% intervals: each was predicted once" in card
+    )
+    assert "This model learned from all of them and was not tested itself." in card
+    assert "no sequence, and no relative of one, stood in two folds" in card
+    assert head(card)["model-index"][0]["results"][0]["dataset"]["split"] == "5-fold cross-validation"
+    assert "test sequences" not in card.split("## Limits")[0]
+
+
 def test_texts_of_users_cannot_leave_their_cell():
     card = model_card(CLASSIFIER, CardSettings())
     assert "yes \\| \\<b\\>" in card and "| yes | <b>" not in card

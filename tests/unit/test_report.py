@@ -113,6 +113,36 @@ def test_the_answer_comes_first_with_interval_baselines_and_leaks(flags, whole):
         assert name in chart
 
 
+def test_a_cross_validation_is_said_to_be_one(flags, tmp_path):
+    """The same run, as if its test sequences had been predicted in five folds."""
+    crossed = {
+        "sequences": [40] * 5,
+        "metrics": {"accuracy": {"mean": 0.9, "sd": 0.02, "low": 0.875, "high": 0.925, "values": [0.9] * 5}},
+    }
+    changed: dict[str, list[str]] = {"--metrics": [], "--checks": []}
+    for flag, more in (
+        ("--metrics", {"cross_validation": crossed, "calibration": None}),
+        ("--checks", {"folds": {"sequences": [40] * 5, "clusters": 190, "largest_cluster": 4}}),
+    ):
+        for number, path in enumerate(flags[flag]):
+            file = tmp_path / f"{flag.strip('-')}{number}.json"
+            file.write_text(json.dumps(json.loads(Path(path).read_text()) | more))
+            changed[flag].append(str(file))
+    report = page(flags | changed, tmp_path / "report.html")
+    first, _, details = text_of(report).partition("Classification in detail")
+    assert "Cross-validated accuracy of demo pretrained, frozen" in first
+    assert (
+        "5-fold cross-validation, 95% interval" in first and "of 200 sequences classified correctly" in first
+    )
+    assert "Fold by fold the accuracy is 0.900 ± 0.020 (0.875 to 0.925)." in first
+    assert "Bengio & Grandvalet 2004" in first and "the saved classifier itself was not tested" in first
+    assert "190 groups were dealt out, the largest of 4 sequences" in first
+    # Nothing is said of a test split that there is not.
+    assert "test sequence" not in first and "test split" not in first
+    assert "Fold by fold: mean ± standard deviation of 5 (lowest to highest)" in details
+    assert "All metrics of the 5-fold cross-validation, with 95% intervals" in details
+
+
 def test_the_leading_model_is_the_first_one_not_the_best_one(flags, whole):
     """In these inputs full fine-tuning is better; the configuration names the frozen backbone first."""
     values = [
@@ -289,10 +319,14 @@ def test_examples_tell_where_among_the_motifs_a_token_stands(left, token, right,
 
 def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     both = dict(flags)
+    crossed = {
+        "--metrics": {"cross_validation": {"sequences": [100, 100], "metrics": {}}},
+        "--checks": {"folds": {"sequences": [100, 100], "clusters": 200, "largest_cluster": 1}},
+    }
     for flag in ("--metrics", "--curves", "--checks", "--comparisons", "--finetuning-summaries"):
         copies = []
         for i, path in enumerate(flags[flag]):
-            copy = json.loads(Path(path).read_text()) | {"task": "promoters"}
+            copy = json.loads(Path(path).read_text()) | {"task": "promoters"} | crossed.get(flag, {})
             copies.append(str(tmp_path / f"{flag[2:]}.{i}.json"))
             Path(copies[-1]).write_text(json.dumps(copy))
         both[flag] = [*flags[flag], *copies]
@@ -301,6 +335,7 @@ def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     written = page(both, tmp_path / "r.html")
     text = text_of(written)
     assert text.index("All tasks") < text.index("Task: enhancers") < text.index("Task: promoters")
+    assert "Cross-validated or on the test split" in text and "200 in 2 folds" in text
     structure = Structure()
     structure.feed(written)
     assert all(link == "data:," or link[1:] in structure.ids for link in structure.links)

@@ -19,7 +19,7 @@ from dnalm.finetune.settings import (
     SequenceSettings,
 )
 from dnalm.predict.settings import ScanSettings
-from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings
 from dnalm.running.commandline import add_settings_flags, collect_settings, parser, settings_words
 from dnalm.running.errors import InputError
@@ -32,6 +32,7 @@ CLASSES = [
     EvaluateLanguageModelSettings,
     EvaluateSettings,
     ExtractWindowsSettings,
+    FoldSettings,
     FrozenSettings,
     FullSettings,
     ImportTokenizerSettings,

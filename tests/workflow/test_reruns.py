@@ -467,6 +467,24 @@ CASES = {
             "compare": "third",
         },
     ),
+    # A study has no subsets of it.
+    "a new task with folds": Case(
+        together(
+            substitute(
+                "tasks.tsv",
+                r"(?s).*",
+                "task\ttrain\ttest\tfolds\npromoters\tpromoters.train.tsv\tpromoters.test.tsv\t\n"
+                "enhancers\tresults/simulation/train.tsv\tresults/simulation/test.tsv\t\n"
+                "third\tpromoters.train.tsv\t\t3\n",
+            ),
+            setting("study", {"model": "first", "vary": {"finetune.seed": [42, 1]}}),
+        ),
+        {"prepare_task", "pretraining_overlap", "embed", "finetune", "compare"}
+        | {"cross_validate", "cross_validate_baseline", "cross_validate_combined"}
+        | EXPLORED
+        | SHOWN,
+        {"prepare_task": "third", "embed": "third", "finetune": "third", "cross_validate": "third"},
+    ),
     # The tokenizer that is given does not change, so its caches of the other genomes stay.
     "a new genome": Case(
         row("genomes.tsv", "mouse\tmouse.fa"), CUT, {"extract_windows": "mouse", "train_tokenizer": "learned"}
@@ -640,4 +658,6 @@ def test_every_script_is_in_the_table():
     # Need a checkpoint or a corpus, which this run has not. tests/unit/test_names.py sees that they name
     # their code.
     scripts -= {"published_model", "corpus_from_task", "corpus_from_lines"}
+    # Needs a task with folds, of which a study has no subsets.
+    scripts -= {"cross_validate"}
     assert {f"script of {name}" for name in scripts} <= set(CASES)

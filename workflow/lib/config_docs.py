@@ -57,6 +57,7 @@ which Snakemake runs.
 | --- | --- |
 | `task` | a name of your choice |
 | `train`, `test` | path or URL of a TSV, CSV or Parquet, columns `seq` and `label`, two labels or more |
+| `folds` | in place of `test`: how many folds of `train` are cross-validated (`docs/splits.md`) |
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
 | `strands` | optional: read in evaluation and prediction: `both` (the mean; also if empty) or `forward` |

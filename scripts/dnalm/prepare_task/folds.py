@@ -67,7 +67,7 @@ def check_enough(carried: Mapping[str, np.ndarray], clusters: np.ndarray, folds:
         n_sequences, n_clusters = int(of.sum()), len(set(clusters[of]))
         if n_clusters < folds:
             of_label = f"of label {label!r} there are" if len(carried) > 1 else "there are"
-            related = f" in {n_clusters:,} groups of related ones" if n_clusters < n_sequences else ""
+            related = f", {n_clusters:,} if related ones count as one" if n_clusters < n_sequences else ""
             raise InputError(
                 f"task {task}: {of_label} {n_sequences:,} sequences{related}, too few for {folds} folds. "
                 "Lower the number in the column 'folds' of the task sheet, or give more sequences."

@@ -73,8 +73,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "labelled": labelled_rows(facts.checks),
         "tokenizer": tokenizer_sentence(facts.tokenizer),
         "settings": indented(training_settings(facts)),
-        "n": facts.comparison.get("n", 0),
-        "confidence": f"{facts.comparison['bootstrap']['confidence']:.0%}" if facts.comparison else "",
+        "tested": tested_sentence(facts),
         "metric_names": [METRIC_NAMES[name] for name in metric_names(facts)],
         "predictors": predictor_rows(facts),
         "answers": [question["words"] for question in own_questions(facts)],
@@ -97,13 +96,15 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
 def metadata(facts: Facts, settings: CardSettings) -> ModelCardData:
     """What the Hub reads: licence, library, task, tags, and the test metrics."""
     results = []
+    crossed = facts.evaluation.get("cross_validation")
+    split = f"{len(crossed['sequences'])}-fold cross-validation" if crossed else "test"
     for name in metric_names(facts) if facts.evaluation else []:
         results.append(
             EvalResult(
                 task_type="text-classification",
                 dataset_type=facts.evaluation["task"],
                 dataset_name=facts.evaluation["task"],
-                dataset_split="test",
+                dataset_split=split,
                 metric_type=name,
                 metric_name=METRIC_NAMES[name],
                 metric_value=round(facts.evaluation["metrics"][name]["value"], 4),
@@ -214,6 +215,22 @@ def _shared_bp(tokenizer: Mapping[str, Any]) -> int:
     return tokenizer.get("bases_shared_with_the_next", 0)
 
 
+def tested_sentence(facts: Facts) -> str:
+    """On which sequences the predictors were measured."""
+    if not facts.comparison:
+        return ""
+    n, confidence = facts.comparison["n"], facts.comparison["bootstrap"]["confidence"]
+    intervals = f"with {confidence:.0%} intervals"
+    if crossed := facts.evaluation.get("cross_validation"):
+        return (
+            f"In a {len(crossed['sequences'])}-fold cross-validation of {n:,} sequences, {intervals}: each "
+            "was predicted once, by a model that had learned in the same way from other folds, and from none "
+            "of its relatives. This model learned from all of them and was not tested itself. Models of two "
+            "folds share training sequences, so the intervals are approximations."
+        )
+    return f"On {n:,} test sequences that no training has seen, {intervals}."
+
+
 def training_settings(facts: Facts) -> dict[str, Any]:
     """The settings of pretraining and fine-tuning, without checksums."""
     known = facts.pretraining["settings"]
@@ -268,6 +285,8 @@ def leaks_sentence(checks: Mapping[str, Any]) -> str:
     if not checks:
         return ""
     found = checks["leakage"]["test"]
+    if "folds" in checks:
+        return "In the cross-validation no sequence, and no relative of one, stood in two folds."
     if not found["count"]:
         return "No test sequence stood in the training data, on either strand."
     done = (

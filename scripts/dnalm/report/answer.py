@@ -5,6 +5,7 @@ from typing import Any
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
+from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
 from dnalm.report.language_model import loss_chart
 from dnalm.report.parts import link, table, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to, identity
@@ -27,12 +28,12 @@ def answer(run: Run, task: str) -> dict[str, Any]:
         "title": f"Task: {task}",
         "what": question(headline.problem.name, len(labels), named),
         "number": "–" if value is None else words.number(value),
-        "number_name": f"Test {name} of {headline.name}",
+        "number_name": f"{headline.how.capitalize()} {name} of {headline.name}",
         "number_text": f" ({number_text(run, headline)})",
         "verdicts": task_verdicts(run, task),
         "chart": headline_chart(run, task),
-        "chart_note": f"Dot: {name} on the {words.count(metrics['n'], 'test sequence')}. Line: "
-        f"{run.confidence:.0%} interval over test sequences.",
+        "chart_note": f"Dot: {name} on the {words.tested(metrics)}. Line: {run.confidence:.0%} interval "
+        f"over {'' if headline.folds else 'test '}sequences.",
         "facts": task_facts(run, task),
         "evaluations": evaluations,
     }
@@ -50,10 +51,11 @@ def question(problem: str, n_labels: int, named: str) -> str:
 def number_text(run: Run, headline: Evaluation) -> str:
     """What stands behind the large number."""
     metrics, leading = headline.metrics, headline.leading
+    crossed = f"{headline.folds}-fold cross-validation, " if headline.folds else ""
     if headline.problem.name == SINGLE_LABEL:
-        return words.accuracy_text(metrics, run.confidence)
+        return crossed + words.accuracy_text(metrics, run.confidence)
     say = words.values_text if headline.problem.name == REGRESSION else words.labels_text
-    return say(metrics, leading, run.confidence)
+    return crossed + say(metrics, leading, run.confidence)
 
 
 def headline_chart(run: Run, task: str) -> str:
@@ -75,10 +77,11 @@ def headline_chart(run: Run, task: str) -> str:
                 strong=evaluation is run.headline(task),
             )
         )
-    name = run.headline(task).leading_name
+    name = f"{run.headline(task).how} {run.headline(task).leading_name}"
     # R² has no lower bound.
     lowest = min([0.0, *(row.low for row in rows)])
-    return interval_chart(rows, f"Test {name}, task {task}", f"test {name}", (lowest, 1)) if rows else ""
+    title = f"{name[0].upper()}{name[1:]}, task {task}"
+    return interval_chart(rows, title, name, (lowest, 1)) if rows else ""
 
 
 def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
@@ -203,10 +206,14 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
     facts = []
     if lead["kind"] == "model":
         facts.append({"term": "Pretrained on", "text": pretraining_sentence(run, lead["name"])})
-    if checks:
+    way = words.WAYS.get(lead.get("backbone") or "")
+    taught = way.taught if way else ""
+    if checks and run.headline(task).folds:
+        labels = tested_labels(checks)
+        facts += cross_validation_facts(run.headline(task), checks, labels, taught)
+        facts[-2]["text"] += words.overlap_sentence(run.overlaps.get(task))
+    elif checks:
         counts = checks["sequences"]
-        way = words.WAYS.get(lead.get("backbone") or "")
-        taught = way.taught if way else ""
         facts.append(
             {
                 "term": "Fine-tuned on",
@@ -214,12 +221,7 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
                 f"more to choose the best epoch. {taught}",
             }
         )
-        lengths = checks["lengths"]["test"]
-        length = (
-            f"{lengths['min']} bp"
-            if lengths["min"] == lengths["max"]
-            else f"{lengths['min']} to {lengths['max']} bp"
-        )
+        length = words.span(checks["lengths"]["test"])
         facts.append(
             {
                 "term": "Tested on",
@@ -297,11 +299,12 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None)
     known = ""
     if value["low"] is not None:
         half = (value["high"] - value["low"]) / 2
-        known = (
-            f"With {headline.metrics['n']:,} test sequences the {headline.leading_name} is known to about "
-            f"±{half:.3f}. "
-        )
-    sentence = f"{known}The interval covers the choice of test sequences, not the seed of training"
+        n = words.tested(headline.metrics)
+        known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
+    if headline.folds:
+        known += f"{SHARED_TRAINING} "
+    what = "sequences" if headline.folds else "test sequences"
+    sentence = f"{known}The interval covers the choice of {what}, not the seed of training"
     over_seeds = repetitions["metrics"].get(headline.problem.headline) if repetitions else None
     if not repetitions or not over_seeds:
         return f"{sentence}."
@@ -353,7 +356,7 @@ def overview(run: Run) -> dict[str, Any] | None:
                 with_interval(untrained.leading) if untrained else "",
                 with_interval(best.leading) if best else "",
                 with_interval(stacked.leading) if stacked else "",
-                f"{lead.metrics['n']:,}",
+                f"{lead.metrics['n']:,}" + (f" in {lead.folds} folds" if lead.folds else ""),
                 leaks,
             ]
         )
@@ -361,7 +364,9 @@ def overview(run: Run) -> dict[str, Any] | None:
         "Task",
         "Leading model",
         "Metric",
-        "On the test split",
+        "Cross-validated or on the test split"
+        if any(run.headline(task).folds for task in run.tasks)
+        else "On the test split",
         "Untrained",
         "Best baseline",
         "Stacked",

@@ -9,6 +9,7 @@ from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_L
 from dnalm.report import words
 from dnalm.report.calibration import calibration_figures, calibration_table
 from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, line_chart, scatter_chart
+from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to, identity
@@ -28,6 +29,8 @@ def classification_section(run: Run) -> dict[str, Any]:
         if len(run.tasks) > 1:
             parts.append(heading(f"Task {task}"))
         parts.append(metrics_table(run, task))
+        if folds := folds_table(run, task):
+            parts.append(folds)
         if published := published_table(run, task):
             parts.append(published)
         if differences := differences_table(run, task):
@@ -65,8 +68,10 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note += f"Wilson for {shares}, " if shares else ""
     note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
+    folds = evaluations[0].folds
+    where = f"of the {folds}-fold cross-validation" if folds else "on the test split"
     return table(
-        f"All metrics on the test split, with {run.confidence:.0%} intervals",
+        f"All metrics {where}, with {run.confidence:.0%} intervals",
         ["Metric", *[e.name for e in evaluations]],
         rows,
         strong=[0],

@@ -41,6 +41,17 @@ class Evaluation:
         return METRIC_NAMES[self.problem.headline]
 
     @property
+    def folds(self) -> int | None:
+        """Number of folds of a cross-validation; None where there is a test split."""
+        crossed = self.metrics.get("cross_validation")
+        return len(crossed["sequences"]) if crossed else None
+
+    @property
+    def how(self) -> str:
+        """How the metrics were measured, as stands before their names."""
+        return "cross-validated" if self.folds else "test"
+
+    @property
     def leading_value(self) -> float:
         """Its value; of what is not defined less than all others."""
         value = self.leading["value"]

@@ -141,14 +141,22 @@ def bases(number: float) -> str:
     return f"{number:,.0f} bp"
 
 
+def span(lengths: dict[str, Any]) -> str:
+    """Lengths of sequences: `200 bp`, `80 to 200 bp`."""
+    low, high = lengths["min"], lengths["max"]
+    return f"{low} bp" if low == high else f"{low} to {high} bp"
+
+
+def tested(metrics: dict[str, Any]) -> str:
+    """`60 test sequences`, or of a cross-validation `60 sequences`."""
+    return count(metrics["n"], "sequence" if metrics.get("cross_validation") else "test sequence")
+
+
 def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
     """What stands behind the large accuracy: its interval and how many sequences it is made of."""
     accuracy, n = metrics["metrics"]["accuracy"], metrics["n"]
     right = round(accuracy["value"] * n)
-    return (
-        f"{interval_text(accuracy, confidence)}: {right:,} of {count(n, 'test sequence')} classified "
-        "correctly"
-    )
+    return f"{interval_text(accuracy, confidence)}: {right:,} of {tested(metrics)} classified correctly"
 
 
 def labels_text(metrics: dict[str, Any], leading: dict[str, float], confidence: float) -> str:
@@ -156,7 +164,7 @@ def labels_text(metrics: dict[str, Any], leading: dict[str, float], confidence: 
     exact, n = metrics["metrics"]["exact_match"]["value"], metrics["n"]
     return (
         f"{interval_text(leading, confidence)}; mean over {len(metrics['labels'])} labels, 0.5 is guessing; "
-        f"all labels right for {round(exact * n):,} of {count(n, 'test sequence')}"
+        f"all labels right for {round(exact * n):,} of {tested(metrics)}"
     )
 
 
@@ -166,8 +174,7 @@ def values_text(metrics: dict[str, Any], leading: dict[str, float], confidence: 
     known = [f"{METRIC_NAMES[name]} {number(value)}" for name, value in values.items() if value is not None]
     return (
         f"{interval_text(leading, confidence)}; explained share of the variance of "
-        f"{count(metrics['n'], 'test sequence')}, 0 is guessing their mean"
-        + "".join(f"; {text}" for text in known)
+        f"{tested(metrics)}, 0 is guessing their mean" + "".join(f"; {text}" for text in known)
     )
 
 
@@ -365,6 +372,7 @@ def leak_verdict(
         return _verdict("unsure", "Leaks were not checked.", "The checks of this task are missing.")
     leakage = checks["leakage"]
     test, dropped = leakage["test"], leakage["dropped_from_training"]
+    folds = checks.get("folds")
     n = count(test["sequences"], "test sequence")
     overlap = leakage.get("partial_overlap", {})
     half = overlap.get("test_sequences_sharing_half", 0) - (0 if dropped else test["count"])
@@ -376,6 +384,13 @@ def leak_verdict(
         if half > 0
         else ""
     )
+    if folds:
+        return _verdict(
+            "warn" if half > 0 else "good",
+            "Nothing was tested by a predictor that knew it.",
+            f"Of the {count(test['sequences'], 'sequence')} none stood in two folds, and related ones shared "
+            f"one of the {len(folds['sequences'])}." + partly,
+        )
     if not test["count"]:
         return _verdict(
             "warn" if half > 0 else "good",
@@ -466,7 +481,7 @@ def _points(difference: dict[str, Any]) -> str:
     else:
         value, low, high = (signed(bound) for bound in bounds)
     needed = difference.get("sequences_to_settle")
-    settle = f"; about {needed:,} test sequences would settle it, if it stays so" if needed else ""
+    settle = f"; about {needed:,} tested sequences would settle it, if it stays so" if needed else ""
     return f"{value}{unit} ({difference['confidence']:.0%} interval {low} to {high}{settle})"
 
 
