@@ -133,11 +133,12 @@ class Config(Settings):
         None,
         min_length=1,
         description="Sheet of tasks (TSV), one row per task: `task`, `train`, `test` (path or URL; TSV, CSV "
-        "or Parquet with the columns `seq` and `label`), optional `validation`; in place of `test` the number "
-        "of `folds` of a cross-validation; optional `problem` (what a label is); optional `seq_column`, `label_column`, `id_column`, where the tables call these columns "
-        "otherwise (`sequence` and `class` are known); optional `positive`, the class that precision, "
-        "recall, F1, AUROC and AUPRC are about, where there are two (empty: the one whose opposite is named "
-        "as its absence, such as `non-enhancer`, else the last one); optional `strands` (which are read); "
+        "or Parquet with the columns `seq` and `label`), optional `validation`; in place of `test` the "
+        "number of `folds` of a cross-validation; optional `problem` (what a label is); optional "
+        "`seq_column`, `label_column`, `id_column`, where the tables call these columns otherwise "
+        "(`sequence` and `class` are known); optional `positive`, the class that precision, recall, F1, "
+        "AUROC and AUPRC are about, where there are two (empty: the one whose opposite is named as its "
+        "absence, such as `non-enhancer`, else the last one); optional `strands` (which are read); "
         "optional `sha256_train`, `sha256_validation`, `sha256_test`. Without it the run ends with the "
         "language model.",
     )
