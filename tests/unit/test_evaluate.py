@@ -15,6 +15,7 @@ import pytest
 import compare
 import evaluate
 from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
@@ -289,6 +290,28 @@ def test_mean_and_spread_over_seeds(tmp_path, pretended):
     assert float(table[0]["accuracy_mean"]) == pytest.approx(group["metrics"]["accuracy"]["mean"], abs=1e-6)
     with pytest.raises(InputError, match="demo/lora has the seed 8 twice"):
         run_comparison(tmp_path, outs[:1], "demo/lora", [outs[1], outs[1]])
+
+
+def seeded(name: str, seed: int | None, accuracy: float | None) -> dict:
+    """What of a metrics.json says how a training with this seed came out."""
+    about = {"name": name, "kind": "model", "backbone": "full", "seed": seed}
+    return about | {"metrics": {"accuracy": {"value": accuracy}}, "loss": {"value": 0.5}}
+
+
+def test_two_seeds_are_enough_for_a_spread_and_one_is_not():
+    reports = [seeded("a", 1, 0.6), seeded("b", 1, 0.7)]
+    assert group_repetitions(reports, []) == []
+    (group,) = group_repetitions(reports, [seeded("a", 2, 0.8)])
+    assert (group["name"], group["seeds"]) == ("a", [1, 2])
+    accuracy = group["metrics"]["accuracy"]
+    # Of two values (n - 1): their distance by the root of two.
+    assert accuracy["sd"] == pytest.approx(0.2 / np.sqrt(2)) and accuracy["mean"] == pytest.approx(0.7)
+    assert (accuracy["low"], accuracy["high"], accuracy["values"]) == (0.6, 0.8, [0.6, 0.8])
+    # What was not defined once has no mean.
+    (group,) = group_repetitions(reports, [seeded("a", 2, None)])
+    assert list(group["metrics"]) == ["loss"]
+    with pytest.raises(InputError, match="c/full is not among --metrics"):
+        group_repetitions(reports, [seeded("c", 2, 0.8)])
 
 
 def test_predictions_are_read_back_exactly(tmp_path, pretended):

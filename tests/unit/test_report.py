@@ -157,6 +157,7 @@ def test_the_spread_over_seeds_is_told_apart_from_the_interval(flags, whole):
     accuracy = group["metrics"]["accuracy"]
     told = f"{accuracy['mean']:.3f} ± {accuracy['sd']:.3f}"
     assert f"trained with 3 seeds, the accuracy is {told} (mean and standard deviation)" in whole
+    assert "Spread over seeds: mean ± standard deviation of 3 trainings (lowest to highest)" in whole
     assert f"{told} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in whole
     assert "Seeds 42, 43 and 44" in whole
 

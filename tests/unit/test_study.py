@@ -179,6 +179,34 @@ def test_tasks_are_counted_where_the_difference_is_more_than_chance():
     assert a["mean_accuracy"] == pytest.approx(0.8)
 
 
+def test_of_equal_mean_ranks_the_more_accurate_leads():
+    def row(name, value):
+        about = {"name": name, "kind": "baseline", "backbone": None, "settings": {}, "p_adjusted": None}
+        return about | {"accuracy": {"value": value}, "difference": None}
+
+    # b is first where a is second, and the other way round, by more.
+    boards = {"one": [row("b", 0.7), row("a", 0.69)], "two": [row("a", 0.9), row("b", 0.8)]}
+    for order in (("one", "two"), ("two", "one")):
+        table = over_tasks({task: boards[task] for task in order})
+        assert [(row["name"], row["mean_rank"]) for row in table] == [("a", 1.5), ("b", 1.5)]
+    # A better rank comes before a higher accuracy.
+    boards["three"] = [row("b", 0.5), row("a", 0.49)]
+    assert [row["name"] for row in over_tasks(boards)] == ["b", "a"]
+
+
+def test_two_seeds_have_a_spread_and_one_has_none():
+    right = np.arange(10)
+    entries = [
+        entry("a,seed=1", right < 6, {"tokenizer": "a"}),
+        entry("a,seed=2", right < 8, {"tokenizer": "a"}),
+        entry("kmer", right < 5, kind="baseline"),
+    ]
+    first, reference = leaderboard(entries, "kmer", 100, 1, 0.95)
+    # Two values have a standard deviation (n - 1): their distance by the root of two.
+    assert first["seed_spread"] == pytest.approx(0.2 / np.sqrt(2)) and first["seeds"] == 2
+    assert reference["seed_spread"] is None and reference["seeds"] == 1
+
+
 def test_curves_begin_with_the_untrained_network():
     def row(settings, tokens):
         return {

@@ -210,13 +210,15 @@ def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
     ]
     seeds = groups[0]["seeds"]
     return table(
-        f"Trained again with other seeds: mean ± standard deviation of {len(seeds)} (lowest to highest)",
+        f"Spread over seeds: mean ± standard deviation of {words.count(len(seeds), 'training')} (lowest to "
+        "highest)",
         ["Metric", *[words.predictor_name(group) for group in groups]],
         rows,
         strong=[0],
         note=f"Seeds {words.listing([str(seed) for seed in seeds])}, all on the same test sequences: this is "
-        f"what chance does in training. Everything else in this report is of seed {seeds[0]}, which was "
-        "chosen before any was tested.",
+        "what chance does in training. The intervals of the other tables are over test sequences and do not "
+        f"hold it. Everything else in this report is of seed {seeds[0]}, which was chosen before any was "
+        "tested.",
     )
 
 
