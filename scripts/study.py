@@ -1,7 +1,8 @@
 """Put the variants of a study side by side: leaderboards, and learning curves of tokens and of labels.
 
 In:  the configuration with its section `study`; metrics.json and predictions.tsv (scripts/evaluate.py) of
-     every variant and baseline on every task, in the same order; the summaries of the language models; the
+     every variant and baseline on every task, and of the predictor that stacks the study's model and the
+     baselines, if there is one, in the same order; the summaries of the language models; the
      checks of every task; the folder of Snakemake's benchmark files, for the cost.
 Out: a TSV with one row per task and variant, and a JSON: reference, tasks (each: its leaderboard),
      over_tasks, token_curves and label_curves (by task: one curve per variant, its points with value, low
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from dnalm.baseline.settings import STACKED
 from dnalm.evaluate.predictions import check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.report.measured import read_benchmark
@@ -72,7 +74,7 @@ def main(
             )
     boards = {
         task: leaderboard(
-            [entry for entry in of_task if entry.name in variants or entry.kind == "baseline"],
+            [entry for entry in of_task if entry.name in variants or entry.kind in ("baseline", STACKED)],
             *(reference, settings.bootstrap_samples, settings.seed, settings.confidence),
         )
         for task, of_task in whole.items()
@@ -103,7 +105,8 @@ def read_entry(
     report = read_metrics(metrics)
     table = read_predictions(predictions, report["problem"])
     name, backbone = report["name"], report["backbone"]
-    variant = variants.get(name)
+    # What is stacked is no variant, also where its model is one.
+    variant = variants.get(name) if report["kind"] != STACKED else None
     cost: dict[str, float | None] = {}
     if variant:
         summary = summaries[variant.language_model]

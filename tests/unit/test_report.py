@@ -235,6 +235,8 @@ def test_a_study_has_leaderboards_and_curves(whole):
     assert "6 variants, each against the k-mer regression" in chapter
     assert "All tasks together" in chapter and "Leaderboard of task promoters" in chapter
     # Two seeds are one row.
+    # In both leaderboards and over all tasks; no variant, hence without seeds.
+    assert text_of(chapter).count("stacked with demo") == 3
     assert chapter.count("tokenizer letters, steps 2000, frozen") >= 3 and "seed=2" not in chapter
     assert chapter.count("Accuracy against pretraining, task") == 2
     assert chapter.count("Accuracy against labelled sequences, task") == 2

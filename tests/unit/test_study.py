@@ -13,6 +13,7 @@ from dnalm.config import read_config
 from dnalm.running.errors import InputError
 from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks
 from dnalm.study.variants import expand, seedless
+from dnalm.study.words import row_name
 
 BASE = {
     "genomes": "g.tsv",
@@ -232,6 +233,31 @@ def test_a_configuration_without_a_study_has_no_variants(tmp_path: Path):
     file.write_text(json.dumps(config))
     with pytest.raises(InputError, match="no section 'study'"):
         study.main(file, [], [], [], [], None, None, tmp_path / "a.tsv", tmp_path / "a.json")
+
+
+def test_what_is_stacked_with_a_variant_is_a_row_of_its_own(tmp_path: Path):
+    value = {"value": 0.5, "low": 0.4, "high": 0.6}
+    about = {
+        "task": "toy",
+        "problem": "single_label_classification",
+        "name": "small",
+        "kind": "stacked",
+        "backbone": "stacked",
+        "n": 1,
+        "loss": value,
+        "metrics": dict.fromkeys(("accuracy", "mcc", "auroc"), value),
+    }
+    metrics, table = tmp_path / "metrics.json", tmp_path / "predictions.tsv"
+    metrics.write_text(json.dumps(about))
+    table.write_text("id\tlabel\tprobability_0\tprobability_1\nx\t1\t0.2\t0.8\n")
+    variants = expand(configured({"training.seed": [42, 1]})).variants
+    assert "small" in variants
+    stacked = study.read_entry(metrics, table, variants, {}, None)
+    assert (stacked.settings, stacked.cost, stacked.kind) == ({}, {}, "stacked")
+    alone = entry("small", stacked.right, {"training.steps": 5})
+    rows = leaderboard([stacked, alone, entry("kmer", stacked.right, kind="baseline")], "kmer", 100, 1, 0.95)
+    assert {row["kind"] for row in rows} == {"stacked", "model", "baseline"}
+    assert row_name(next(row for row in rows if row["kind"] == "stacked")) == "stacked with small"
 
 
 def test_metrics_that_are_none_or_lack_the_reference_are_refused(tmp_path: Path):

@@ -517,9 +517,15 @@ def evaluations(task):
     models = classifier_evaluations(task, BACKBONES)
     if config["baseline"]["combined"]:
         models += expand(f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}", model=MODELS, task=task)
-    if STACKING and TASKS[task].problem == SINGLE_LABEL and task not in CROSS_VALIDATED:
-        models += expand(f"<results>/evaluation/{{model}}/{{task}}/{STACKED}", model=MODELS, task=task)
+    models += stacked_evaluations(task, MODELS)
     return models + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+
+
+def stacked_evaluations(task, models):
+    """Folders of the evaluations of the stacked predictors; none where nothing is stacked."""
+    stacked = STACKING and TASKS[task].problem == SINGLE_LABEL and task not in CROSS_VALIDATED
+    pattern = f"<results>/evaluation/{{model}}/{{task}}/{STACKED}"
+    return expand(pattern, model=models, task=task) if stacked else []
 
 
 def evaluation_files(file, task):
@@ -537,10 +543,14 @@ def repeated_metrics(task):
 
 
 def studied(task):
-    """Folders of all evaluations of a study on one task."""
-    return expand(
+    """Folders of all evaluations of a study on one task: variants, all stacked with its model, baselines."""
+    variants = expand(
         "<results>/evaluation/{model}/{task}/{backbone}", model=VARIANTS, task=task, backbone=BACKBONES
-    ) + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+    )
+    stacked = stacked_evaluations(task, [config["study"]["model"]])
+    return (
+        variants + stacked + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
+    )
 
 
 def learning_curve(subset):

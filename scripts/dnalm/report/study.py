@@ -10,13 +10,15 @@ from dnalm.study.words import row_name
 ROWS_SHOWN = 40
 ROWS_DRAWN = 10
 COLOURS = 6
-SHAPES = {"model": "dot", "published": "dot", "untrained": "ring", "baseline": "square"}
+SHAPES = {"model": "dot", "published": "dot", "untrained": "ring", "baseline": "square", "stacked": "diamond"}
+# What stands beside the variants.
+BESIDE = ("baseline", "stacked")
 
 
 def study_section(study: dict[str, Any]) -> dict[str, Any]:
     """Leaderboards over tasks and of each task, and the curves."""
     reference = words.BASELINE_NAMES.get(study["reference"], study["reference"])
-    variants = sum(row["kind"] != "baseline" for row in study["over_tasks"])
+    variants = sum(row["kind"] not in BESIDE for row in study["over_tasks"])
     parts: list[dict[str, Any]] = [
         text(
             f"{words.count(variants, 'variant')}, each against the {reference} on the same test sequences. "
@@ -66,7 +68,7 @@ def board_table(task: str, board: list[dict[str, Any]], reference: str, confiden
             [
                 name_of(row),
                 with_interval(row["accuracy"]),
-                row["seeds"] if row["kind"] != "baseline" else "",
+                row["seeds"] if row["kind"] not in BESIDE else "",
                 "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}",
                 with_interval(difference) if difference else "",
                 "" if row["p_adjusted"] is None else f"{row['p_adjusted']:.2g}",
@@ -105,20 +107,20 @@ def hours(cost: dict[str, float | None], step: str) -> str:
 def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
     """The best variants beside the baselines, and both learning curves."""
     board = study["tasks"][task]
-    drawn = board[:ROWS_DRAWN] + [row for row in board[ROWS_DRAWN:] if row["kind"] == "baseline"]
+    drawn = board[:ROWS_DRAWN] + [row for row in board[ROWS_DRAWN:] if row["kind"] in BESIDE]
     estimates = [
         Estimate(
             name_of(row),
             row["accuracy"]["value"],
             row["accuracy"]["low"],
             row["accuracy"]["high"],
-            1 if row["kind"] == "baseline" else 0,
+            BESIDE.index(row["kind"]) + 1 if row["kind"] in BESIDE else 0,
             SHAPES[row["kind"]],
         )
         for row in drawn
     ]
     svg = interval_chart(estimates, f"Best variants, task {task}", "test accuracy", (0, 1))
-    caption = f"The {min(ROWS_DRAWN, len(board))} most accurate rows, and the baselines."
+    caption = f"The {min(ROWS_DRAWN, len(board))} most accurate rows, and what stands beside the variants."
     figures = [figure("Best variants", svg, caption, f"{task}.study")]
     for key, title, axis in (
         ("token_curves", "Accuracy against pretraining", "tokens of pretraining"),
@@ -139,6 +141,6 @@ def name_of(row: dict[str, Any]) -> str:
     """A row as a reader calls it."""
     if row["kind"] == "baseline":
         return words.BASELINE_NAMES.get(row["name"], row["name"])
-    if row["settings"] or not row["name"]:
+    if row["settings"] or not row["name"] or row["kind"] == "stacked":
         return row_name(row) or row.get("backbone", "")
     return words.predictor_name(row)
