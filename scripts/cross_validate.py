@@ -13,6 +13,7 @@ Out: metrics.json, predictions.tsv and curves.json as scripts/evaluate.py writes
      predicted once, by the predictor whose training it was left out of. metrics.json has in addition
      cross_validation: sequences (tested in each fold), metrics (of each, and of the loss, what it is over the
      folds: mean, sd, low, high, values; of metrics that are defined in every fold). There is no calibration.
+     What is said of a stacked predictor are means over the folds, and the smallest n_validation.
 
 Metrics and intervals are those of all predictions together. Predictors of two folds have most of their
 training in common, so that an interval over sequences is an approximation, and no spread over folds is an
@@ -31,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 import evaluate
-from dnalm.baseline.settings import COMBINED
+from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.repetitions import spread
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -48,7 +49,7 @@ from dnalm.sequences.tables import read_labelled_table, write_labelled_table
 logger = logging.getLogger("dnalm")
 
 # The scripts that train. Rules name the code of the one that they use.
-TRAINERS = ("baseline", "baseline_cnn", "combine", "finetune")
+TRAINERS = ("baseline", "baseline_cnn", "combine", "finetune", "stack")
 FOLD, NEXT = "{fold}", ":::"
 
 
@@ -94,7 +95,8 @@ def main(
             judged = load(predictor)
             outputs.append(judged.outputs(table["seq"][of_fold == TEST].tolist()))
             if kind not in ("baseline", COMBINED):
-                trained.append(evaluate.about_training(predictor))
+                about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
+                trained.append(about_fold(predictor))
             if len(outputs) == len(roles):
                 # Tokenizer and limit are those of every fold.
                 cut = evaluate.count_unread(predictor, kind, table["seq"].tolist())
@@ -106,7 +108,9 @@ def main(
     report: dict[str, Any] = about | {"strands": strands.strands}
     report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
     report |= {"cut": cut, "calibration": None, "versions": judged.versions}
-    if trained:
+    if kind == STACKED:
+        report["stacked"] = stacked_over_folds(trained)
+    elif trained:
         unfinished = any(of_fold["still_improving"] for of_fold in trained)
         report |= {"seed": trained[0]["seed"], "still_improving": unfinished}
     report["cross_validation"] = over_folds(measured, truth, together, list(roles.values()))
@@ -188,6 +192,20 @@ def in_order(outputs: list[np.ndarray], roles: list[np.ndarray]) -> np.ndarray:
     return together
 
 
+def stacked_over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:
+    """What scripts/stack.py says of its fits: means over the folds, and the smallest validation split."""
+    members = [
+        {"name": same[0]["name"]}
+        | {key: float(np.mean([of[key] for of in same])) for key in ("weight", "loss", "accuracy")}
+        for same in zip(*(of_fold["members"] for of_fold in folds), strict=True)
+    ]
+    return {
+        "n_validation": min(of_fold["n_validation"] for of_fold in folds),
+        "members": members,
+        "best_single": min(members, key=lambda member: member["loss"])["name"],
+    }
+
+
 def over_folds(problem: Problem, truth: np.ndarray, outputs: np.ndarray, roles: list[np.ndarray]) -> dict:
     """How much the metrics differ between folds: the part `cross_validation` of metrics.json."""
     by_fold: list[dict[str, float]] = []
@@ -210,11 +228,13 @@ if __name__ == "__main__":
     add(
         "--kind",
         required=True,
-        choices=["model", "published", "untrained", COMBINED, "baseline"],
+        choices=["model", "published", "untrained", COMBINED, STACKED, "baseline"],
         help="what is trained, as of scripts/evaluate.py",
     )
     add("--name", required=True, help="name of the language model or baseline")
-    add("--backbone", choices=[*BACKBONE_SETTINGS, COMBINED], help="how the classifier is fine-tuned")
+    add(
+        "--backbone", choices=[*BACKBONE_SETTINGS, COMBINED, STACKED], help="how the classifier is fine-tuned"
+    )
     add("--task", required=True, help="name of the task")
     add_problem_flag(arguments)
     add("--positive", help="class that precision, recall, F1, AUROC and AUPRC are about (see evaluate)")

@@ -17,6 +17,7 @@ twice.
 import logging
 import os
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ def link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--name", required=True, help="name of the language model")
@@ -144,4 +146,8 @@ if __name__ == "__main__":
     add_device_flags(arguments)
     add("--output", type=Path, required=True, help="directory to write")
     add("--summary", type=Path, required=True, help="JSON summary to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

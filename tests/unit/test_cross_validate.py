@@ -154,6 +154,26 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
         run(tmp_path / "other", other, head, "model", **about)
 
 
+def test_what_is_stacked_is_trained_and_fitted_in_every_fold(tmp_path, table):
+    def member(name: str) -> str:
+        where = f"--output {{fold}}/{name}/predictor --summary {{fold}}/{name}/predictor.json"
+        return f"{KMER.replace('--baseline kmer', f'--baseline {name}')} {where}"
+
+    stack = "stack --name tiny --task toy --members {fold}/kmer/predictor {fold}/gapped_kmer/predictor"
+    training = (
+        f"{member('kmer')} ::: {member('gapped_kmer')} ::: {stack} --validation {{fold}}/validation.tsv"
+    )
+    about = {"name": "tiny", "backbone": "stacked"}
+    report, _ = run(tmp_path / "out", table, f"{training} {PREDICTOR}", "stacked", **about)
+    assert report["metrics"]["accuracy"]["value"] > 0.7 and "seed" not in report
+    assert report["stacked"]["n_validation"] == 12
+    kmer, gapped = report["stacked"]["members"]
+    assert (kmer["name"], gapped["name"]) == ("kmer", "gapped_kmer")
+    best = min((kmer, gapped), key=lambda about: about["loss"])
+    assert report["stacked"]["best_single"] == best["name"]
+    assert kmer["weight"] >= 0 and gapped["weight"] >= 0
+
+
 @pytest.mark.parametrize("problem", [MULTI_LABEL, REGRESSION])
 def test_several_labels_and_values(tmp_path, table, problem):
     labels = {MULTI_LABEL: {"a": "x;y", "b": "y"}, REGRESSION: {"a": "1.5", "b": "-2"}}[problem]

@@ -14,6 +14,7 @@ SECTIONS = {"corpora", "explore", "fetch", "models", "publish", "tokenizers"}
 SPECIAL_USES = {
     "cross_validate_baseline": "cross_validate",
     "cross_validate_combined": "cross_validate",
+    "cross_validate_stacked": "cross_validate",
     "evaluate_baseline": "evaluate",
     "fetch_genome": "fetch",
     "fetch_task": "fetch",

@@ -480,7 +480,7 @@ CASES = {
             setting("study", {"model": "first", "vary": {"finetune.seed": [42, 1]}}),
         ),
         {"prepare_task", "pretraining_overlap", "embed", "finetune", "compare"}
-        | {"cross_validate", "cross_validate_baseline", "cross_validate_combined"}
+        | {"cross_validate", "cross_validate_baseline", "cross_validate_combined", "cross_validate_stacked"}
         | EXPLORED
         | SHOWN,
         {"prepare_task": "third", "embed": "third", "finetune": "third", "cross_validate": "third"},

@@ -25,7 +25,7 @@ rule baseline:
     params:
         *code("baseline", "analyse"),
         problem=problem_of,
-        flags=settings_flags(KmerSettings, config["baseline"]),
+        flags=lambda wildcards: baseline_flags(wildcards.baseline, wildcards.task),
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:
@@ -63,15 +63,14 @@ rule baseline_cnn:
     params:
         *code("baseline_cnn", "train"),
         problem=problem_of,
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(CnnSettings, config["baseline"]),
+        flags=lambda wildcards: baseline_flags(wildcards.baseline, wildcards.task),
     message:
         "Training baseline {wildcards.baseline} for task {wildcards.task}"
     shell:
         command(
             "baseline_cnn",
             "--log {log:q} --baseline {wildcards.baseline} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
-            " --validation {input.validation:q} {params.strands} {params.flags}"
+            " --validation {input.validation:q} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
 

@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import digest
 import resources
@@ -240,7 +241,7 @@ def read_mb(model, sequence_mb):
 
 
 def parameters(wildcards):
-    return read_parameters(wildcards.model, wildcards.get("backbone"))
+    return read_parameters(wildcards.model, getattr(wildcards, "backbone", None))
 
 
 def downloaded(kind, name, url):
@@ -404,6 +405,25 @@ def seed_of(wildcards):
     return int(wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"])
 
 
+def baseline_trainer(baseline):
+    """The script that trains a baseline."""
+    return "baseline_cnn" if baseline in ("cnn", "deep_cnn") else "baseline"
+
+
+def baseline_flags(baseline, task):
+    """The flags of a baseline's training, but for its files."""
+    if baseline_trainer(baseline) == "baseline_cnn":
+        return f"{strands_flag(task)} {settings_flags(CnnSettings, config['baseline'])}"
+    return settings_flags(KmerSettings, config["baseline"])
+
+
+def classifier_flags(wildcards):
+    """The flags of fine-tuning, but for its files."""
+    classifier = classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
+    training = settings_flags(BACKBONE_SETTINGS[way(wildcards)], training_settings(wildcards))
+    return f"{settings_flags(ClassifierSettings, classifier)} {training}"
+
+
 def features(wildcards):
     """Embeddings for the frozen backbone; training through the backbone computes its own."""
     if way(wildcards) != "frozen":
@@ -458,9 +478,13 @@ def cross_validation_gpus(wildcards):
     return EMBED_GPUS if way(wildcards) == "frozen" else config["resources"]["finetune_gpus"]
 
 
-def baseline_trainer(wildcards):
-    """The script that trains a baseline."""
-    return "baseline_cnn" if wildcards.baseline in ("cnn", "deep_cnn") else "baseline"
+def stacking_gpus(wildcards):
+    return max(cross_validation_gpus(trained_as(wildcards, backbone)) for backbone in BACKBONES)
+
+
+def trained_as(wildcards, backbone):
+    """The wildcards of a classifier that is trained in this way."""
+    return SimpleNamespace(model=wildcards.model, task=wildcards.task, backbone=backbone)
 
 
 def folds_mb(wildcards, input):
@@ -523,7 +547,7 @@ def evaluations(task):
 
 def stacked_evaluations(task, models):
     """Folders of the evaluations of the stacked predictors; none where nothing is stacked."""
-    stacked = STACKING and TASKS[task].problem == SINGLE_LABEL and task not in CROSS_VALIDATED
+    stacked = STACKING and TASKS[task].problem == SINGLE_LABEL
     pattern = f"<results>/evaluation/{{model}}/{{task}}/{STACKED}"
     return expand(pattern, model=models, task=task) if stacked else []
 
@@ -547,7 +571,7 @@ def studied(task):
     variants = expand(
         "<results>/evaluation/{model}/{task}/{backbone}", model=VARIANTS, task=task, backbone=BACKBONES
     )
-    stacked = stacked_evaluations(task, [config["study"]["model"]])
+    stacked = stacked_evaluations(task, [config["study"]["model"]] if VARIANTS else [])
     return (
         variants + stacked + expand("<results>/evaluation/{baseline}/{task}", baseline=BASELINES, task=task)
     )

@@ -1,17 +1,85 @@
-# Tasks with folds: trained once for each of them, in one job, and tested on what that fold left out. In the
-# commands {{fold}} is the folder of a fold, and what stands behind the script's own flags is how to train.
+# Tasks with folds: trained once for each of them, in one job, and tested on what that fold left out. What stands
+# behind the script's own flags is how to train; there {{fold}} is the folder of a fold.
+
 
 OF_ALL_FOLDS = (
-    " --sequences {input.sequences:q} --task {wildcards.task} --problem {params.problem}"
+    "--sequences {input.sequences:q} --task {wildcards.task} --problem {params.problem}"
     " {params.positive} {params.strands} {params.flags}"
     " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
 )
-OF_A_FOLD = " --task {wildcards.task} --problem {params.problem}"
-SPLITS_OF_A_FOLD = " --train '{{fold}}/train.tsv' --validation '{{fold}}/validation.tsv'"
+OF_A_FOLD = "--task {wildcards.task} --problem {params.problem}"
+SPLITS_OF_A_FOLD = "--train '{{fold}}/train.tsv' --validation '{{fold}}/validation.tsv'"
 EMBEDDINGS_OF_A_FOLD = (
-    " --train-embeddings '{{fold}}/train.npz' --validation-embeddings '{{fold}}/validation.npz'"
+    "--train-embeddings '{{fold}}/train.npz' --validation-embeddings '{{fold}}/validation.npz'"
 )
-PREDICTOR_OF_A_FOLD = " --output '{{fold}}/predictor' --summary '{{fold}}/predictor.json'"
+# Between two commands.
+THEN = ":::"
+
+
+def written(predictor):
+    """Where a predictor of a fold is written; what is evaluated is called `predictor`."""
+    return f"--output '{{{{fold}}}}/{predictor}' --summary '{{{{fold}}}}/{predictor}.json'"
+
+
+def baseline_in_fold(script, baseline, training, predictor):
+    """The command that trains a baseline in a fold; its words may be params."""
+    command_words = [script, "--baseline", baseline, training, OF_A_FOLD, SPLITS_OF_A_FOLD]
+    return " ".join([*command_words, written(predictor)])
+
+
+def finetune_in_fold(backbone, embeddings, training, predictor):
+    """The command that trains a classifier in a fold; its words may be params."""
+    return " ".join(
+        [
+            "finetune --name {wildcards.model} --model {input.model_directory:q} --gpus {resources.devices}",
+            f"--backbone {backbone} {embeddings} {training}",
+            "--train-sequences '{{fold}}/train.tsv' --validation-sequences '{{fold}}/validation.tsv'",
+            OF_A_FOLD,
+            written(predictor),
+            ALLOW_CPU,
+        ]
+    )
+
+
+def combine_in_fold(predictor):
+    """The command that trains on k-mers and embeddings in a fold, beside the k-mers in kmer/predictor."""
+    return " ".join(
+        [
+            "combine --name {wildcards.model} --model {input.model_directory:q}",
+            "--kmer '{{fold}}/kmer/predictor' --pooling {params.pooling}",
+            OF_A_FOLD,
+            SPLITS_OF_A_FOLD,
+            EMBEDDINGS_OF_A_FOLD,
+            written(predictor),
+        ]
+    )
+
+
+def stack_in_fold():
+    """The commands that train all members in a fold and stack them, in the order of the rule stack."""
+    names = [name for name in BASELINES if name != "majority"]
+    commands = [
+        baseline_in_fold(baseline_trainer(name), name, f"{{params.{name}}}", f"{name}/predictor")
+        for name in names
+    ]
+    members = [f"{name}/predictor" for name in names]
+    for backbone in BACKBONES:
+        embeddings = EMBEDDINGS_OF_A_FOLD if backbone == "frozen" else ""
+        commands.append(finetune_in_fold(backbone, embeddings, f"{{params.{backbone}}}", backbone))
+        members.append(backbone)
+    if config["baseline"]["combined"]:
+        if "kmer" not in names:
+            commands.append(baseline_in_fold("baseline", "kmer", "{params.kmer}", "kmer/predictor"))
+        commands.append(combine_in_fold(COMBINED))
+        members.append(COMBINED)
+    stacked = [
+        "stack --name {wildcards.model} --task {wildcards.task} --gpus {resources.devices} --members",
+        *(f"'{{{{fold}}}}/{member}'" for member in members),
+        "--validation '{{fold}}/validation.tsv'",
+        written("predictor"),
+        ALLOW_CPU,
+    ]
+    return f" {THEN} ".join([*commands, " ".join(stacked)])
 
 
 rule cross_validate:
@@ -71,25 +139,17 @@ rule cross_validate:
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
-        classifier=lambda wildcards: settings_flags(
-            ClassifierSettings, classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
-        ),
-        training=lambda wildcards: settings_flags(
-            BACKBONE_SETTINGS[way(wildcards)], training_settings(wildcards)
-        ),
+        training=classifier_flags,
     message:
         "Cross-validating {wildcards.model}, backbone {wildcards.backbone}, on {wildcards.task}"
     shell:
         command(
             "cross_validate",
             "--log {log:q} --kind {params.kind} --name {wildcards.model} --backbone {params.way}"
-            " --gpus {resources.devices} {params.embeddings}" + OF_ALL_FOLDS,
+            " --gpus {resources.devices} {params.embeddings}",
             ALLOW_CPU,
-            "finetune --name {wildcards.model} --backbone {params.way} --gpus {resources.devices}"
-            " --model {input.model_directory:q} --train-sequences '{{fold}}/train.tsv'"
-            " --validation-sequences '{{fold}}/validation.tsv' {params.of_a_fold} {params.classifier}"
-            " {params.training}" + OF_A_FOLD + PREDICTOR_OF_A_FOLD,
-            ALLOW_CPU,
+            OF_ALL_FOLDS,
+            finetune_in_fold("{params.way}", "{params.of_a_fold}", "{params.training}", "predictor"),
         )
 
 
@@ -145,7 +205,7 @@ rule cross_validate_combined:
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
-        kmers=settings_flags(KmerSettings, config["baseline"]),
+        kmer=lambda wildcards: baseline_flags("kmer", wildcards.task),
         pooling=config["finetune"]["pooling"],
     message:
         "Cross-validating k-mers and embeddings of {wildcards.model} together on {wildcards.task}"
@@ -153,13 +213,109 @@ rule cross_validate_combined:
         command(
             "cross_validate",
             f"--log {{log:q}} --kind {COMBINED} --name {{wildcards.model}} --backbone {COMBINED}"
-            " --gpus {resources.devices} --embeddings {input.embeddings:q}" + OF_ALL_FOLDS,
+            " --gpus {resources.devices} --embeddings {input.embeddings:q}",
             ALLOW_CPU,
-            "baseline --baseline kmer {params.kmers}" + OF_A_FOLD + SPLITS_OF_A_FOLD,
-            "--output '{{fold}}/kmer' --summary '{{fold}}/kmer.json' :::",
-            "combine --name {wildcards.model} --model {input.model_directory:q} --kmer '{{fold}}/kmer'"
-            " --pooling {params.pooling}" + OF_A_FOLD + SPLITS_OF_A_FOLD + EMBEDDINGS_OF_A_FOLD,
-            PREDICTOR_OF_A_FOLD,
+            OF_ALL_FOLDS,
+            baseline_in_fold("baseline", "kmer", "{params.kmer}", "kmer/predictor"),
+            THEN,
+            combine_in_fold("predictor"),
+        )
+
+
+rule cross_validate_stacked:
+    input:
+        model="<results>/models/{model}.json",
+        model_directory=ancient("<results>/models/{model}"),
+        embeddings=(
+            "<results>/embeddings/{model}/{task}.test.npz"
+            if "frozen" in BACKBONES or config["baseline"]["combined"]
+            else []
+        ),
+        sequences="<results>/tasks/{task}/test.tsv",
+    output:
+        metrics=f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/metrics.json",
+        predictions=report(
+            f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/predictions.tsv",
+            category="Classification",
+            subcategory="{task}",
+            labels={"model": "{model}", "backbone": STACKED, "what": "predictions"},
+            caption="../report/predictions.rst",
+        ),
+        curves=f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/curves.json",
+    log:
+        "<logs>/cross_validate_stacked/{model}/{task}.log",
+    benchmark:
+        "<benchmarks>/cross_validate_stacked/{model}/{task}.tsv"
+    wildcard_constraints:
+        task="|".join(map(re.escape, CROSS_VALIDATED)) or "no_task",
+    conda:
+        "../../envs/finetune.yaml"
+    threads: 1
+    resources:
+        gpu=lambda wildcards: resources.gpu(stacking_gpus(wildcards), GRES),
+        gres=lambda wildcards: resources.gres(stacking_gpus(wildcards), GRES),
+        devices=stacking_gpus,
+        nodes=1,
+        tasks=None,
+        cpus_per_task=lambda wildcards, threads: threads,
+        mem_mb_per_cpu=None,
+        mem_mb=lambda wildcards, input, attempt: max(
+            resources.model_memory_mb(
+                read_parameters(wildcards.model, STACKED), size_mb([input.sequences]), attempt
+            ),
+            *(
+                training_memory_mb(trained_as(wildcards, backbone), size_mb([input.sequences]), attempt)
+                for backbone in BACKBONES
+            ),
+        ),
+        runtime=lambda wildcards, input, attempt: sum(
+            [
+                training_runtime_min(trained_as(wildcards, backbone), folds_mb(wildcards, input), attempt)
+                for backbone in BACKBONES
+            ],
+            resources.network_runtime_min(
+                folds_mb(wildcards, input), config["baseline"]["cnn_epochs"], attempt
+            )
+            + resources.model_runtime_min(
+                readings_of(wildcards.task) * 2 * size_mb([input.sequences]),
+                read_parameters(wildcards.model, STACKED),
+                stacking_gpus(wildcards),
+                attempt,
+            ),
+        ),
+    params:
+        *code("cross_validate", "finetune"),
+        **{
+            baseline: lambda wildcards, baseline=baseline: baseline_flags(baseline, wildcards.task)
+            for baseline in {*BASELINES, "kmer"}
+        },
+        **{
+            backbone: lambda wildcards, backbone=backbone: classifier_flags(trained_as(wildcards, backbone))
+            for backbone in BACKBONES
+        },
+        trainers=[
+            *code("baseline", "finetune"),
+            *code("baseline_cnn", "finetune"),
+            *code("combine", "finetune"),
+            *code("finetune", "finetune"),
+            *code("stack", "finetune"),
+        ],
+        problem=problem_of,
+        embeddings=lambda wildcards, input: flags({"embeddings": input.embeddings or None}),
+        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
+        strands=lambda wildcards: strands_flag(wildcards.task),
+        flags=settings_flags(EvaluateSettings, config["evaluate"]),
+        pooling=config["finetune"]["pooling"],
+    message:
+        "Cross-validating the predictors of {wildcards.task} stacked, with {wildcards.model}"
+    shell:
+        command(
+            "cross_validate",
+            f"--log {{log:q}} --kind {STACKED} --name {{wildcards.model}} --backbone {STACKED}"
+            " --gpus {resources.devices} {params.embeddings}",
+            ALLOW_CPU,
+            OF_ALL_FOLDS,
+            stack_in_fold(),
         )
 
 
@@ -188,25 +344,19 @@ rule cross_validate_baseline:
         ),
     params:
         *code("cross_validate", "train"),
-        trainer=lambda wildcards: code(baseline_trainer(wildcards), "train"),
+        trainer=lambda wildcards: code(baseline_trainer(wildcards.baseline), "train"),
         problem=problem_of,
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
-        script=lambda wildcards: baseline_trainer(wildcards),
-        training=lambda wildcards: (
-            f"{strands_flag(wildcards.task)} {settings_flags(CnnSettings, config['baseline'])}"
-            if baseline_trainer(wildcards) == "baseline_cnn"
-            else settings_flags(KmerSettings, config["baseline"])
-        ),
+        script=lambda wildcards: baseline_trainer(wildcards.baseline),
+        training=lambda wildcards: baseline_flags(wildcards.baseline, wildcards.task),
     message:
         "Cross-validating baseline {wildcards.baseline} on {wildcards.task}"
     shell:
         command(
             "cross_validate",
-            "--log {log:q} --kind baseline --name {wildcards.baseline}" + OF_ALL_FOLDS,
-            "{params.script} --baseline {wildcards.baseline} {params.training}"
-            + OF_A_FOLD
-            + SPLITS_OF_A_FOLD
-            + PREDICTOR_OF_A_FOLD,
+            "--log {log:q} --kind baseline --name {wildcards.baseline}",
+            OF_ALL_FOLDS,
+            baseline_in_fold("{params.script}", "{wildcards.baseline}", "{params.training}", "predictor"),
         )

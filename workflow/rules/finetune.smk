@@ -42,12 +42,7 @@ rule finetune:
             "" if way(wildcards) == "frozen" else f"--checkpoints {shlex.quote(CHECKPOINTS)}/finetune"
         ),
         way=lambda wildcards: way(wildcards),
-        flags=lambda wildcards: settings_flags(
-            ClassifierSettings, classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
-        ),
-        training=lambda wildcards: settings_flags(
-            BACKBONE_SETTINGS[way(wildcards)], training_settings(wildcards)
-        ),
+        flags=classifier_flags,
     message:
         "Fine-tuning {wildcards.model} for {wildcards.task}, backbone {wildcards.backbone}"
     shell:
@@ -56,7 +51,7 @@ rule finetune:
             "--log {log:q} --name {wildcards.model} --task {wildcards.task} --problem {params.problem}"
             " --gpus {resources.devices} --backbone {params.way} --model {input.model_directory:q}"
             " --train-sequences {input.train_sequences:q} --validation-sequences {input.validation_sequences:q}"
-            " {params.embeddings} {params.checkpoints} {params.flags} {params.training} --output {output.directory:q} --summary {output.summary:q}",
+            " {params.embeddings} {params.checkpoints} {params.flags} --output {output.directory:q} --summary {output.summary:q}",
             loggers("finetune/{wildcards.model}/{wildcards.task}/{wildcards.backbone}"),
             ALLOW_CPU,
         )

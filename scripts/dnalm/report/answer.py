@@ -186,7 +186,7 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
         for member in about["members"]
         if (i := member["name"]) in named or (i := f"{name}/{member['name']}") in named
     ]
-    return [words.stacking_verdict(differences, members, about["n_validation"])]
+    return [words.stacking_verdict(differences, members, about["n_validation"], stacked.folds)]
 
 
 def _described(evaluation: Evaluation) -> str:

@@ -308,12 +308,13 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
 
 
 def stacking_verdict(
-    differences: dict[str, dict[str, float]], members: list[str], n_validation: int
+    differences: dict[str, dict[str, float]], members: list[str], n_validation: int, folds: int | None = None
 ) -> dict[str, str]:
     """Is a regression on the probabilities of several predictors better than each that it is compared with?
 
     `differences` in accuracy, stacked minus single, are keyed by the name of the single predictor; the first
-    is the best one on the validation split.
+    is the best one on the validation split. In a cross-validation there are such a regression and a
+    validation split, of `n_validation` sequences at least, in each of the `folds`.
     """
     heads = {
         "good": "Stacked, the predictors are better than the best single one and the baselines.",
@@ -324,12 +325,15 @@ def stacking_verdict(
     status = "bad" if "bad" in found else "good" if found == {"good"} else "unsure"
     against = [f"{_points(difference)} against {name}" for name, difference in differences.items()]
     against[0] += ", the best one on the validation split"
+    fitted = f"the {count(n_validation, 'validation sequence')}"
+    if folds:
+        fitted = f"validation sequences of each of {folds} folds, {n_validation:,} at least"
     few = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
     return _verdict(
         status,
         heads[status],
         f"One logistic regression on the probabilities of {count(len(members), 'predictor')} "
-        f"({'; '.join(members)}), fitted on the {count(n_validation, 'validation sequence')}. "
+        f"({'; '.join(members)}), fitted on {fitted}. "
         f"Accuracy: {'; '.join(against)}.{few}",
     )
 
