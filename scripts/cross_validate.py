@@ -79,9 +79,11 @@ def main(
     roles = read_roles(sequences)
     vectors = read_vectors(embeddings, table) if embeddings else None
 
-    def load(predictor: Path) -> evaluate.Predictor:
+    def predict(predictor: Path, tested: list[str]) -> tuple[np.ndarray, list[str], dict[str, str]]:
+        """Outputs, labels and versions. The memory that it takes is free for the next training."""
         judged = evaluate.load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
-        return evaluate.reading_strands(evaluate.positive_class_last(judged, positive), strands.strands)
+        judged = evaluate.reading_strands(evaluate.positive_class_last(judged, positive), strands.strands)
+        return judged.outputs(tested), judged.labels, judged.versions
 
     outputs: list[np.ndarray] = []
     trained: list[dict[str, Any]] = []
@@ -92,22 +94,21 @@ def main(
             for script, words in trainings:
                 train(script, words, folder)
             predictor = folder / "predictor"
-            judged = load(predictor)
-            outputs.append(judged.outputs(table["seq"][of_fold == TEST].tolist()))
+            said, labels, packages = predict(predictor, table["seq"][of_fold == TEST].tolist())
+            outputs.append(said)
             if kind not in ("baseline", COMBINED):
                 about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
                 trained.append(about_fold(predictor))
             if len(outputs) == len(roles):
                 # Tokenizer and limit are those of every fold.
                 cut = evaluate.count_unread(predictor, kind, table["seq"].tolist())
-    labels = judged.labels
     together = nine_digits(in_order(outputs, list(roles.values())))
 
     truth = measured.targets(table["label"], labels, sequences)
     about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
     report: dict[str, Any] = about | {"strands": strands.strands}
     report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
-    report |= {"cut": cut, "calibration": None, "versions": judged.versions}
+    report |= {"cut": cut, "calibration": None, "versions": packages}
     if kind == STACKED:
         report["stacked"] = stacked_over_folds(trained)
     elif trained:
