@@ -123,7 +123,7 @@ rule cross_validate:
             wildcards, folds_mb(wildcards, input), attempt
         )
         + resources.model_runtime_min(
-            readings_of(wildcards.task) * size_mb([input.sequences]),
+            readings_of(wildcards.task) * read_mb(wildcards.model, size_mb([input.sequences])),
             parameters(wildcards),
             cross_validation_gpus(wildcards),
             attempt,
@@ -193,7 +193,7 @@ rule cross_validate_combined:
             20 * folds_mb(wildcards, input), attempt
         )
         + resources.model_runtime_min(
-            readings_of(wildcards.task) * size_mb([input.sequences]),
+            readings_of(wildcards.task) * read_mb(wildcards.model, size_mb([input.sequences])),
             parameters(wildcards),
             EMBED_GPUS,
             attempt,
@@ -277,7 +277,7 @@ rule cross_validate_stacked:
                 folds_mb(wildcards, input), config["baseline"]["cnn_epochs"], attempt
             )
             + resources.model_runtime_min(
-                readings_of(wildcards.task) * 2 * size_mb([input.sequences]),
+                readings_of(wildcards.task) * 2 * read_mb(wildcards.model, size_mb([input.sequences])),
                 read_parameters(wildcards.model, STACKED),
                 stacking_gpus(wildcards),
                 attempt,
