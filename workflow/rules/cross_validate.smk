@@ -16,6 +16,11 @@ EMBEDDINGS_OF_A_FOLD = (
 THEN = ":::"
 
 
+def code_of(environment, *scripts):
+    """Params that change with the code of the scripts that train, which no script imports."""
+    return [part for script in scripts for part in code(script, environment)]
+
+
 def written(predictor):
     """Where a predictor of a fold is written; what is evaluated is called `predictor`."""
     return f"--output '{{{{fold}}}}/{predictor}' --summary '{{{{fold}}}}/{predictor}.json'"
@@ -130,7 +135,7 @@ rule cross_validate:
         ),
     params:
         *code("cross_validate", "finetune"),
-        trainer=code("finetune", "finetune"),
+        trainer=code_of("finetune", "finetune"),
         problem=problem_of,
         kind=lambda wildcards: kind_of(wildcards.model),
         way=lambda wildcards: way(wildcards),
@@ -200,7 +205,7 @@ rule cross_validate_combined:
         ),
     params:
         *code("cross_validate", "train"),
-        trainers=[*code("baseline", "train"), *code("combine", "train")],
+        trainers=code_of("train", "baseline", "combine"),
         problem=problem_of,
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
@@ -293,13 +298,7 @@ rule cross_validate_stacked:
             backbone: lambda wildcards, backbone=backbone: classifier_flags(trained_as(wildcards, backbone))
             for backbone in BACKBONES
         },
-        trainers=[
-            *code("baseline", "finetune"),
-            *code("baseline_cnn", "finetune"),
-            *code("combine", "finetune"),
-            *code("finetune", "finetune"),
-            *code("stack", "finetune"),
-        ],
+        trainers=code_of("finetune", "baseline", "baseline_cnn", "combine", "finetune", "stack"),
         problem=problem_of,
         embeddings=lambda wildcards, input: flags({"embeddings": input.embeddings or None}),
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
@@ -344,7 +343,7 @@ rule cross_validate_baseline:
         ),
     params:
         *code("cross_validate", "train"),
-        trainer=lambda wildcards: code(baseline_trainer(wildcards.baseline), "train"),
+        trainer=lambda wildcards: code_of("train", baseline_trainer(wildcards.baseline)),
         problem=problem_of,
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
