@@ -60,6 +60,11 @@ def test_tokens_are_all_words_of_the_sequence(policy, text, length):
     assert made(length, policy).encode(text).tokens[1:-1] == plain_words(text, length, policy)
 
 
+@functools.cache
+def encoder_of(length: int, n_policy: str) -> words.WordEncoder | None:
+    return words.encoder_for(made(length, n_policy))
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(max_examples=40, deadline=None)
 @given(
@@ -67,8 +72,7 @@ def test_tokens_are_all_words_of_the_sequence(policy, text, length):
     length=st.sampled_from(LENGTHS),
 )
 def test_the_fast_way_gives_the_same_ids(policy, lines, length):
-    tokenizer = made(length, policy)
-    encoder = words.encoder_for(tokenizer)
+    tokenizer, encoder = made(length, policy), encoder_of(length, policy)
     assert encoder is not None
     values, lengths = encoder.encode([line.encode() for line in lines])
     expected = [tokenizer.encode(line).ids for line in lines]
