@@ -23,8 +23,9 @@ shares = st.floats(0, 1)
     st.tuples(shares, shares).filter(lambda pair: sum(pair) <= 1),
     st.integers(1, 7),
     st.integers(0, 2**40),
+    st.booleans(),
 )
-def test_laws(ids, probability, split, span, line):
+def test_laws(ids, probability, split, span, line, same_fate):
     before = ids.copy()
     inputs, labels = masked(
         ids,
@@ -32,6 +33,7 @@ def test_laws(ids, probability, split, span, line):
         mask_fraction=split[0],
         random_fraction=split[1],
         span_tokens=span,
+        same_fate=same_fate,
         line=line,
     )
     assert np.array_equal(ids, before)
