@@ -29,6 +29,9 @@ from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, Seque
 from dnalm.models.families import FAMILIES
 from dnalm.predict.settings import ScanSettings
 from dnalm.pretrain.settings import ContextSettings
+from dnalm.report.language_model import language_model_section
+from dnalm.report.run import LanguageModel, Run, Training
+from dnalm.report.words import BASELINES
 from dnalm.running.commandline import collect_settings, parser
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.settings import ImportTokenizerSettings
@@ -253,6 +256,13 @@ def says_the_same_as_transformers(model: Path, backbone: str, data: Path, folder
             assert float(row[f"probability_{answer['label']}"]) == pytest.approx(answer["score"], abs=1e-5)
 
 
+def reported(model: Path, metrics: dict) -> Run:
+    """What the report reads of a pretraining and its evaluation."""
+    log = [json.loads(line) for line in (model / "training_log.jsonl").read_text().splitlines()]
+    summary = json.loads((model / "training_summary.json").read_text()) | {"model": "tiny"}
+    return Run("title", False, trainings=[Training(summary, log)], language_models=[LanguageModel(metrics)])
+
+
 @pytest.mark.parametrize("how", ["scratch", "checkpoint"])
 def test_overlapping_kmers_run_the_whole_chain(how, data, tmp_path):
     """As the first DNABERT: made here, or from a checkpoint whose tokenizer reads words between blanks."""
@@ -288,6 +298,13 @@ def test_overlapping_kmers_run_the_whole_chain(how, data, tmp_path):
     # Whoever sees the bases around draws among four for each hidden one.
     assert metrics["baselines"]["uniform"]["bits_per_base"]["value"] == 2
     assert metrics["overlapping_kmers"] == 3
+    shown = json.dumps(language_model_section(reported(model, metrics)))
+    assert "runs of 3 or more" in shown and "know token frequencies and the visible bases" in shown
+    # What counting reaches depends on how much is visible: no line through the curve of other masks.
+    other = {key: value for key, value in metrics.items() if key != "overlapping_kmers"}
+    for found, lines in ((metrics, False), (other, True)):
+        curve = str(language_model_section(reported(model, found))["parts"][0]["rows"][0])
+        assert "Learning curve of tiny" in curve and (BASELINES["uniform"] in curve) == lines
     summary = json.loads((tmp_path / "train.json").read_text())
     lines = (data / "train.txt").read_text().split()
     assert summary["tokens"] == sum(len(line) - 2 + 2 for line in lines)

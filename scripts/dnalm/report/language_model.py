@@ -26,7 +26,7 @@ def language_model_section(run: Run) -> dict[str, Any]:
             f"Held-out loss: {model.metrics['model']}",
             loss_chart(model.metrics),
             "Mean loss on the same [MASK] positions of held-out DNA, in nats; lower is better. “Counting” "
-            "predictors know token frequencies only.",
+            f"predictors know token frequencies {'and the visible bases' if overlap(model) else 'only'}.",
             f"{model.metrics['model']}.held_out_loss",
         )
         for model in run.language_models
@@ -58,6 +58,11 @@ def language_model_section(run: Run) -> dict[str, Any]:
     }
 
 
+def overlap(model: LanguageModel) -> bool:
+    """Whether its tokens share bases with their neighbours."""
+    return "overlapping_kmers" in model.metrics
+
+
 def learning_curves(run: Run) -> list[dict[str, str]]:
     """Loss and accuracy on [MASK] positions of held-out lines during pretraining, and the training loss."""
     figures = []
@@ -73,14 +78,15 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         trained = [(r["step"], r["masked_loss"]) for r in steps if "masked_loss" in r]
         if trained:
             series.insert(0, Series("training loss", [a for a, _ in trained], [b for _, b in trained], 1, 1))
-        evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == name), None)
-        # These two do not look at the context, so they hold for any share of hidden tokens.
+        evaluation = next((m for m in run.language_models if m.metrics["model"] == name), None)
+        # These two do not look at the context, so they hold for any share of hidden tokens. Of overlapping
+        # k-mers they do: the longer the runs of hidden ones, the less is visible.
         baselines = (
             [
-                (words.BASELINES[f], evaluation["baselines"][f]["loss"]["value"])
+                (words.BASELINES[f], evaluation.metrics["baselines"][f]["loss"]["value"])
                 for f in ("uniform", "unigram")
             ]
-            if evaluation
+            if evaluation and not overlap(evaluation)
             else []
         )
         svg = line_chart(
@@ -149,11 +155,10 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
     sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
     parts.append({"kind": "verdicts", "rows": [words.counting_verdict(metrics)]})
-    length = metrics.get("overlapping_kmers")
     shared = (
-        f" Its tokens share bases: the hidden ones stand in runs of {length} or more, only bases that no "
-        "visible token shows are asked for, and bits per base divide by their number. Those that only count "
-        "know the visible bases too."
+        f" Its tokens share bases: the hidden ones stand in runs of {metrics.get('overlapping_kmers')} or "
+        "more, only bases that no visible token shows are asked for, and bits per base divide by their "
+        "number. Those that only count know the visible bases too."
     )
     parts.append(
         table(
@@ -163,7 +168,7 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             strong=[0],
             note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
             "[MASK], the same for all. Bits per base can be compared between vocabularies; guessing "
-            f"single bases costs two bits.{shared if length else ''}",
+            f"single bases costs two bits.{shared if overlap(model) else ''}",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
