@@ -209,9 +209,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
     way = words.WAYS.get(lead.get("backbone") or "")
     taught = way.taught if way else ""
     if checks and run.headline(task).folds:
-        labels = tested_labels(checks)
-        facts += cross_validation_facts(run.headline(task), checks, labels, taught)
-        facts[-2]["text"] += words.overlap_sentence(run.overlaps.get(task))
+        overlap = words.overlap_sentence(run.overlaps.get(task))
+        facts += cross_validation_facts(run.headline(task), checks, tested_labels(checks), taught, overlap)
     elif checks:
         counts = checks["sequences"]
         facts.append(

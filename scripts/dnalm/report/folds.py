@@ -14,11 +14,12 @@ SHARED_TRAINING = (
 
 
 def cross_validation_facts(
-    evaluation: Evaluation, checks: dict[str, Any], labels: str, taught: str
+    evaluation: Evaluation, checks: dict[str, Any], labels: str, taught: str, overlap: str
 ) -> list[dict[str, str]]:
     """How the leading predictor was tested, and what the one that is put to use has learned from.
 
-    `labels` says how many sequences carry which, `taught` what of a model learns.
+    `labels` says how many sequences carry which, `taught` what of a model learns, `overlap` which of the
+    sequences stood in the pretraining lines.
     """
     folds = evaluation.metrics["cross_validation"]
     lengths, dealt = checks["lengths"]["test"], checks["folds"]
@@ -35,8 +36,8 @@ def cross_validation_facts(
         {
             "term": "Cross-validated",
             "text": f"{evaluation.folds}-fold cross-validation, {words.count(counts['test'], 'sequence')} of "
-            f"{words.span(lengths)} ({labels}). Each was predicted once, by a predictor that learned from "
-            f"the other folds, a part of which chose its best epoch. {taught} {related}"
+            f"{words.span(lengths)} ({labels}).{overlap} Each was predicted once, by a predictor that "
+            f"learned from the other folds, a part of which chose its best epoch. {taught} {related}"
             + (spread if over_folds else ""),
         },
         {

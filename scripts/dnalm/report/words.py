@@ -324,7 +324,7 @@ def stacking_verdict(
     found = {_status(difference) for difference in differences.values()}
     status = "bad" if "bad" in found else "good" if found == {"good"} else "unsure"
     against = [f"{_points(difference)} against {name}" for name, difference in differences.items()]
-    against[0] += ", the best one on the validation split"
+    against[0] += f", the best one on the validation {'sequences' if folds else 'split'}"
     fitted = f"the {count(n_validation, 'validation sequence')}"
     if folds:
         fitted = f"validation sequences of each of {folds} folds, {n_validation:,} at least"
