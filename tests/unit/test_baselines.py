@@ -15,14 +15,24 @@ from hypothesis import strategies as st
 import baseline
 import baseline_cnn
 from dnalm.baseline.gapped import GappedKmerRegression
-from dnalm.baseline.predictors import KmerRegression, Majority, kmer_features, word_features
+from dnalm.baseline.predictors import (
+    PENALTIES,
+    STRANDS,
+    KmerRegression,
+    Majority,
+    fit_linear_model,
+    kmer_features,
+    train_kmer_regression,
+    word_features,
+)
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
-from dnalm.combine.predictor import train_combined
+from dnalm.combine.predictor import WEIGHTS, Combined, Features, train_combined
 from dnalm.evaluate.settings import StrandSettings
-from dnalm.problems.names import SINGLE_LABEL
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -156,6 +166,56 @@ def test_gapped_kmers_learn_what_kmers_miss(tmp_path, features):
     assert (plain.astype(str) == test["label"]).mean() < 0.7
 
 
+def drawn_features(n: int = 40, columns: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, columns))
+
+
+@pytest.mark.parametrize("penalty", [0.1, 10.0])
+def test_ridge_regression_is_the_textbooks_and_knows_no_unit(penalty):
+    """Weights (X'X + I / penalty)^-1 X'y of centred features and standardised values."""
+    features = drawn_features()
+    values = features @ [[1.0], [-2.0], [0.5]] + 0.3 * drawn_features(columns=1, seed=1)
+    weights, intercepts = fit_linear_model(REGRESSION, features, values, penalty)
+    centred = features - features.mean(axis=0)
+    standard = (values - values.mean()) / values.std()
+    expected = np.linalg.solve(centred.T @ centred + np.eye(3) / penalty, centred.T @ standard) * values.std()
+    assert weights == pytest.approx(expected.T) and weights.shape == (1, 3) and intercepts.shape == (1,)
+    assert intercepts[0] == pytest.approx(values.mean() - features.mean(axis=0) @ expected[:, 0])
+    scaled = fit_linear_model(REGRESSION, features, 100 * values + 7, penalty)
+    assert scaled[0] == pytest.approx(100 * weights) and scaled[1] == pytest.approx(100 * intercepts + 7)
+
+
+def test_logistic_regression_says_what_scikit_learns_says():
+    from sklearn.linear_model import LogisticRegression
+
+    features = drawn_features()
+    score = features @ [1.0, -2.0, 0.5] + 0.7
+    several = (score[:, None] > [-1, 1]).sum(axis=1)
+    for problem, targets in ((SINGLE_LABEL, several // 2), (SINGLE_LABEL, several)):
+        weights, intercepts = fit_linear_model(problem, features, targets, 0.5)
+        found = KINDS[problem].outputs(features @ weights.T + intercepts)
+        theirs = LogisticRegression(C=0.5).fit(features, targets)
+        assert found == pytest.approx(theirs.predict_proba(features), abs=1e-3)
+    carried = np.stack([several > 0, several == 1], axis=1).astype(np.int64)
+    weights, intercepts = fit_linear_model(MULTI_LABEL, features, carried, 0.5)
+    found = KINDS[MULTI_LABEL].outputs(features @ weights.T + intercepts)
+    for label in (0, 1):
+        theirs = LogisticRegression(C=0.5).fit(features, carried[:, label])
+        assert found[:, label] == pytest.approx(theirs.predict_proba(features)[:, 1], abs=1e-3)
+
+
+def test_of_equally_good_models_the_first_is_kept():
+    """Sequences that are all the same: no k-mer and no penalty helps."""
+    same = (["ACGTACGT"] * 8, np.arange(8) % 2)
+    model, tried = train_kmer_regression(SINGLE_LABEL, same, same, ["0", "1"], [2, 3])
+    kept = (tried[0]["k"], tried[0]["strands"])
+    assert (model.k, model.strands) == kept == (2, "forward")
+    assert {result["loss"] for result in tried} == {0.693147}
+    assert [(r["k"], r["strands"], r["penalty"]) for r in tried] == [
+        (k, strands, penalty) for k in (2, 3) for strands in STRANDS for penalty in PENALTIES
+    ]
+
+
 def test_same_input_same_bytes(tmp_path):
     paths = write_task(tmp_path, ["0", "1"], 60, seed=2)
     train("kmer", paths, tmp_path / "one")
@@ -281,3 +341,40 @@ def test_combined_model_learns_what_either_part_knows():
     best = min(result["loss"] for result in tried)
     truth = combined.outputs(*validation[:2])[range(200), validation[2]]
     assert -np.log(truth).mean() == pytest.approx(best, abs=1e-5)
+
+
+@pytest.mark.parametrize("weight", [0.1, 3.0])
+def test_an_embedding_has_the_length_that_it_is_given_beside_the_k_mers(weight):
+    """In the mean over the training sequences; the vector of k-mers has a length of 1."""
+    generator = np.random.default_rng(1)
+    vectors = generator.normal(3.0, [0.1, 1, 10, 100], size=(50, 4))
+    scale = weight / (vectors.std(axis=0) * 2)
+    features = Features(3, "both", vectors.mean(axis=0), scale).of(["ACGGTCATTGCA"] * 50, vectors).toarray()
+    kmers, embedded = features[:, :-4], features[:, -4:]
+    assert (kmers**2).sum(axis=1) == pytest.approx(1)
+    assert (embedded**2).sum(axis=1).mean() == pytest.approx(weight**2)
+    assert embedded.mean(axis=0) == pytest.approx(0, abs=1e-12)
+
+
+def test_the_weights_that_are_tried_are_lengths_of_standardised_embeddings():
+    """A dimension that is always the same counts as one of deviation 1."""
+    generator = np.random.default_rng(2)
+    vectors = np.column_stack([generator.normal(5, 10, 60), np.full(60, 4.0)]).astype(np.float32)
+    split = (["ACGTACGT"] * 60, vectors, (vectors[:, 0] > 5).astype(np.int64))
+    model, tried = train_combined(SINGLE_LABEL, split, split, k=2, strands="both")
+    best = min(tried, key=lambda result: result["loss"])
+    assert [(r["weight"], r["penalty"]) for r in tried] == [(w, p) for w in WEIGHTS for p in PENALTIES]
+    assert best["weight"] == WEIGHTS[-1] and best["penalty"] == PENALTIES[-1]
+    deviation = [vectors[:, 0].std(dtype=float), 1]
+    assert model.features.scale == pytest.approx(best["weight"] / (np.array(deviation) * 2**0.5))
+    assert model.features.mean == pytest.approx(vectors.mean(axis=0, dtype=float))
+    # Where nothing helps, the first of all is kept.
+    alike = (split[0], np.full((60, 2), 4.0, np.float32), np.arange(60) % 2)
+    model, _ = train_combined(SINGLE_LABEL, alike, alike, k=2, strands="both")
+    assert model.features.scale == pytest.approx(np.full(2, WEIGHTS[0] / 2**0.5))
+
+
+def test_an_incomplete_directory_of_k_mers_and_embeddings_is_refused(tmp_path):
+    (tmp_path / "combined.json").write_text(json.dumps({"problem": SINGLE_LABEL, "labels": ["0", "1"]}))
+    with pytest.raises(InputError, match=r"not a complete directory of scripts/combine\.py"):
+        Combined(tmp_path)

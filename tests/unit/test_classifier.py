@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from settings_objects import grouped
 from torch import nn
 
@@ -374,6 +375,23 @@ def test_the_published_head_has_592130_parameters():
     )
 
 
+def test_a_classifier_counts_what_it_cuts_and_knows_its_problem(tiny_model, tmp_path):
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    for problem in KINDS:
+        classifier.save_classifier(tmp_path, tiny_model, weights, ["a", "b"], "mean", 10, problem)
+        assert classifier.Classifier(tmp_path).problem.name == problem
+    # Others leave it out for classes.
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["problem_type"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    found = classifier.Classifier(tmp_path)
+    assert found.problem.name == SINGLE_LABEL and found.labels == ["a", "b"]
+    assert found.outputs([]).shape == (0, 2)
+    assert found.outputs(["ACGT" * 9, "ACGT", "GATC" * 9]).shape == (3, 2)
+    found.outputs(["GTCA" * 9])
+    assert found.cut.summary()["cut"] == 3
+
+
 class TestInterruptions:
     """Full fine-tuning goes on where it was saved and ends as if nothing had happened."""
 
@@ -499,13 +517,52 @@ class TestInterruptions:
 
 
 class TestErrors:
+    def test_a_language_model_is_no_classifier(self, tiny_model):
+        with pytest.raises(InputError, match="a model, but no classifier"):
+            classifier.Classifier(tiny_model)
+
+    def test_weights_that_are_no_language_models(self, tiny_model, tmp_path):
+        shutil.copytree(tiny_model, tmp_path / "model")
+        weights = load_file(tiny_model / "model.safetensors")
+        headless = {name: value for name, value in weights.items() if name.startswith("model.")}
+        save_file(headless, tmp_path / "model" / "model.safetensors")
+        with pytest.raises(InputError, match="not a masked language model"):
+            classifier.initial_weights(tmp_path / "model", 2, seed=1)
+        scribbled = (tiny_model / "model.safetensors").read_bytes().replace(b'"F32"', b'"F33"', 1)
+        (tmp_path / "model" / "model.safetensors").write_bytes(scribbled)
+        with pytest.raises(InputError, match=r"damaged .*F33"):
+            classifier.initial_weights(tmp_path / "model", 2, seed=1)
+
+    def test_weights_that_the_configuration_does_not_describe(self, tiny_model):
+        weights = classifier.initial_weights(tiny_model, 2, seed=1)
+        del weights["model.layers.0.mlp.Wi.weight"]
+        with pytest.raises(InputError, match=r"config\.json does not describe model\.safetensors"):
+            classifier.full_model(tiny_model, weights, 2, "mean")
+
+    def test_a_classifier_without_all_its_weights(self, tiny_model, tmp_path):
+        weights = classifier.initial_weights(tiny_model, 2, seed=1)
+        classifier.save_classifier(tmp_path, tiny_model, weights, ["a", "b"], "mean", 30)
+        del weights["model.layers.0.mlp.Wi.weight"]
+        save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(InputError, match="1 weights are missing"):
+            classifier.Classifier(tmp_path)
+        scribbled = (tiny_model / "model.safetensors").read_bytes().replace(b'"F32"', b'"F33"', 1)
+        (tmp_path / "model.safetensors").write_bytes(scribbled)
+        with pytest.raises(InputError, match="the classifier cannot be loaded"):
+            classifier.Classifier(tmp_path)
+
+    def test_a_head_with_another_activation(self, tiny_model):
+        config = classifier.read_model_config(tiny_model) | {"classifier_activation": "silu"}
+        with pytest.raises(
+            InputError, match="classifier_activation is 'silu'; a frozen backbone needs 'gelu'"
+        ):
+            classifier.Head(config, 2)
+
     def test_embeddings_of_another_model(self, tiny_model, data, tmp_path):
         other = tmp_path / "other"
         other.mkdir()
         for file in tiny_model.iterdir():
             (other / file.name).write_bytes(file.read_bytes())
-        from safetensors.torch import save_file
-
         weights = load_file(other / "model.safetensors")
         weights["head.norm.weight"] += 1
         save_file(weights, other / "model.safetensors", metadata={"format": "pt"})

@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from settings_objects import grouped
 
 import embed
-from dnalm.embed.embedding import embed_tokens, load_backbone, read_embeddings
+from dnalm.embed.embedding import (
+    POOLINGS,
+    embed_tokens,
+    load_backbone,
+    pool,
+    read_embeddings,
+    token_limit,
+)
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.batches import length_batches
@@ -72,6 +81,51 @@ def test_vectors_are_those_of_each_sequence_alone(tiny_model):
         np.testing.assert_allclose(found["max"][row], states.max(axis=0), atol=2e-5)
 
 
+def test_lines_of_one_length_need_no_mask(tiny_model):
+    """Without padding there is no mask; the vectors are those with a mask of ones."""
+    hidden = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    found, expected = pool(hidden, None), pool(hidden, torch.ones(2, 5, dtype=torch.int64))
+    for name in POOLINGS:
+        torch.testing.assert_close(found[name], expected[name])
+    assert found["max"][1, 2] == max(hidden[1, :, 2]) and torch.equal(found["cls"], hidden[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "limit"),
+    [
+        ({"model_type": "modernbert", "max_position_embeddings": 100}, None, 100),
+        ({"model_type": "modernbert", "max_position_embeddings": 100}, 30, 30),
+        ({"model_type": "modernbert", "max_position_embeddings": 100}, 300, 100),
+        ({"model_type": "modernbert"}, None, 8192),
+        ({"model_type": "bert", "max_position_embeddings": 40}, None, 40),
+        ({"model_type": "bert"}, 600, 512),
+    ],
+)
+def test_no_more_tokens_are_read_than_there_are_positions(config, asked, limit):
+    assert token_limit(config, asked) == limit
+
+
+def test_the_prediction_head_of_a_model_to_embed_with_does_not_matter(tiny_model, tmp_path):
+    folder = shutil.copytree(tiny_model, tmp_path / "headless")
+    weights = load_file(tiny_model / "model.safetensors")
+    headless = {name: value for name, value in weights.items() if name.startswith("model.")}
+    save_file(headless, folder / "model.safetensors", metadata={"format": "pt"})
+    tokens = encode(load_tokenizer(tiny_model), ["ACGTTGCA", "GATTACA"])
+    found, expected = (embed_tokens(load_backbone(m), tokens, pad_id=3) for m in (folder, tiny_model))
+    assert all(np.array_equal(found[name], expected[name]) for name in POOLINGS)
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    with pytest.raises(InputError, match=r"no model\.safetensors\. Save the model with save_pretrained"):
+        load_backbone(folder)
+
+
+def test_files_that_are_no_embeddings(tmp_path):
+    with pytest.raises(InputError, match=r"a\.npz: no such file"):
+        read_embeddings(tmp_path / "a.npz", "mean")
+    (tmp_path / "a.npz").write_text("id\tseq\n")
+    with pytest.raises(InputError, match=r"a\.npz: no embeddings .*scripts/embed\.py"):
+        read_embeddings(tmp_path / "a.npz", "mean")
+
+
 def test_file_opens_without_pickle_and_keeps_rows(tiny_model, tmp_path):
     sequences = random_sequences(12)
     table = write_table(tmp_path / "train.tsv", sequences)
@@ -96,8 +150,6 @@ def test_same_input_gives_the_same_bytes(tiny_model, tmp_path):
 
 
 def test_missing_weights_are_no_random_weights(tiny_model, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in tiny_model.iterdir():

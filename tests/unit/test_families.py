@@ -194,6 +194,62 @@ def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
         )
 
 
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_head_has_transformers_defaults_where_the_configuration_is_silent(kind):
+    """Norm, biases and dropout: a published config.json need not name them."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    family = FAMILIES[kind]
+    sizes = dict(zip(family.sizes.all(), (16, 24, 2, 2), strict=True))
+    with torch.device("meta"):
+        theirs = AutoModelForSequenceClassification.from_config(
+            AutoConfig.for_model(kind, **sizes, vocab_size=18, pad_token_id=3, num_labels=3)
+        )
+    ours, norm = classifier.Head({"model_type": kind, **sizes}, 3), family.classifier_head.norm
+    for name, value in ours.state_dict().items():
+        assert theirs.state_dict()[name].shape == value.shape
+    above = [
+        m for n, m in theirs.named_modules() if not n.startswith((f"{family.backbone}.encoder", "model."))
+    ]
+    assert ours.drop.p in {m.p for m in above if isinstance(m, torch.nn.Dropout)}
+    assert norm is None or ours.get_submodule(norm).eps == theirs.get_submodule(norm).eps
+    pooled = classifier.pooling_of({"model_type": kind}, "cls")
+    assert (pooled == {"classifier_pooling": "cls"}) is hasattr(theirs.config, "classifier_pooling")
+
+
+def test_new_layers_are_drawn_as_transformers_draws_them(checkpoint, tmp_path):
+    """Where the configuration is silent, with a standard deviation of 0.02, or cut at two of them."""
+    shutil.copytree(checkpoint, tmp_path / "model")
+    config = json.loads((checkpoint / "config.json").read_text())
+    drawn, defaults = [], {"initializer_range": 0.02, "initializer_cutoff_factor": 2.0}
+    for written in (defaults, {}):
+        silent = {key: value for key, value in config.items() if key not in defaults}
+        (tmp_path / "model" / "config.json").write_text(json.dumps(silent | written))
+        drawn.append(classifier.initial_weights(tmp_path / "model", 200, seed=5))
+    assert all(torch.equal(drawn[0][name], value) for name, value in drawn[1].items())
+    head = FAMILIES[config["model_type"]].classifier_head
+    output, dense = (drawn[0][f"{part}.weight"] for part in (head.output, head.dense))
+    assert not drawn[0][f"{head.output}.bias"].any()
+    if head.from_language_model:
+        stored = classifier.load_file(checkpoint / "model.safetensors")
+        assert torch.equal(dense, stored[f"{head.dense}.weight"])
+        # A normal distribution of deviation 16 ** -0.5 without what is beyond two of them.
+        assert 0.45 < output.abs().max() <= 0.5
+        assert output.std() == pytest.approx(0.25 * 0.8796, rel=0.05)
+    else:
+        assert output.std() == pytest.approx(0.02, rel=0.05) and dense.std() == pytest.approx(0.02, rel=0.2)
+        assert abs(dense.mean()) < 0.005 and not drawn[0][f"{head.dense}.bias"].any()
+    assert abs(output.mean()) < 5 * output.std() / output.numel() ** 0.5
+
+
+def test_what_takes_no_part_does_not_learn(checkpoint):
+    weights = classifier.initial_weights(checkpoint, 2, seed=5)
+    kind = json.loads((checkpoint / "config.json").read_text())["model_type"]
+    module = classifier.full_model(checkpoint, weights, 2, "cls")
+    resting = {name for name, parameter in module.named_parameters() if not parameter.requires_grad}
+    assert {name.split(".")[1] for name in resting} == ({"contact_head"} if kind == "esm" else set())
+
+
 def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
     """LoRA: what was trained, the merged classifier, and language model with adapter say the same."""
     from peft import PeftModel

@@ -20,6 +20,7 @@ from dnalm.evaluate_language_model import scoring as language_model
 from dnalm.evaluate_language_model.scoring import FrequencyBaselines, LineBootstrap, MaskedLine, TokenScores
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model, model_config, new_model
+from dnalm.pretrain.masking import EVALUATION, line_generator
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
@@ -110,6 +111,26 @@ def test_every_hidden_token_is_masked_and_nothing_else_changes(questions, tokeni
         assert not set(line.targets) & set(tokenizer.all_special_ids)
 
 
+def test_tokens_are_hidden_each_by_itself_and_by_line_number_alone(place, tokenizer):
+    """The numbers are those of (seed, line) for evaluation: one for each token."""
+    lines = ContextLines(token_cache.load_tokens(place / "validation"), 30)
+    for line in language_model.hide_tokens(lines, [3, 11], tokenizer, 0.3, 42):
+        drawn = line_generator(42, 0, line.index, EVALUATION).random(len(line.ids)) < 0.3
+        drawn &= ~np.isin(line.ids, tokenizer.all_special_ids)
+        assert line.positions.tolist() == np.flatnonzero(drawn).tolist()
+
+
+def test_of_one_hidden_token_everything_around_is_seen(questions, tokenizer):
+    chosen = [language_model.hide_one_token(line, tokenizer, 7) for line in questions]
+    for line, one in zip(questions, chosen, strict=True):
+        (position,) = one.positions
+        assert position in line.positions and one.index == line.index
+        assert np.flatnonzero(one.input_ids != line.ids).tolist() == [position]
+        assert one.input_ids[position] == tokenizer.mask_token_id
+    others = [language_model.hide_one_token(line, tokenizer, 8) for line in questions]
+    assert [a.positions[0] for a in chosen] != [a.positions[0] for a in others]
+
+
 def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions):
     model = load_model(place / "model", tokenizer).eval()
     scores = language_model.model_scores(model, questions, tokenizer.pad_token_id, torch.device("cpu"))
@@ -151,6 +172,65 @@ def test_floors_equal_plain_counting(place, tokenizer, questions):
     assert set(scores["uniform"].loss) == {math.log(size - 5)}
 
 
+def markov_lines(pull: float, seed: int, lines: int = 60) -> list[np.ndarray]:
+    """Lines of tokens 5 to 24: with probability `pull` the one after the one before, else any."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(lines):
+        ids = [int(generator.integers(5, 25))]
+        for _ in range(30):
+            any_token = int(generator.integers(5, 25))
+            ids.append(5 + (ids[-1] - 4) % 20 if generator.random() < pull else any_token)
+        found.append(np.array([1, *ids, 2]))
+    return found
+
+
+def plain_prior_strength(lines: list[np.ndarray], size: int) -> float:
+    """The strength with the lowest loss on every tenth line, from the pairs of all others."""
+    singles = np.array([0.0] * 5 + [1.0] * (size - 5))
+    pairs = np.zeros((size, size))
+    for number, ids in enumerate(lines):
+        for left, token in itertools.pairwise(ids):
+            if token >= 5:
+                singles[token] += 1
+                pairs[left, token] += number % 10 > 0
+    unigram, losses = singles / singles.sum(), {}
+    for strength in language_model.PRIOR_STRENGTHS:
+        losses[strength] = -sum(
+            math.log((pairs[left, token] + strength * unigram[token]) / (pairs[left].sum() + strength))
+            for ids in lines[::10]
+            for left, token in itertools.pairwise(ids)
+            if token >= 5
+        )
+    return min(losses, key=lambda strength: losses[strength])
+
+
+def test_the_prior_of_the_bigram_is_chosen_on_every_tenth_line(tmp_path):
+    found = []
+    for number, pull in enumerate([0.0, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9]):
+        lines = markov_lines(pull, number)
+        (tmp_path / str(number)).mkdir()
+        token_cache.write_tokens(tmp_path / str(number), [lines], 25)
+        baselines = FrequencyBaselines(token_cache.load_tokens(tmp_path / str(number)), range(5), 25)
+        assert baselines.prior_strength == plain_prior_strength(lines, 25)
+        assert baselines.bigram_tokens == 60 * 31
+        found.append(baselines.prior_strength)
+    assert len(set(found)) >= 4, found
+
+
+def test_pairs_are_counted_on_lines_spread_over_all_if_there_are_too_many(tmp_path, monkeypatch):
+    """32 tokens a line, 31 of them after another and ordinary."""
+    monkeypatch.setattr(language_model, "BIGRAM_TOKENS", 500)
+    token_cache.write_tokens(tmp_path, [markov_lines(0.0, 1, lines=100)], 25)
+    assert FrequencyBaselines(token_cache.load_tokens(tmp_path), range(5), 25).bigram_tokens == 15 * 31
+
+
+def test_chance_finds_the_true_token_among_as_many_as_are_asked_for():
+    by_chance = TokenScores(np.zeros(3), np.full(3, -1), choices=np.array([4, 35, 2]))
+    assert by_chance.found(1).tolist() == [1 / 4, 1 / 35, 1 / 2]
+    assert by_chance.found(5).tolist() == [1, 1 / 7, 1]
+
+
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.5]), min_size=2, max_size=12))
 def test_ranks_are_a_permutation_in_descending_order(values):
     probabilities = np.array(values)
@@ -165,16 +245,22 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
         MaskedLine(1, np.array([1, 5, 6, 7, 2]), np.array([1, 4, 4, 4, 2]), np.array([1, 2, 3])),
     ]
     bootstrap = LineBootstrap(lines, np.array([1, 6]), 50, 0.95, seed=1)
-    scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 0, 4, 5]))
+    scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 1, 4, 5]))
     found = bootstrap.of(scores)
     assert found["loss"]["value"] == 2.5
     assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), abs=1e-6)
     assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, abs=1e-6)
-    assert found["masked_accuracy"]["value"] == 0.5 and found["top5_accuracy"]["value"] == 0.75
+    assert found["masked_accuracy"]["value"] == 0.25 and found["top5_accuracy"]["value"] == 0.75
     # Two lines: every resample is one of the lines alone, or both.
     assert (found["loss"]["low"], found["loss"]["high"]) == (1.0, 3.0)
     worse = TokenScores(scores.loss + 0.5, scores.rank)
     assert bootstrap.advantage(scores, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
+    # The middle 95% of 0 to 1000, in six digits.
+    assert bootstrap.estimate(1 / 3, np.arange(1001) / 9) == {
+        "value": 0.333333,
+        "low": 2.777778,
+        "high": 108.333333,
+    }
 
 
 def test_script_end_to_end(place, tmp_path, tokenizer):
@@ -188,6 +274,7 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     # An untrained model knows nothing: about as good as drawing tokens.
     assert abs(found["metrics"]["loss"]["value"] - math.log(40)) < 0.3
     assert found["baselines"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
+    assert found["baselines"]["uniform"]["top5_accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
     for measures in (found["metrics"], *found["baselines"].values()):
         for measure in measures.values():
             assert measure["low"] <= measure["value"] <= measure["high"]

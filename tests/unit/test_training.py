@@ -89,6 +89,11 @@ def test_learning_rates_are_those_of_transformers(schedule, steps, warmup_fracti
     assert ours == pytest.approx([theirs(step) for step in range(steps)], abs=1e-12)
 
 
+def test_a_schedule_that_nobody_knows_is_refused():
+    with pytest.raises(ValueError, match="unknown schedule square"):
+        learning_rate_factor("square", 5, 10, 0.1)
+
+
 def test_a_line_is_masked_the_same_in_any_company():
     data = corpus([6, 9, 12, 15, 25] * 4)
     alone = data.micro_batch([4], 3, EVALUATION)

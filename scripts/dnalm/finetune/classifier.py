@@ -72,7 +72,7 @@ class Head(nn.Module):
             _place(self, parts.norm, norm)
         _place(self, parts.output, nn.Linear(hidden, classes))
         rates = [config[key] for key in parts.dropout if config.get(key) is not None]
-        self.drop = nn.Dropout(rates[0] if rates else 0.0)
+        self.drop = nn.Dropout(rates[0] if rates else parts.default_dropout)
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
         states = self.drop(vectors) if self.parts.dropout_first else vectors

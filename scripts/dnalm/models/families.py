@@ -31,8 +31,9 @@ class ClassifierHead:
     """What a family's sequence classifier has on top of its backbone: a dense layer and a linear one.
 
     `dense`, `norm` and `output` are names of modules in the classifier; `dropout`: keys of the configuration,
-    the first that is set counts; `dropout_first`: also before the dense layer. `from_language_model`: dense
-    layer and norm start as those of the masked language model's prediction head.
+    the first that is set counts, and if none is `default_dropout`; `dropout_first`: also before the dense
+    layer. `from_language_model`: dense layer and norm start as those of the masked language model's
+    prediction head.
     """
 
     dense: str
@@ -40,6 +41,7 @@ class ClassifierHead:
     activation: str
     dropout: tuple[str, ...]
     norm: str | None = None
+    default_dropout: float = 0.1
     dropout_first: bool = False
     from_language_model: bool = False
 
@@ -88,6 +90,7 @@ FAMILIES = {
             output="classifier",
             activation="gelu",
             dropout=("classifier_dropout",),
+            default_dropout=0.0,
             from_language_model=True,
         ),
         poolings=("cls", "mean"),
@@ -121,6 +124,7 @@ FAMILIES = {
             output="classifier",
             activation="relu",
             dropout=("seq_classif_dropout",),
+            default_dropout=0.2,
         ),
         sizes=SizeKeys("dim", "hidden_dim", "n_layers", "n_heads"),
     ),
