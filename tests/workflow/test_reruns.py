@@ -392,11 +392,9 @@ CASES = {
         {"baseline_cnn", "evaluate_baseline", "stack", "evaluate"} | COMPARED,
         {"evaluate_baseline": "cnn", "evaluate": "stacked"},
     ),
-    "script of combine": Case(
-        code("scripts/combine.py"), {"combine", "stack", "evaluate"} | COMPARED - {"study"}
-    ),
+    "script of combine": Case(code("scripts/combine.py"), {"combine", "stack", "evaluate"} | COMPARED),
     "script of stack": Case(
-        code("scripts/stack.py"), {"stack", "evaluate"} | COMPARED - {"study"}, {"evaluate": "stacked"}
+        code("scripts/stack.py"), {"stack", "evaluate"} | COMPARED, {"evaluate": "stacked"}
     ),
     "script of evaluate": Case(
         code("scripts/evaluate.py"), {"evaluate", "evaluate_baseline"} | COMPARED | EXPLORED
