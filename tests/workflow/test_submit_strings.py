@@ -19,6 +19,9 @@ GPU_RULES = {
     "evaluate_language_model",
     "predict",
     "embed_sequences",
+    "cross_validate",
+    "cross_validate_combined",
+    "cross_validate_stacked",
 }
 LOCAL_RULES = {
     "all",
@@ -41,7 +44,7 @@ PARAMETERS = {
 
 @pytest.fixture(scope="module")
 def configfile(tmp_path_factory):
-    """A configuration whose first run has a job of every rule."""
+    """A configuration whose first run has a job of every rule but those of cross-validation."""
     folder = tmp_path_factory.mktemp("every_rule")
     config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     (folder / "genomes.tsv").write_text(
@@ -77,6 +80,25 @@ def configfile(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def crossed(configfile):
+    """The same with a task in folds, of which there can be neither subsets nor a corpus."""
+    config = yaml.safe_load(configfile.read_text())
+    sheet = configfile.with_name("crossed.tsv")
+    sheet.write_text(f"task\ttrain\tfolds\nenhancers\t{config['results']}/simulation/train.tsv\t5\n")
+    config |= {"tasks": str(sheet), "study": None, "corpora": {}}
+    path = configfile.with_name("crossed.yaml")
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def of_every_rule(configfile, crossed, **options) -> dict[str, list[str]]:
+    """sbatch's options by rule, of both configurations."""
+    return submit_strings(workflow_jobs(crossed, **options)) | submit_strings(
+        workflow_jobs(configfile, **options)
+    )
+
+
 def submit_strings(jobs) -> dict[str, list[str]]:
     """sbatch's options by rule; finetune is told apart by backbone."""
     commands = {}
@@ -92,13 +114,13 @@ def submit_strings(jobs) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="module")
-def plain(configfile):
-    return submit_strings(workflow_jobs(configfile))
+def plain(configfile, crossed):
+    return of_every_rule(configfile, crossed)
 
 
 @pytest.fixture(scope="module")
-def with_site_defaults(configfile):
-    return submit_strings(workflow_jobs(configfile, default_resources=SITE_DEFAULTS))
+def with_site_defaults(configfile, crossed):
+    return of_every_rule(configfile, crossed, default_resources=SITE_DEFAULTS)
 
 
 def option(command: str, name: str) -> str | None:
@@ -161,17 +183,17 @@ def test_several_nodes_are_one_setting(configfile, gpus):
     assert option(commands["embed"][0], "--nodes") == "1"
 
 
-def test_a_cluster_that_knows_only_gres_is_one_setting(configfile):
-    commands = submit_strings(workflow_jobs(configfile, config={"resources": {"gres": "gpu:a100"}}))
+def test_a_cluster_that_knows_only_gres_is_one_setting(configfile, crossed):
+    commands = of_every_rule(configfile, crossed, config={"resources": {"gres": "gpu:a100"}})
     for name in GPU_RULES | {"finetune_full"}:
         assert all(option(command, "--gres") == "gpu:a100:1" for command in commands[name])
     assert not any("--gpus" in command for group in commands.values() for command in group)
     assert not any("--gres" in command for command in commands["finetune_frozen"])
 
 
-def test_without_gpus_the_same_rules_ask_for_none(configfile):
+def test_without_gpus_the_same_rules_ask_for_none(configfile, crossed):
     none = {"pretrain_gpus": "0", "embed_gpus": "0", "finetune_gpus": "0"}
-    commands = submit_strings(workflow_jobs(configfile, config={"resources": none}))
+    commands = of_every_rule(configfile, crossed, config={"resources": none})
     assert not any("gpu" in command for group in commands.values() for command in group)
 
 
