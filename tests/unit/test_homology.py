@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,8 +47,13 @@ def test_copies_with_changes_shifts_and_turned_ones_are_related():
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.text("ACTN", max_size=12), min_size=2, max_size=7), st.sampled_from([0.3, 0.6, 1.0]))
-def test_clusters_are_those_of_the_definition(sequences, fraction):
+@given(
+    st.lists(st.text("ACTN", max_size=12), max_size=7),
+    st.sampled_from([0.3, 0.6, 1.0]),
+    st.integers(1, 40),
+    st.integers(1, 8),
+)
+def test_clusters_are_those_of_the_definition(sequences, fraction, words_per_part, batch):
     def words(sequence):
         found = {sequence[i : i + 4] for i in range(len(sequence) - 3)}
         return {min(word, reverse_complement(word)) for word in found if "N" not in word}
@@ -59,7 +65,11 @@ def test_clusters_are_those_of_the_definition(sequences, fraction):
         if fewer and len(having[i] & having[j]) >= fraction * fewer:
             one, other = (next(c for c in clusters if k in c) for k in (i, j))
             clusters = [c for c in clusters if c not in (one, other)] + [one | other]
-    assert same(find_clusters(sequences, 4, fraction)) == sorted(map(sorted, clusters))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(homology, "WORDS_PER_PART", words_per_part)
+        patch.setattr(homology, "BATCH", batch)
+        found = find_clusters(sequences, 4, fraction)
+    assert same(found) == sorted(map(sorted, clusters))
 
 
 def test_a_large_family_is_one_cluster(monkeypatch):

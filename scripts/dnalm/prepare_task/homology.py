@@ -12,6 +12,10 @@ from dnalm.prepare_task.checks import words_of
 # Sequences that share a word are compared pair by pair; of a word that more of them have (a satellite, say)
 # only neighbours in a chain of groups of this size are.
 LARGEST_GROUP = 100
+# Words are sorted and compared in parts of about so many, which bounds what is in memory beside them.
+WORDS_PER_PART = 2**24
+# Sequences whose words are found together.
+BATCH = 5000
 
 
 def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.ndarray:
@@ -21,14 +25,22 @@ def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.nda
     one with fewer words has, on either strand. A cluster holds all that are related, directly or through
     others. Sequences without any such word are alone.
     """
-    words, rows = words_of(sequences, word_bp)
-    order = np.lexsort((rows, words))
-    words, rows = words[order], rows[order]
-    # A word counts once in a sequence.
-    new = np.append(True, (words[1:] != words[:-1]) | (rows[1:] != rows[:-1]))[: len(words)]
-    words, rows = words[new], rows[new]
-    n_words = np.bincount(rows, minlength=len(sequences))
-    groups, members = _groups(words, rows)
+    if not sequences:
+        return np.arange(0)
+    n_words = np.zeros(len(sequences), dtype=np.int64)
+    parts: list[list[tuple[np.ndarray, np.ndarray]]] = [
+        [] for _ in range(1 + sum(map(len, sequences)) // WORDS_PER_PART)
+    ]
+    for start in range(0, len(sequences), BATCH):
+        words, rows = _in_order(*words_of(sequences[start : start + BATCH], word_bp))
+        # A word counts once in a sequence.
+        new = np.append(True, (words[1:] != words[:-1]) | (rows[1:] != rows[:-1]))[: len(words)]
+        words, rows = words[new], (start + rows[new]).astype(np.int32)
+        n_words += np.bincount(rows, minlength=len(sequences))
+        part = words % np.uint64(len(parts))
+        for number, of_part in enumerate(parts):
+            of_part.append((words[part == number], rows[part == number]))
+    groups, members = _all_groups(parts)
     if not len(groups):
         return np.arange(len(sequences))
     ones = np.ones(len(groups), dtype=np.int32)
@@ -41,26 +53,44 @@ def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.nda
     return connected_components(graph, directed=False)[1]
 
 
+def _in_order(words: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    order = np.lexsort((rows, words))
+    return words[order], rows[order]
+
+
+def _all_groups(parts: list[list[tuple[np.ndarray, np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of all parts, of which each word is in one. Empties `parts`."""
+    numbers, members, begun = [], [], 0
+    while parts:
+        words, rows = (np.concatenate(column) for column in zip(*parts.pop(), strict=True))
+        found, of_part = _groups(*_in_order(words, rows))
+        numbers.append(begun + found)
+        members.append(of_part)
+        begun += int(found.max(initial=-1)) + 1
+    return np.concatenate(numbers), np.concatenate(members)
+
+
 def _groups(words: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Groups of sequences with a word in common: number of the group, member; int64 of equal length.
 
     `words` are sorted, each (word, row) occurs once. Words of one sequence are left out. Neighbouring groups
     of a frequent word share a member, so that a family all of whose members share their words stays one.
     """
-    _, word, counts = np.unique(words, return_inverse=True, return_counts=True)
-    shared = counts[word] > 1
-    place = np.arange(len(words)) - np.repeat(np.cumsum(counts) - counts, counts)
+    first = np.append(True, words[1:] != words[:-1])[: len(words)]
+    counts = np.diff(np.flatnonzero(first), append=len(words))
+    rows, counts = rows[np.repeat(counts > 1, counts)], counts[counts > 1]
+    word = np.repeat(np.arange(len(counts)), counts)
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
     step = LARGEST_GROUP - 1
-    part, first = place // step, (place % step == 0) & (place > 0)
     # A group's first member is also the last of the group before.
-    again = shared & first
-    numbers = np.concatenate([_pair(word[shared], part[shared]), _pair(word[again], part[again] - 1)])
-    members = np.concatenate([rows[shared], rows[again]])
+    part, again = place // step, (place % step == 0) & (place > 0)
+    numbers = np.concatenate([_pair(word, part), _pair(word[again], part[again] - 1)])
+    members = np.concatenate([rows, rows[again]])
     return np.unique(numbers, return_inverse=True)[1], members
 
 
 def _pair(word: np.ndarray, part: np.ndarray) -> np.ndarray:
-    return word.astype(np.int64) * (1 << 20) + part
+    return word * (1 << 20) + part
 
 
 def choose_clusters(
