@@ -13,7 +13,7 @@ from dnalm.prepare_task.checks import words_of
 # only neighbours in a chain of groups of this size are.
 LARGEST_GROUP = 100
 # Words are sorted and compared in parts of about so many, which bounds what is in memory beside them.
-WORDS_PER_PART = 2**24
+WORDS_PER_PART = 2**22
 # Sequences whose words are found together.
 BATCH = 5000
 
@@ -37,9 +37,11 @@ def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.nda
         new = np.append(True, (words[1:] != words[:-1]) | (rows[1:] != rows[:-1]))[: len(words)]
         words, rows = words[new], (start + rows[new]).astype(np.int32)
         n_words += np.bincount(rows, minlength=len(sequences))
-        part = words % np.uint64(len(parts))
-        for number, of_part in enumerate(parts):
-            of_part.append((words[part == number], rows[part == number]))
+        part = (words % np.uint64(len(parts))).astype(np.uint16)
+        order = np.argsort(part, kind="stable")
+        borders = np.searchsorted(part[order], np.arange(1, len(parts)))
+        for of_part, chosen in zip(parts, np.split(order, borders), strict=True):
+            of_part.append((words[chosen], rows[chosen]))
     groups, members = _all_groups(parts)
     if not len(groups):
         return np.arange(len(sequences))
@@ -54,7 +56,8 @@ def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.nda
 
 
 def _in_order(words: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((rows, words))
+    """Both by word, those of a word by row, where the rows of a word are in order already."""
+    order = np.argsort(words, kind="stable")
     return words[order], rows[order]
 
 
