@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dnalm.prepare_task import checks
@@ -118,6 +118,7 @@ def test_a_distribution_of_values_is_told_by_its_quartiles():
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=30))
+@example([11, 30])
 def test_lengths_fall_into_at_most_20_bins_of_equal_width_as_narrow_as_can_be(values):
     found = length_distribution(pd.Series(["A" * n for n in values]))
     assert (found["min"], found["median"], found["max"]) == (min(values), np.median(values), max(values))

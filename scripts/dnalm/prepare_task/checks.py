@@ -182,7 +182,7 @@ def length_distribution(sequences: pd.Series, bins: int = 20) -> dict:
     lengths = sequences.str.len().to_numpy()
     low, high = int(lengths.min()), int(lengths.max())
     # Whole numbers of bp as edges, so that no bin is empty by rounding.
-    width = max(1, -(-(high - low + 1) // bins))
+    width = -(-(high - low + 1) // bins)
     edges = np.arange(low, high + width + 1, width)
     counts, _ = np.histogram(lengths, edges)
     return {
