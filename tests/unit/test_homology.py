@@ -1,6 +1,6 @@
 """Related sequences stay on one side."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -84,6 +84,36 @@ def test_a_large_family_is_one_cluster(monkeypatch):
     family = [draw(generator, 3) + one + draw(generator, 3) for _ in range(30)]
     strangers = [draw(generator, 80) for _ in range(5)]
     assert same(find_clusters(family + strangers, 16, 0.5)) == [list(range(30)), [30], [31], [32], [33], [34]]
+
+
+@given(st.sets(st.tuples(st.integers(0, 3), st.integers(0, 12)), max_size=40))
+def test_those_who_share_a_word_are_chained_in_small_groups(pairs):
+    """In a group with each other, never in more groups than they share words, and in none without."""
+    words, rows = np.array(sorted(pairs), dtype=np.int64).reshape(-1, 2).T
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(homology, "LARGEST_GROUP", 3)
+        groups, members = homology._groups(words, rows)
+    having = {row: set(words[rows == row]) for row in set(rows)}
+    within = {row: set(groups[members == row]) for row in set(rows)}
+    for one, other in combinations(having, 2):
+        assert len(within[one] & within[other]) <= len(having[one] & having[other])
+    for word in set(words):
+        carriers = rows[words == word]
+        # Of three or fewer each with each, of more the neighbours.
+        together = combinations(carriers, 2) if len(carriers) <= 3 else pairwise(carriers)
+        assert all(within[one] & within[other] for one, other in together)
+    assert all((groups == group).sum() <= 3 for group in set(groups))
+    assert all(within[row] for row in having if any((words == word).sum() > 1 for word in having[row]))
+
+
+def test_a_million_words_have_groups_of_their_own():
+    numbers = homology._pair(np.array([0, 2**20, 2**21]), np.array([1, 0, 5]))
+    assert len(set(numbers.tolist())) == 3
+
+
+def test_of_few_sequences_one_is_chosen():
+    alone = np.ones((3, 1), dtype=bool)
+    assert choose_clusters(alone, np.arange(3), np.array([5, 1, 9]), 0.1).tolist() == [False, True, False]
 
 
 @settings(max_examples=60, deadline=None)
