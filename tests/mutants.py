@@ -344,7 +344,7 @@ def import_once() -> None:
     import sklearn.linear_model
     import sklearn.metrics  # noqa: F401
     import torch
-    import torch._dynamo  # noqa: F401 — by the first optimizer
+    import torch._dynamo
     from transformers import (  # noqa: F401
         AutoModelForMaskedLM,
         AutoModelForSequenceClassification,

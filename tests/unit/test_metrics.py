@@ -147,14 +147,17 @@ def test_curves_that_are_not_defined():
 
 
 def test_a_mean_curve_is_the_mean_at_every_half_percent():
-    """One label in perfect order, one in reverse order; a third, which nobody carries, has no curve."""
-    positive = np.array([[True, True, False], [False, False, False]])
-    found = mean_curves(positive, np.array([[0.9, 0.1, 0.5], [0.1, 0.9, 0.5]]))
+    """One label in perfect order, two in reverse order; a fourth, which nobody carries, has no curve."""
+    positive = np.array([[True, True, True, False], [False, False, False, False]])
+    found = mean_curves(positive, np.array([[0.9, 0.1, 0.1, 0.5], [0.1, 0.9, 0.9, 0.5]]))
     grid = [round(i / 200, 6) for i in range(201)]
-    assert found["roc"] == {"fpr": grid, "tpr": [0.5] * 200 + [1.0]}
+    assert found["roc"] == {"fpr": grid, "tpr": [0.333333] * 200 + [1.0]}
     # In reverse order the precision rises from 0 at recall 0 to one half at recall 1.
     assert found["pr"]["recall"] == grid
-    assert found["pr"]["precision"][100] == pytest.approx((1 + 0.25) / 2)
+    assert found["pr"]["precision"][100] == pytest.approx((1 + 0.25 + 0.25) / 3)
+    # Of three classes, each against the others.
+    three = curves(np.array([2, 0, 1]), np.array([[0.1, 0.1, 0.8], [0.7, 0.2, 0.1], [0.2, 0.6, 0.2]]))
+    assert three["roc"]["tpr"] == [1.0] * 201
 
 
 def test_samples_depend_on_the_seed_only():
