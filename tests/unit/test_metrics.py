@@ -248,6 +248,9 @@ def test_bca_bounds_exist_where_all_samples_lie_on_one_side():
     for value, sign in ((99.0, 1), (-99.0, -1)):
         expected = [10 * NormalDist().cdf(2 * sign * share + side * z) for side in (-1, 1)]
         assert bca_interval(value, samples, np.ones(5), 0.9) == pytest.approx(expected)
+    # Of samples that equal the value half lie on either side: nothing to correct.
+    tied = np.array([0.0, 1.0, 1.0, 1.0, 2.0])
+    assert bca_interval(1.0, tied, np.ones(5), 0.9) == pytest.approx(np.quantile(tied, [0.05, 0.95]))
 
 
 @pytest.mark.parametrize("groups", [400, 7, 3])
