@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import digest
 import resources
+import scheduling
 import slurm_limits
 import slurm_status
 import software
@@ -44,6 +45,7 @@ from error_message import error_message
 from groups import SharedJobs
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
 from start import read_run
 
 # Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest
@@ -86,6 +88,8 @@ pathvars:
 
 STARTED = time.time()
 
+if workflow.is_main_process:
+    scheduling.pass_only_when_needed(JobScheduler)
 # The jobs of a cluster run under other plugins.
 if workflow.is_main_process and "snakemake_executor_plugin_slurm" in sys.modules:
     slurm_status.make_patient(sys.modules["snakemake_executor_plugin_slurm"])
