@@ -18,7 +18,7 @@ def test_only_tasks_that_either_strand_tells_are_learned_from_either(tmp_path):
     config["finetune"]["full"] = {"reverse_complement": True}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     asked = {
-        (job.wildcards.task, job.wildcards.backbone): str(job.params.training)
+        (job.wildcards.task, job.wildcards.backbone): str(job.params.flags)
         for job in workflow_jobs(tmp_path / "config.yaml")
         if job.rule.name == "finetune"
     }
