@@ -73,7 +73,7 @@ def _word_counts(sequences: list[str], offsets: Sequence[int], places: int) -> s
     return sparse.coo_matrix((np.ones(len(code)), (row, code)), shape=shape).tocsr()
 
 
-def _merge_strands(letters: int, places: int = 1) -> sparse.csr_matrix:
+def _merge_strands(letters: int, places: int) -> sparse.csr_matrix:
     """Matrix [places * 4**letters, n_features] that adds the count of each word to that of its reverse
     complement, which stands as far from the other end.
     """
