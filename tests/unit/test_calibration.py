@@ -36,6 +36,10 @@ def test_the_temperature_undoes_overconfidence(temperature, classes):
     assert (found["threshold"] is None) == (classes > 2)
 
 
+def test_probabilities_that_are_right_stay_as_they_are():
+    assert fit_temperature(np.array([0, 0, 0, 1]), np.tile([0.75, 0.25], (4, 1))) == 1
+
+
 def test_a_temperature_by_hand():
     """All have 0.9, and 4 of 5 are right: 9 to 1 must become 4 to 1, that is T = ln 9 / ln 4."""
     truth, probabilities = np.array([0, 0, 0, 0, 1]), np.tile([0.9, 0.1], (5, 1))

@@ -177,6 +177,7 @@ def test_standardised_features_are_a_matter_of_the_saved_dense_layer(tiny_model,
     torch.testing.assert_close(standard[:, 1:].mean(0), torch.zeros(31), atol=1e-5, rtol=0)
     torch.testing.assert_close(standard[:, 1:].std(0, correction=0), torch.ones(31))
     assert torch.equal(standard[:, 0], torch.zeros(500)), "a feature that is always the same"
+    assert features.deviation[0] == 1, "whose other values in a test are as far away as they are"
     config, weights = classifier.with_bias(
         classifier.read_model_config(tiny_model), classifier.initial_weights(tiny_model, 2, seed=7)
     )

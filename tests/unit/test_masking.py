@@ -58,6 +58,13 @@ def test_every_position_is_chosen_with_the_given_probability(span):
     assert np.abs(chosen - 0.3).max() < 4 * np.sqrt(0.3 * 0.7 / 6000)
 
 
+def test_special_tokens_behind_the_vocabulary_change_nothing():
+    """A tokenizer may know more special tokens than the model has rows for."""
+    line = np.arange(VOCABULARY)
+    for few, more in zip(masked(line), masked(line, special_ids=(*SPECIAL, VOCABULARY)), strict=True):
+        assert np.array_equal(few, more)
+
+
 def test_spans_hide_neighbours_together():
     ids = np.full(200, 9)
     chosen = np.array([masked(ids, line=i, probability=0.2, span_tokens=4)[1] != IGNORED for i in range(100)])
