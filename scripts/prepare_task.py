@@ -485,10 +485,11 @@ def warnings_for_people(report: dict) -> list[str]:
     for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
         count = rows.get(name, {}).get(f"homologs_of_{held_out}", 0)
         if count:
-            done = "they were dropped" if report["settings"]["homologs"] == "drop" else "they were KEPT"
+            are, were = ("sequence is", "it was") if count == 1 else ("sequences are", "they were")
+            done = "dropped" if report["settings"]["homologs"] == "drop" else "KEPT"
             warnings.append(
-                f"{count:,} {name} sequences are related to {held_out} sequences (they share words of "
-                f"{report['settings']['homolog_word_bp']} bp); {done}."
+                f"{count:,} {name} {are} related to {held_out} sequences (shared words of "
+                f"{report['settings']['homolog_word_bp']} bp); {were} {done}."
             )
     if short := rows["test"]["too_short_for_homologs"]:
         warnings.append(

@@ -1,6 +1,7 @@
 """How often Snakemake looks for jobs to start while jobs wait for a core."""
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from snakemake.scheduling.job_scheduler import JobRateLimiter, JobScheduler
@@ -15,6 +16,7 @@ def scheduler():
     patient = type("Patient", (JobScheduler,), {})
     pass_only_when_needed(patient)
     made = patient.__new__(patient)
+    made.workflow = SimpleNamespace(dag=SimpleNamespace(has_unfinished_queue_input_jobs=lambda: False))
     made._open_jobs = threading.Semaphore(0)
     made.job_rate_limiter = JobRateLimiter(MaxJobsPerTimespan(2, "0.1s"))
     return made
@@ -46,3 +48,12 @@ def test_jobs_beyond_the_limit_are_started_later_by_one_pass(scheduler):
 def test_other_reasons_for_a_pass_are_kept(scheduler):
     scheduler._schedule_reevalutation(0.01)
     assert wait_for_pass(scheduler, 5)
+    scheduler.workflow.dag.has_unfinished_queue_input_jobs = lambda: True
+    ask(scheduler)
+    assert wait_for_pass(scheduler, 5)
+
+
+def test_a_second_workflow_of_a_process_changes_nothing(scheduler):
+    before = type(scheduler)._schedule_reevalutation
+    pass_only_when_needed(type(scheduler))
+    assert type(scheduler)._schedule_reevalutation is before

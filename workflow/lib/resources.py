@@ -231,8 +231,8 @@ def network_runtime_min(table_mb: float, epochs: int, attempt: int) -> int:
 def table_memory_mb(table_mb: float, attempt: int) -> int:
     """Tables of sequences in pandas, and their k-mer counts.
 
-    Measured on 10 and 31 MB of sequences of 200 bp: 0.3 GB, and per MB 54 for k-mers, 12 for `prepare_task`.
-    Shorter sequences have more counts per base.
+    Measured on sequences of 200 bp: 0.3 GB, and per MB 54 for k-mers (10 and 31 MB), 22 to 27 for
+    `prepare_task` (203 and 51 MB). Shorter sequences have more counts per base.
     """
     return scaled(1000 + 100 * table_mb, attempt)
 

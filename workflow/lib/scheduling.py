@@ -5,7 +5,8 @@ otherwise). After each pass over jobs that are ready it asks for another one a s
 its own, also where the limit is not reached. So each job that ends begins one more endless chain of passes
 as long as any job waits for a core, and after some hundred jobs a core does nothing else.
 
-Only the limit makes time itself a reason for a pass: otherwise a job has to end first, and that begins one.
+Only the limit, and queues of input files that others fill, make time itself a reason for a pass: otherwise a
+job has to end first, and that begins one.
 """
 
 import threading
@@ -13,12 +14,21 @@ from typing import Any
 
 
 def pass_only_when_needed(scheduler: type[Any]) -> None:
-    """Replace `scheduler._schedule_reevalutation`; `scheduler` is Snakemake's class JobScheduler."""
+    """Replace `scheduler._schedule_reevalutation`; `scheduler` is Snakemake's class JobScheduler.
+
+    Once: a process may read several workflows.
+    """
     plain = scheduler._schedule_reevalutation
+    if getattr(plain, "is_patient", False):
+        return
 
     def schedule_reevaluation(self: Any, delay: float) -> None:
         limiter = self.job_rate_limiter
-        if limiter is None or delay != limiter.timespan:
+        if (
+            limiter is None
+            or delay != limiter.timespan
+            or self.workflow.dag.has_unfinished_queue_input_jobs()
+        ):
             plain(self, delay)
         elif limiter.get_free_jobs() == 0 and not getattr(self, "is_pass_due", False):
             self.is_pass_due = True
@@ -32,4 +42,5 @@ def pass_only_when_needed(scheduler: type[Any]) -> None:
         self.is_pass_due = False
         self._open_jobs.release()
 
+    schedule_reevaluation.is_patient = True  # type: ignore[attr-defined]
     scheduler._schedule_reevalutation = schedule_reevaluation

@@ -35,8 +35,9 @@ def find_clusters(sequences: list[str], word_bp: int, fraction: float) -> np.nda
         words, rows = _in_order(*words_of(sequences[start : start + BATCH], word_bp))
         # A word counts once in a sequence.
         new = np.append(True, (words[1:] != words[:-1]) | (rows[1:] != rows[:-1]))[: len(words)]
+        counts = np.bincount(rows[new])
+        n_words[start : start + len(counts)] = counts
         words, rows = words[new], (start + rows[new]).astype(np.int32)
-        n_words += np.bincount(rows, minlength=len(sequences))
         part = (words % np.uint64(len(parts))).astype(np.uint16)
         order = np.argsort(part, kind="stable")
         borders = np.searchsorted(part[order], np.arange(1, len(parts)))
