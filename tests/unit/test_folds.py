@@ -139,12 +139,10 @@ def test_folds_stand_alone_and_need_enough_of_every_label(tmp_path):
         prepare(tmp_path, rows, test=tmp_path / "all.tsv")
     with pytest.raises(InputError, match="--test is missing"):
         prepare(tmp_path, rows, folds=None)
-    with pytest.raises(InputError, match="of label 'b' there are 3 sequences, too few for 4 folds"):
+    with pytest.raises(InputError, match="too few sequences of label 'b' for 4 folds: 3"):
         prepare(tmp_path, [*rows[::2], *rows[1:6:2]], folds=4)
     relatives = [(f"r{i}", rows[1][1][i:] + "ACGTA"[:i], "b") for i in range(1, 6)]
-    with pytest.raises(
-        InputError, match="there are 7 sequences, 2 if related ones count as one, too few for 3"
-    ):
+    with pytest.raises(InputError, match="label 'b' for 3 folds: 7, 2 if related ones count as one"):
         prepare(tmp_path, [*rows[::2], *rows[1:4:2], *relatives])
     # One of the two of label b is tested, and the other one is needed for validation.
     with pytest.raises(InputError, match="in fold_1 no training sequence of label 'b' is left"):

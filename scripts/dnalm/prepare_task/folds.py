@@ -66,10 +66,10 @@ def check_enough(carried: Mapping[str, np.ndarray], clusters: np.ndarray, folds:
     for label, of in carried.items():
         n_sequences, n_clusters = int(of.sum()), len(set(clusters[of]))
         if n_clusters < folds:
-            of_label = f"of label {label!r} there are" if len(carried) > 1 else "there are"
+            of_label = f" of label {label!r}" if len(carried) > 1 else ""
             related = f", {n_clusters:,} if related ones count as one" if n_clusters < n_sequences else ""
             raise InputError(
-                f"task {task}: {of_label} {n_sequences:,} sequences{related}, too few for {folds} folds. "
+                f"task {task}: too few sequences{of_label} for {folds} folds: {n_sequences:,}{related}. "
                 "Lower the number in the column 'folds' of the task sheet, or give more sequences."
             )
 
