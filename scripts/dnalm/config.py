@@ -146,8 +146,8 @@ class Config(Settings):
         None,
         min_length=1,
         description="Figures of papers to show beside the results (TSV), one per row: `task`, `predictor`, "
-        "`metric` (as in `metrics.json`), `value`, `source`. `resources/published.tsv` has some of GUE and "
-        "Genomic Benchmarks.",
+        "`metric` (as in `metrics.json`), `value`, `source`. `resources/published.tsv` has some of "
+        "GUE, the Nucleotide Transformer tasks and Genomic Benchmarks.",
     )
     corpora: dict[Name, CorpusSettings] = Field(
         default_factory=dict,
