@@ -1,10 +1,12 @@
 """What in the code counts as a change, and what does not."""
 
+import os
 import shutil
 
 import pytest
 
 import digest
+from dnalm.running import code
 from dnalm.running.code import dependencies, digests, sha256_of_modules
 
 STEP = '''\
@@ -124,6 +126,52 @@ def test_dates_and_places_do_not_count(scripts, tmp_path_factory):
     copy = tmp_path_factory.mktemp("elsewhere") / "scripts"
     shutil.copytree(scripts, copy)
     assert digests(scripts / "step.py", scripts) == digests(copy / "step.py", copy)
+
+
+def forget():
+    """What a new process of Python does not know."""
+    for function in (code._sources, code._files_of):
+        function.cache_clear()
+
+
+def test_a_cache_of_what_was_read_changes_no_digest_and_is_parsed_once(scripts, tmp_path, monkeypatch):
+    kept = tmp_path / "run" / "code.json"
+    plain = digests(scripts / "step.py", scripts)
+    assert digests(scripts / "step.py", scripts, kept) == plain
+    forget()
+    monkeypatch.setattr(code.ast, "parse", None)
+    assert digests(scripts / "step.py", scripts, kept) == plain
+    assert [path.name for path in kept.parent.iterdir()] == ["code.json"]
+
+
+EDITS = [("VALUE = 1", "VALUE = 2"), ("VALUE = 1", "from dnalm import other as VALUE")]
+
+
+@pytest.mark.parametrize("old, new", EDITS)
+def test_a_cache_sees_an_edit_that_keeps_the_date(scripts, tmp_path, old, new):
+    kept, far = tmp_path / "code.json", scripts / "dnalm/far.py"
+    digests(scripts / "step.py", scripts, kept)
+    date = far.stat()
+    far.write_text(far.read_text().replace(old, new))
+    os.utime(far, ns=(date.st_atime_ns, date.st_mtime_ns))
+    forget()
+    assert digests(scripts / "step.py", scripts, kept) == digests(scripts / "step.py", scripts)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "{}", '{"reader": "another", "files": {"step.py": ["", "", [], []]}}']
+)
+def test_a_damaged_cache_or_one_of_another_version_is_not_believed(scripts, tmp_path, content):
+    kept = tmp_path / "code.json"
+    kept.write_text(content)
+    assert digests(scripts / "step.py", scripts, kept) == digests(scripts / "step.py", scripts)
+    assert '"files"' in kept.read_text() and "another" not in kept.read_text()
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(scripts, tmp_path):
+    (tmp_path / "file").write_text("")
+    unwritable = tmp_path / "file" / "code.json"
+    assert digests(scripts / "step.py", scripts, unwritable) == digests(scripts / "step.py", scripts)
 
 
 def test_checkpoints_judge_modules_by_the_same_law(scripts):

@@ -8,11 +8,16 @@ and places of imports, and the modules below. The rest is hashed.
 
 import ast
 import hashlib
+import json
+import os
+import platform
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 SCRIPTS = Path(__file__).parents[2]
@@ -38,75 +43,149 @@ DECIDES_NOTHING = {
 SETTINGS = "settings.py"
 
 
-def digests(script: Path, scripts: Path = SCRIPTS) -> dict[str, str]:
+def digests(script: Path, scripts: Path = SCRIPTS, cache_file: Path | None = None) -> dict[str, str]:
     """File (relative to `scripts`) -> first 10 digits of the SHA-256 of its code, for all that `script` uses.
 
-    Files without any code, such as most `__init__.py`, are not listed.
+    Files without any code, such as most `__init__.py`, are not listed. What was read is kept in `cache_file`:
+    to parse all files takes seconds, and Snakemake asks at each start and in each job on a cluster.
     """
-    used = {
-        file.relative_to(scripts).as_posix(): _read(file, scripts).code
-        for file in _closure(script, scripts, deciding_only=True)
-    }
-    return {name: _sha256(code)[:10] for name, code in sorted(used.items()) if code}
+    sources = _sources(scripts, cache_file)
+    used = sources.closure(script, deciding_only=True)
+    sources.keep()
+    codes = {file.relative_to(scripts).as_posix(): sources.of(file)[0].sha256 for file in used}
+    return {name: sha256[:10] for name, sha256 in sorted(codes.items()) if sha256}
 
 
 def dependencies(script: Path, scripts: Path = SCRIPTS) -> set[Path]:
     """The script and all files below `scripts` that it imports or names as a resource, recursively."""
-    return _closure(script, scripts, deciding_only=False)
+    return _sources(scripts, None).closure(script, deciding_only=False)
 
 
 def sha256_of_modules(modules: Iterable[str], scripts: Path = SCRIPTS) -> str:
     """SHA-256 over the code of modules given by name, without what they import."""
     files = {name: _file_of(name, scripts) for name in modules}
-    return _sha256("\n".join(f"{name}\0{_read(file, scripts).code}" for name, file in files.items()))
+    return _sha256("\n".join(f"{name}\0{_code(_tree(file.read_text()))}" for name, file in files.items()))
 
 
-def _closure(script: Path, scripts: Path, *, deciding_only: bool) -> set[Path]:
-    found: set[Path] = set()
-    queue = [script]
-    while queue:
-        path = queue.pop()
-        if path in found or (deciding_only and _decides_nothing(path.relative_to(scripts))):
-            continue
-        found.add(path)
-        queue.extend(_read(path, scripts).uses)
-    return found
+@dataclass(frozen=True)
+class _Source:
+    """What a file says: the SHA-256 of its code, "" where it has none, and what it may use, by name."""
+
+    sha256: str
+    modules: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+class _Sources:
+    """The files below `scripts`, each parsed once, and once again after it changed."""
+
+    def __init__(self, scripts: Path, cache_file: Path | None) -> None:
+        self.scripts = scripts
+        self.cache_file = cache_file
+        # File -> SHA-256 of its bytes, and what they say
+        self.parsed: dict[str, tuple[str, _Source]] = _load(cache_file) if cache_file else {}
+        self.read: dict[tuple[Path, int], tuple[_Source, set[Path]]] = {}
+        self.changed = False
+
+    def closure(self, script: Path, *, deciding_only: bool) -> set[Path]:
+        """The script and what it uses, recursively; with `deciding_only` without what decides no number."""
+        found: set[Path] = set()
+        queue = [script]
+        while queue:
+            path = queue.pop()
+            if path in found or (deciding_only and _decides_nothing(path.relative_to(self.scripts))):
+                continue
+            found.add(path)
+            queue.extend(self.of(path)[1])
+        return found
+
+    def of(self, path: Path) -> tuple[_Source, set[Path]]:
+        """What a file says now, and the files that it uses."""
+        # The date tells an older content from this one.
+        version = path, path.stat().st_mtime_ns
+        if version not in self.read:
+            source = self._parsed(path)
+            self.read[version] = source, _used_by(source, path, self.scripts)
+        return self.read[version]
+
+    def keep(self) -> None:
+        """Write the cache, if anything in it is new. A folder that can't be written to costs time only."""
+        if self.changed and self.cache_file:
+            self.changed = False
+            with suppress(OSError):
+                _write(self.cache_file, self.parsed)
+
+    def _parsed(self, path: Path) -> _Source:
+        content = path.read_bytes()
+        name, sha256 = path.relative_to(self.scripts).as_posix(), hashlib.sha256(content).hexdigest()
+        if name in self.parsed and self.parsed[name][0] == sha256:
+            return self.parsed[name][1]
+        source = _parse(content, path, self.scripts)
+        self.parsed[name] = sha256, source
+        self.changed = True
+        return source
+
+
+@cache
+def _sources(scripts: Path, cache_file: Path | None) -> _Sources:
+    return _Sources(scripts, cache_file)
+
+
+def _reader() -> str:
+    """Who wrote a cache: syntax trees differ between versions of Python and of this module."""
+    return f"{platform.python_version()} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+
+
+def _load(cache_file: Path) -> dict[str, tuple[str, _Source]]:
+    """What a cache holds; nothing where it is absent, damaged or of another reader."""
+    try:
+        kept = json.loads(cache_file.read_bytes())
+        if kept["reader"] != _reader():
+            return {}
+        return {
+            name: (sha256, _Source(code, tuple(modules), tuple(names)))
+            for name, (sha256, code, modules, names) in kept["files"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write(cache_file: Path, parsed: dict[str, tuple[str, _Source]]) -> None:
+    files = {name: (sha256, *astuple(source)) for name, (sha256, source) in parsed.items()}
+    cache_file.parent.mkdir(parents=True, exist_ok=True)
+    # Jobs on many nodes write the same cache at the same time.
+    with NamedTemporaryFile("w", dir=cache_file.parent, prefix=f"{cache_file.name}.", delete=False) as part:
+        json.dump({"reader": _reader(), "files": files}, part)
+    os.replace(part.name, cache_file)
 
 
 def _decides_nothing(path: Path) -> bool:
     return path.as_posix() in DECIDES_NOTHING or path.name == SETTINGS
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What a file says (the syntax tree as text, without what decides nothing) and which files it uses."""
-
-    code: str
-    uses: tuple[Path, ...]
-
-
-def _read(path: Path, scripts: Path) -> _Source:
-    # The date tells the cache an older content from this one.
-    return _read_once(path, scripts, path.stat().st_mtime_ns)
-
-
-@cache
-def _read_once(path: Path, scripts: Path, changed_ns: int) -> _Source:
+def _parse(content: bytes, path: Path, scripts: Path) -> _Source:
     if path.suffix != ".py":
-        return _Source(path.read_bytes().decode(errors="surrogateescape"), ())
-    tree = _WithoutWords().visit(ast.parse(path.read_text()))
-    return _Source(uses=tuple(sorted(_used_by(tree, path, scripts))), code=_code(tree))
-
-
-def _used_by(tree: ast.Module, path: Path, scripts: Path) -> set[Path]:
-    files: set[Path] = set()
+        return _Source(hashlib.sha256(content).hexdigest() if content else "")
+    tree = _tree(content.decode())
+    modules: set[str] = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            for name in _imported_names(node, path, scripts):
-                files.update(_files_of(name, scripts))
+            modules.update(_imported_names(node, path, scripts))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and _may_name_a_file(node.value):
-            files.update(p for p in (path.parent / node.value, scripts / node.value) if p.is_file())
-    return files
+            names.add(node.value)
+    code = _code(tree)
+    return _Source(_sha256(code) if code else "", tuple(sorted(modules)), tuple(sorted(names)))
+
+
+def _used_by(source: _Source, path: Path, scripts: Path) -> set[Path]:
+    files = {file for module in source.modules for file in _files_of(module, scripts)}
+    named = (folder / name for name in source.names for folder in (path.parent, scripts))
+    return files | {file for file in named if file.is_file()}
+
+
+def _tree(text: str) -> ast.Module:
+    return _WithoutWords().visit(ast.parse(text))
 
 
 def _imported_names(node: ast.Import | ast.ImportFrom, path: Path, scripts: Path) -> Iterator[str]:
@@ -126,15 +205,18 @@ def _absolute(node: ast.ImportFrom, path: Path, scripts: Path) -> str:
     return ".".join([*package, *(node.module.split(".") if node.module else [])])
 
 
-def _files_of(module: str, scripts: Path) -> Iterator[Path]:
+@cache
+def _files_of(module: str, scripts: Path) -> list[Path]:
     """The module's file and the `__init__.py` of every package around it, which Python runs first."""
-    parts = module.split(".")
-    for depth in range(1, len(parts) + 1):
-        package = scripts.joinpath(*parts[:depth])
+    files = []
+    package = scripts
+    for part in module.split("."):
+        package = package / part
         if (package / "__init__.py").is_file():
-            yield package / "__init__.py"
+            files.append(package / "__init__.py")
         elif package.with_suffix(".py").is_file():
-            yield package.with_suffix(".py")
+            files.append(package.with_suffix(".py"))
+    return files
 
 
 def _file_of(module: str, scripts: Path) -> Path:
