@@ -12,8 +12,11 @@ In:  --sequences, the test table of a task with folds (scripts/prepare_task.py -
 Out: metrics.json, predictions.tsv and curves.json as scripts/evaluate.py writes them, with each sequence
      predicted once, by the predictor whose training it was left out of. metrics.json has in addition
      cross_validation: sequences (tested in each fold), metrics (of each, and of the loss, what it is over the
-     folds: mean, sd, low, high, values; of metrics that are defined in every fold). There is no calibration.
-     What is said of a stacked predictor are means over the folds, and the smallest n_validation.
+     folds: mean, sd, low, high, values; of metrics that are defined in every fold).
+     Calibration is that of all predictions together. Temperature and threshold are fitted in every fold on
+     its validation sequences and judged on what it left out; said are their medians over the folds and the
+     smallest n_validation, and in by_fold those of each fold. What is said of a stacked predictor are means
+     over the folds, and the smallest n_validation.
 
 Metrics and intervals are those of all predictions together. Predictors of two folds have most of their
 training in common, so that an interval over sequences is an approximation, and no spread over folds is an
@@ -33,6 +36,7 @@ import pandas as pd
 
 import evaluate
 from dnalm.baseline.settings import COMBINED, STACKED
+from dnalm.evaluate.calibration import Fitted, calibration_over_folds, fit
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.repetitions import spread
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -40,6 +44,7 @@ from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.prepare_task.folds import TEST, TRAIN, VALIDATION, read_roles
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, collect_settings, parser, run
 from dnalm.running.devices import add_device_flags
 from dnalm.running.errors import InputError
@@ -79,13 +84,25 @@ def main(
     roles = read_roles(sequences)
     vectors = read_vectors(embeddings, table) if embeddings else None
 
-    def predict(predictor: Path, tested: list[str]) -> tuple[np.ndarray, list[str], dict[str, str]]:
-        """Outputs, labels and versions. The memory that it takes is free for the next training."""
+    def predict(
+        predictor: Path, of_fold: np.ndarray
+    ) -> tuple[np.ndarray, Fitted | None, list[str], dict[str, str]]:
+        """Outputs for what a fold left out, what its validation sequences say of them, labels, versions.
+
+        Probabilities of classes alone can be calibrated. The memory that the predictor takes is free for the
+        next training.
+        """
         judged = evaluate.load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
         judged = evaluate.reading_strands(evaluate.positive_class_last(judged, positive), strands.strands)
-        return judged.outputs(tested), judged.labels, judged.versions
+        outputs, fitted = judged.outputs(table["seq"][of_fold == TEST].tolist()), None
+        if problem == SINGLE_LABEL:
+            held_out = table[of_fold == VALIDATION]
+            probabilities = nine_digits(judged.outputs(held_out["seq"].tolist()))
+            fitted = fit(measured.targets(held_out["label"], judged.labels, sequences), probabilities)
+        return outputs, fitted, judged.labels, judged.versions
 
     outputs: list[np.ndarray] = []
+    fitted: list[Fitted] = []
     trained: list[dict[str, Any]] = []
     for fold, of_fold in roles.items():
         logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
@@ -94,8 +111,10 @@ def main(
             for script, words in trainings:
                 train(script, words, folder)
             predictor = folder / "predictor"
-            said, labels, packages = predict(predictor, table["seq"][of_fold == TEST].tolist())
+            said, fitted_of_fold, labels, packages = predict(predictor, of_fold)
             outputs.append(said)
+            if fitted_of_fold:
+                fitted.append(fitted_of_fold)
             if kind not in ("baseline", COMBINED):
                 about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
                 trained.append(about_fold(predictor))
@@ -108,7 +127,11 @@ def main(
     about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
     report: dict[str, Any] = about | {"strands": strands.strands}
     report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
-    report |= {"cut": cut, "calibration": None, "versions": packages}
+    calibration = None
+    if fitted:
+        left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
+        calibration = calibration_over_folds(truth, together, fitted, left_out_of, settings.confidence)
+    report |= {"cut": cut, "calibration": calibration, "versions": packages}
     if kind == STACKED:
         report["stacked"] = stacked_over_folds(trained)
     elif trained:

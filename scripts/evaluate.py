@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from dnalm.baseline.settings import COMBINED, STACKED
-from dnalm.evaluate.calibration import calibration_report
+from dnalm.evaluate.calibration import calibration_report, fit
 from dnalm.evaluate.metrics import confusion_matrices, curves, mean_curves, metric_intervals
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -96,13 +96,11 @@ def main(
     report["calibration"] = None
     if validation and problem.name == SINGLE_LABEL:
         held_out = read_labelled_table(validation, problem)
-        report["calibration"] = calibration_report(
-            truth,
-            outputs,
+        fitted = fit(
             problem.targets(held_out["label"], labels, validation),
             nine_digits(judged.outputs(held_out["seq"].tolist())),
-            settings.confidence,
         )
+        report["calibration"] = calibration_report(truth, outputs, fitted, settings.confidence)
     report["versions"] = judged.versions
     if kind == STACKED:
         report["stacked"] = about_stacking(predictor)

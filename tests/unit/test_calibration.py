@@ -4,13 +4,24 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import matthews_corrcoef
+from sklearn.calibration import calibration_curve as curve_of_sklearn
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+)
 
 from dnalm.evaluate.calibration import (
+    Fitted,
     best_threshold,
     calibration_curve,
+    calibration_over_folds,
     calibration_report,
     expected_calibration_error,
+    fit,
     fit_temperature,
     metrics_at,
     scale,
@@ -30,7 +41,7 @@ def drawn(temperature: float, n: int = 4000, classes: int = 2, seed: int = 0):
 def test_the_temperature_undoes_overconfidence(temperature, classes):
     truth, probabilities = drawn(temperature, classes=classes)
     assert fit_temperature(truth, probabilities) == pytest.approx(temperature, rel=0.1)
-    found = calibration_report(truth, probabilities, truth, probabilities, 0.95)
+    found = calibration_report(truth, probabilities, fit(truth, probabilities), 0.95)
     assert found["error"]["scaled"] < 0.03 < found["error"]["as_predicted"]
     assert found["loss"]["scaled"] < found["loss"]["as_predicted"]
     assert (found["threshold"] is None) == (classes > 2)
@@ -155,10 +166,83 @@ def test_the_metrics_at_a_threshold_by_hand():
 def test_a_report_judges_on_the_test_split_what_it_fits_on_the_validation_split():
     truth, probabilities = np.array([0, 1]), np.array([[0.8, 0.2], [0.3, 0.7]])
     fitted_on = np.array([0, 0, 0, 0, 1]), np.tile([0.9, 0.1], (5, 1))
-    found = calibration_report(truth, probabilities, *fitted_on, 0.95)
+    found = calibration_report(truth, probabilities, fit(*fitted_on), 0.95)
     assert found["n_validation"] == 5 and found["temperature"] == fit_temperature(*fitted_on)
     scaled = scale(probabilities, found["temperature"])
     for kind, values in (("as_predicted", probabilities), ("scaled", scaled)):
         assert found["loss"][kind] == pytest.approx(-np.log(values[[0, 1], [0, 1]]).mean())
         assert found["error"][kind] == expected_calibration_error(truth, values)
     assert found["threshold"] == {"value": 0.5, **metrics_at(truth, probabilities[:, 1], 0.5)}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_of_one_fold_the_calibration_is_that_of_a_test_split(classes):
+    truth, probabilities = drawn(2.0, 300, classes, seed=1)
+    fitted = fit(*drawn(2.0, 40, classes, seed=2))
+    found = calibration_over_folds(truth, probabilities, [fitted], np.zeros(300, dtype=int), 0.95)
+    assert found.pop("by_fold") == {
+        "n_validation": [40],
+        "temperature": [fitted.temperature],
+        "threshold": [fitted.threshold] if classes == 2 else None,
+    }
+    assert found == calibration_report(truth, probabilities, fitted, 0.95)
+
+
+@given(st.integers(0, 10**6), st.lists(st.floats(0.05, 20), min_size=1, max_size=5), st.integers(2, 4))
+def test_each_sequence_is_scaled_with_its_own_temperature(seed, temperatures, classes):
+    generator = np.random.default_rng(seed)
+    probabilities = generator.dirichlet(np.ones(classes), 30)
+    fold = generator.integers(len(temperatures), size=30)
+    scaled = scale(probabilities, np.array(temperatures)[fold])
+    for number, temperature in enumerate(temperatures):
+        chosen = fold == number
+        assert np.array_equal(scaled[chosen], scale(probabilities[chosen], temperature))
+
+
+def test_folds_are_judged_together_each_with_what_its_own_validation_sequences_say():
+    """Against the ordinary functions fold by fold, a plain sum over bins, and scikit-learn."""
+    n, of_fold = 240, np.arange(240) % 3
+    truth, probabilities = drawn(3.0, n, seed=4)
+    fitted = [Fitted(20, 2.5, 0.6), Fitted(18, 4.0, 0.5), Fitted(25, 1.5, 0.35)]
+    found = calibration_over_folds(truth, probabilities, fitted, of_fold, 0.95)
+    assert found["n_validation"] == 18 and found["temperature"] == 2.5
+    assert found["by_fold"] == {
+        "n_validation": [20, 18, 25],
+        "temperature": [2.5, 4.0, 1.5],
+        "threshold": [0.6, 0.5, 0.35],
+    }
+    scaled, called = np.empty_like(probabilities), np.empty(n, dtype=int)
+    for number, one in enumerate(fitted):
+        mine = of_fold == number
+        scaled[mine] = scale(probabilities[mine], one.temperature)
+        called[mine] = probabilities[mine, 1] >= one.threshold
+    for kind, values in (("as_predicted", probabilities), ("scaled", scaled)):
+        assert found["loss"][kind] == pytest.approx(log_loss(truth, values))
+        confidence, right = values.max(axis=1), values.argmax(axis=1) == truth
+        bins = np.minimum(np.floor(confidence * 15), 14)
+        gaps = [
+            abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+            for b in set(bins)
+        ]
+        assert found["error"][kind] == pytest.approx(sum(gaps))
+    assert found["error"]["scaled"] < found["error"]["as_predicted"]
+    assert found["threshold"] == pytest.approx(
+        {
+            "value": 0.5,
+            "accuracy": accuracy_score(truth, called),
+            "precision": precision_score(truth, called),
+            "recall": recall_score(truth, called),
+            "f1": f1_score(truth, called),
+            "mcc": matthews_corrcoef(truth, called),
+        }
+    )
+    observed, predicted = curve_of_sklearn(truth, probabilities[:, 1], n_bins=10, strategy="quantile")
+    assert [point["observed"] for point in found["curve"]] == pytest.approx(list(observed))
+    assert [point["predicted"] for point in found["curve"]] == pytest.approx(list(predicted))
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_fold_whose_validation_sequences_have_one_class_has_a_threshold_of_one_half(label):
+    fitted = fit(np.full(3, label), np.array([[0.3, 0.7], [0.6, 0.4], [0.2, 0.8]]))
+    assert fitted.n_validation == 3 and fitted.threshold == 0.5
+    assert np.exp(-3.01) < fitted.temperature < np.exp(3.01)

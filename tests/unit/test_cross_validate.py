@@ -12,7 +12,8 @@ import cross_validate
 import embed
 import evaluate
 from dnalm.baseline.settings import KmerSettings
-from dnalm.evaluate.predictions import read_predictions
+from dnalm.evaluate.calibration import calibration_over_folds, fit
+from dnalm.evaluate.predictions import nine_digits, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.prepare_task.folds import read_roles
@@ -82,6 +83,7 @@ def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, t
     found = read_predictions(folder / "predictions.tsv", SINGLE_LABEL)
     rows = read_labelled_table(table)
     assert found.ids == rows["id"].tolist()
+    fitted = []
     for fold, roles in read_roles(table).items():
         by_hand = tmp_path / fold
         by_hand.mkdir()
@@ -97,8 +99,11 @@ def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, t
             summary=by_hand / "predictor.json",
         )
         predictor = evaluate.load_predictor(by_hand / "predictor", "baseline", None, 0, False)
-        outputs = evaluate.reading_strands(predictor, "both").outputs(rows["seq"][roles == "test"].tolist())
+        predictor = evaluate.reading_strands(predictor, "both")
+        outputs = predictor.outputs(rows["seq"][roles == "test"].tolist())
         assert np.allclose(found.outputs[roles == "test"], outputs, rtol=1e-8)
+        held_out = nine_digits(predictor.outputs(rows["seq"][roles == "validation"].tolist()))
+        fitted.append(fit(found.truth[roles == "validation"], held_out))
     # Metrics are those of all predictions together.
     again = evaluate.measure_predictions(
         KINDS[SINGLE_LABEL], found.truth, found.outputs, found.labels, None, SETTINGS
@@ -112,6 +117,12 @@ def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, t
     ]
     accuracy = over_folds["metrics"]["accuracy"]
     assert accuracy["values"] == accuracies and accuracy["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    # Temperature and threshold come from each fold's own validation sequences.
+    left_out_of = np.argmax([roles == "test" for roles in read_roles(table).values()], axis=0)
+    assert report["calibration"] == calibration_over_folds(
+        found.truth, found.outputs, fitted, left_out_of, SETTINGS.confidence
+    )
+    assert report["calibration"]["by_fold"]["n_validation"] == [12, 12, 12]
     # Of folds of one size the mean is the whole.
     assert accuracy["mean"] == pytest.approx(report["metrics"]["accuracy"]["value"])
     assert accuracy["mean"] > 0.7
@@ -140,7 +151,8 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
     )
     about = {"embeddings": vectors, "name": "tiny", "backbone": "frozen"}
     frozen, _ = run(tmp_path / "frozen", table, head, "model", **about)
-    assert frozen["seed"] == 7 and frozen["cut"]["cut"] == 0 and frozen["calibration"] is None
+    assert frozen["seed"] == 7 and frozen["cut"]["cut"] == 0
+    assert frozen["calibration"]["n_validation"] == 12
     # Who trains before leaves no trace.
     again, _ = run(tmp_path / "again", table, f"{KMER} {PREDICTOR} ::: {head}", "model", **about)
     assert again == frozen
@@ -191,7 +203,7 @@ def test_several_labels_and_values(tmp_path, table, problem):
     again = evaluate.measure_predictions(
         KINDS[problem], found.truth, found.outputs, found.labels, None, SETTINGS
     )
-    assert again["metrics"] == report["metrics"]
+    assert again["metrics"] == report["metrics"] and report["calibration"] is None
     assert report["cross_validation"]["sequences"] == [12, 12, 12]
 
 

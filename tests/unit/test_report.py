@@ -119,14 +119,24 @@ def test_a_cross_validation_is_said_to_be_one(flags, tmp_path):
         "sequences": [40] * 5,
         "metrics": {"accuracy": {"mean": 0.9, "sd": 0.02, "low": 0.875, "high": 0.925, "values": [0.9] * 5}},
     }
+    by_fold = {
+        "n_validation": [16, 15, 16, 17, 16],
+        "temperature": [1.25, 0.8, 1.5, 20.1, 1.1],
+        "threshold": [0.5, 0.31, 0.5, 0.62, 0.5],
+    }
     changed: dict[str, list[str]] = {"--metrics": [], "--checks": []}
     for flag, more in (
-        ("--metrics", {"cross_validation": crossed, "calibration": None}),
+        ("--metrics", {"cross_validation": crossed}),
         ("--checks", {"folds": {"sequences": [40] * 5, "clusters": 190, "largest_cluster": 4}}),
     ):
         for number, path in enumerate(flags[flag]):
             file = tmp_path / f"{flag.strip('-')}{number}.json"
-            file.write_text(json.dumps(json.loads(Path(path).read_text()) | more))
+            content = json.loads(Path(path).read_text()) | more
+            if flag == "--metrics":
+                fitted = {"n_validation": 15, "temperature": 1.25, "by_fold": by_fold}
+                fitted["threshold"] = content["calibration"]["threshold"] | {"value": 0.5}
+                content["calibration"] |= fitted
+            file.write_text(json.dumps(content))
             changed[flag].append(str(file))
     report = page(flags | changed, tmp_path / "report.html")
     first, _, details = text_of(report).partition("Classification in detail")
@@ -141,6 +151,12 @@ def test_a_cross_validation_is_said_to_be_one(flags, tmp_path):
     assert "test sequence" not in first and "test split" not in first
     assert "Fold by fold: mean ± standard deviation of 5 (lowest to highest)" in details
     assert "All metrics of the 5-fold cross-validation, with 95% intervals" in details
+    assert "Ten groups of equally many sequences each." in details
+    assert "1.25 (0.8 to 20.1)" in details and "0.500 (0.310 to 0.620)" in details
+    assert (
+        "Temperature and threshold are fitted in every fold on its own validation sequences, 15 or more, and "
+        "judged on what it left out; shown are the median over the folds and the lowest and highest. Scaled"
+    ) in details
 
 
 def test_the_leading_model_is_the_first_one_not_the_best_one(flags, whole):

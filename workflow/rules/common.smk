@@ -496,6 +496,12 @@ def folds_mb(wildcards, input):
     return TASKS[wildcards.task].folds * size_mb([input.sequences])
 
 
+def predicted_mb(wildcards, input):
+    """Size in MB of all that is predicted: every sequence once, and in each fold those for validation."""
+    in_folds = TASKS[wildcards.task].folds * config["prepare_task"]["validation_fraction"]
+    return (1 + in_folds) * size_mb([input.sequences])
+
+
 # ---- Evaluation ----
 
 

@@ -43,7 +43,7 @@ rule cross_validate:
             wildcards, folds_mb(wildcards, input), attempt
         )
         + resources.model_runtime_min(
-            readings_of(wildcards.task) * read_mb(wildcards.model, size_mb([input.sequences])),
+            readings_of(wildcards.task) * read_mb(wildcards.model, predicted_mb(wildcards, input)),
             parameters(wildcards),
             cross_validation_gpus(wildcards),
             attempt,
@@ -113,7 +113,7 @@ rule cross_validate_combined:
             20 * folds_mb(wildcards, input), attempt
         )
         + resources.model_runtime_min(
-            readings_of(wildcards.task) * read_mb(wildcards.model, size_mb([input.sequences])),
+            readings_of(wildcards.task) * read_mb(wildcards.model, predicted_mb(wildcards, input)),
             parameters(wildcards),
             EMBED_GPUS,
             attempt,
@@ -197,7 +197,7 @@ rule cross_validate_stacked:
                 folds_mb(wildcards, input), config["baseline"]["cnn_epochs"], attempt
             )
             + resources.model_runtime_min(
-                readings_of(wildcards.task) * 2 * read_mb(wildcards.model, size_mb([input.sequences])),
+                readings_of(wildcards.task) * 2 * read_mb(wildcards.model, predicted_mb(wildcards, input)),
                 read_parameters(wildcards.model, STACKED),
                 stacking_gpus(wildcards),
                 attempt,

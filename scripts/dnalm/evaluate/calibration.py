@@ -1,9 +1,12 @@
 """Do probabilities mean what they say? Calibration, temperature and thresholds.
 
 `truth` is int64[n] (class numbers), `probabilities` float64[n, n_classes]. What is fitted, a temperature
-and a threshold, is fitted on the validation split and then judged on the test split.
+and a threshold, is fitted on the validation split and then judged on the test split. In a cross-validation
+it is fitted in every fold on the fold's own validation sequences and judged on what the fold left out.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,28 +28,75 @@ LOG_TEMPERATURES = (-3.0, 3.0)
 THRESHOLD_METRICS = ("accuracy", "precision", "recall", "f1", "mcc")
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What validation sequences say of a classifier's probabilities."""
+
+    n_validation: int
+    temperature: float
+    threshold: float | None  # None but with two classes
+
+
+def fit(truth: np.ndarray, probabilities: np.ndarray) -> Fitted:
+    """Temperature and, with two classes, threshold, from validation sequences."""
+    threshold = best_threshold(truth, probabilities[:, 1]) if probabilities.shape[1] == 2 else None
+    return Fitted(len(truth), fit_temperature(truth, probabilities), threshold)
+
+
 def calibration_report(
-    truth: np.ndarray,
-    probabilities: np.ndarray,
-    validation_truth: np.ndarray,
-    validation_probabilities: np.ndarray,
-    confidence: float,
+    truth: np.ndarray, probabilities: np.ndarray, fitted: Fitted, confidence: float
 ) -> dict[str, Any]:
-    """Calibration of the test split: as predicted, and after a temperature fitted on the validation split.
+    """Calibration of the test split: as predicted, and after what was `fitted` on the validation split.
 
     Keys: `n_validation`, `temperature`, `error` and `loss` (each `as_predicted` and `scaled`), `curve` (see
     :func:`calibration_curve`), and with two classes `threshold`: its `value` and the metrics of the test
     split at it, else None.
     """
-    temperature = fit_temperature(validation_truth, validation_probabilities)
-    scaled = scale(probabilities, temperature)
+    return _judged(truth, probabilities, [fitted], np.zeros(len(truth), dtype=np.int64), confidence)
+
+
+def calibration_over_folds(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    fitted: Sequence[Fitted],
+    fold: np.ndarray,
+    confidence: float,
+) -> dict[str, Any]:
+    """:func:`calibration_report` of the predictions of all folds together.
+
+    fold: int64[n], the fold that left a sequence out; by it each sequence is scaled and called with what was
+          `fitted` in that fold.
+
+    `n_validation` is that of the fold with fewest, `temperature` and the threshold's `value` are medians over
+    the folds; `by_fold` has all three fold by fold (`threshold` None but with two classes).
+    """
+    report = _judged(truth, probabilities, fitted, fold, confidence)
+    by_fold: dict[str, Any] = {
+        "n_validation": [of_fold.n_validation for of_fold in fitted],
+        "temperature": [of_fold.temperature for of_fold in fitted],
+        "threshold": [of_fold.threshold for of_fold in fitted] if report["threshold"] else None,
+    }
+    return report | {"by_fold": by_fold}
+
+
+def _judged(
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    fitted: Sequence[Fitted],
+    number: np.ndarray,
+    confidence: float,
+) -> dict[str, Any]:
+    """What is said of probabilities when each sequence is judged by `fitted[number]`; number: int64[n]."""
+    temperatures = np.array([one.temperature for one in fitted])
+    scaled = scale(probabilities, temperatures[number])
     threshold = None
     if probabilities.shape[1] == 2:
-        value = best_threshold(validation_truth, validation_probabilities[:, 1])
-        threshold = {"value": value} | metrics_at(truth, probabilities[:, 1], value)
+        thresholds = np.array([one.threshold for one in fitted], dtype=np.float64)
+        called_at = metrics_at(truth, probabilities[:, 1], thresholds[number])
+        threshold = {"value": float(np.median(thresholds))} | called_at
     return {
-        "n_validation": len(validation_truth),
-        "temperature": temperature,
+        "n_validation": min(one.n_validation for one in fitted),
+        "temperature": float(np.median(temperatures)),
         "error": {
             "as_predicted": expected_calibration_error(truth, probabilities),
             "scaled": expected_calibration_error(truth, scaled),
@@ -60,9 +110,13 @@ def calibration_report(
     }
 
 
-def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities whose logits are divided by `temperature` (Guo et al. 2017): the same shape and order."""
-    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / temperature
+def scale(probabilities: np.ndarray, temperature: float | np.ndarray) -> np.ndarray:
+    """Probabilities whose logits are divided by a temperature (Guo et al. 2017): the same shape and order.
+
+    temperature: one for all sequences, or one for each: float64[n]
+    """
+    divisor = np.asarray(temperature)[..., np.newaxis]
+    logits = np.log(np.maximum(probabilities, SMALLEST_PROBABILITY)) / divisor
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shares / shares.sum(axis=1, keepdims=True)
 
@@ -139,8 +193,11 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
     return float(candidates[best[np.argmin(np.abs(candidates[best] - 0.5))]])
 
 
-def metrics_at(truth: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Accuracy, precision, recall, F1 and MCC where scores from `threshold` up are called positive."""
+def metrics_at(truth: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray) -> dict[str, float]:
+    """Accuracy, precision, recall, F1 and MCC where scores from `threshold` up are called positive.
+
+    threshold: one for all sequences, or one for each: float64[n]
+    """
     called = (scores >= threshold).astype(np.int64)
     confusion = confusion_matrices(truth, called, 2, np.ones((1, len(truth))))
     found = confusion_metrics(confusion)

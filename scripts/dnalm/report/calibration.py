@@ -1,5 +1,6 @@
 """Do the probabilities mean what they say? A figure and a table for each task."""
 
+from collections.abc import Callable
 from typing import Any
 
 from dnalm.evaluate.settings import FEW_SEQUENCES
@@ -37,8 +38,9 @@ def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
         square=True,
         diagonal=True,
     )
+    tested = "sequences" if run.headline(task).folds else "test sequences"
     caption = (
-        "Ten groups of equally many test sequences each. On the diagonal a probability means what it says; "
+        f"Ten groups of equally many {tested} each. On the diagonal a probability means what it says; "
         "below it the predictor is too sure."
     )
     return [figure("Calibration", svg, caption, f"{task}.calibration")]
@@ -53,29 +55,42 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
     rows = []
     for evaluation in evaluations:
         found = evaluation.metrics["calibration"]
+        by_fold = found.get("by_fold", {})
         row = [
             evaluation.name,
             words.number(found["error"]["as_predicted"]),
-            f"{found['temperature']:.3g}",
+            with_range(found["temperature"], by_fold.get("temperature"), "{:.3g}".format),
             words.number(found["error"]["scaled"]),
             words.number(found["loss"]["as_predicted"]),
             words.number(found["loss"]["scaled"]),
         ]
         if binary:
             threshold = found["threshold"]
-            row += [words.number(threshold[name]) for name in ("value", "accuracy", "f1", "mcc")]
+            row.append(with_range(threshold["value"], by_fold.get("threshold"), words.number))
+            row += [words.number(threshold[name]) for name in ("accuracy", "f1", "mcc")]
         rows.append(row)
     columns = ["Predictor", "Calibration error", "Temperature", "Error, scaled", "Loss", "Loss, scaled"]
     columns += ["Threshold", "Accuracy at it", "F1 at it", "MCC at it"] if binary else []
     fitted = "Temperature and threshold are" if binary else "The temperature is"
     n = evaluations[0].metrics["calibration"]["n_validation"]
+    where = f"on {words.count(n, 'validation sequence')}"
+    if evaluations[0].folds:
+        where = (
+            f"in every fold on its own validation sequences, {n:,} or more, and judged on what it left out; "
+            "shown are the median over the folds and the lowest and highest"
+        )
     note = (
         "Calibration error: mean distance between the confidence in the predicted class and how often it is "
-        f"right (ECE, 15 bins). {fitted} fitted on {words.count(n, 'validation sequence')}. Scaled: logits "
-        "divided by the temperature; above 1 it says that the predictor is too sure."
+        f"right (ECE, 15 bins). {fitted} fitted {where}. Scaled: logits divided by the temperature; above 1 "
+        "it says that the predictor is too sure."
     )
     if n < FEW_SEQUENCES:
         note += " With so few, they say little."
     if binary:
         note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."
     return table("Can the probabilities be believed?", columns, rows, note=note)
+
+
+def with_range(value: float, of_folds: list[float] | None, shown: Callable[[float], str]) -> str:
+    """A value, and in a cross-validation the lowest and the highest of the folds: `1.2 (0.9 to 2.1)`."""
+    return shown(value) + (f" ({shown(min(of_folds))} to {shown(max(of_folds))})" if of_folds else "")
