@@ -17,6 +17,8 @@ Out: metrics.json, predictions.tsv and curves.json as scripts/evaluate.py writes
      its validation sequences and judged on what it left out; said are their medians over the folds and the
      smallest n_validation, and in by_fold those of each fold. What is said of a stacked predictor are means
      over the folds, and the smallest n_validation.
+     With --telemetry a JSON of what the trainings cost: model, task, backbone, and by fold seconds and
+     cpu_seconds. The first fold's hold what loading the packages took.
 
 Metrics and intervals are those of all predictions together. Predictors of two folds have most of their
 training in common, so that an interval over sequences is an approximation, and no spread over folds is an
@@ -27,6 +29,8 @@ takes longer than many a training.
 import argparse
 import importlib
 import logging
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +80,7 @@ def main(
     metrics: Path,
     predictions: Path,
     curves: Path,
+    telemetry: Path | None = None,
 ) -> None:
     """Train and predict in every fold, and write what was measured of all predictions together."""
     trainings = read_trainings(training)
@@ -104,12 +109,15 @@ def main(
     outputs: list[np.ndarray] = []
     fitted: list[Fitted] = []
     trained: list[dict[str, Any]] = []
+    costs: list[dict[str, float]] = []
     for fold, of_fold in roles.items():
         logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
         with scratch_directory(metrics.with_name(fold)) as folder:
             write_fold(folder, table, of_fold, vectors)
+            began = clock()
             for script, words in trainings:
                 train(script, words, folder)
+            costs.append({name: now - began[name] for name, now in clock().items()})
             predictor = folder / "predictor"
             said, fitted_of_fold, labels, packages = predict(predictor, of_fold)
             outputs.append(said)
@@ -143,6 +151,8 @@ def main(
     write_predictions(predictions, predicted, table["seq"].tolist())
     write_json(curves, about | evaluate.curve_report(measured, truth, together, labels))
     write_json(metrics, report)
+    if telemetry:
+        write_json(telemetry, {"model": name, "task": task, "backbone": backbone, "folds": costs})
     evaluate.log_headline(report, measured, settings.confidence, "cross-validated")
 
 
@@ -208,6 +218,13 @@ def train(script: str, words: list[str], folder: Path) -> None:
     do(**collect_settings(options))
 
 
+def clock() -> dict[str, float]:
+    """`seconds` and `cpu_seconds` (of this process and its children) since some moment."""
+    spent = os.times()
+    processor = spent.user + spent.system + spent.children_user + spent.children_system
+    return {"seconds": time.perf_counter(), "cpu_seconds": processor}
+
+
 def in_order(outputs: list[np.ndarray], roles: list[np.ndarray]) -> np.ndarray:
     """The outputs of all folds, float64[n, n_labels], in the order of the table."""
     together = np.empty((len(roles[0]), outputs[0].shape[1]))
@@ -269,6 +286,7 @@ if __name__ == "__main__":
     add("--metrics", type=Path, required=True, help="JSON of metrics to write")
     add("--predictions", type=Path, required=True, help="TSV of predictions to write")
     add("--curves", type=Path, required=True, help="JSON of curves to write")
+    add("--telemetry", type=Path, help="JSON of what the trainings cost, to write")
     add(
         "training",
         nargs=argparse.REMAINDER,

@@ -3,7 +3,8 @@
 In:  the configuration with its section `study`; metrics.json and predictions.tsv (scripts/evaluate.py) of
      every variant and baseline on every task, and of the predictor that stacks the study's model and the
      baselines, if there is one, in the same order; the summaries of the language models; the
-     checks of every task; the folder of Snakemake's benchmark files, for the cost.
+     checks of every task; for the cost the folder of Snakemake's benchmark files, and of tasks with folds
+     what the trainings took (--telemetry of scripts/cross_validate.py).
 Out: a TSV with one row per task and variant, and a JSON: reference, tasks (each: its leaderboard),
      over_tasks, token_curves and label_curves (by task: one curve per variant, its points with value, low
      and high).
@@ -11,7 +12,8 @@ Out: a TSV with one row per task and variant, and a JSON: reference, tasks (each
 Variants that differ in seeds only are one row: accuracy is the mean over seeds, its interval is over test
 sequences, and the spread over seeds stands beside it. Differences to the reference are paired, sequence by
 sequence; p values hold for all rows of a task together (Holm). Cost is that of one seed, as Snakemake
-measured it: pretraining, and fine-tuning with its embeddings.
+measured it: pretraining, and fine-tuning with its embeddings; in a cross-validation that of all folds
+together, without the predictions.
 """
 
 import csv
@@ -26,6 +28,7 @@ from dnalm.baseline.settings import STACKED
 from dnalm.evaluate.predictions import check_pairs, read_metrics, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.report.measured import read_benchmark
+from dnalm.report.run import Benchmark
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, write_json
@@ -36,6 +39,8 @@ from dnalm.study.words import row_name
 logger = logging.getLogger("dnalm")
 
 Model = dict[str, Any]
+# What the training of each fold took (seconds, cpu_seconds), by model, task and backbone.
+Folds = dict[tuple[str, str, str], list[dict[str, float]]]
 
 
 def main(
@@ -45,6 +50,7 @@ def main(
     models: list[Path],
     checks: list[Path],
     benchmarks: Path | None,
+    telemetry: list[Path],
     settings: EvaluateSettings,
     output: Path,
     output_json: Path,
@@ -57,8 +63,9 @@ def main(
         raise InputError(f"{configuration}: there is no section 'study'.")
     summaries = {summary["model"]: summary for summary in map(read_json, models)}
     train_sizes = {found["task"]: found["rows"]["train"]["kept"] for found in map(read_json, checks)}
+    folds = {(of["model"], of["task"], of["backbone"]): of["folds"] for of in map(read_json, telemetry)}
     entries = [
-        read_entry(*paths, variants, summaries, benchmarks)
+        read_entry(*paths, variants, summaries, benchmarks, folds)
         for paths in zip(metrics, predictions, strict=True)
     ]
     by_task: dict[str, list[Entry]] = defaultdict(list)
@@ -100,6 +107,7 @@ def read_entry(
     variants: dict[str, Variant],
     summaries: dict[str, Model],
     benchmarks: Path | None,
+    folds: Folds,
 ) -> Entry:
     """One evaluation, with what makes it and what it cost."""
     report = read_metrics(metrics)
@@ -111,7 +119,7 @@ def read_entry(
     if variant:
         summary = summaries[variant.language_model]
         cost = {"parameters": summary["parameters"]["total"], "pretraining_tokens": summary.get("tokens", 0)}
-        cost |= hours(benchmarks, variant, report["task"], backbone)
+        cost |= hours(benchmarks, variant, report["task"], backbone, folds)
     return Entry(
         task=report["task"],
         name=name,
@@ -125,24 +133,34 @@ def read_entry(
     )
 
 
-def hours(benchmarks: Path | None, variant: Variant, task: str, backbone: str) -> dict[str, float | None]:
+def hours(
+    benchmarks: Path | None, variant: Variant, task: str, backbone: str, folds: Folds
+) -> dict[str, float | None]:
     """Hours of wall clock and of CPU time for pretraining and for fine-tuning; None where not measured."""
+    trainings = folds.get((variant.name, task, backbone))
     files = {
         "pretraining": [f"pretrain/{variant.language_model}.tsv"],
-        "finetuning": [f"finetune/{variant.name}/{task}/{backbone}.tsv"],
+        # The job of a cross-validation also predicts; its trainings say themselves what they took.
+        "finetuning": [] if trainings else [f"finetune/{variant.name}/{task}/{backbone}.tsv"],
     }
     if backbone == "frozen":
-        embedded = [f"embed/{variant.language_model}/{task}.{split}.tsv" for split in ("train", "validation")]
-        files["finetuning"] += embedded
-    found: dict[str, float | None] = {}
-    for step, names in files.items():
-        measured = [
+        splits = ("test",) if trainings else ("train", "validation")
+        files["finetuning"] += [f"embed/{variant.language_model}/{task}.{split}.tsv" for split in splits]
+    measured = {
+        step: [
             read_benchmark(benchmarks / name, Path(name))
             for name in names
             if benchmarks and (benchmarks / name).exists()
         ]
-        found[f"{step}_hours"] = sum(m.seconds for m in measured) / 3600 if measured else None
-        processor = [m.cpu_seconds for m in measured if m.cpu_seconds is not None]
+        for step, names in files.items()
+    }
+    measured["finetuning"] += [
+        Benchmark("cross_validate", task, of["seconds"], None, of["cpu_seconds"]) for of in trainings or []
+    ]
+    found: dict[str, float | None] = {}
+    for step, jobs in measured.items():
+        found[f"{step}_hours"] = sum(m.seconds for m in jobs) / 3600 if jobs else None
+        processor = [m.cpu_seconds for m in jobs if m.cpu_seconds is not None]
         found[f"{step}_cpu_hours"] = sum(processor) / 3600 if processor else None
     return found
 
@@ -230,6 +248,13 @@ if __name__ == "__main__":
     add("--models", type=Path, nargs="+", required=True, help="summaries of the language models")
     add("--checks", type=Path, nargs="+", required=True, help="checks of prepare_task, JSON, one per task")
     add("--benchmarks", type=Path, help="folder of Snakemake's benchmark files")
+    add(
+        "--telemetry",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="what the trainings of each cross-validation took, JSON (scripts/cross_validate.py)",
+    )
     add_settings_flags(arguments, EvaluateSettings)
     add("--output", type=Path, required=True, help="TSV of all leaderboards to write")
     add("--output-json", type=Path, required=True, help="JSON to write")

@@ -153,9 +153,15 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
     frozen, _ = run(tmp_path / "frozen", table, head, "model", **about)
     assert frozen["seed"] == 7 and frozen["cut"]["cut"] == 0
     assert frozen["calibration"]["n_validation"] == 12
-    # Who trains before leaves no trace.
-    again, _ = run(tmp_path / "again", table, f"{KMER} {PREDICTOR} ::: {head}", "model", **about)
+    # Who trains before leaves no trace, and what it took is kept apart.
+    telemetry = tmp_path / "telemetry.json"
+    training = f"{KMER} {PREDICTOR} ::: {head}"
+    again, _ = run(tmp_path / "again", table, training, "model", telemetry=telemetry, **about)
     assert again == frozen
+    took = json.loads(telemetry.read_text())
+    assert (took["model"], took["task"], took["backbone"]) == ("tiny", "toy", "frozen")
+    assert len(took["folds"]) == FOLDS
+    assert all(fold["seconds"] > 0 and fold["cpu_seconds"] > 0 for fold in took["folds"])
     kmer = "--output {fold}/kmer --summary {fold}/kmer.json"
     combined = f"{KMER} {kmer} ::: combine {model} --kmer {{fold}}/kmer {SPLITS} {read} {PREDICTOR}"
     report, _ = run(tmp_path / "combined", table, combined, "combined", **(about | {"backbone": "combined"}))

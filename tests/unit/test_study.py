@@ -232,7 +232,7 @@ def test_a_configuration_without_a_study_has_no_variants(tmp_path: Path):
     file = tmp_path / "configuration.json"
     file.write_text(json.dumps(config))
     with pytest.raises(InputError, match="no section 'study'"):
-        study.main(file, [], [], [], [], None, None, tmp_path / "a.tsv", tmp_path / "a.json")
+        study.main(file, [], [], [], [], None, [], None, tmp_path / "a.tsv", tmp_path / "a.json")
 
 
 def test_what_is_stacked_with_a_variant_is_a_row_of_its_own(tmp_path: Path):
@@ -252,7 +252,7 @@ def test_what_is_stacked_with_a_variant_is_a_row_of_its_own(tmp_path: Path):
     table.write_text("id\tlabel\tprobability_0\tprobability_1\nx\t1\t0.2\t0.8\n")
     variants = expand(configured({"training.seed": [42, 1]})).variants
     assert "small" in variants
-    stacked = study.read_entry(metrics, table, variants, {}, None)
+    stacked = study.read_entry(metrics, table, variants, {}, None, {})
     assert (stacked.settings, stacked.cost, stacked.kind) == ({}, {}, "stacked")
     alone = entry("small", stacked.right, {"training.steps": 5})
     rows = leaderboard([stacked, alone, entry("kmer", stacked.right, kind="baseline")], "kmer", 100, 1, 0.95)
@@ -273,6 +273,7 @@ def test_metrics_that_are_none_or_lack_the_reference_are_refused(tmp_path: Path)
         "models": [],
         "checks": [],
         "benchmarks": None,
+        "telemetry": [],
         "settings": None,
         "output": tmp_path / "out.tsv",
         "output_json": tmp_path / "out.json",
@@ -294,3 +295,36 @@ def test_metrics_that_are_none_or_lack_the_reference_are_refused(tmp_path: Path)
     with pytest.raises(InputError, match=r"study\.reference is 'kmer', but no metrics of it on task toy"):
         study.main(**given)
     assert not list(tmp_path.glob("out.*"))
+
+
+def test_fine_tuning_in_folds_costs_what_all_their_trainings_took(tmp_path: Path):
+    """And embedding all sequences; not the job, which also predicts, nor the classifier put to use."""
+    header = "s\tmax_rss\tcpu_time\n"
+    for name, seconds, processor in (
+        ("pretrain/small", 7200, 3600),
+        ("embed/small/toy.test", 36, 18),
+        ("embed/small/toy.train", 720, 360),
+        ("embed/small/toy.validation", 72, 36),
+        ("finetune/small/toy/frozen", 1080, 540),
+        ("finetune/small/toy/full", 1800, 900),
+        ("cross_validate/small/toy/frozen", 9999, 9999),
+    ):
+        file = tmp_path / f"{name}.tsv"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{header}{seconds}\t500\t{processor}\n")
+    small = expand(configured({"training.seed": [42, 1]})).variants["small"]
+    took = [{"seconds": 18.0, "cpu_seconds": 9.0}, {"seconds": 36.0, "cpu_seconds": 27.0}]
+    folds = {("small", "toy", "frozen"): took, ("small", "toy", "full"): took}
+    pretraining = {"pretraining_hours": 2.0, "pretraining_cpu_hours": 1.0}
+    for backbone, ordinary, crossed in (
+        ("frozen", ((1080 + 720 + 72), (540 + 360 + 36)), (18 + 36 + 36, 9 + 27 + 18)),
+        ("full", (1800, 900), (18 + 36, 9 + 27)),
+    ):
+        for given, (seconds, processor) in (({}, ordinary), (folds, crossed)):
+            found = study.hours(tmp_path, small, "toy", backbone, given)
+            assert found == pytest.approx(
+                pretraining | {"finetuning_hours": seconds / 3600, "finetuning_cpu_hours": processor / 3600}
+            )
+    # Without benchmark files the folds still say theirs.
+    alone = study.hours(None, small, "toy", "full", folds)
+    assert alone["pretraining_hours"] is None and alone["finetuning_cpu_hours"] == pytest.approx(0.01)

@@ -18,6 +18,7 @@ rule cross_validate:
             caption="../report/predictions.rst",
         ),
         curves="<results>/evaluation/{model}/{task}/{backbone}/curves.json",
+        telemetry="<results>/telemetry/cross_validate/{model}/{task}/{backbone}.json",
     log:
         "<logs>/cross_validate/{model}/{task}/{backbone}.log",
     benchmark:
@@ -66,7 +67,7 @@ rule cross_validate:
         command(
             "cross_validate",
             "--log {log:q} --kind {params.kind} --name {wildcards.model} --backbone {params.way}"
-            " --gpus {resources.devices} {params.embeddings}",
+            " --gpus {resources.devices} {params.embeddings} --telemetry {output.telemetry:q}",
             ALLOW_CPU,
             OF_ALL_FOLDS,
             finetune_in_fold("{params.way}", "{params.of_a_fold}", "{params.training}", "predictor"),

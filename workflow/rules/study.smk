@@ -49,6 +49,15 @@ rule study:
             f"<results>/models/{name}.json"
             for name in sorted({variant.language_model for variant in VARIANTS.values()})
         ],
+        # What trainings took says nothing of their results.
+        telemetry=ancient(
+            expand(
+                "<results>/telemetry/cross_validate/{model}/{task}/{backbone}.json",
+                model=VARIANTS,
+                task=CROSS_VALIDATED,
+                backbone=BACKBONES,
+            )
+        ),
     output:
         table=report(
             "<results>/study/leaderboard.tsv",
@@ -70,6 +79,7 @@ rule study:
     params:
         *code("study", "analyse"),
         benchmarks=f"{config['results']}/benchmarks",
+        telemetry=lambda wildcards, input: flags({"telemetry": list(input.telemetry)}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Comparing the variants of the study"
@@ -78,5 +88,5 @@ rule study:
             "study",
             "--log {log:q} --configuration {input.configuration:q} --metrics {input.metrics:q}"
             " --predictions {input.predictions:q} --models {input.models:q} --checks {input.checks:q} --benchmarks {params.benchmarks:q}"
-            " {params.flags} --output {output.table:q} --output-json {output.leaderboards:q}",
+            " {params.telemetry} {params.flags} --output {output.table:q} --output-json {output.leaderboards:q}",
         )

@@ -93,7 +93,7 @@ def board_table(task: str, board: list[dict[str, Any]], reference: str, confiden
         ],
         rows,
         note=f"{confidence:.0%} intervals over test sequences. Spread: standard deviation over seeds. Hours "
-        "are those of one seed, as measured."
+        "are those of one seed, as measured, and of all folds of a cross-validation."
         + (f" {left:,} more rows are in study/leaderboard.tsv." if left else ""),
     )
 
