@@ -7,7 +7,7 @@ import pytest
 
 import digest
 from dnalm.running import code
-from dnalm.running.code import dependencies, digests, sha256_of_modules
+from dnalm.running.code import dependencies, digests, keep, sha256_of_modules
 
 STEP = '''\
 """What the script does."""
@@ -138,6 +138,7 @@ def test_a_cache_of_what_was_read_changes_no_digest_and_is_parsed_once(scripts, 
     kept = tmp_path / "run" / "code.json"
     plain = digests(scripts / "step.py", scripts)
     assert digests(scripts / "step.py", scripts, kept) == plain
+    keep(scripts, kept)
     forget()
     monkeypatch.setattr(code.ast, "parse", None)
     assert digests(scripts / "step.py", scripts, kept) == plain
@@ -151,6 +152,7 @@ EDITS = [("VALUE = 1", "VALUE = 2"), ("VALUE = 1", "from dnalm import other as V
 def test_a_cache_sees_an_edit_that_keeps_the_date(scripts, tmp_path, old, new):
     kept, far = tmp_path / "code.json", scripts / "dnalm/far.py"
     digests(scripts / "step.py", scripts, kept)
+    keep(scripts, kept)
     date = far.stat()
     far.write_text(far.read_text().replace(old, new))
     os.utime(far, ns=(date.st_atime_ns, date.st_mtime_ns))
@@ -165,6 +167,7 @@ def test_a_damaged_cache_or_one_of_another_version_is_not_believed(scripts, tmp_
     kept = tmp_path / "code.json"
     kept.write_text(content)
     assert digests(scripts / "step.py", scripts, kept) == digests(scripts / "step.py", scripts)
+    keep(scripts, kept)
     assert '"files"' in kept.read_text() and "another" not in kept.read_text()
 
 
@@ -172,6 +175,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(scripts, tmp_path):
     (tmp_path / "file").write_text("")
     unwritable = tmp_path / "file" / "code.json"
     assert digests(scripts / "step.py", scripts, unwritable) == digests(scripts / "step.py", scripts)
+    keep(scripts, unwritable)
 
 
 def test_checkpoints_judge_modules_by_the_same_law(scripts):

@@ -18,10 +18,10 @@ ROOT = Path(__file__).parents[2]
 if str(ROOT / "scripts") not in sys.path:
     sys.path.append(str(ROOT / "scripts"))
 
-from dnalm.running.code import digests  # noqa: E402
+from dnalm.running.code import digests, keep  # noqa: E402
 
 # What the scripts say, beside Snakemake's own notes in the working directory
-CACHE = Path(".snakemake", "dnalm-code.json")
+CACHE = Path(".snakemake", "dnalm-code.json").absolute()
 # conda-forge's name -> PyPI's name, where they differ
 PYPI_NAMES = {"pytorch": "torch", "python-isal": "isal", "huggingface_hub": "huggingface-hub"}
 # Packages that decide no number: they measure, check settings, or show trainings to people.
@@ -33,13 +33,18 @@ def code(script: str, environment: str, *, with_conda: bool, root: Path = ROOT) 
 
     With conda the versions are the pins in `envs/<environment>.yaml`, without they are those installed.
     """
-    files = digests(root / "scripts" / f"{script}.py", root / "scripts", CACHE.absolute())
+    files = digests(root / "scripts" / f"{script}.py", root / "scripts", CACHE)
     versions = pins(root / "envs" / f"{environment}.yaml")
     if not with_conda:
         versions = {package: installed(package) for package in versions}
     return [f"scripts/{file} {digest}" for file, digest in files.items()] + [
         f"{package} {version}" for package, version in versions.items() if package not in DECIDE_NOTHING
     ]
+
+
+def keep_for_next_start(root: Path = ROOT) -> None:
+    """Keep what was read of the scripts in the working directory."""
+    keep(root / "scripts", CACHE)
 
 
 @cache

@@ -9,7 +9,6 @@ and places of imports, and the modules below. The rest is hashed.
 import ast
 import hashlib
 import json
-import os
 import platform
 import re
 from collections.abc import Iterable, Iterator
@@ -17,8 +16,9 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
+
+from dnalm.running.files import atomic_file
 
 SCRIPTS = Path(__file__).parents[2]
 
@@ -46,14 +46,26 @@ SETTINGS = "settings.py"
 def digests(script: Path, scripts: Path = SCRIPTS, cache_file: Path | None = None) -> dict[str, str]:
     """File (relative to `scripts`) -> first 10 digits of the SHA-256 of its code, for all that `script` uses.
 
-    Files without any code, such as most `__init__.py`, are not listed. What was read is kept in `cache_file`:
-    to parse all files takes seconds, and Snakemake asks at each start and in each job on a cluster.
+    Files without any code, such as most `__init__.py`, are not listed. What :func:`keep` wrote to
+    `cache_file` is not parsed again.
     """
     sources = _sources(scripts, cache_file)
     used = sources.closure(script, deciding_only=True)
-    sources.keep()
     codes = {file.relative_to(scripts).as_posix(): sources.of(file)[0].sha256 for file in used}
     return {name: sha256[:10] for name, sha256 in sorted(codes.items()) if sha256}
+
+
+def keep(scripts: Path, cache_file: Path) -> None:
+    """Write what :func:`digests` parsed to its `cache_file`, if any of it is new.
+
+    To parse all files takes seconds, and Snakemake asks at each start and in each job on a cluster. A folder
+    that can't be written to costs that time and no more.
+    """
+    sources = _sources(scripts, cache_file)
+    if sources.changed:
+        with suppress(OSError):
+            _write(cache_file, sources.parsed)
+            sources.changed = False
 
 
 def dependencies(script: Path, scripts: Path = SCRIPTS) -> set[Path]:
@@ -81,7 +93,6 @@ class _Sources:
 
     def __init__(self, scripts: Path, cache_file: Path | None) -> None:
         self.scripts = scripts
-        self.cache_file = cache_file
         # File -> SHA-256 of its bytes, and what they say
         self.parsed: dict[str, tuple[str, _Source]] = _load(cache_file) if cache_file else {}
         self.read: dict[tuple[Path, int], tuple[_Source, set[Path]]] = {}
@@ -107,13 +118,6 @@ class _Sources:
             source = self._parsed(path)
             self.read[version] = source, _used_by(source, path, self.scripts)
         return self.read[version]
-
-    def keep(self) -> None:
-        """Write the cache, if anything in it is new. A folder that can't be written to costs time only."""
-        if self.changed and self.cache_file:
-            self.changed = False
-            with suppress(OSError):
-                _write(self.cache_file, self.parsed)
 
     def _parsed(self, path: Path) -> _Source:
         content = path.read_bytes()
@@ -152,11 +156,8 @@ def _load(cache_file: Path) -> dict[str, tuple[str, _Source]]:
 
 def _write(cache_file: Path, parsed: dict[str, tuple[str, _Source]]) -> None:
     files = {name: (sha256, *astuple(source)) for name, (sha256, source) in parsed.items()}
-    cache_file.parent.mkdir(parents=True, exist_ok=True)
-    # Jobs on many nodes write the same cache at the same time.
-    with NamedTemporaryFile("w", dir=cache_file.parent, prefix=f"{cache_file.name}.", delete=False) as part:
-        json.dump({"reader": _reader(), "files": files}, part)
-    os.replace(part.name, cache_file)
+    with atomic_file(cache_file) as temporary:
+        temporary.write_text(json.dumps({"reader": _reader(), "files": files}))
 
 
 def _decides_nothing(path: Path) -> bool:
