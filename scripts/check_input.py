@@ -46,7 +46,7 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
         return [len(bases) for bases in read_regions(regions, path, genome)]
     lengths: dict[str, int] = {}
     for segment in stream_sequences(path):
-        lengths[segment.record.name] = segment.start + len(segment.bases)
+        lengths[segment.name] = segment.start + len(segment.bases)
     return list(lengths.values())
 
 

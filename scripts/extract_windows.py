@@ -27,9 +27,9 @@ import contextlib
 import hashlib
 import logging
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -38,14 +38,17 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, check_sha256, write_json
 from dnalm.running.progress import Progress
-from dnalm.sequences.fasta import COMPOSITION, Record, Segment
+from dnalm.sequences.fasta import COMPOSITION, Batch, is_acgt
 from dnalm.sequences.names import name_hint
-from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.records import stream_batches
 
 logger = logging.getLogger("dnalm")
 
 KEPT = ("train", "validation")
 DROPPED = ("incomplete", "non_acgt", "soft_masked", "split_border")
+# What may become of a window; in arrays, its index in this list.
+FATES = KEPT + DROPPED
+TRAIN, VALIDATION, INCOMPLETE, NON_ACGT, SOFT_MASKED, SPLIT_BORDER = range(len(FATES))
 
 # Long enough that neighbours in the genome, which resemble each other, lie in one split.
 USUAL_BLOCK_BP = 100_000
@@ -55,9 +58,6 @@ BUFFER_BYTES = 256 * 1024
 
 # A draft assembly may have a million contigs; the report shows the first ones.
 SEQUENCES_LISTED = 1000
-
-_IS_ACGT = np.zeros(256, bool)
-_IS_ACGT[list(b"ACGTacgt")] = True
 
 
 @dataclass(frozen=True)
@@ -72,25 +72,27 @@ class Split:
     def by_name(self) -> bool:
         return bool(self.sequences)
 
-    def of_sequence(self, name: str) -> str | None:
-        """The split of a whole sequence; None if its blocks decide."""
-        if self.by_name:
-            return "validation" if name in self.sequences else "train"
-        return "train" if self.period is None else None
+    def holds_out(self, names: list[str], sequence: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Is each of n bases held out? bool[n]. `names[sequence]` are those of their sequences, int64[n].
 
-    def is_validation(self, positions: Any) -> Any:
-        """Is the block held out? bool[n] for int64[n], counted from the start of the first sequence."""
-        assert self.period is not None, "only asked where blocks decide"
+        positions: int64[n], counted from the start of the first sequence of the genome.
+        """
+        if self.by_name:
+            return np.array([name in self.sequences for name in names])[sequence]
+        if self.period is None:
+            return np.zeros(positions.size, bool)
         return (positions // self.block_bp) % self.period == self.period // 2
 
 
-@dataclass
-class SequenceCounts:
-    """What became of one sequence."""
+class SequenceCounts(NamedTuple):
+    """What became of k sequences.
 
-    name: str
-    bases: int = 0
-    windows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KEPT + DROPPED, 0))
+    bases: int64[k], how many there are. windows: int64[k, 6], how many had each of FATES.
+    """
+
+    names: list[str]
+    bases: np.ndarray
+    windows: np.ndarray
 
 
 class LineWriter:
@@ -99,7 +101,6 @@ class LineWriter:
     def __init__(self, file: BinaryIO, length: int):
         self.file = file
         self.digest = hashlib.sha256()
-        # Windows of short contigs come one by one.
         self.waiting = np.full((max(1, BUFFER_BYTES // (length + 1)), length + 1), ord("\n"), np.uint8)
         self.n_waiting = 0
 
@@ -123,7 +124,7 @@ class LineWriter:
 
 
 class WindowCutter:
-    """Cuts a stream of segments into windows, each for its split. Holds one segment and one window."""
+    """Cuts a stream of batches into windows, each for its split. Holds one batch and one window."""
 
     def __init__(
         self,
@@ -141,125 +142,118 @@ class WindowCutter:
         self.max_soft_masked = int(max_soft_masked * length + 1e-9)
         self.split, self.writers = split, writers
         self.composition = np.zeros(len(COMPOSITION), np.int64)
-        self.totals = SequenceCounts("")
-        self.sequences = self.empty_sequences = 0
-        self.listed: list[SequenceCounts] = []
+        self.windows = dict.fromkeys(FATES, 0)
+        self.bases = self.sequences = self.empty_sequences = 0
+        self.listed: list[dict[str, Any]] = []
         self.unseen_names = set(split.sequences)
         self.names_for_hints: list[str] = []
-        self.record: Record | None = None
-        # Of the current sequence: bases not cut yet, where they begin, how many to pass over first.
-        self.buffer = np.empty(0, np.uint8)
-        self.buffer_start = self.skip = 0
-        self.has_non_acgt = False
+        # Of the sequence that may go on: its counts, its bases that are not cut yet, whether they are all
+        # A, C, G or T, and how many bases to pass over first.
+        self.last: SequenceCounts | None = None
+        self.rest = np.empty(0, np.uint8)
+        self.rest_all_acgt = True
+        self.skip = 0
 
-    def add(self, segment: Segment) -> None:
-        """Take the next segment of the stream."""
-        if segment.record is not self.record:
+    def add(self, batch: Batch) -> None:
+        """Take the next batch of the stream."""
+        goes_on = batch.start > 0
+        if not goes_on:
             self.finish()
-            self._begin(segment.record)
-        self.composition += segment.composition
-        self.counts.bases += segment.bases.size
-        bases = segment.bases
-        self.has_non_acgt |= not segment.all_acgt
-        if self.skip:
-            # A stride above the length leaves bases between windows.
-            skipped = min(self.skip, bases.size)
-            self.skip -= skipped
-            bases = bases[skipped:]
-        self.buffer = np.concatenate([self.buffer, bases]) if self.buffer.size else bases
-        if self.buffer.size < self.length:
-            return
-        n = (self.buffer.size - self.length) // self.stride + 1
-        self._sort_out(n)
-        used = n * self.stride
-        self.skip = max(0, used - self.buffer.size)
-        self.buffer = self.buffer[used:]
-        self.buffer_start += used
-        if self.has_non_acgt:
-            self.has_non_acgt = not _IS_ACGT[self.buffer].all()
+        if self.unseen_names:
+            self.unseen_names.difference_update(batch.names)
+            self.names_for_hints += batch.names[1:] if goes_on else batch.names
+        self.composition += batch.composition
+        ends, bases, all_acgt = np.array(batch.ends), batch.bases, batch.all_acgt
+        sizes = ends.copy()
+        sizes[1:] -= ends[:-1]
+        if self.rest.size:
+            bases = np.concatenate([self.rest, bases])
+            ends += self.rest.size
+            all_acgt = all_acgt and self.rest_all_acgt
+        position = self.bases - self.rest.size
+        self.bases += batch.bases.size
+
+        # Where the windows of each sequence begin, how many are complete, then the same for each window.
+        begins = np.concatenate([[self.skip], ends[:-1]])
+        n = np.maximum((ends - begins - self.length) // self.stride + 1, 0)
+        sequence = np.repeat(np.arange(n.size), n)
+        number = np.arange(sequence.size) - (np.cumsum(n) - n)[sequence]
+        starts = begins[sequence] + number * self.stride
+        fates = self._fates(bases, all_acgt, starts, position, batch.names, sequence)
+        if starts.size:
+            self._write(bases, starts, fates)
+        counts = np.bincount(sequence * len(FATES) + fates, minlength=n.size * len(FATES))
+        counts = counts.reshape(n.size, len(FATES))
+        if self.last is not None:
+            sizes[0] += self.last.bases[0]
+            counts[0] += self.last.windows[0]
+        self._add_up(SequenceCounts(batch.names[:-1], sizes[:-1], counts[:-1]))
+        self.last = SequenceCounts(batch.names[-1:], sizes[-1:], counts[-1:])
+        next_start = int(begins[-1] + n[-1] * self.stride)
+        self.rest, self.skip = bases[next_start:], max(0, next_start - bases.size)
+        self.rest_all_acgt = all_acgt or bool(is_acgt(self.rest).all())
+
+    def _write(self, bases: np.ndarray, starts: np.ndarray, fates: np.ndarray) -> None:
+        """Write the windows of uint8[n] that begin at `starts`, int64[k], and whose fate is to be kept."""
+        # One window per base, as sliding_window_view makes them, which takes longer than all else here.
+        windows = np.ndarray((bases.size - self.length + 1, self.length), np.uint8, bases, strides=(1, 1))
+        # Not all at once: windows that overlap hold many times the bases.
+        at_once = max(1, BUFFER_BYTES // self.length)
+        for fate in (TRAIN, VALIDATION):
+            chosen = starts[fates == fate]
+            for i in range(0, chosen.size, at_once):
+                self.writers[FATES[fate]].write(windows[chosen[i : i + at_once]])
 
     def finish(self) -> None:
-        """End the current sequence: count the windows that reach beyond it, add up."""
-        if self.record is None:
+        """End the sequence that might have gone on."""
+        if self.last is not None:
+            self._add_up(self.last)
+        self.last = None
+        self.rest, self.skip = self.rest[:0], 0
+
+    def _add_up(self, complete: SequenceCounts) -> None:
+        """Count the windows that reach beyond the end of their sequence, and add all to the totals."""
+        names, bases, windows = complete
+        if not names:
             return
-        counts = self.counts
-        starts = -(-counts.bases // self.stride)
-        counts.windows["incomplete"] = starts - sum(counts.windows.values())
-        self.sequences += 1
-        self.empty_sequences += counts.bases == 0
-        self.totals.bases += counts.bases
-        for name, number in counts.windows.items():
-            self.totals.windows[name] += number
-        if len(self.listed) < SEQUENCES_LISTED:
-            self.listed.append(counts)
-        self.record = None
+        windows[:, INCOMPLETE] = -(-bases // self.stride) - windows.sum(1)
+        self.sequences += len(names)
+        self.empty_sequences += int(np.count_nonzero(bases == 0))
+        for name, total in zip(FATES, windows.sum(0).tolist(), strict=True):
+            self.windows[name] += total
+        room = SEQUENCES_LISTED - len(self.listed)
+        for name, size, row in zip(names[:room], bases[:room].tolist(), windows[:room].tolist(), strict=True):
+            self.listed.append({"name": name, "bases": size, **dict(zip(FATES, row, strict=True))})
 
-    def _begin(self, record: Record) -> None:
-        self.record = record
-        self.counts = SequenceCounts(record.name)
-        self.buffer = np.empty(0, np.uint8)
-        self.buffer_start = 0
-        self.skip = 0
-        self.has_non_acgt = False
-        self.whole_sequence_in = self.split.of_sequence(record.name)
-        self.unseen_names.discard(record.name)
-        if self.unseen_names:
-            self.names_for_hints.append(record.name)
+    def _fates(
+        self,
+        bases: np.ndarray,
+        all_acgt: bool,
+        starts: np.ndarray,
+        position: int,
+        names: list[str],
+        sequence: np.ndarray,
+    ) -> np.ndarray:
+        """int64[n]: what becomes of the windows that begin at `starts`, of sequences `names[sequence]`.
 
-    def _sort_out(self, n: int) -> None:
-        """Judge the first `n` windows of the buffer and write those that are kept."""
-        if self.stride == self.length:
-            windows = self.buffer[: n * self.length].reshape(n, self.length)
-        else:
-            windows = np.lib.stride_tricks.sliding_window_view(self.buffer, self.length)[:: self.stride][:n]
-        if not self.has_non_acgt and self.max_soft_masked >= self.length and (name := self._one_split(n)):
-            self.writers[name].write(windows)
-            self.counts.windows[name] += n
-            return
-        undecided = np.ones(n, bool)
-
-        def drop(reason: str, condition: np.ndarray) -> None:
-            nonlocal undecided
-            self.counts.windows[reason] += int(np.count_nonzero(undecided & condition))
-            undecided &= ~condition
-
-        if self.has_non_acgt:
-            drop("non_acgt", self._sums(~_IS_ACGT[self.buffer], n) > self.max_non_acgt)
-        if self.max_soft_masked < self.length:
-            drop("soft_masked", self._sums(self.buffer >= ord("a"), n) > self.max_soft_masked)
-        if self.whole_sequence_in is not None:
-            self._keep(self.whole_sequence_in, windows, undecided)
-            return
-        # The sequences finished so far stand before this one on the genome's coordinate.
-        starts = self.totals.bases + self.buffer_start + np.arange(n, dtype=np.int64) * self.stride
+        position: of bases[0], counted from the start of the first sequence of the genome.
+        """
         # A window is not longer than a block: its ends say whether all of it is on one side.
-        first = self.split.is_validation(starts)
-        last = self.split.is_validation(starts + self.length - 1)
-        drop("split_border", first != last)
-        self._keep("train", windows, undecided & ~first)
-        self._keep("validation", windows, undecided & first)
+        first = self.split.holds_out(names, sequence, position + starts)
+        last = self.split.holds_out(names, sequence, position + starts + self.length - 1)
+        # The first reason that holds counts, so it is written last.
+        fates = np.where(first, VALIDATION, TRAIN)
+        fates[first != last] = SPLIT_BORDER
+        if self.max_soft_masked < self.length:
+            fates[self._sums(bases >= ord("a"), starts) > self.max_soft_masked] = SOFT_MASKED
+        if not all_acgt:
+            fates[self._sums(~is_acgt(bases), starts) > self.max_non_acgt] = NON_ACGT
+        return fates
 
-    def _one_split(self, n: int) -> str | None:
-        """The split that all of the first `n` windows lie in, where one sequence or one block decides."""
-        if self.whole_sequence_in is not None:
-            return self.whole_sequence_in
-        start = self.totals.bases + self.buffer_start
-        block_bp, last = self.split.block_bp, start + (n - 1) * self.stride + self.length - 1
-        if start // block_bp != last // block_bp:
-            return None
-        return "validation" if self.split.is_validation(start) else "train"
-
-    def _keep(self, name: str, windows: np.ndarray, condition: np.ndarray) -> None:
-        number = int(np.count_nonzero(condition))
-        if number:
-            self.writers[name].write(windows if number == len(windows) else windows[condition])
-            self.counts.windows[name] += number
-
-    def _sums(self, marked: np.ndarray, n: int) -> np.ndarray:
-        """int64[n]: how many bases of each of the first `n` windows are marked, from bool[bases]."""
-        before = np.concatenate([[0], np.cumsum(marked, dtype=np.int64)])
-        starts = np.arange(n) * self.stride
-        return before[starts + self.length] - before[starts]
+    def _sums(self, marked: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        """int64[n]: how many bases of each window are marked, from bool[bases]."""
+        places = np.flatnonzero(marked)
+        return np.searchsorted(places, starts + self.length) - np.searchsorted(places, starts)
 
 
 def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]) -> Split:
@@ -275,7 +269,7 @@ def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]
 def smaller_block(cutter: "WindowCutter") -> int:
     """The longest block of whole windows of which two are held out; 0 if there is none."""
     assert cutter.split.period is not None
-    return cutter.totals.bases // (2 * cutter.split.period) // cutter.length * cutter.length
+    return cutter.bases // (2 * cutter.split.period) // cutter.length * cutter.length
 
 
 def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
@@ -287,7 +281,7 @@ def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -
 
 def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
     """Raise InputError if a split that was asked for got no window, with the likeliest remedy."""
-    windows, bases = cutter.totals.windows, cutter.totals.bases
+    windows, bases = cutter.windows, cutter.bases
     if bases == 0:
         raise InputError(f"{fasta}: {cutter.sequences} sequences, all empty. Give a FASTA file with bases.")
     if not any(windows[name] for name in (*KEPT, "split_border")):
@@ -317,10 +311,10 @@ def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
 
 def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
     """The content of the --stats file."""
-    windows = cutter.totals.windows
+    windows = cutter.windows
     composition = {name: int(number) for name, number in zip(COMPOSITION, cutter.composition, strict=True)}
     soft_masked = composition.pop("soft_masked")
-    bases = cutter.totals.bases
+    bases = cutter.bases
     acgt = sum(composition[base] for base in "ACGT")
     return {
         "genome": genome,
@@ -336,7 +330,7 @@ def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
         "sha256": {name: cutter.writers[name].digest.hexdigest() for name in KEPT},
         "settings": settings,
         "sequences_not_listed": cutter.sequences - len(cutter.listed),
-        "by_sequence": [{"name": s.name, "bases": s.bases, **s.windows} for s in cutter.listed],
+        "by_sequence": cutter.listed,
     }
 
 
@@ -379,14 +373,14 @@ def cut_genome(
             split=split,
             writers={name: LineWriter(file, settings.length) for name, file in files.items()},
         )
-        for segment in stream_sequences(fasta, on_read=progress.update):
-            cutter.add(segment)
+        for batch in stream_batches(fasta, on_read=progress.update):
+            cutter.add(batch)
         cutter.finish()
         for writer in cutter.writers.values():
             writer.flush()
         if cutter.unseen_names:
             raise InputError(unknown_sequence_message(fasta, cutter.unseen_names, cutter.names_for_hints))
-        nothing_held_out = split.period is not None and not cutter.totals.windows["validation"]
+        nothing_held_out = split.period is not None and not cutter.windows["validation"]
         if look_again and settings.validation_block is None and nothing_held_out:
             block_bp = smaller_block(cutter)
             if 0 < block_bp < split.block_bp:
@@ -427,12 +421,12 @@ def main(
     if split.by_name:
         used |= {"validation_fraction": None, "validation_block": None}
     write_json(stats, statistics(cutter, genome=genome, settings=used))
-    windows = cutter.totals.windows
+    windows = cutter.windows
     logger.info(
         "%s: %s sequences, %s bases: %s windows for training, %s for validation, dropped %s",
         genome,
         f"{cutter.sequences:,}",
-        f"{cutter.totals.bases:,}",
+        f"{cutter.bases:,}",
         f"{windows['train']:,}",
         f"{windows['validation']:,}",
         ", ".join(f"{windows[name]:,} {name}" for name in DROPPED),

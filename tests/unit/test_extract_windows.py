@@ -50,9 +50,11 @@ def extract(folder: Path, content: bytes, **options) -> tuple[list[str], list[st
 
 def reference(content: bytes, *, length, stride, max_non_acgt, max_soft_masked, is_validation) -> dict:
     """The rules of the script's docstring, one base at a time. `is_validation(name, position in genome)`."""
-    result = {name: [] for name in ("train", "validation", *extract_windows.DROPPED)}
+    result = {name: [] for name in extract_windows.FATES}
+    result["by_sequence"] = []
     offset = 0
-    for record in SeqIO.parse(io.StringIO(content.decode()), "fasta"):
+    for record in SeqIO.parse(io.StringIO(content.decode(), newline=None), "fasta"):
+        before = {name: len(result[name]) for name in extract_windows.FATES}
         sequence = str(record.seq)
         for start in range(0, len(sequence), stride):
             window = sequence[start : start + length]
@@ -69,23 +71,28 @@ def reference(content: bytes, *, length, stride, max_non_acgt, max_soft_masked, 
                 reason = "validation" if held_out == {True} else "train"
             result[reason].append(window.upper())
         offset += len(sequence)
+        counts = {name: len(result[name]) - before[name] for name in extract_windows.FATES}
+        result["by_sequence"].append({"name": record.id, "bases": len(sequence), **counts})
     return result
 
 
 @st.composite
 def genomes(draw) -> bytes:
-    """Contigs with stretches of upper case, lower case and N, some empty, some of one window."""
+    """Contigs with stretches of upper case, lower case and N, some empty, some of one window; blank lines."""
     stretch = st.one_of(
         st.text(alphabet="ACGT", max_size=60),
         st.text(alphabet="acgt", max_size=20),
         st.text(alphabet="NnRACGT", max_size=6),
     )
-    contigs = draw(st.lists(st.lists(stretch, max_size=6).map("".join), min_size=1, max_size=6))
+    few = st.lists(st.lists(stretch, max_size=6).map("".join), min_size=1, max_size=6)
+    many = st.lists(stretch, min_size=10, max_size=40)
+    contigs = draw(st.one_of(few, many))
     width = draw(st.integers(1, 30))
+    line_end = draw(st.sampled_from(["\n", "\n", "\r\n", "\n\n"]))
     text = ""
     for number, contig in enumerate(contigs):
         lines = [contig[i : i + width] for i in range(0, len(contig), width)]
-        text += "\n".join([f">s{number}", *lines]) + "\n"
+        text += line_end.join([f">s{number}", *lines]) + line_end
     return text.encode()
 
 
@@ -105,9 +112,20 @@ def folder(tmp_path_factory) -> Path:
     fraction=st.sampled_from([0.5, 0.34, 0.2, 0.05]),
     block=st.integers(20, 40),
     block_bytes=st.sampled_from([1, 13, 50, 1 << 18]),
+    buffer_bytes=st.sampled_from([1, 50, 1 << 18]),
 )
 def test_same_windows_as_a_plain_loop(
-    folder, content, length, stride, max_non_acgt, max_soft_masked, hold_out, fraction, block, block_bytes
+    folder,
+    content,
+    length,
+    stride,
+    max_non_acgt,
+    max_soft_masked,
+    hold_out,
+    fraction,
+    block,
+    block_bytes,
+    buffer_bytes,
 ):
     options = {
         "length": length,
@@ -131,7 +149,10 @@ def test_same_windows_as_a_plain_loop(
         split = {"validation_fraction": fraction, "validation_block": block}
     expected = reference(content, **options, is_validation=is_validation)
     enough = expected["train"] and (expected["validation"] or hold_out == "nothing")
-    with mock.patch.object(fasta_module, "BLOCK_BYTES", block_bytes):
+    with (
+        mock.patch.object(fasta_module, "BLOCK_BYTES", block_bytes),
+        mock.patch.object(extract_windows, "BUFFER_BYTES", buffer_bytes),
+    ):
         if not enough:
             with pytest.raises(InputError, match=r"no window is left|all empty"):
                 extract(folder, content, **options, **split)
@@ -141,8 +162,8 @@ def test_same_windows_as_a_plain_loop(
     assert validation == expected["validation"]
     assert statistics["windows"] == {"train": len(train), "validation": len(validation)}
     assert statistics["dropped"] == {name: len(expected[name]) for name in extract_windows.DROPPED}
-    for reason in ("train", "validation", *extract_windows.DROPPED):
-        assert sum(sequence[reason] for sequence in statistics["by_sequence"]) == len(expected[reason])
+    assert statistics["by_sequence"] == expected["by_sequence"]
+    assert statistics["empty_sequences"] == sum(row["bases"] == 0 for row in expected["by_sequence"])
     assert statistics["bases"] == sum(sequence["bases"] for sequence in statistics["by_sequence"])
     assert statistics["bases"] == sum(statistics["composition"].values())
     assert statistics["sequences"] == content.count(b">")

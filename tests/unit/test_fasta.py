@@ -63,9 +63,7 @@ def read_records(path: Path) -> list[tuple[str, str]]:
     """(name, sequence) of every record, joined from its segments."""
     sequences: dict[str, str] = {}
     for segment in fasta.stream_fasta(path):
-        sequences[segment.record.name] = (
-            sequences.get(segment.record.name, "") + segment.bases.tobytes().decode()
-        )
+        sequences[segment.name] = sequences.get(segment.name, "") + segment.bases.tobytes().decode()
     return list(sequences.items())
 
 
@@ -87,14 +85,17 @@ def test_same_records_as_biopython(path, text, container, block_bytes):
 def test_segments_are_consecutive_and_counted(path, text, block_bytes):
     path.write_bytes(text)
     with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes):
-        segments = list(fasta.stream_fasta(path))
+        batches = list(fasta.parse_fasta(path, fasta.read_blocks(path)))
+    segments = [segment for batch in batches for segment in batch.segments()]
     position: dict[str, int] = {}
     for segment in segments:
-        assert segment.start == position.get(segment.record.name, 0)
-        assert segment.bases.size or len([p for p in segments if p.record is segment.record]) == 1
-        position[segment.record.name] = segment.start + segment.bases.size
-        letters = segment.bases.tobytes().decode()
-        counts = dict(zip(fasta.COMPOSITION, segment.composition, strict=True))
+        assert segment.start == position.get(segment.name, 0)
+        assert segment.bases.size or len([p for p in segments if p.name == segment.name]) == 1
+        position[segment.name] = segment.start + segment.bases.size
+    for batch in batches:
+        letters = batch.bases.tobytes().decode()
+        counts = dict(zip(fasta.COMPOSITION, batch.composition, strict=True))
+        assert batch.all_acgt == (counts["N"] + counts["other"] == 0)
         for base in "ACGTN":
             assert counts[base] == letters.upper().count(base)
         assert counts["other"] == sum(letter not in "ACGTN" for letter in letters.upper())
@@ -185,14 +186,95 @@ def test_memory_does_not_grow_with_the_sequence(path, container, width):
     assert peak < 4_000_000
 
 
-@given(bases=st.binary(max_size=200) | letters.map(str.encode))
-def test_few_and_many_bases_are_counted_alike(bases):
-    def counted(short_bp: int) -> tuple[list[int], bool] | None:
-        with mock.patch.object(fasta, "SHORT_BP", short_bp):
-            try:
-                segment = fasta.make_segment(fasta.Record("r", 1), 0, np.frombuffer(bases, np.uint8))
-            except ValueError:
-                return None
-        return segment.composition.tolist(), segment.all_acgt
+@given(bases=st.binary(max_size=200) | letters.map(str.encode), at_once=st.sampled_from([1, 7, 1 << 16]))
+def test_bases_are_counted_as_letters_are(bases, at_once):
+    with mock.patch.object(fasta, "COUNTED_BYTES", at_once):
+        counts = fasta.count_bases(np.frombuffer(bases, np.uint8))
+    upper = bases.upper()
+    known = {name: upper.count(name.encode()) for name in "ACGTN"}
+    other = sum(upper.count(letter) for letter in b"RYSWKMBDHV")
+    if sum(known.values()) + other < len(bases):
+        assert counts is None
+        return
+    composition, all_acgt = counts
+    soft_masked = sum(chr(byte).islower() for byte in bases)
+    assert dict(zip(fasta.COMPOSITION, composition.tolist(), strict=True)) == {
+        **known,
+        "other": other,
+        "soft_masked": soft_masked,
+    }
+    assert all_acgt == (known["N"] + other == 0)
+    assert fasta.is_acgt(np.frombuffer(bases, np.uint8)).tolist() == [byte in b"ACGTacgt" for byte in bases]
 
-    assert counted(0) == counted(1000)
+
+def plainly(text: bytes) -> list[tuple[str, str]] | str:
+    """The records of FASTA text, read line by line; or what is wrong, without what to do about it."""
+    records: list[tuple[str, str]] = []
+    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        if line.startswith(b">"):
+            header = line[1:].rstrip(b"\r").decode("utf-8", "replace")
+            if len(line) - 1 > fasta.LONGEST_HEADER_BYTES:
+                return f"line {number}: the header does not end."
+            if "\r" in header:
+                return f"line {number}: line ends are single carriage returns"
+            if not header.split():
+                return f"line {number}: a record without a name."
+            name = header.split()[0]
+            if name in dict(records):
+                return f"line {number}: a second record is named {name}."
+            records.append((name, ""))
+            continue
+        bases = line.translate(None, b"\r\t ")
+        if bases and not records:
+            return f"line {number}: "
+        wrong = bases.translate(None, b"ACGTNRYSWKMBDHVacgtnryswkmbdhv")
+        if wrong:
+            return f"line {number} (record {records[-1][0]}): {chr(wrong[0])!r} is no nucleotide."
+        if bases:
+            records[-1] = (records[-1][0], records[-1][1] + bases.decode())
+    return records or "no FASTA record in this file."
+
+
+@st.composite
+def broken_texts(draw) -> bytes:
+    """Lines of one width, and among them what stands in files by mistake."""
+    width = draw(st.integers(1, 6))
+    full = st.text(alphabet="ACGTacgtN", min_size=width, max_size=width)
+    short = st.text(alphabet="ACGTacgtN", max_size=width)
+    header = st.sampled_from([">a", ">b c > d", ">c", ">d\te", ">\u00e9"])
+    odd = st.sampled_from(["U", "A>C", "-", " ", "A\tC ", ">", "> x", ">a\rA", ">" + "n" * 70, "\r"])
+    usual = st.one_of(full, full, full, short, header)
+    lines = draw(st.lists(usual, max_size=30))
+    for line in draw(st.lists(odd, max_size=2)):
+        lines.insert(draw(st.integers(0, len(lines))), line)
+    if draw(st.integers(0, 9)):
+        lines.insert(0, ">s")
+    mark, last = draw(st.sampled_from(["", "", "\ufeff"])), draw(st.sampled_from(["", "\n"]))
+    return (mark + draw(st.sampled_from(["\n", "\n", "\r\n"])).join(lines) + last).encode()
+
+
+@settings(max_examples=1000, deadline=None)
+@given(
+    text=broken_texts(),
+    block_bytes=st.sampled_from([3, 4, 11, 50, 1 << 18]),
+    short_bytes=st.sampled_from([0, 8192]),
+)
+def test_batches_give_the_records_and_mistakes_of_single_lines(text, block_bytes, short_bytes):
+    blocks = (text[i : i + block_bytes] for i in range(0, len(text), block_bytes))
+    found: dict[str, str] = {}
+    with (
+        mock.patch.object(fasta, "SHORT_BYTES", short_bytes),
+        mock.patch.object(fasta, "LONGEST_HEADER_BYTES", 60),
+    ):
+        expected = plainly(text)
+        try:
+            for batch in fasta.parse_fasta("x.fa", blocks):
+                for segment in batch.segments():
+                    found.setdefault(segment.name, "")
+                    assert segment.start == len(found[segment.name])
+                    found[segment.name] += segment.bases.tobytes().decode()
+        except InputError as error:
+            assert isinstance(expected, str), error
+            assert str(error).replace("x.fa: ", "x.fa ").startswith(f"x.fa {expected}")
+            return
+    assert list(found.items()) == expected

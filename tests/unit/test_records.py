@@ -27,7 +27,7 @@ def read(path: Path) -> dict[str, str]:
     """Name -> bases, joined from the segments."""
     found: dict[str, str] = {}
     for segment in records.stream_sequences(path):
-        name = segment.record.name
+        name = segment.name
         assert segment.start == len(found.setdefault(name, ""))
         found[name] += segment.bases.tobytes().decode()
     return found

@@ -6,7 +6,7 @@ are read. Memory stays at a few megabytes: a chromosome never stands in memory u
 its segments.
 
     for segment in stream_fasta("genome.fa.gz"):
-        print(segment.record.name, segment.start, len(segment.bases))
+        print(segment.name, segment.start, len(segment.bases))
 """
 
 import bz2
@@ -14,6 +14,7 @@ import lzma
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -29,7 +30,7 @@ BLOCK_BYTES = 256 * 1024
 # A header longer than this is no header: the file is no FASTA, or its line ends are not those of today.
 LONGEST_HEADER_BYTES = 1024 * 1024
 
-# Names of the entries of Segment.composition. "other" are the IUPAC codes for more than one base but N.
+# Names of the entries of Batch.composition. "other" are the IUPAC codes for more than one base but N.
 COMPOSITION = ("A", "C", "G", "T", "N", "other", "soft_masked")
 
 # What tells the formats apart that people also give as a genome. Sources: the formats' specifications.
@@ -46,40 +47,59 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 _IUPAC = b"RYSWKMBDHV"
+_LETTERS = b"ACGTN" + _IUPAC + b"acgtn" + _IUPAC.lower()
 _ALLOWED = np.zeros(256, bool)
-_ALLOWED[list(b"ACGTN" + _IUPAC + b"acgtn" + _IUPAC.lower())] = True
+_ALLOWED[list(_LETTERS)] = True
 _ACGT = b"ACGT"
 _LOWER_BIT = np.uint8(0x20)
 _UPPER_MASK = np.uint8(0xDF)
 _BLANKS = b"\n\r\t "
-# Below this, the count of all bytes is faster than a pass for each letter.
-SHORT_BP = 16_384
+# Bases counted at once: small enough that what is made of them stays in a processor's first-level cache.
+COUNTED_BYTES = 64 * 1024
 
+# In shorter chunks, deleting line feeds one by one is faster than a copy by stride.
+SHORT_BYTES = 8192
 
-class Record(NamedTuple):
-    """One record: its name, in FASTA the first word of the header, and where it stands.
-
-    line: of the header, counted from 1; in formats without lines, which record it is.
-    """
-
-    name: str
-    line: int
+Bases = bytes | memoryview
 
 
 class Segment(NamedTuple):
     """Consecutive bases of one record.
 
-    bases: uint8[n], ASCII codes in the case of the file, line ends removed, only IUPAC nucleotide codes.
+    name: of the record; in FASTA, the first word of the header.
     start: position of bases[0] in the record, counted from 0.
+    bases: uint8[n], ASCII codes in the case of the file, line ends removed, only IUPAC nucleotide codes.
+    """
+
+    name: str
+    start: int
+    bases: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Segments of k consecutive records, joined: few of long sequences, many of short ones.
+
+    names: of the k records, in file order.
+    ends: where the bases of each end in `bases`.
+    start: position of bases[0] in the first record, counted from 0. All others begin in this batch.
+    bases: uint8[n], as in Segment.
     composition: int64[7], how often each of COMPOSITION occurs in `bases`; A to other ignore case.
     all_acgt: there is neither N nor another code among them.
     """
 
-    record: Record
+    names: list[str]
+    ends: list[int]
     start: int
     bases: np.ndarray
     composition: np.ndarray
     all_acgt: bool
+
+    def segments(self) -> Iterator[Segment]:
+        """The batch taken apart."""
+        begin, start = 0, self.start
+        for name, end in zip(self.names, self.ends, strict=True):
+            yield Segment(name, start, self.bases[begin:end])
+            begin, start = end, 0
 
 
 def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
@@ -88,70 +108,88 @@ def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None)
     `on_read` is called with the number of bytes read from the file so far (compressed bytes if it is
     compressed). The rest as in :func:`parse_fasta`.
     """
-    return parse_fasta(path, read_blocks(path, on_read))
+    for batch in parse_fasta(path, read_blocks(path, on_read)):
+        yield from batch.segments()
 
 
-def parse_fasta(path: str | Path, blocks: Iterator[bytes]) -> Iterator[Segment]:
-    """Yield the records of FASTA text, which comes in blocks, as segments. `path` is for messages.
+def parse_fasta(path: str | Path, blocks: Iterator[bytes]) -> Iterator[Batch]:
+    """Yield the records of FASTA text, which comes in blocks, in batches. `path` is for messages.
 
-    Every record yields at least one segment; an empty record yields one without bases. Raises InputError,
-    with the line, for anything that is not nucleotide FASTA.
+    A record has bases in every batch that names it; an empty record is named once. Raises InputError, with
+    the line, for anything that is not nucleotide FASTA; of several mistakes, for the first in the file.
     """
-    record: Record | None = None
-    names: set[str] = set()
-    header: bytearray | None = None
-    start = 0
+    known: set[str] = set()
+    # The record that the text goes on with, "" before the first, and how many of its bases came before.
+    name, start = "", 0
     line = 1
     at_line_start = True
-    is_first_block = True
+    unfinished_header = b""
+    strip: Callable[[bytes], Bases] = _without_line_feeds
 
-    for block in blocks:
-        position = 0
-        if is_first_block:
-            is_first_block = False
-            position = len(_UTF8_MARK) if block.startswith(_UTF8_MARK) else 0
-        while position < len(block):
-            if header is not None:
-                end = block.find(b"\n", position)
-                header += block[position : end if end >= 0 else len(block)]
-                if len(header) > LONGEST_HEADER_BYTES:
-                    raise InputError(
-                        f"{path} line {line}: the header does not end. Give FASTA with LF or CRLF line ends."
-                    )
-                if end < 0:
-                    break
-                record, header = _record(path, bytes(header), line, names), None
-                start, position, line, at_line_start = 0, end + 1, line + 1, True
-                continue
-            if at_line_start and block[position] == ord(">"):
-                if record is not None and start == 0:
-                    yield make_segment(record, 0, _NO_BASES)
-                header = bytearray()
-                position += 1
-                continue
-            end = _next_header(block, position)
-            chunk = block[position:end]
-            bases, line_ends = _strip_line_ends(chunk)
-            if bases.size:
-                if record is None:
-                    raise InputError(_not_fasta(path, chunk, line))
-                try:
-                    segment = make_segment(record, start, bases)
-                except ValueError:
-                    # In a damaged gzip file, garbage comes before its checksum. Reading on lets that speak.
-                    for _ in blocks:
-                        pass
-                    raise InputError(_bad_letter(path, record, chunk, line)) from None
-                yield segment
-                start += bases.size
-            position, line, at_line_start = end, line + line_ends, chunk.endswith(b"\n")
+    first_block = next(blocks, b"").removeprefix(_UTF8_MARK)
+    # One line feed more does no harm, and ends a header that ends with the file.
+    for block in chain([first_block], blocks, [b"\n"]):
+        text = unfinished_header + block
+        names, chunks, unfinished_header, wrong_header = _split(text, at_line_start, name, known)
+        at_line_start = bool(unfinished_header) or text.endswith(b"\n") or (at_line_start and not text)
+        if not name and chunks[0].translate(None, _BLANKS):
+            raise InputError(_not_fasta(path, chunks[0], line))
 
-    if header is not None:
-        record, start = _record(path, bytes(header), line, names), 0
-    if record is None:
+        parts, bases = _stripped(chunks, strip)
+        counts = count_bases(bases)
+        if counts is None and strip is _without_line_feeds:
+            # Other white space, which later blocks will have too, or lines that only looked even.
+            strip = _without_blanks
+            parts, bases = _stripped(chunks, strip)
+            counts = count_bases(bases)
+        if counts is None:
+            # In a damaged gzip file, garbage comes before its checksum. Reading on lets that speak.
+            for _ in blocks:
+                pass
+            raise InputError(_bad_letter(path, names, chunks, line))
+        line += len(names) - 1
+        if strip is _without_line_feeds:
+            line += sum(map(len, chunks)) - bases.size
+        else:
+            line += sum(chunk.count(b"\n") for chunk in chunks)
+        if wrong_header is None and len(unfinished_header) > 1 + LONGEST_HEADER_BYTES:
+            wrong_header = _ENDLESS
+        if wrong_header is not None:
+            raise InputError(f"{path} line {line}: {wrong_header}")
+
+        # The first record may have ended before this text; the bases of the last may follow it.
+        first = 1 if len(parts[0]) == 0 and (start or not name) else 0
+        last = len(names) if len(parts[-1]) else len(names) - 1
+        if first < last:
+            ends = list(accumulate(map(len, parts)))
+            yield Batch(names[first:last], ends[first:last], 0 if first else start, bases, *counts)
+        start = len(parts[-1]) + (start if len(names) == 1 else 0)
+        name = names[-1]
+
+    if not name:
         raise InputError(f"{path}: no FASTA record in this file. Its records would begin with '>'.")
     if start == 0:
-        yield make_segment(record, 0, _NO_BASES)
+        yield Batch([name], [0], 0, _NO_BASES, np.zeros(len(COMPOSITION), np.int64), True)
+
+
+def _split(
+    text: bytes, at_line_start: bool, name: str, known: set[str]
+) -> tuple[list[str], list[bytes], bytes, str | None]:
+    """Part a text at its headers.
+
+    The names of the records, which begin with the one that the text goes on with; what follows each, before
+    the next header; a header whose end is not in the text; what is wrong with the header where this stopped.
+    """
+    begin = 0 if at_line_start and text.startswith(b">") else _next_header(text, 0)
+    names, chunks = [name], [text[:begin]]
+    while (end := text.find(b"\n", begin)) >= 0:
+        try:
+            names.append(_name(text[begin + 1 : end], known))
+        except ValueError as error:
+            return names, chunks, b"", str(error)
+        begin = _next_header(text, end)
+        chunks.append(text[end + 1 : begin])
+    return names, chunks, text[begin:], None
 
 
 def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[bytes]:
@@ -227,22 +265,24 @@ def _check_bgzip_end(path: Path, raw: BinaryIO) -> None:
     raw.seek(0)
 
 
-def _record(path: str | Path, header: bytes, line: int, names: set[str]) -> Record:
+_ENDLESS = "the header does not end. Give FASTA with LF or CRLF line ends."
+
+
+def _name(header: bytes, known: set[str]) -> str:
+    """The name in a header, which becomes known. Raises ValueError saying what is wrong with the header."""
+    if len(header) > LONGEST_HEADER_BYTES:
+        raise ValueError(_ENDLESS)
     header = header.rstrip(b"\r")
     if b"\r" in header:
-        raise InputError(
-            f"{path} line {line}: line ends are single carriage returns (old Mac). "
-            "Convert them, e.g. with mac2unix."
-        )
+        raise ValueError("line ends are single carriage returns (old Mac). Convert them, e.g. with mac2unix.")
     words = header.decode("utf-8", "replace").split(None, 1)
     if not words:
-        raise InputError(f"{path} line {line}: a record without a name. Write one after the '>'.")
-    if words[0] in names:
-        raise InputError(
-            f"{path} line {line}: a second record is named {words[0]}. Names must be unique; rename one."
-        )
-    names.add(words[0])
-    return Record(words[0], line)
+        raise ValueError("a record without a name. Write one after the '>'.")
+    name = words[0]
+    if name in known:
+        raise ValueError(f"a second record is named {name}. Names must be unique; rename one.")
+    known.add(name)
+    return name
 
 
 def _next_header(block: bytes, position: int) -> int:
@@ -255,59 +295,64 @@ def _next_header(block: bytes, position: int) -> int:
     return len(block)
 
 
-def _strip_line_ends(chunk: bytes) -> tuple[np.ndarray, int]:
-    """The chunk without white space as uint8[n], and the number of line feeds in it.
+def _without_line_feeds(chunk: bytes) -> Bases:
+    """The chunk without line feeds, as far as it is nucleotides and line feeds; else of undefined content.
 
-    Lines of one width, the usual case, are copied by stride: five times as fast as deleting bytes one
-    by one. The stride is used only where every line feed of the chunk stands where it should.
+    Lines of one width, the usual case, are copied by stride: five times as fast as deleting bytes one by
+    one. Only line feeds are ever left out; if one stays, the bases are not all nucleotides.
     """
-    line_ends = chunk.count(b"\n")
-    data = np.frombuffer(chunk, np.uint8)
-    if b"\r" in chunk or b" " in chunk or b"\t" in chunk:
-        return np.frombuffer(chunk.translate(None, _BLANKS), np.uint8), line_ends
-    if line_ends == 0:
-        return data, 0
+    if len(chunk) < SHORT_BYTES:
+        return chunk.replace(b"\n", b"")
     first = chunk.find(b"\n")
     width = chunk.find(b"\n", first + 1) - first
     rows = (len(chunk) - first - 1) // width if width > 0 else 0
-    # One line feed ends the part before the first full line; the last part may be an unfinished line.
-    if rows > 1 and line_ends == rows + 1:
-        stop = first + 1 + rows * width
-        grid = data[first + 1 : stop].reshape(rows, width)
-        if (grid[:, -1] == ord("\n")).all():
-            return np.concatenate([data[:first], grid[:, :-1].reshape(-1), data[stop:]]), line_ends
-    return np.frombuffer(chunk.replace(b"\n", b""), np.uint8), line_ends
+    # A line feed ends the part before the first full line; the last part may be an unfinished line.
+    stop = first + 1 + rows * width
+    data = np.frombuffer(chunk, np.uint8)
+    if rows < 2 or (grid := data[first + 1 : stop].reshape(rows, width))[:, -1].tobytes().strip(b"\n"):
+        return chunk.replace(b"\n", b"")
+    tail = chunk[stop:].replace(b"\n", b"")
+    body_end = first + rows * (width - 1)
+    bases = np.empty(body_end + len(tail), np.uint8)
+    bases[:first] = data[:first]
+    bases[first:body_end].reshape(rows, width - 1)[:] = grid[:, :-1]
+    bases[body_end:] = np.frombuffer(tail, np.uint8)
+    return bases.data
 
 
-def make_segment(record: Record, start: int, bases: np.ndarray) -> Segment:
-    """Count the bases. Raises ValueError if one of them is no IUPAC nucleotide code."""
-    if bases.size < SHORT_BP:
-        # One pass over few bases costs less than starting several.
-        composition = np.bincount(bases, minlength=128)[_LETTERS] @ _COUNTS_AS
-        a, c, g, t, n, other, _ = composition.tolist()
-        if a + c + g + t + n + other < bases.size:
-            raise ValueError("not a nucleotide code")
-        return Segment(record, start, bases, composition, n + other == 0)
+def _without_blanks(chunk: bytes) -> Bases:
+    """The chunk without any white space."""
+    return chunk.translate(None, _BLANKS)
+
+
+def _stripped(chunks: list[bytes], strip: Callable[[bytes], Bases]) -> tuple[list[Bases], np.ndarray]:
+    """The bases of each chunk, and those of all as one uint8[n]."""
+    parts = [strip(chunk) for chunk in chunks]
+    return parts, np.frombuffer(parts[0] if len(parts) == 1 else b"".join(parts), np.uint8)
+
+
+def count_bases(bases: np.ndarray) -> tuple[np.ndarray, bool] | None:
+    """Composition and all_acgt of a Batch; None if one of uint8[n] is no IUPAC nucleotide code."""
     composition = np.zeros(len(COMPOSITION), np.int64)
+    for start in range(0, bases.size, COUNTED_BYTES):
+        part = bases[start : start + COUNTED_BYTES]
+        upper = part & _UPPER_MASK
+        counts = [int(np.count_nonzero(upper == letter)) for letter in _ACGT]
+        n = other = 0
+        if (acgt := sum(counts)) < part.size:
+            n = int(np.count_nonzero(upper == ord("N")))
+            other = part.size - acgt - n
+            if other and not _ALLOWED[part].all():
+                return None
+        composition += np.array([*counts, n, other, np.count_nonzero(part & _LOWER_BIT)])
+    return composition, int(composition[:4].sum()) == bases.size
+
+
+def is_acgt(bases: np.ndarray) -> np.ndarray:
+    """bool[n] for uint8[n]: is it A, C, G or T, in either case?"""
     upper = bases & _UPPER_MASK
-    composition[:4] = [np.count_nonzero(upper == letter) for letter in _ACGT]
-    acgt = int(composition[:4].sum())
-    if acgt < bases.size:
-        if not _ALLOWED[bases].all():
-            raise ValueError("not a nucleotide code")
-        composition[4] = np.count_nonzero(upper == ord("N"))
-        composition[5] = bases.size - acgt - composition[4]
-    composition[6] = np.count_nonzero(bases & _LOWER_BIT)
-    return Segment(record, start, bases, composition, acgt == bases.size)
-
-
-# ASCII's letters, and what each counts as: int64[64, 7], by entry of COMPOSITION.
-_LETTERS = slice(64, 128)
-_COUNTS_AS = np.zeros((64, len(COMPOSITION)), np.int64)
-for _byte in np.flatnonzero(_ALLOWED).tolist():
-    _letter = chr(_byte).upper()
-    _COUNTS_AS[_byte - 64, COMPOSITION.index(_letter if _letter in "ACGTN" else "other")] = 1
-    _COUNTS_AS[_byte - 64, COMPOSITION.index("soft_masked")] = _byte >= ord("a")
+    # Much faster than a table with an entry per letter.
+    return (upper == ord("A")) | (upper == ord("C")) | (upper == ord("G")) | (upper == ord("T"))
 
 
 _NO_BASES = np.empty(0, np.uint8)
@@ -328,13 +373,15 @@ def _not_fasta(path: str | Path, chunk: bytes, line: int) -> str:
     return f"{path} line {line}: {shown!r} stands before the first '>'. {hint}."
 
 
-def _bad_letter(path: str | Path, record: Record, chunk: bytes, line: int) -> str:
-    data = np.frombuffer(chunk, np.uint8)
-    index = not_a_nucleotide(data)
-    line += chunk[:index].count(b"\n")
-    letter = chr(data[index])
-    shown = letter if letter.isascii() and letter.isprintable() else f"byte 0x{data[index]:02x}"
-    return f"{path} line {line} (record {record.name}): {shown!r} is no nucleotide. {letter_hint(letter)}."
+def _bad_letter(path: str | Path, names: list[str], chunks: list[bytes], line: int) -> str:
+    """What to say of the first wrong letter. `line`: where the first chunk begins; headers stand between."""
+    bad = [chunk.translate(None, _LETTERS + _BLANKS)[:1] for chunk in chunks]
+    number = next(i for i, letter in enumerate(bad) if letter)
+    before = [*chunks[:number], chunks[number].partition(bad[number])[0]]
+    line += number + sum(chunk.count(b"\n") for chunk in before)
+    letter = bad[number].decode("latin-1")
+    shown = letter if letter.isascii() and letter.isprintable() else f"byte 0x{ord(letter):02x}"
+    return f"{path} line {line} (record {names[number]}): {shown!r} is no nucleotide. {letter_hint(letter)}."
 
 
 def not_a_nucleotide(data: np.ndarray) -> int:

@@ -17,10 +17,10 @@ import numpy as np
 from dnalm.running.errors import InputError
 from dnalm.sequences.fasta import (
     BLOCK_BYTES,
-    Record,
+    Batch,
     Segment,
+    count_bases,
     letter_hint,
-    make_segment,
     not_a_nucleotide,
     parse_fasta,
     read_blocks,
@@ -31,27 +31,33 @@ if TYPE_CHECKING:
     from Bio.SeqRecord import SeqRecord
 
 
-def stream_sequences(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
-    """Yield the records of a FASTA, GenBank, EMBL or 2bit file as segments, in file order.
+def stream_sequences(path: str | Path) -> Iterator[Segment]:
+    """Yield the records of a file as segments, in file order; the rest as in :func:`stream_batches`."""
+    for batch in stream_batches(path):
+        yield from batch.segments()
+
+
+def stream_batches(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Batch]:
+    """Yield the records of a FASTA, GenBank, EMBL or 2bit file in batches, in file order.
 
     All but 2bit may be compressed with gzip, bgzip, bzip2 or xz. The name of a GenBank or EMBL record is its
     accession with version, as in the FASTA files of the same databases. Their letters count as upper case,
-    since these formats write lower case throughout; 2bit keeps its soft-masking. Every record yields at least
-    one segment; `on_read` is called with the bytes of the file read so far. Raises InputError.
+    since these formats write lower case throughout; 2bit keeps its soft-masking. Every record is in at least
+    one batch; `on_read` is called with the bytes of the file read so far. Raises InputError.
     """
     path = Path(path)
     # A pipe can be read only once, and a 2bit file only out of order.
     if path.is_file():
         with open(path, "rb") as file:
             if file.read(4) in TWO_BIT:
-                yield from _segments(path, "2bit", _two_bit_records(file, path, on_read))
+                yield from _batches(path, "2bit", _two_bit_records(file, path, on_read))
                 return
     blocks = read_blocks(path, on_read)
     first = next(blocks, b"")
     blocks = chain([first], blocks)
     form = sequence_format(first)
     if form in ("genbank", "embl"):
-        yield from _segments(path, form, _annotated_records(blocks, form))
+        yield from _batches(path, form, _annotated_records(blocks, form))
     else:
         yield from parse_fasta(path, blocks)
 
@@ -88,8 +94,8 @@ def _two_bit_records(file: Any, path: Path, on_read: Callable[[int], None] | Non
             on_read(size * done // total)
 
 
-def _segments(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator[Segment]:
-    """The bases of Biopython's records, checked, in segments of at most BLOCK_BYTES."""
+def _batches(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator[Batch]:
+    """The bases of Biopython's records, checked, at most BLOCK_BYTES in a batch, of one record."""
     names: set[str] = set()
     number = 0
     while True:
@@ -105,20 +111,20 @@ def _segments(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator
         if name in names:
             raise InputError(f"{place}: a second record is named {name}. Names must be unique; rename one.")
         names.add(name)
-        record, sequence = Record(name, number), found.seq
+        sequence = found.seq
         assert sequence is not None
         for start in range(0, max(1, len(sequence)), BLOCK_BYTES):
             with _damage_as_input_error(f"{place} ({name})", form):
                 bases = np.frombuffer(bytes(sequence[start : start + BLOCK_BYTES]), np.uint8)
-            try:
-                yield make_segment(record, start, bases)
-            except ValueError:
+            counts = count_bases(bases)
+            if counts is None:
                 index = not_a_nucleotide(bases)
                 letter = chr(bases[index])
                 raise InputError(
                     f"{place} ({name}): {letter!r} at position {start + index + 1} is no nucleotide. "
                     f"{letter_hint(letter)}."
-                ) from None
+                )
+            yield Batch([name], [bases.size], start, bases, *counts)
     if not names:
         raise InputError(f"{path}: no {FORMATS[form]} record in this file.")
 

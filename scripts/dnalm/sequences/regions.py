@@ -48,7 +48,7 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
     begun: list[int] = []
     lengths: dict[str, int] = {}
     for segment in stream_sequences(genome):
-        name, start, end = segment.record.name, segment.start, segment.start + len(segment.bases)
+        name, start, end = segment.name, segment.start, segment.start + len(segment.bases)
         lengths[name] = end
         if start == 0:
             begun = []

@@ -109,7 +109,7 @@ def record_windows(
     path: Path, window: int, stride: int, max_unknown_fraction: float, left_out: LeftOut
 ) -> Iterator[Window]:
     """The windows of every record, in file order, with memory for one window and one block of the file."""
-    segments = ((segment.record.name, segment.bases.tobytes()) for segment in stream_sequences(path))
+    segments = ((segment.name, segment.bases.tobytes()) for segment in stream_sequences(path))
     for name, parts in groupby(segments, key=lambda segment: segment[0]):
         bases = (part for _, part in parts)
         yield from left_out.whole(
