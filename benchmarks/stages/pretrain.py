@@ -1,18 +1,24 @@
-"""Steps of pretraining, beside the Trainer with dynamically padded batches of as many lines.
+"""Steps of pretraining, beside the Trainer with dynamically padded batches of as many lines, in fp32.
 
 A training takes hours, its start seconds: what a run of one step takes is subtracted on both sides.
 """
 
 import json
+import shutil
 from collections.abc import Iterator
-from functools import partial
 from itertools import count
 
 import data
 from arithmetic import flops_per_second
-from measuring import PLAIN, REPOSITORY, SCRIPTS, Bench, Limit, Row, Run, pairs, python
+from measuring import PLAIN, REPOSITORY, SCRIPTS, Bench, Limit, Row, Run, python
 
 ARCHITECTURE = REPOSITORY / "resources" / "architectures" / "course.json"
+# In the words of the table, and the flags.
+WAYS: dict[str, tuple[str, ...]] = {
+    "": (),
+    ", compiled": ("--training-compile",),
+    ", bf16": ("--training-precision", "bf16"),
+}
 
 
 def less(run: Run, start: Run) -> Run:
@@ -26,17 +32,17 @@ def measure(bench: Bench) -> Iterator[Row]:
         SCRIPTS / "tokenize_windows.py", "--windows", data.lines(bench, "pretrain.txt", 1),
         "--tokenizer", tokenizer, "--output", tokens, "--summary", bench.folder / "tokens.json",
     )  # fmt: skip
-    batch_size, sizes = (16, [3]) if bench.quick else (32, [3, 5, 9])
+    batch_size, sizes = (16, [3]) if bench.quick else (32, [2, 4, 6])
     numbers = count()
 
-    def ours(steps: int, name: str = "telemetry") -> Run:
+    def ours(steps: int, kind: str, telemetry: str = "telemetry") -> Run:
         output = bench.folder / f"pretrained{next(numbers)}"
         return python(
             SCRIPTS / "pretrain.py", "--tokens", tokens, "--validation-tokens", tokens,
             "--tokenizer", tokenizer, "--architecture", ARCHITECTURE,
             "--training-steps", steps, "--training-batch-size", batch_size, "--training-evaluate-lines", 1,
             "--checkpoints", output.with_suffix(".checkpoints"), "--output", output,
-            "--telemetry", bench.folder / f"{name}.json",
+            "--telemetry", bench.folder / f"{telemetry}{kind}.json", *WAYS[kind],
         )  # fmt: skip
 
     model, steps = data.model(bench, "course"), sizes[-1]
@@ -44,16 +50,25 @@ def measure(bench: Bench) -> Iterator[Row]:
     def plain(steps: int) -> Run:
         return python(PLAIN / "pretrain.py", model, tokens, batch_size, steps)
 
-    growth = [(f"{number} steps", ours(number)) for number in sizes]
-    start, ours_start = plain(1), ours(1, "start")
-    measured = [
-        (less(slow, start), less(fast, ours_start))
-        for slow, fast in pairs(bench, partial(plain, steps), partial(ours, steps), growth)
-    ]
-    told = json.loads((bench.folder / "telemetry.json").read_text())
-    # Operations of the steps but the first, at the speed of one large product.
-    operations = told["flops_per_second"] * told["training_seconds"] * (steps - 1) / steps
-    seconds = operations / flops_per_second()
-    limit = Limit(seconds, f"matrix products of the steps at {flops_per_second() / 1e9:.0f} GFLOP/s")
-    words = f"Trainer, {batch_size} lines padded to the longest; padding here {told['padding_fraction']:.1%}"
-    yield Row("pretrain, course network", words, measured, 1.25, limit, growth)
+    can_compile = shutil.which("c++") is not None
+    ways = [""] if bench.quick else [kind for kind in WAYS if can_compile or kind != ", compiled"]
+    growth = {kind: [(f"{number} steps", ours(number, kind)) for number in sizes] for kind in ways}
+    start, ours_start = plain(1), {kind: ours(1, kind, telemetry="start") for kind in ways}
+    measured: dict[str, list[tuple[Run, Run]]] = {kind: [] for kind in ways}
+    for number in range(bench.repeats):
+        slow = less(plain(steps), start)
+        for kind in ways:
+            fast = ours(steps, kind) if number else growth[kind][-1][1]
+            measured[kind].append((slow, less(fast, ours_start[kind])))
+    for kind in ways:
+        told = json.loads((bench.folder / f"telemetry{kind}.json").read_text())
+        # Operations of the steps but the first, at the speed of one large product.
+        operations = told["flops_per_second"] * told["training_seconds"] * (steps - 1) / steps
+        speed = flops_per_second()
+        limit = Limit(
+            operations / speed, f"float32 matrix products of the steps at {speed / 1e9:.0f} GFLOP/s"
+        )
+        words = (
+            f"Trainer, {batch_size} lines padded to the longest; padding here {told['padding_fraction']:.1%}"
+        )
+        yield Row(f"pretrain, course network{kind}", words, measured[kind], 1.25, limit, growth[kind])

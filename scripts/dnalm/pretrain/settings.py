@@ -100,7 +100,9 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         description="A checkpoint is written after this many minutes at the latest. 0: by steps only.",
     )
     precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto", description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere."
+        "auto",
+        description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere. On CPUs `bf16` is "
+        "faster where they have instructions for it (`amx_bf16` in /proc/cpuinfo), and slower elsewhere.",
     )
     compile: bool = Field(
         False,
