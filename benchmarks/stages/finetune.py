@@ -11,8 +11,8 @@ from arithmetic import forward
 from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
 
 EPOCHS = 5
-# Length of the sequences, what the plain way pads them to, and the ratio to reach.
-LENGTHS = ((200, 50, 6), (100, 250, 20))
+# Length of the sequences, what the plain way pads them to, the ratio to reach, and the most sequences.
+LENGTHS = ((200, 50, 6, 1000), (100, 250, 20, 400))
 
 
 def frozen(model: Path, train: Path, validation: Path) -> Run:
@@ -40,8 +40,8 @@ def validation_losses(classifier: Path) -> list[float]:
 
 def measure(bench: Bench) -> Iterator[Row]:
     model, losses = data.model(bench, "course"), bench.folder / "losses.json"
-    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
-    for bp, padding, goal in LENGTHS[:1] if bench.quick else LENGTHS:
+    for bp, padding, goal, most in LENGTHS[:1] if bench.quick else LENGTHS:
+        numbers = [25, 50, 100] if bench.quick else [most // 4, most // 2, most]
         validation = data.sequences(bench, f"validation{bp}.tsv", numbers[0], bp)
         tables = [data.sequences(bench, f"train{bp}-{number}.tsv", number, bp) for number in numbers]
         ours = partial(frozen, model, validation=validation)
