@@ -102,8 +102,8 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
         description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere. On CPUs with "
-        "`amx_bf16` in /proc/cpuinfo, `bf16` takes about half the time for tens of millions of parameters, and "
-        "more for small networks.",
+        "`amx_bf16` in /proc/cpuinfo, `bf16` takes about half the time for tens of millions of parameters, "
+        "and more for small networks.",
     )
     compile: bool = Field(
         False,
