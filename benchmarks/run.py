@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, one pair each: about 5 minutes")
+    parser.add_argument("--quick", action="store_true", help="small sizes, one pair each: about ten minutes")
     parser.add_argument("--data", type=Path, help="folder of real data (simulated data)")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="only these (all)")
     parser.add_argument("--repeats", type=int, help="pairs of runs (3; 1 with --quick)")
