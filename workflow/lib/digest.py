@@ -21,7 +21,7 @@ if str(ROOT / "scripts") not in sys.path:
 from dnalm.running.code import digests, keep  # noqa: E402
 
 # What the scripts say, beside Snakemake's own notes in the working directory
-CACHE = Path(".snakemake", "dnalm-code.json").absolute()
+CACHE = Path(".snakemake", "dnalm-code.json")
 # conda-forge's name -> PyPI's name, where they differ
 PYPI_NAMES = {"pytorch": "torch", "python-isal": "isal", "huggingface_hub": "huggingface-hub"}
 # Packages that decide no number: they measure, check settings, or show trainings to people.
@@ -33,7 +33,7 @@ def code(script: str, environment: str, *, with_conda: bool, root: Path = ROOT) 
 
     With conda the versions are the pins in `envs/<environment>.yaml`, without they are those installed.
     """
-    files = digests(root / "scripts" / f"{script}.py", root / "scripts", CACHE)
+    files = digests(root / "scripts" / f"{script}.py", root / "scripts", CACHE.absolute())
     versions = pins(root / "envs" / f"{environment}.yaml")
     if not with_conda:
         versions = {package: installed(package) for package in versions}
@@ -44,7 +44,7 @@ def code(script: str, environment: str, *, with_conda: bool, root: Path = ROOT) 
 
 def keep_for_next_start(root: Path = ROOT) -> None:
     """Keep what was read of the scripts in the working directory."""
-    keep(root / "scripts", CACHE)
+    keep(root / "scripts", CACHE.absolute())
 
 
 @cache
