@@ -52,7 +52,7 @@ def lines(bench: Bench, name: str, megabases: int) -> Path:
 
 def tokenizer(bench: Bench) -> Path:
     """A tokenizer directory of 4096 tokens: DNABERT-2's where it is at hand, else learnt here."""
-    path = bench.folder / "tokenizer"
+    path = bench.shared / "tokenizer"
     if not path.is_dir():
         given = bench.data and bench.data / "tokenizer" / "dnabert2-tokenizer.json"
         if given and given.is_file():
@@ -60,7 +60,7 @@ def tokenizer(bench: Bench) -> Path:
         else:
             windows = lines(bench, "tokenizer-lines.txt", 5)
             command = [SCRIPTS / "train_tokenizer.py", "--windows", windows, "--sample-lines", 2000]
-        python(*command, "--output", path, "--summary", bench.folder / "tokenizer.json")
+        python(*command, "--output", path, "--summary", bench.shared / "tokenizer.json")
     return path
 
 
@@ -69,10 +69,15 @@ def sequences(bench: Bench, name: str, number: int, bp: int) -> Path:
     return _made(bench, "sequences", bench.folder / name, "--number", number, "--bp", bp)
 
 
-def model(bench: Bench, architecture: str) -> Path:
+def network(bench: Bench) -> str:
+    """The name of the architecture that is measured; of a small one where it shall be quick."""
+    return "laptop" if bench.quick else "course"
+
+
+def model(bench: Bench) -> Path:
     """An untrained model directory: speed does not depend on what its weights are."""
-    path = bench.folder / f"model-{architecture}"
-    return _made(bench, "model", path, "--tokenizer", tokenizer(bench), "--architecture", architecture)
+    architecture = ["--architecture", network(bench)]
+    return _made(bench, "model", bench.shared / "model", "--tokenizer", tokenizer(bench), *architecture)
 
 
 def _made(bench: Bench, kind: str, path: Path, *words: object) -> Path:

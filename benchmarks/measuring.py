@@ -85,11 +85,12 @@ def bounded(stage: str, bound: float, unit: str, runs: Sequence[Run], **more: ob
 class Bench:
     """What a stage's `measure` is given.
 
-    folder: for its files. quick: take small sizes. data: folder of real genomes and tasks, or None for
-    simulated ones. repeats: how many pairs of runs.
+    folder: for its files. shared: for what several stages need. quick: take small sizes. data: folder of real
+    genomes and tasks, or None for simulated ones. repeats: how many pairs of runs.
     """
 
     folder: Path
+    shared: Path
     quick: bool
     data: Path | None
     repeats: int

@@ -7,7 +7,8 @@ Each run is a process of its own with one thread, from its start to its end, imp
 CPU time. The ratio is that of each pair of neighbouring runs; the median of the pairs is shown, with the
 smallest and the largest. Where both ways compute the same, the outputs are compared.
 
-With --quick sizes are small, so that the start of Python and its libraries weighs more and ratios are lower.
+With --quick sizes and the network are small: most of the time is the start of Python and its libraries, on
+both sides, and ratios are lower.
 With --data real genomes are used (FOLDER/genomes/*.fa.gz, FOLDER/*/*/train.tsv), otherwise simulated ones.
 """
 
@@ -37,23 +38,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="small sizes, one pair each: about ten minutes")
+    quick = "small sizes, a small network, one pair each: about five minutes"
+    parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--data", type=Path, help="folder of real data (simulated data)")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES, help="only these (all)")
     parser.add_argument("--repeats", type=int, help="pairs of runs (3; 1 with --quick)")
     parser.add_argument("--results", type=Path, default=results.RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args()
     repeats = options.repeats or (1 if options.quick else 3)
+    data = options.data and options.data.resolve()
     rows = []
-    for stage in options.stages:
-        start = time.perf_counter()
-        with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-            data = options.data and options.data.resolve()
-            bench = Bench(Path(folder), options.quick, data, repeats)
-            for row in importlib.import_module(f"stages.{stage}").measure(bench):
-                rows.append(row)
-                print(" | ".join(results.cells(row)), flush=True)
-        print(f"  ({stage}: {time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as shared:
+        for stage in options.stages:
+            start = time.perf_counter()
+            with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+                bench = Bench(Path(folder), Path(shared), options.quick, data, repeats)
+                for row in importlib.import_module(f"stages.{stage}").measure(bench):
+                    rows.append(row)
+                    print(" | ".join(results.cells(row)), flush=True)
+            print(f"  ({stage}: {time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
     results.write(rows, options.results)
     print(f"\n{results.machine()}; {'real' if options.data else 'simulated'} data\n\n{results.table(rows)}")
 

@@ -24,8 +24,8 @@ def ours(model: Path, table: Path) -> Run:
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    model, vectors = data.model(bench, "course"), bench.folder / "plain.npy"
-    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
+    model, vectors = data.model(bench), bench.folder / "plain.npy"
+    numbers = [200, 400, 800] if bench.quick else [250, 500, 1000]
     tables = [data.sequences(bench, f"embed{number}.tsv", number, 200) for number in numbers]
     growth = grown(partial(ours, model), tables, numbers, "sequences")
     for padding, words, goal in PADDINGS:

@@ -58,7 +58,7 @@ def compared(bench: Bench, stage: str, sizes: list[Path], goal: float) -> Row:
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    sizes = [10, 20, 40] if bench.quick else [50, 100, 200]
+    sizes = [5, 10, 20] if bench.quick else [50, 100, 200]
     chromosomes = [data.genome(bench, f"chromosomes{size}.fa", size * data.MB) for size in sizes]
     yield compared(bench, "extract_windows", chromosomes, 5)
     compressed = []

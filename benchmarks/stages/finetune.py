@@ -15,8 +15,8 @@ EPOCHS = 5
 LENGTHS = ((200, 50, 6, 1000), (100, 250, 20, 400))
 
 
-def frozen(model: Path, train: Path, validation: Path) -> Run:
-    """scripts/embed.py and scripts/finetune.py, together; the classifier lies beside `train`."""
+def frozen(model: Path, classifier: Path, train: Path, validation: Path) -> Run:
+    """scripts/embed.py and scripts/finetune.py, together."""
     folder = train.parent
     vectors = [folder / "train.npz", folder / "validation.npz"]
     embedding = python(
@@ -28,7 +28,7 @@ def frozen(model: Path, train: Path, validation: Path) -> Run:
         "--validation-sequences", validation, "--train-embeddings", vectors[0],
         "--validation-embeddings", vectors[1], "--backbone", "frozen", "--no-standardise",
         "--epochs", EPOCHS, "--batch-size", 64, "--warmup-fraction", 0, "--name", "benchmark",
-        "--task", "benchmark", "--output", folder / "classifier",
+        "--task", "benchmark", "--output", classifier,
     )  # fmt: skip
 
 
@@ -39,16 +39,17 @@ def validation_losses(classifier: Path) -> list[float]:
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    model, losses = data.model(bench, "course"), bench.folder / "losses.json"
+    model, losses = data.model(bench), bench.folder / "losses.json"
+    classifier = bench.shared / "classifier"
     for bp, padding, goal, most in LENGTHS[:1] if bench.quick else LENGTHS:
-        numbers = [25, 50, 100] if bench.quick else [most // 4, most // 2, most]
+        numbers = [200, 400, 800] if bench.quick else [most // 4, most // 2, most]
         validation = data.sequences(bench, f"validation{bp}.tsv", numbers[0], bp)
         tables = [data.sequences(bench, f"train{bp}-{number}.tsv", number, bp) for number in numbers]
-        ours = partial(frozen, model, validation=validation)
+        ours = partial(frozen, model, classifier, validation=validation)
         growth = grown(ours, tables, numbers, "sequences")
         plain = partial(python, PLAIN / "finetune.py", model, tables[-1], validation, padding, EPOCHS, losses)
         measured = pairs(bench, plain, partial(ours, tables[-1]), growth)
-        same = validation_losses(bench.folder / "classifier")
+        same = validation_losses(classifier)
         np.testing.assert_allclose(json.loads(losses.read_text()), same, atol=1e-3)
         with np.load(bench.folder / "train.npz") as file:
             limit = forward(model, int(file["tokens"].sum()))

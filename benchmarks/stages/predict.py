@@ -24,10 +24,12 @@ def probabilities(table: Path) -> np.ndarray:
 
 
 def measure(bench: Bench) -> Iterator[Row]:
-    model = data.model(bench, "course")
-    frozen(model, *(data.sequences(bench, f"few{part}.tsv", 20, 200) for part in "AB"))
-    classifier, output = bench.folder / "classifier", bench.folder / "predictions.tsv"
+    model = data.model(bench)
+    classifier, output = bench.shared / "classifier", bench.folder / "predictions.tsv"
     expected = bench.folder / "plain.npy"
+    # That of the stage finetune, where it was measured.
+    if not classifier.is_dir():
+        frozen(model, classifier, *(data.sequences(bench, f"few{part}.tsv", 20, 200) for part in "AB"))
 
     def ours(fasta: Path) -> Run:
         return python(
@@ -36,7 +38,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             "--output", output,
         )  # fmt: skip
 
-    numbers = [25, 50, 100] if bench.quick else [250, 500, 1000]
+    numbers = [200, 400, 800] if bench.quick else [250, 500, 1000]
     genomes = [data.genome(bench, f"scan{number}.fa", (number + 1) * 100) for number in numbers]
     growth = grown(ours, genomes, numbers, "windows")
     for padding, words, goal in PADDINGS:

@@ -12,7 +12,7 @@ import data
 from arithmetic import flops_per_second
 from measuring import PLAIN, REPOSITORY, SCRIPTS, Bench, Limit, Row, Run, python
 
-ARCHITECTURE = REPOSITORY / "resources" / "architectures" / "course.json"
+ARCHITECTURES = REPOSITORY / "resources" / "architectures"
 # In the words of the table, and the flags.
 WAYS: dict[str, tuple[str, ...]] = {
     "": (),
@@ -32,20 +32,22 @@ def measure(bench: Bench) -> Iterator[Row]:
         SCRIPTS / "tokenize_windows.py", "--windows", data.lines(bench, "pretrain.txt", 1),
         "--tokenizer", tokenizer, "--output", tokens, "--summary", bench.folder / "tokens.json",
     )  # fmt: skip
-    batch_size, sizes = (16, [3]) if bench.quick else (32, [2, 4, 6])
+    # A run of one step is the start that all others have too.
+    batch_size, sizes = (32, [1, 4, 7]) if bench.quick else (32, [1, 3, 6])
+    architecture = ARCHITECTURES / f"{data.network(bench)}.json"
     numbers = count()
 
-    def ours(steps: int, kind: str, telemetry: str = "telemetry") -> Run:
+    def ours(steps: int, kind: str) -> Run:
         output = bench.folder / f"pretrained{next(numbers)}"
         return python(
             SCRIPTS / "pretrain.py", "--tokens", tokens, "--validation-tokens", tokens,
-            "--tokenizer", tokenizer, "--architecture", ARCHITECTURE,
+            "--tokenizer", tokenizer, "--architecture", architecture,
             "--training-steps", steps, "--training-batch-size", batch_size, "--training-evaluate-lines", 1,
             "--checkpoints", output.with_suffix(".checkpoints"), "--output", output,
-            "--telemetry", bench.folder / f"{telemetry}{kind}.json", *WAYS[kind],
+            "--telemetry", bench.folder / f"telemetry{kind}.json", *WAYS[kind],
         )  # fmt: skip
 
-    model, steps = data.model(bench, "course"), sizes[-1]
+    model, steps = data.model(bench), sizes[-1]
 
     def plain(steps: int) -> Run:
         return python(PLAIN / "pretrain.py", model, tokens, batch_size, steps)
@@ -53,13 +55,13 @@ def measure(bench: Bench) -> Iterator[Row]:
     can_compile = shutil.which("c++") is not None
     ways = [""] if bench.quick else [kind for kind in WAYS if can_compile or kind != ", compiled"]
     growth = {kind: [(f"{number} steps", ours(number, kind)) for number in sizes] for kind in ways}
-    start, ours_start = plain(1), {kind: ours(1, kind, telemetry="start") for kind in ways}
+    start = plain(1)
     measured: dict[str, list[tuple[Run, Run]]] = {kind: [] for kind in ways}
     for number in range(bench.repeats):
         slow = less(plain(steps), start)
         for kind in ways:
             fast = ours(steps, kind) if number else growth[kind][-1][1]
-            measured[kind].append((slow, less(fast, ours_start[kind])))
+            measured[kind].append((slow, less(fast, growth[kind][0][1])))
     for kind in ways:
         told = json.loads((bench.folder / f"telemetry{kind}.json").read_text())
         # Operations of the steps but the first, at the speed of one large product.
@@ -71,4 +73,5 @@ def measure(bench: Bench) -> Iterator[Row]:
         words = (
             f"Trainer, {batch_size} lines padded to the longest; padding here {told['padding_fraction']:.1%}"
         )
-        yield Row(f"pretrain, course network{kind}", words, measured[kind], 1.25, limit, growth[kind])
+        stage = f"pretrain, {architecture.stem} network{kind}"
+        yield Row(stage, words, measured[kind], 1.25, limit, growth[kind])
