@@ -232,7 +232,7 @@ def pretrain(options: SimpleNamespace) -> None:
                     corpus(lines),
                     schedule.steps,
                     recipe.batch_size,
-                    recipe.micro_batch_size or batches.usual_micro_batch_size(max_tokens),
+                    recipe.micro_batch_size or batches.usual_micro_batch_size(max_tokens, device.type),
                     world,
                 ),
                 training.HeldOut(

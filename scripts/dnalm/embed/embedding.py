@@ -15,10 +15,11 @@ from dnalm.models.architecture import load_model
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
+from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
 from dnalm.running.progress import Progress
-from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
+from dnalm.tokenizers.batches import length_batches, pad
 
 if TYPE_CHECKING:
     import torch

@@ -30,10 +30,11 @@ from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
+from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.running.memory import halved, until_it_fits
-from dnalm.tokenizers.batches import length_batches, pad, usual_batch_tokens
+from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
 

@@ -25,10 +25,11 @@ from dnalm.pretrain.batches import Corpus, TrainingBatches
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot
+from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.memory import MicroBatch, halved, until_it_fits
 from dnalm.running.world import SINGLE, World
-from dnalm.tokenizers.batches import length_batches, usual_batch_tokens
+from dnalm.tokenizers.batches import length_batches
 
 # At most this many training records in a log.
 TRAINING_RECORDS = 500

@@ -31,12 +31,18 @@ def add_device_flags(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def usual_batch_tokens(device: "torch.device | str") -> int:
+    """Tokens of one forward pass: on a CPU few enough for its cache, on a GPU many."""
+    return 1280 if str(device) == "cpu" else 65536
+
+
 def add_inference_flags(arguments: argparse.ArgumentParser) -> None:
     """Add the flags of scripts that only read with a model, and those of :func:`add_device_flags`."""
     arguments.add_argument(
         "--batch-tokens",
         type=int,
-        help="tokens in one forward pass, padding included (default: 2048 on a CPU, 65536 on a GPU)",
+        help="tokens in one forward pass, padding included "
+        f"(default: {usual_batch_tokens('cpu')} on a CPU, {usual_batch_tokens('cuda')} on a GPU)",
     )
     arguments.add_argument(
         "--precision",

@@ -27,11 +27,6 @@ def length_batches(lengths: np.ndarray, batch_tokens: int) -> Iterator[np.ndarra
         start += count
 
 
-def usual_batch_tokens(device: "torch.device | str") -> int:
-    """Tokens of one forward pass: on a CPU few enough for its cache (a third faster), on a GPU many."""
-    return 2048 if str(device) == "cpu" else 65536
-
-
 def pad(
     tokens: Sequence[np.ndarray],
     pad_id: int,
