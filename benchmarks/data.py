@@ -69,14 +69,14 @@ def sequences(bench: Bench, name: str, number: int, bp: int) -> Path:
     return _made(bench, "sequences", bench.folder / name, "--number", number, "--bp", bp)
 
 
-def network(bench: Bench) -> str:
-    """The name of the architecture that is measured; of a small one where it shall be quick."""
-    return "laptop" if bench.quick else "course"
+def network(quick: bool) -> str:
+    """The name of the architecture that is measured."""
+    return "laptop" if quick else "course"
 
 
 def model(bench: Bench) -> Path:
     """An untrained model directory: speed does not depend on what its weights are."""
-    architecture = ["--architecture", network(bench)]
+    architecture = ["--architecture", network(bench.quick)]
     return _made(bench, "model", bench.shared / "model", "--tokenizer", tokenizer(bench), *architecture)
 
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import data
 import results
 from measuring import Bench
 
@@ -46,19 +47,20 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=results.RESULTS, help="file to write (%(default)s)")
     options = parser.parse_args()
     repeats = options.repeats or (1 if options.quick else 3)
-    data = options.data and options.data.resolve()
+    real = options.data and options.data.resolve()
     rows = []
     with tempfile.TemporaryDirectory(prefix="benchmark-") as shared:
         for stage in options.stages:
             start = time.perf_counter()
             with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-                bench = Bench(Path(folder), Path(shared), options.quick, data, repeats)
+                bench = Bench(Path(folder), Path(shared), options.quick, real, repeats)
                 for row in importlib.import_module(f"stages.{stage}").measure(bench):
                     rows.append(row)
                     print(" | ".join(results.cells(row)), flush=True)
             print(f"  ({stage}: {time.perf_counter() - start:.0f} s)", file=sys.stderr, flush=True)
     results.write(rows, options.results)
-    print(f"\n{results.machine()}; {'real' if options.data else 'simulated'} data\n\n{results.table(rows)}")
+    measured = f"{'real' if real else 'simulated'} data, {data.network(options.quick)} network"
+    print(f"\n{results.machine()}; {measured}\n\n{results.table(rows)}")
 
 
 if __name__ == "__main__":

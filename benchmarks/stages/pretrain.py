@@ -34,7 +34,7 @@ def measure(bench: Bench) -> Iterator[Row]:
     )  # fmt: skip
     # A run of one step is the start that all others have too.
     batch_size, sizes = (32, [1, 4, 7]) if bench.quick else (32, [1, 3, 6])
-    architecture = ARCHITECTURES / f"{data.network(bench)}.json"
+    architecture = ARCHITECTURES / f"{data.network(bench.quick)}.json"
     numbers = count()
 
     def ours(steps: int, kind: str) -> Run:

@@ -64,7 +64,7 @@ def test_processes_share_a_batch_without_rest(n, processes, micro_batches):
 
 
 def test_micro_batches_hold_a_bounded_number_of_tokens():
-    assert [usual_micro_batch_size(250, device) for device in ("cpu", "cuda")] == [32, 131]
+    assert [usual_micro_batch_size(250, device) for device in ("cpu", "cuda")] == [16, 131]
     assert usual_micro_batch_size(100_000, "cpu") == 1
     lines = corpus([5] * 32)
     assert TrainingBatches(lines, 1, 32).micro_batches == 1

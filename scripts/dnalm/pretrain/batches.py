@@ -26,7 +26,7 @@ BATCHES_PER_POOL = 100
 # A micro-batch holds at most this many tokens unless told otherwise: on a GPU about 2 GB of activations for
 # the 44M network, on a CPU fewer, which its cache rewards with a tenth of the time. Constants and not
 # measurements, since they decide the rounding of sums.
-TOKENS_PER_MICRO_BATCH = {"cpu": 8192, "cuda": 32768}
+TOKENS_PER_MICRO_BATCH = {"cpu": 4096, "cuda": 32768}
 
 # Streams of random numbers for the order of lines; those of the masks are in dnalm.pretrain.masking.
 _LINE_ORDER, _BATCH_ORDER = 2, 3

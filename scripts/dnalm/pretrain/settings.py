@@ -74,7 +74,7 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         le=10**6,
         description="Lines that one GPU holds at once. The rest of the batch is accumulated. Where memory "
         "runs out it is halved; the result stays the same up to rounding. Empty: about 32,000 tokens, on a "
-        "CPU 8,000.",
+        "CPU 4,000.",
     )
     learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
