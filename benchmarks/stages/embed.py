@@ -25,7 +25,7 @@ def ours(model: Path, table: Path) -> Run:
 
 def measure(bench: Bench) -> Iterator[Row]:
     model, vectors = data.model(bench), bench.folder / "plain.npy"
-    numbers = [200, 400, 800] if bench.quick else [750, 1500, 3000]
+    numbers = [200, 400, 800] if bench.quick else [250, 500, 1000]
     tables = [data.sequences(bench, f"embed{number}.tsv", number, 200) for number in numbers]
     growth = grown(partial(ours, model), tables, numbers, "sequences")
     for padding, words, goal in PADDINGS:

@@ -38,7 +38,7 @@ def measure(bench: Bench) -> Iterator[Row]:
             "--output", output,
         )  # fmt: skip
 
-    numbers = [200, 400, 800] if bench.quick else [750, 1500, 3000]
+    numbers = [200, 400, 800] if bench.quick else [250, 500, 1000]
     genomes = [data.genome(bench, f"scan{number}.fa", (number + 1) * 100) for number in numbers]
     growth = grown(ours, genomes, numbers, "windows")
     for padding, words, goal in PADDINGS:

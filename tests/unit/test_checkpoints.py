@@ -13,9 +13,12 @@ import torch
 from safetensors import SafetensorError
 
 import fetch
+from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
+from dnalm.running.errors import Interrupted
 from dnalm.running.files import atomic_directory, atomic_file, scratch_directory
+from dnalm.running.world import World
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
 OPTIMIZER = {"exp_avg/a": torch.ones(2, 3), "step/a": torch.tensor(3.0)}
@@ -131,6 +134,30 @@ def test_a_full_disk_during_a_checkpoint_ends_in_one_line_that_names_it(tmp_path
         "Make room and start again.\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+class SignalElsewhere(World):
+    """Two processes, of which the other one has received a signal."""
+
+    def any(self, signalled, *wishes):
+        return [True, *wishes]
+
+    def wait(self):
+        pass
+
+
+def test_a_signal_to_one_process_is_not_taken_for_the_time_limit_by_another(tmp_path):
+    told = []
+    with Checkpointer(tmp_path, {}, stop_before_minutes=1) as checkpointer:
+        with pytest.raises(Interrupted, match="a signal in another process: saved after step 3"):
+            checkpointer.after_step(
+                3,
+                lambda: Snapshot({"step": 3}, [], WEIGHTS, OPTIMIZER),
+                world=SignalElsewhere(0, 2),
+                saved=lambda why, size, seconds: told.append(why),
+            )
+        assert checkpointer.newest().step == 3
+    assert told == ["signal"]
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path):

@@ -105,12 +105,12 @@ class Checkpointer:
         now = self.clock()
         self.longest_step, self.step_ended_at = max(self.longest_step, now - self.step_ended_at), now
         out_of_time = self.budget.is_over(self.longest_step + self.saving_seconds)
-        leave = not finished and (self.signals.received is not None or out_of_time)
         due = (self.every_steps > 0 and step % self.every_steps == 0) or (
             self.every_seconds > 0 and now - self.saved_at >= self.every_seconds
         )
-        leave, save = world.any(leave, leave or due or finished)
-        if not save:
+        signalled, out_of_time, due = world.any(self.signals.received is not None, out_of_time, due)
+        leave = not finished and (signalled or out_of_time)
+        if not (leave or due or finished):
             return
         shot = snapshot()
         begun = self.clock()
@@ -121,12 +121,12 @@ class Checkpointer:
         self.saving_seconds = self.saved_at - begun
         why = "finished" if finished else "running"
         if leave:
-            why = "signal" if self.signals.received else "time limit"
+            why = "signal" if signalled else "time limit"
         saved(why, size, self.saving_seconds)
         if leave:
             # Together: when one process ends early, torchrun ends the others, also while they save.
             world.wait()
-            reason = (
-                f"received {self.signals.received}" if why == "signal" else "the job's time is nearly over"
-            )
+            reason = "the job's time is nearly over"
+            if signalled:
+                reason = f"received {self.signals.received or 'a signal in another process'}"
             raise Interrupted(f"{reason}: saved after step {step:,}. Start it again to go on.")
