@@ -123,7 +123,7 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
     options = vars(arguments).copy()
     log = options.pop("log", None)
     # PyTorch and Transformers make hundreds of thousands of objects that stay: by default Python looks for
-    # garbage among them so often that this is a seventh of their start.
+    # garbage among them so often that it takes up to a second.
     gc.set_threshold(100_000, 50, 50)
     set_up_logging(log)
     try:
