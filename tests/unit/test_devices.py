@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dnalm.running import devices
 from dnalm.running.errors import InputError
@@ -11,8 +13,19 @@ from dnalm.running.errors import InputError
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(devices, "_has_nvidia_device", lambda: False)
+    for names in (*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST")):
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+
+
+def give_gpus(monkeypatch, *capabilities: tuple[int, int], built_for: str = "sm_75 sm_80 sm_86 sm_90 sm_100"):
+    """Stand-ins: a machine with GPUs of these compute capabilities, and a torch for some of them."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Tesla {index}")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", built_for.split)
 
 
 def test_a_laptop_without_gpu_uses_the_cpu():
@@ -20,22 +33,88 @@ def test_a_laptop_without_gpu_uses_the_cpu():
     assert devices.choose_device(0).type == "cpu"
 
 
-@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES"])
-def test_a_granted_gpu_that_torch_cannot_see_is_an_error(monkeypatch, variable):
-    monkeypatch.setenv(variable, "1")
+@pytest.mark.parametrize("variables", [*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES",)])
+def test_a_granted_gpu_that_torch_cannot_see_is_an_error(monkeypatch, variables):
+    for variable in variables:
+        assert devices.choose_device(1).type == "cpu"
+        monkeypatch.setenv(variable, "1")
     with pytest.raises(InputError, match="asked for 1 GPU, but torch sees 0"):
         devices.choose_device(1)
     assert devices.choose_device(1, allow_cpu=True).type == "cpu"
     assert devices.choose_device(0).type == "cpu"
 
 
+def test_a_pod_counts_as_granted_only_where_it_has_a_gpu(monkeypatch):
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    assert devices.choose_device(1).type == "cpu"
+    monkeypatch.setattr(devices, "_has_nvidia_device", lambda: True)
+    with pytest.raises(InputError, match="asked for 1 GPU, but torch sees 0"):
+        devices.choose_device(1)
+
+
 def test_fewer_gpus_than_granted_are_an_error(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    give_gpus(monkeypatch, (8, 0))
     assert devices.choose_device(1).type == "cuda"
     with pytest.raises(InputError, match="asked for 2 GPUs, but torch sees 1"):
         devices.choose_device(2)
+    assert devices.choose_device(2, allow_cpu=True).type == "cuda"
+
+
+def test_attention_of_cudnn_is_off_on_gpus(monkeypatch):
+    give_gpus(monkeypatch, (9, 0))
+    try:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+        devices.choose_device(1)
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(True)
+
+
+def test_a_gpu_without_kernels_is_an_error_that_names_it_and_the_way_out(monkeypatch):
+    give_gpus(monkeypatch, (8, 0), (7, 0))
+    assert devices.choose_device(1).type == "cuda"
+    with pytest.raises(InputError) as error:
+        devices.choose_device(2)
+    said = str(error.value)
+    assert said.startswith("GPU 1 (Tesla 1) has compute capability 7.0, but torch")
+    assert "sm_75 sm_80 sm_86 sm_90 sm_100" in said and "whl/cu126" in said
+    give_gpus(monkeypatch, (7, 0), built_for="")
+    assert devices.choose_device(1).type == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "runs"),
+    [
+        ((7, 0), "sm_75 sm_80 sm_90", False),
+        ((7, 0), "sm_50 sm_60 sm_70 sm_75", True),
+        ((7, 5), "sm_75 sm_80", True),
+        ((8, 9), "sm_80 sm_86 sm_90", True),
+        ((8, 0), "sm_86", False),
+        ((12, 1), "sm_100 sm_120", True),
+        ((10, 3), "sm_90 sm_120", False),
+        ((10, 3), "sm_80 compute_90", True),
+        ((8, 0), "compute_90", False),
+        ((9, 0), "sm_90a", True),
+        ((9, 0), "gfx90a", True),
+        ((7, 0), "", True),
+    ],
+)
+def test_which_gpus_a_build_runs_on(capability, built_for, runs):
+    assert devices.has_kernels(capability, built_for.split()) is runs
+
+
+CAPABILITIES = st.tuples(st.integers(1, 15), st.integers(0, 9))
+
+
+@given(CAPABILITIES, st.lists(CAPABILITIES, min_size=1), st.booleans())
+def test_a_build_runs_on_its_own_and_more_architectures_never_harm(capability, built, translated):
+    names = [f"{'compute' if translated else 'sm'}_{major}{minor}" for major, minor in built]
+    assert all(devices.has_kernels(version, names) for version in built)
+    if devices.has_kernels(capability, names[:1]):
+        assert devices.has_kernels(capability, names)
+        assert capability >= built[0]
+        assert translated or capability[0] == built[0][0]
 
 
 def test_precision(monkeypatch):

@@ -411,4 +411,5 @@ def test_the_peak_is_of_this_gpu_and_precision():
     assert peak_flops("NVIDIA H100 PCIe", "bf16") == 756e12
     assert peak_flops("NVIDIA A100-SXM4-80GB", "bf16") == 312e12
     assert peak_flops("NVIDIA A100-SXM4-80GB", "fp32") is None
+    assert peak_flops("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bf16") is None
     assert peak_flops("NVIDIA A1000", "bf16") is None and peak_flops("NVIDIA L40", "bf16") is None

@@ -29,8 +29,11 @@ PEAK_TFLOPS = {
 
 
 def peak_flops(device_name: str, precision: str) -> float | None:
-    """The highest FLOP/s of a GPU in matrix products; None where no data sheet is at hand."""
-    if precision != "bf16":
+    """The highest FLOP/s of a GPU in matrix products; None where no data sheet is at hand.
+
+    Of a slice of a GPU ("NVIDIA A100-SXM4-40GB MIG 1g.5gb") there is none.
+    """
+    if precision != "bf16" or "MIG" in device_name.split():
         return None
     names = [name for name in PEAK_TFLOPS if f"{device_name} ".startswith((f"{name} ", f"{name}-"))]
     return PEAK_TFLOPS[names[0]] * 1e12 if names else None

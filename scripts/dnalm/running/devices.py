@@ -4,7 +4,9 @@ import argparse
 import importlib.util
 import logging
 import os
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,17 @@ logger = logging.getLogger("dnalm")
 
 # What a wrong copy of would break or slow down a training run without a word.
 CHECKED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+# Variables that a scheduler sets in its jobs: of each group all.
+SCHEDULERS = {
+    "Slurm": ("SLURM_JOB_ID",),
+    "PBS": ("PBS_JOBID",),
+    "LSF": ("LSB_JOBID",),
+    "Grid Engine": ("JOB_ID", "SGE_TASK_ID"),
+    "HTCondor": ("_CONDOR_JOB_AD",),
+    "OAR": ("OAR_JOB_ID",),
+    "Flux": ("FLUX_JOB_ID",),
+}
 
 
 def add_device_flags(arguments: argparse.ArgumentParser) -> None:
@@ -62,9 +75,10 @@ def check_batch_tokens(batch_tokens: int | None) -> None:
 def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
     """The device to compute on: CUDA if `gpus` > 0 and torch sees one, else the CPU.
 
-    `gpus` is the number of GPUs that this job asked for. Where a scheduler granted GPUs (a Slurm job,
-    or CUDA_VISIBLE_DEVICES is set) and torch sees fewer, InputError: a run on the CPU would be hundreds
-    of times slower than its owner believes. `allow_cpu` permits it. Elsewhere (a laptop) the CPU is used.
+    `gpus` is the number of GPUs that this job asked for. Where a scheduler granted GPUs (:func:`_granted`)
+    and torch sees fewer, InputError: a run on the CPU would be hundreds of times slower than its owner
+    believes. `allow_cpu` permits it. Elsewhere (a laptop) the CPU is used. InputError also for a GPU that
+    this torch has no kernels for.
     """
     import torch
 
@@ -72,18 +86,45 @@ def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
         return torch.device("cpu")
     check_packages()
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    granted = "SLURM_JOB_ID" in os.environ or visible not in ("", "-1", "NoDevFiles")
-    if granted and seen < gpus and not allow_cpu:
+    if seen < gpus and not allow_cpu and _granted():
         raise InputError(
             f"this job asked for {gpus} GPU{'s' if gpus > 1 else ''}, but torch sees {seen} "
-            f"({_why_no_gpu(visible)}). Ask the scheduler for GPUs, install a torch with CUDA, "
-            "or allow the CPU with --allow-cpu."
+            f"({_why_no_gpu()}). Ask the scheduler for GPUs, install a torch with CUDA, "
+            "or allow the CPU with --allow-cpu (resources.allow_cpu in the configuration)."
         )
     if seen == 0:
         logger.info("no GPU: computing on the CPU")
         return torch.device("cpu")
+    # On Hopper and newer, torch would take cuDNN's attention first (pytorch/pytorch#162073). It builds a plan
+    # for each new shape of a batch, half a second and more (modelscope/FunASR#3704), and batches here have
+    # dozens; and with a mask its gradients were NaN at some lengths (pytorch/pytorch#196678).
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    built_for = torch.cuda.get_arch_list()
+    for index in range(min(gpus, seen)):
+        capability = torch.cuda.get_device_capability(index)
+        if not has_kernels(capability, built_for):
+            raise InputError(
+                f"GPU {index} ({torch.cuda.get_device_name(index)}) has compute capability "
+                f"{capability[0]}.{capability[1]}, but torch {torch.__version__} is built for "
+                f"{' '.join(built_for)}. Install a torch that is built for it (for a V100: of the CUDA 12.6 "
+                "wheels, https://download.pytorch.org/whl/cu126), or ask for another GPU, or for none."
+            )
     return torch.device("cuda")
+
+
+def has_kernels(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Whether a torch built for these architectures computes on a GPU of this compute capability.
+
+    `sm_80` is machine code, for GPUs of the same major and the same or a higher minor number; `compute_80` is
+    translated for any that is not older (NVIDIA, "Ada GPU Architecture Compatibility Guide"). True where
+    nothing is known.
+    """
+    # A letter at the end (sm_90a) narrows it down further; who knows of no reason to refuse does not.
+    found = [re.match(r"(sm|compute)_(\d+)(\d)", architecture) for architecture in built_for]
+    versions = [(match[1], (int(match[2]), int(match[3]))) for match in found if match is not None]
+    return not versions or any(
+        capability >= built and (kind == "compute" or capability[0] == built[0]) for kind, built in versions
+    )
 
 
 def choose_precision(precision: str, device: "torch.device") -> str:
@@ -134,11 +175,27 @@ def check_packages(names: tuple[str, ...] = CHECKED_PACKAGES) -> None:
             )
 
 
-def _why_no_gpu(visible: str) -> str:
+def _granted() -> bool:
+    """Whether a scheduler gave this process what it computes on, so that its owner counts on the GPUs.
+
+    A pod of Kubernetes may as well be where somebody works without GPUs: only one with a GPU's device counts.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    in_job = any(all(name in os.environ for name in names) for names in SCHEDULERS.values())
+    in_pod_with_gpu = "KUBERNETES_SERVICE_HOST" in os.environ and _has_nvidia_device()
+    return in_job or in_pod_with_gpu or visible not in ("", "-1", "NoDevFiles")
+
+
+def _has_nvidia_device() -> bool:
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _why_no_gpu() -> str:
     import torch
 
     if not torch.backends.cuda.is_built():
         return f"torch {torch.__version__} is built for the CPU only"
-    if not any(Path("/dev").glob("nvidia[0-9]*")):
+    if not _has_nvidia_device():
         return "this machine has no NVIDIA device"
-    return f"CUDA_VISIBLE_DEVICES={visible or 'unset'}, torch {torch.__version__}, CUDA {torch.version.cuda}"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or "unset"
+    return f"CUDA_VISIBLE_DEVICES={visible}, torch {torch.__version__}, CUDA {torch.version.cuda}"
