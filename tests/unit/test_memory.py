@@ -1,6 +1,8 @@
 """When memory runs out: half as much at once, and the same result up to rounding."""
 
+import gc
 import logging
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,20 +10,26 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_lines import VOCABULARY, Lines
 
 import pretrain
+from dnalm.embed.embedding import POOLINGS, embed_tokens, load_backbone
+from dnalm.evaluate_language_model.scoring import MaskedLine, model_scores
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
-from dnalm.finetune.classifier import Tokens
+from dnalm.finetune.classifier import Tokens, predict_logits
 from dnalm.finetune.settings import LearningSettings
+from dnalm.models.architecture import load_model
 from dnalm.models.optimization import adamw
 from dnalm.pretrain import batches, training
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.errors import InputError, Interrupted
-from dnalm.running.memory import MicroBatch, halved, kept_lines, until_it_fits
+from dnalm.running.memory import MicroBatch, batches_that_fit, halved, kept_lines, until_it_fits
 from dnalm.running.world import World
+from dnalm.tokenizers.batches import length_batches
 
 CPU = torch.device("cpu")
 
@@ -38,6 +46,21 @@ def memory_for(rows: int, model: torch.nn.Module):
 
     handle = model.register_forward_pre_hook(refuse, with_kwargs=True)
     yield times
+    handle.remove()
+
+
+@contextmanager
+def memory_for_tokens(tokens: int, model: torch.nn.Module):
+    """Let the model run out of memory with more than so many tokens at once; lists how many it was given."""
+    tried = []
+
+    def refuse(module, args, kwargs):
+        tried.append(kwargs["input_ids"].numel())
+        if tried[-1] > tokens:
+            raise torch.OutOfMemoryError("simulated")
+
+    handle = model.register_forward_pre_hook(refuse, with_kwargs=True)
+    yield tried
     handle.remove()
 
 
@@ -60,6 +83,95 @@ def test_the_step_is_made_again_with_half_as_much():
     assert tried == [9, 5, 3, 2]
     with pytest.raises(InputError, match="a single one of the lines at once"):
         until_it_fits(lambda size: work(3), 4, lambda size: halved(size, "lines"))
+
+
+def test_what_stands_in_a_cycle_of_references_is_gone_at_the_second_try():
+    seen = []
+
+    def work(size):
+        assert all(tensor() is None for tensor in seen)
+        cycle = [torch.zeros(size)]
+        seen.append(weakref.ref(cycle[0]))
+        cycle.append(cycle)
+        if size > 1:
+            raise torch.OutOfMemoryError
+        return size
+
+    gc.disable()
+    try:
+        assert until_it_fits(work, 4, lambda size: size // 2) == 1
+    finally:
+        gc.enable()
+    assert len(seen) == 3
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), max_size=30),
+    batch_tokens=st.integers(1, 300),
+    room=st.integers(40, 300),
+)
+def test_each_sequence_is_read_once_in_batches_that_fit(lengths, batch_tokens, room):
+    lengths, model, tried = np.array(lengths, np.int64), torch.nn.Identity(), []
+
+    def read(batch):
+        tried.append(len(batch) * lengths[batch].max())
+        if tried[-1] > room:
+            raise torch.OutOfMemoryError
+        return batch.tolist()
+
+    batches = list(batches_that_fit(model, read, lengths, batch_tokens))
+    found = [result for _, result in batches]
+    assert found == [batch.tolist() for batch, _ in batches]
+    plain = [batch.tolist() for batch in length_batches(lengths, batch_tokens)]
+    assert [i for batch in found for i in batch] == [i for batch in plain for i in batch]
+    assert len(tried) == len(found) + sum(size > room for size in tried)
+    if max(tried, default=0) <= room:
+        assert found == plain
+    # Later calls begin with what fitted.
+    tried.clear()
+    list(batches_that_fit(model, read, lengths, batch_tokens))
+    assert max(tried, default=0) <= room
+
+
+def test_reading_goes_on_with_fewer_tokens(tiny_model, log):
+    """By each way of reading: the same numbers, one message for a halving; the next chunk begins there."""
+    numbers = np.random.default_rng(0)
+    tokens = [numbers.integers(5, 9, size=n).astype(np.uint16) for n in numbers.integers(5, 40, 24)]
+    backbone = load_backbone(tiny_model)
+    network = load_model(tiny_model).eval()
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    whole = classifier.full_model(tiny_model, weights, 2, "mean")
+    examples = Tokens(tokens, torch.zeros(24, dtype=torch.int64), pad_id=3, batch_tokens=400)
+    lines = [MaskedLine(0, ids.astype(np.int64), ids.astype(np.int64), np.array([1, 3])) for ids in tokens]
+
+    def embedded():
+        found = embed_tokens(backbone, tokens, pad_id=3, batch_tokens=400)
+        return np.concatenate([found[pooling] for pooling in POOLINGS])
+
+    def classified():
+        return predict_logits(whole, examples).numpy()
+
+    def scored():
+        return model_scores(network, lines, 3, CPU).loss
+
+    for module, read in ((backbone, embedded), (whole, classified), (network.base_model, scored)):
+        expected = read()
+        log.clear()
+        with memory_for_tokens(150, module) as tried:
+            np.testing.assert_allclose(read(), expected, atol=1e-5)
+            failures = sum(size > 150 for size in tried)
+            assert log.text.count("memory ran out: going on with at most") == failures > 0
+            tried.clear()
+            np.testing.assert_allclose(read(), expected, atol=1e-5)
+            assert max(tried) <= 150
+    assert examples.batch_tokens == 400
+    with (
+        memory_for_tokens(20, backbone),
+        pytest.raises(
+            InputError, match=r"ran out with a single sequence of \d+ tokens. Give shorter sequences"
+        ),
+    ):
+        embedded()
 
 
 def pretrained(tiny_model, checkpoints=None, rows=100, micro_batch_size=8):

@@ -18,8 +18,9 @@ from dnalm.models.families import position_limit
 from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
+from dnalm.running.memory import batches_that_fit
 from dnalm.running.progress import Progress
-from dnalm.tokenizers.batches import length_batches, pad
+from dnalm.tokenizers.batches import pad
 
 if TYPE_CHECKING:
     import torch
@@ -94,24 +95,32 @@ def embed_tokens(
     """Embed id arrays (`[CLS] … [SEP]`) by every pooling in one forward pass.
 
     Returns {pooling: float32[n, hidden]} in the given order, whatever the batches. `bf16` computes in
-    bfloat16 and is meant for GPUs. `batch_tokens`: tokens of one forward pass, padding included. `layer`:
-    pools the states after this layer, of 0 the token embeddings; None: the last hidden states.
+    bfloat16 and is meant for GPUs. `batch_tokens`: tokens of one forward pass, padding included; fewer where
+    memory runs out. `layer`: pools the states after this layer, of 0 the token embeddings; None: the last
+    hidden states.
     """
     import torch
 
     device = next(model.parameters()).device
     batch_tokens = batch_tokens or usual_batch_tokens(device)
+    lengths = np.array([len(ids) for ids in tokens])
+
+    def read(batch: np.ndarray) -> np.ndarray:
+        inputs = pad([tokens[i] for i in batch], pad_id)
+        inputs = {name: value.to(device) for name, value in inputs.items()}
+        states = model(**inputs, output_hidden_states=layer is not None)
+        hidden = states.last_hidden_state if layer is None else states.hidden_states[layer]
+        pooled = pool(hidden, inputs.get("attention_mask"))
+        # One copy: each would wait for the GPU.
+        return torch.stack([pooled[name] for name in POOLINGS]).cpu().numpy()
+
     result = {name: np.empty((len(tokens), model.config.hidden_size), np.float32) for name in POOLINGS}
     progress = Progress("embedding", total=len(tokens), unit="sequences")
     done = 0
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-        for batch in length_batches(np.array([len(ids) for ids in tokens]), batch_tokens):
-            inputs = pad([tokens[i] for i in batch], pad_id)
-            inputs = {name: value.to(device) for name, value in inputs.items()}
-            states = model(**inputs, output_hidden_states=layer is not None)
-            hidden = states.last_hidden_state if layer is None else states.hidden_states[layer]
-            for name, vectors in pool(hidden, inputs.get("attention_mask")).items():
-                result[name][batch] = vectors.cpu().numpy()
+        for batch, pooled in batches_that_fit(model, read, lengths, batch_tokens):
+            for name, vectors in zip(POOLINGS, pooled, strict=True):
+                result[name][batch] = vectors
             done += len(batch)
             progress.update(done)
     return result

@@ -16,11 +16,12 @@ from dnalm.evaluate_language_model.agreeing import agreeing_scores
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
+from dnalm.running.memory import batches_that_fit
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.bases import OverlappingWords
-from dnalm.tokenizers.batches import length_batches, pad
+from dnalm.tokenizers.batches import pad
 from dnalm.tokenizers.special_tokens import BASES, overlapping_kmer_length
 
 if TYPE_CHECKING:
@@ -134,14 +135,18 @@ def model_log_probabilities(
 ) -> Iterator[tuple[int, "torch.Tensor"]]:
     """Per line, its number in `lines` and the log-probabilities float32[n_hidden, vocabulary] on `device`.
 
-    Lines of like length share a batch of at most `batch_tokens` tokens; they come in that order.
+    Lines of like length share a batch of at most `batch_tokens` tokens, of fewer where memory runs out; they
+    come in that order.
     """
     import torch
 
-    for batch in length_batches(np.array([len(line.ids) for line in lines]), batch_tokens):
+    def read(batch: np.ndarray) -> "torch.Tensor":
         inputs = pad([lines[number].input_ids for number in batch], pad_id)
-        with torch.inference_mode():
-            states = hidden_states(model, **{name: value.to(device) for name, value in inputs.items()})
+        return hidden_states(model, **{name: value.to(device) for name, value in inputs.items()})
+
+    lengths = np.array([len(line.ids) for line in lines])
+    with torch.inference_mode():
+        for batch, states in batches_that_fit(model, read, lengths, batch_tokens):
             for row, number in enumerate(batch):
                 # Only hidden tokens have to go through the prediction head.
                 hidden = states[row, torch.from_numpy(lines[number].positions).to(device)]

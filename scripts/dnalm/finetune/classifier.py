@@ -14,7 +14,6 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
-from dnalm.running.memory import halved, until_it_fits
+from dnalm.running.memory import batches_that_fit, halved
 from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
@@ -342,21 +341,17 @@ class Tokens:
 Examples = Vectors | Tokens
 
 
+@torch.inference_mode()
 def predict_logits(module: nn.Module, examples: Examples) -> torch.Tensor:
     """float32[n, classes], rows as in the examples, on the CPU; leaves the module in evaluation mode."""
     module.eval()
-    if isinstance(examples, Tokens):
-        return until_it_fits(partial(_logits, module), replace(examples), Tokens.halve_parts)
-    return _logits(module, examples)
+    if isinstance(examples, Vectors):
+        return examples.logits(module, np.arange(len(examples.labels))).cpu()
 
+    def read(part: np.ndarray) -> torch.Tensor:
+        return examples.logits(module, part).cpu()
 
-@torch.inference_mode()
-def _logits(module: nn.Module, examples: Examples) -> torch.Tensor:
-    result: list[torch.Tensor] = []
-    order: list[np.ndarray] = []
-    for part in examples.parts(np.arange(len(examples.labels))):
-        result.append(examples.logits(module, part).cpu())
-        order.append(part)
+    order, result = zip(*batches_that_fit(module, read, examples.lengths, examples.limit()), strict=True)
     logits = torch.empty(len(examples.labels), result[0].shape[1])
     logits[np.concatenate(order)] = torch.cat(result)
     return logits

@@ -1,15 +1,22 @@
 """When the memory of a GPU runs out: half as much at once, and the step again."""
 
+import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
 
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import read_json, write_json
 from dnalm.running.world import SINGLE, World
+from dnalm.tokenizers.batches import length_batches
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel
 
 logger = logging.getLogger("dnalm")
@@ -18,6 +25,8 @@ Input = TypeVar("Input")
 Result = TypeVar("Result")
 # Beside the checkpoints of a training (dnalm.running.checkpoints).
 FILE = "micro_batch.json"
+# Tokens that a model reads at once since memory ran out with more.
+_fitting: "WeakKeyDictionary[nn.Module, int]" = WeakKeyDictionary()
 
 
 def until_it_fits(work: Callable[[Input], Result], given: Input, halve: Callable[[Input], Input]) -> Result:
@@ -30,6 +39,8 @@ def until_it_fits(work: Callable[[Input], Result], given: Input, halve: Callable
         except torch.OutOfMemoryError:
             # The tensors in its frames are free only after this block.
             pass
+        # What stands in cycles of references is freed by the collector alone, which comes by rarely here.
+        gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         given = halve(given)
@@ -45,6 +56,39 @@ def halved(size: int, unit: str) -> int:
     size = -(-size // 2)
     logger.warning("memory ran out: going on with at most %s %s at once", f"{size:,}", unit)
     return size
+
+
+def batches_that_fit(
+    model: "nn.Module", read: Callable[[np.ndarray], Result], lengths: np.ndarray, batch_tokens: int
+) -> Iterator[tuple[np.ndarray, Result]]:
+    """Read sequences in batches of similar length; where memory runs out, fewer at once from then on.
+
+    `lengths`: int[n], tokens per sequence. `read` puts a batch, int64 indices, through `model`, at most
+    `batch_tokens` tokens with padding (:func:`dnalm.tokenizers.batches.length_batches`). Yields each batch
+    with what `read` returned of it, together every index once. Nothing is read twice but what did not fit,
+    and later calls with this model begin with what did. Raises InputError if a single sequence does not fit.
+    """
+
+    def first(batch: np.ndarray, limit: int) -> tuple[np.ndarray, Result]:
+        part = batch[next(length_batches(lengths[batch], limit))]
+        return part, read(part)
+
+    def fewer(longest: int, tried: int) -> int:
+        if tried < 2 * longest:
+            raise InputError(
+                f"memory ran out with a single sequence of {longest:,} tokens. Give shorter sequences, or "
+                "take a smaller model or a GPU with more memory."
+            )
+        _fitting[model] = halved(tried, "tokens")
+        return _fitting[model]
+
+    for batch in length_batches(lengths, min(batch_tokens, _fitting.get(model, batch_tokens))):
+        # The longest sequences stand first, so that a smaller batch is the beginning of a larger one.
+        while len(batch):
+            limit = min(batch_tokens, _fitting.get(model, batch_tokens))
+            part, result = until_it_fits(partial(first, batch), limit, partial(fewer, int(lengths[batch[0]])))
+            yield part, result
+            batch = batch[len(part) :]
 
 
 class MicroBatch:
