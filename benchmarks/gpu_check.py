@@ -39,6 +39,7 @@ from dnalm.models.optimization import adamw
 from dnalm.pretrain import batches, training
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.telemetry import MB, TrainingMonitor
+from dnalm.running.devices import choose_device, choose_precision
 from dnalm.running.memory import checkpoint_gradients
 from dnalm.running.world import SINGLE
 from dnalm.tokenize_windows.cache import load_tokens, write_tokens
@@ -113,6 +114,10 @@ class Place:
         if sizes.architecture is None:
             self.architecture.write_text(json.dumps(TINY))
         self.config = model_config(read_architecture(self.architecture), self.vocabulary)
+        # What trainings and predictions take on this device.
+        self.usual = choose_precision("auto", device)
+        # On a CPU it is slow, but a test of the checks.
+        self.bf16 = device.type == "cpu" or self.usual == "bf16"
 
     def corpus(self, name: str, multiple_of: int = 1) -> batches.Corpus:
         lines = ContextLines(load_tokens(self.folder / name), self.longest)
@@ -200,14 +205,16 @@ def train(
 
 
 def check_precision(place: Place) -> Iterator[Finding]:
-    """bf16 learns as fp32 does, and is faster on a GPU."""
-    ways: dict[str, dict[str, Any]] = {
-        "fp32": {"precision": "fp32"},
-        "bf16": {"precision": "bf16"},
-        "bf16, lengths as they are": {"precision": "bf16", "multiple_of": 1},
-    }
+    """bf16, where the GPU has it, learns as fp32 does and is faster."""
+    ways: dict[str, dict[str, Any]] = {"fp32": {"precision": "fp32"}}
+    best = "bf16" if place.bf16 else "fp32"
+    if place.bf16:
+        ways["bf16"] = {"precision": "bf16"}
+    else:
+        yield Finding("bf16", "left out: GPUs before Ampere have none, trainings take fp32")
+    ways[f"{best}, lengths as they are"] = {"precision": best, "multiple_of": 1}
     if place.device.type == "cuda":
-        ways["bf16, compiled"] = {"precision": "bf16", "compiled": True}
+        ways[f"{best}, compiled"] = {"precision": best, "compiled": True}
     results = {name: train(place, **way) for name, way in ways.items()}
     reference = results["fp32"][0]
     yield Finding(
@@ -239,7 +246,7 @@ def check_precision(place: Place) -> Iterator[Finding]:
 
 def check_memory(place: Place) -> Iterator[Finding]:
     """Memory of a forward and backward pass by the number of lines, with and without checkpointing."""
-    corpus, precision = place.corpus("train"), "bf16" if place.device.type == "cuda" else "fp32"
+    corpus, precision = place.corpus("train"), place.usual
     kept: dict[bool, list[float]] = {False: [], True: []}
     for checkpointing, sizes in kept.items():
         network = new_model(place.config, 42).to(place.device)
@@ -291,7 +298,7 @@ def check_running_out(place: Place) -> Iterator[Finding]:
     network = new_model(place.config, 42).to(place.device)
     lines = place.sizes.micro_batches[-1]
     corpus = place.corpus("train")
-    wanted = memory_of_pass(place, network, corpus, lines, "bf16")
+    wanted = memory_of_pass(place, network, corpus, lines, place.usual)
     total = torch.cuda.get_device_properties(place.device).total_memory / MB
     torch.cuda.set_per_process_memory_fraction(min(1.0, 0.5 * (wanted or total) / total), place.device)
     try:
@@ -306,7 +313,7 @@ def check_running_out(place: Place) -> Iterator[Finding]:
             schedule,
             training.TrainingState(log=[{"event": "evaluation"}]),
             device=place.device,
-            precision="bf16",
+            precision=place.usual,
             monitor=TrainingMonitor(1, device=place.device, quiet=True),
         )
         found = items.micro_batch_size
@@ -395,7 +402,8 @@ def check_inference(place: Place) -> Iterator[Finding]:
     for name, compute, exact, rough in ways:
         reference = compute(torch.device("cpu"), False)
         scale = max(1.0, float(np.abs(reference).max()))
-        for precision, tolerance in (("fp32", exact), ("bf16", rough)):
+        precisions = {"fp32": exact} | ({"bf16": rough} if place.bf16 else {})
+        for precision, tolerance in precisions.items():
             apart = float(np.abs(compute(place.device, precision == "bf16") - reference).max()) / scale
             yield Finding(
                 f"{name} in {precision} beside the CPU's",
@@ -451,6 +459,9 @@ def main() -> None:
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available() and not options.cpu
     device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
+    if on_gpu:
+        # Set up as the scripts do; all GPUs, since several are checked together.
+        choose_device(torch.cuda.device_count())
     bad = 0
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         place = Place(Path(folder), ON_GPU if on_gpu else ON_CPU, device)

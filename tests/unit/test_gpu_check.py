@@ -32,6 +32,18 @@ def test_the_cpu_passes(place, monkeypatch):
     assert "tokens/s" in found["speed in bf16"].measured and "MFU unknown" in found["speed in bf16"].measured
 
 
+def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    place = gpu_check.Place(tmp_path, gpu_check.ON_CPU, torch.device("cuda"))
+    assert place.usual == "fp32"
+    # A stand-in: there is no GPU to compute on.
+    place.device = torch.device("cpu")
+    found = {finding.check: finding.measured for finding in gpu_check.check_precision(place)}
+    assert "left out" in found.pop("bf16")
+    assert [name for name in found if "bf16" in name] == []
+    assert "speed in fp32, lengths as they are" in found
+
+
 def test_what_is_bad_ends_with_an_error(monkeypatch, capsys):
     def fine(place):
         yield gpu_check.Finding("a", "1 | 2", "1", True)
