@@ -36,7 +36,7 @@ from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSe
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.devices import add_device_flags, check_compiler, choose_device, choose_precision
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.running.launch import as_node, as_worker, is_node, is_worker, launch, leads, processes_wanted
@@ -97,6 +97,8 @@ def pretrain(options: SimpleNamespace) -> None:
     max_tokens = options.context.max_tokens
     device = choose_device(options.gpus, allow_cpu=options.allow_cpu)
     precision = choose_precision(recipe.precision, device)
+    if recipe.compile:
+        check_compiler(device)
 
     import torch
 
@@ -165,7 +167,8 @@ def pretrain(options: SimpleNamespace) -> None:
     )
 
     # ----------------------------------------------------------------- processes
-    wanted = processes_wanted(options.processes, torch.cuda.device_count() if device.type == "cuda" else 0)
+    gpus_seen = torch.cuda.device_count() if device.type == "cuda" else 0
+    wanted = processes_wanted(options.processes, options.gpus, gpus_seen)
     with checkpointer:
         if wanted * options.nodes > 1 and not is_worker():
             # They train under the lock of this process.
@@ -372,7 +375,11 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         help="directory for checkpoints, kept apart from the output",
     )
     add_logger_flags(arguments)
-    add("--processes", default="auto", help="processes to train with on each node; auto: one per GPU")
+    add(
+        "--processes",
+        default="auto",
+        help="processes to train with on each node; auto: one per GPU asked for",
+    )
     add("--nodes", type=int, default=1, help="nodes of this Slurm job, with --gpus on each (default 1)")
     add_device_flags(arguments)
     add(

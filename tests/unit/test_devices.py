@@ -140,3 +140,33 @@ def test_a_package_from_outside_the_environment_is_an_error(tmp_path, monkeypatc
         devices.check_packages(("strayed",))
     with pytest.raises(InputError, match="not installed"):
         devices.check_packages(("no_such_package",))
+
+
+@pytest.mark.parametrize(
+    ("device", "variable", "found", "missing"),
+    [
+        ("cpu", "CXX", ["g++"], r"a C\+\+ compiler, but there is no g\+\+"),
+        ("cuda", "CC", ["gcc", "clang"], "a C compiler, but there is no gcc or clang"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "darwin", reason="other names")
+def test_compiling_without_a_compiler_is_an_error(monkeypatch, tmp_path, device, variable, found, missing):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(InputError, match=missing):
+        devices.check_compiler(torch.device(device))
+    for name in found:
+        (folder / name).touch(mode=0o755)
+        devices.check_compiler(torch.device(device))
+        (folder / name).rename(tmp_path / "own")
+        with pytest.raises(InputError):
+            devices.check_compiler(torch.device(device))
+    monkeypatch.setenv(variable, str(tmp_path / "own"))
+    devices.check_compiler(torch.device(device))
+    # Then no other is looked for.
+    monkeypatch.setenv(variable, "icx")
+    (folder / found[0]).touch(mode=0o755)
+    with pytest.raises(InputError, match=f"there is no {variable}=icx"):
+        devices.check_compiler(torch.device(device))

@@ -551,6 +551,14 @@ def test_mistakes_end_in_one_line(server, place, changes, message):
     assert not list(place.folder.glob(".mistake*"))
 
 
+def test_compiling_without_a_compiler_ends_in_one_line(server, place):
+    log = place.log("no compiler")
+    arguments = place.arguments("no compiler", training_compile=True)
+    assert server.run(arguments, log, environment={"CXX": "no-such-compiler"}) == 1
+    assert "error: --training-compile needs a C++ compiler" in log.read_text()
+    assert not list((place.folder / "checkpoints").glob("no compiler"))
+
+
 def test_tokens_of_another_tokenizer_are_refused(server, place):
     from dnalm.tokenize_windows.cache import write_tokens
 

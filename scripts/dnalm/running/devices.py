@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -146,6 +147,26 @@ def choose_precision(precision: str, device: "torch.device") -> str:
     if precision == "bf16" and not has_bf16:
         raise InputError("precision is bf16, which this hardware does not have. Use auto or fp32.")
     return precision
+
+
+def check_compiler(device: "torch.device") -> None:
+    """Raise InputError unless there is the compiler that `torch.compile` calls, found as it finds it.
+
+    That is a C compiler for GPUs (triton/runtime/build.py), a C++ compiler for CPUs
+    (torch/_inductor/cpp_builder.py).
+    """
+    usual: tuple[str, ...]
+    if device.type == "cuda":
+        language, variable, usual = "C", "CC", ("gcc", "clang")
+    else:
+        language, variable, usual = "C++", "CXX", ("clang++" if sys.platform == "darwin" else "g++",)
+    given = os.environ.get(variable)
+    if not any(map(shutil.which, usual if given is None else (given,))):
+        looked_for = " or ".join(usual) if given is None else f"{variable}={given}"
+        raise InputError(
+            f"--training-compile needs a {language} compiler, but there is no {looked_for}. Install one, "
+            f"load your cluster's module, name it in the variable {variable}, or set compile to false."
+        )
 
 
 def check_packages(names: tuple[str, ...] = CHECKED_PACKAGES) -> None:

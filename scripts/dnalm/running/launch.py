@@ -74,19 +74,25 @@ def leads() -> bool:
     return not is_node()
 
 
-def processes_wanted(processes: str, gpus_seen: int) -> int:
-    """How many processes to train with: a number, or `auto`: one per GPU, one on the CPU."""
+def processes_wanted(processes: str, gpus_asked: int, gpus_seen: int) -> int:
+    """How many processes to train with: a number, or `auto`: one per GPU, one on the CPU.
+
+    `gpus_asked`: what this job asked for. Those beyond, of `gpus_seen`, belong to others.
+    """
+    gpus = min(gpus_asked, gpus_seen)
     if processes == "auto":
-        return max(1, gpus_seen)
+        return max(1, gpus)
     try:
         number = int(processes)
     except ValueError:
         number = 0
     if number < 1:
         raise InputError(f"--processes is {processes}; a number of 1 or more, or auto, was expected.")
-    if gpus_seen and number > gpus_seen:
+    if gpus and number > gpus:
+        asked = f"{gpus_asked} GPU{'s' if gpus_asked > 1 else ''}"
         raise InputError(
-            f"--processes is {number}, but there are {gpus_seen} GPUs. Each process needs its own."
+            f"--processes is {number}, but this job asked for {asked} and sees {gpus_seen}. Each process "
+            "needs its own: ask for more with --gpus."
         )
     return number
 
