@@ -1,13 +1,20 @@
+import multiprocessing
+import os
+import signal
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_lines import VOCABULARY, Lines
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.optimization import get_scheduler
 
-from dnalm.models.masked_lm import compile_layers
-from dnalm.models.optimization import SCHEDULES, learning_rate_factor
+from dnalm.models.masked_lm import compile_layers, hidden_states
+from dnalm.models.optimization import SCHEDULES, adamw, learning_rate_factor
+from dnalm.pretrain import training
 from dnalm.pretrain.batches import (
     Corpus,
     TrainingBatches,
@@ -18,9 +25,17 @@ from dnalm.pretrain.batches import (
 )
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.settings import MaskingSettings
-from dnalm.pretrain.training import MaskedTokenLoss, Schedule, check_finite, evaluate
-from dnalm.running.errors import InputError
-from dnalm.running.world import World
+from dnalm.pretrain.telemetry import TrainingMonitor
+from dnalm.pretrain.training import (
+    MaskedTokenLoss,
+    Schedule,
+    accumulate_gradients,
+    autocast,
+    check_finite,
+    evaluate,
+)
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.world import SINGLE, World
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.batches import pad
 
@@ -206,3 +221,119 @@ def test_compiled_layers_learn_the_same(tiny_model):
         gradients.append([p.grad for p in network.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_layers_stay_compiled_for_batches_of_all_kinds(tiny_model):
+    from torch._dynamo import config
+    from transformers import ModernBertForMaskedLM
+
+    model = MaskedTokenLoss(ModernBertForMaskedLM.from_pretrained(tiny_model))
+    # With padding, without, a single line.
+    batches = [corpus(lengths).micro_batch(range(len(lengths)), 0, 0) for lengths in ([6, 9], [9, 9], [8])]
+    expected = [model(batch)[0].item() for batch in batches]
+    compile_layers(model.network, backend="eager")
+    # Where PyTorch gives up translating, layers would go on as if nothing had been asked.
+    with config.patch(fail_on_recompile_limit_hit=True):
+        for batch, loss in zip(batches, expected, strict=True):
+            for training_mode in (False, True):
+                with torch.set_grad_enabled(training_mode):
+                    assert model.train(training_mode)(batch)[0].item() == pytest.approx(loss, rel=1e-5)
+
+
+class Reading(TorchDispatchMode):
+    """Refuses whatever makes the CPU wait for the numbers of a GPU."""
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
+        assert operation not in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.masked_select.default,
+        )
+        return operation(*arguments, **(keywords or {}))
+
+
+def test_a_step_asks_the_device_for_no_number(tiny_model):
+    from transformers import ModernBertForMaskedLM
+
+    network = ModernBertForMaskedLM.from_pretrained(tiny_model)
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)
+    data, computing = corpus([6, 9, 9, 12, 20, 20]), autocast(torch.device("cpu"), "fp32")
+    micro_batches = [data.micro_batch(lines, 0, 0) for lines in (range(4), range(4, 6))]
+    with Reading():
+        accumulate_gradients(MaskedTokenLoss(network), micro_batches, torch.device("cpu"), computing, SINGLE)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def test_masks_of_padded_batches_are_those_of_the_network(tiny_model):
+    from transformers import ModernBertForMaskedLM
+
+    network = ModernBertForMaskedLM.from_pretrained(tiny_model).eval()
+    # Longer than the window of local attention.
+    batch = corpus([6, 9, 60, 40], max_tokens=60).micro_batch(range(4), 0, 0)
+    inputs = batch["input_ids"], batch["attention_mask"]
+    with torch.no_grad():
+        assert torch.equal(hidden_states(network, *inputs), network.model(*inputs)[0])
+
+
+# ----------------------------------------------------------------------------- loader of GPUs
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_a_signal_to_the_whole_job_leaves_the_loader_at_work(tiny_model, monkeypatch):
+    """Slurm signals every process of a job; the training is to save, and leaves no process behind."""
+    with_workers = training.loader
+    monkeypatch.setattr(
+        training, "loader", lambda batches, first, device: with_workers(batches, first, torch.device("cuda"))
+    )
+    seen = []
+
+    class Signalled:
+        store = SimpleNamespace(directory=None)
+
+        def after_step(self, step, snapshot, **_):
+            seen.append(len(multiprocessing.active_children()))
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGTERM)
+            if step == 12:
+                snapshot()
+                raise Interrupted("saved")
+
+    with pytest.raises(Interrupted):
+        trained(tiny_model, Signalled(), steps=20)
+    assert seen == [2] * 12
+    assert not multiprocessing.active_children()
+
+
+def test_weights_are_not_saved_after_a_gradient_that_is_no_number(tiny_model, monkeypatch):
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
+    saved = []
+
+    class Saving:
+        store = SimpleNamespace(directory=None)
+
+        def after_step(self, step, snapshot, **_):
+            saved.append(snapshot())
+
+    with pytest.raises(InputError, match=r"the norm of the gradient is nan at step 1\. Lower the learning"):
+        trained(tiny_model, Saving(), steps=3)
+    assert not saved
+
+
+def trained(tiny_model, checkpointer, steps):
+    from transformers import ModernBertForMaskedLM
+
+    network, data = ModernBertForMaskedLM.from_pretrained(tiny_model), corpus([5, 8, 11, 14, 18] * 4)
+    device = torch.device("cpu")
+    training.train(
+        MaskedTokenLoss(network),
+        adamw(network, 1e-3, 0.0),
+        TrainingBatches(data, steps, 4, 4),
+        training.HeldOut(data, np.arange(9)),
+        Schedule(steps, 1e-3, "cosine", 0.0, 0.0, 1.0, 300, 42),
+        training.TrainingState(),
+        device=device,
+        precision="fp32",
+        monitor=TrainingMonitor(steps, device=device, quiet=True),
+        checkpointer=checkpointer,
+    )

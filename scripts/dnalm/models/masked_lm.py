@@ -1,6 +1,6 @@
 """What every masked language model does, whatever its family."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dnalm.models.families import FAMILIES
 
@@ -9,11 +9,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+# Translations of a kind of layer: training and evaluation, of the first layer and the others, of local and
+# global attention, of batches with padding, without, and of a single line. Beyond the limit, which is 8 by
+# default, PyTorch would go on without any.
+TRANSLATIONS = 64
+
+
 def hidden_states(
     model: "PreTrainedModel", input_ids: "torch.Tensor", attention_mask: "torch.Tensor | None" = None
 ) -> "torch.Tensor":
-    """The last hidden states [n, tokens, hidden] of a masked language model's backbone."""
-    return model.base_model(input_ids=input_ids, attention_mask=attention_mask)[0]
+    """The last hidden states [n, tokens, hidden] of a masked language model's backbone.
+
+    `attention_mask`: 1 for tokens, 0 for padding, [n, tokens]; None where there is no padding.
+    """
+    mask: Any = attention_mask
+    if mask is not None and model.config.model_type == "modernbert":
+        mask = _masks_of_padded(model, mask)
+    return model.base_model(input_ids=input_ids, attention_mask=mask)[0]
+
+
+def _masks_of_padded(model: "PreTrainedModel", attention_mask: "torch.Tensor") -> "dict[str, torch.Tensor]":
+    """ModernBERT's own masks for its kinds of attention, for a batch that is known to have padding.
+
+    ModernBERT would ask the device twice whether it has, and a GPU then makes the CPU wait in every pass.
+    """
+    from transformers.masking_utils import (
+        create_bidirectional_mask,
+        create_bidirectional_sliding_window_mask,
+    )
+
+    kinds = {
+        "full_attention": create_bidirectional_mask,
+        "sliding_attention": create_bidirectional_sliding_window_mask,
+    }
+    # Of the embeddings only the numbers of lines and tokens are asked.
+    embeddings = attention_mask.unsqueeze(-1).float()
+    return {
+        kind: make(model.config, embeddings, attention_mask, allow_is_bidirectional_skip=False)
+        for kind, make in kinds.items()
+    }
 
 
 def compile_layers(model: "PreTrainedModel", backend: str = "inductor") -> None:
@@ -24,7 +58,7 @@ def compile_layers(model: "PreTrainedModel", backend: str = "inductor") -> None:
     """
     family = FAMILIES[model.config.model_type]
     for layer in model.get_submodule(family.layers).children():
-        layer.compile(dynamic=True, backend=backend)
+        layer.compile(dynamic=True, backend=backend, recompile_limit=TRANSLATIONS)
 
 
 def token_logits(model: "PreTrainedModel", hidden: "torch.Tensor") -> "torch.Tensor":

@@ -6,8 +6,9 @@ optimizer's tensors and the log, and nothing else.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+import signal
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -95,7 +96,9 @@ class MaskedTokenLoss(nn.Module):
         """Of a batch's selected tokens: logits float32[n, vocabulary], true ids int64[n]."""
         states = hidden_states(self.network, batch["input_ids"], batch.get("attention_mask"))
         selected = batch["selected"]
-        return token_logits(self.network, states.flatten(0, 1)[selected]), batch["labels"].flatten()[selected]
+        # Each place is taken once, so that index_select has the gradient of an index, without its sorting.
+        states = states.flatten(0, 1).index_select(0, selected)
+        return token_logits(self.network, states), batch["labels"].flatten().index_select(0, selected)
 
 
 def autocast(device: torch.device, precision: str) -> Callable[[], AbstractContextManager]:
@@ -147,7 +150,9 @@ def evaluate(
                 masked = inputs["masked"]
                 right = (logits.argmax(-1) == targets)[masked].sum()
                 found = [losses.sum(), losses[masked].sum(), right.double()]
-                sums += torch.cat([torch.stack(found), losses.new_tensor([len(losses), len(masked)])])
+                # Filled in by the device: a copy of a number would make the CPU wait for it.
+                found += [torch.full_like(right, n, dtype=torch.float64) for n in (len(losses), len(masked))]
+                sums += torch.stack(found)
         return sums
 
     def less_at_once(tried: int) -> int:
@@ -227,6 +232,7 @@ def train(
     def snapshot() -> Snapshot:
         state.sums = sums.tolist()
         check_finite(state.sums[0], state.step, schedule)
+        check_finite(together(norm).item(), state.step, schedule, "norm of the gradient")
         monitor.gather_memory(world)
         values = {"step": state.step, "tokens": state.tokens, "sums": state.sums}
         tensors = None if state.step == schedule.steps else optimizer_state(network, optimizer)
@@ -254,41 +260,47 @@ def train(
     if not state.log:
         evaluate_now()
     monitor.begin(state.step)
-    for micro_batches in dealt_batches(batches, state, device):
-        factor = learning_rate_factor(schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction)
-        set_learning_rate(optimizer, schedule.learning_rate * factor)
-        for micro_batch in micro_batches:
-            monitor.count(micro_batch)
-        step_sums = until_it_fits(gradients, micro_batches, less_at_once)
-        # An infinite bound clips nothing and still measures.
-        norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm or math.inf)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-        sums += step_sums
-        state.tokens += batches.tokens(state.step)
-        state.step += 1
-        done = batches.batch(state.step - 1)[1]
-        monitor.end_step(state.step, int(lengths[done].sum()), flops_of(lengths[done]))
-        finished = state.step == schedule.steps
-        if state.step % schedule.record_every == 0 or finished:
-            steps = state.step % schedule.record_every or schedule.record_every
-            selected, masked, masked_tokens = sums.tolist()
-            monitor.loss = check_finite(selected / steps, state.step, schedule)
-            # Few short lines may have no [MASK] at all.
-            found = {"masked_loss": masked / masked_tokens} if masked_tokens else {}
-            record(
-                "train",
-                **found,
-                selected_loss=monitor.loss,
-                learning_rate=schedule.learning_rate * factor,
-                gradient_norm=together(norm).item(),
+    # Closed by whatever ends the loop: a process that ends waits for its loader's workers.
+    with closing(dealt_batches(batches, state, device)) as dealt:
+        for micro_batches in dealt:
+            factor = learning_rate_factor(
+                schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction
             )
-            sums.zero_()
-        if state.step % schedule.evaluate_every == 0 or finished:
-            evaluate_now()
-        if checkpointer:
-            checkpointer.after_step(state.step, snapshot, finished=finished, world=world, saved=monitor.saved)
+            set_learning_rate(optimizer, schedule.learning_rate * factor)
+            for micro_batch in micro_batches:
+                monitor.count(micro_batch)
+            step_sums = until_it_fits(gradients, micro_batches, less_at_once)
+            # An infinite bound clips nothing and still measures.
+            norm = nn.utils.clip_grad_norm_(network.parameters(), schedule.max_gradient_norm or math.inf)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+            sums += step_sums
+            state.tokens += batches.tokens(state.step)
+            state.step += 1
+            done = batches.batch(state.step - 1)[1]
+            monitor.end_step(state.step, int(lengths[done].sum()), flops_of(lengths[done]))
+            finished = state.step == schedule.steps
+            if state.step % schedule.record_every == 0 or finished:
+                steps = state.step % schedule.record_every or schedule.record_every
+                selected, masked, masked_tokens = sums.tolist()
+                monitor.loss = check_finite(selected / steps, state.step, schedule)
+                # Few short lines may have no [MASK] at all.
+                found = {"masked_loss": masked / masked_tokens} if masked_tokens else {}
+                record(
+                    "train",
+                    **found,
+                    selected_loss=monitor.loss,
+                    learning_rate=schedule.learning_rate * factor,
+                    gradient_norm=together(norm).item(),
+                )
+                sums.zero_()
+            if state.step % schedule.evaluate_every == 0 or finished:
+                evaluate_now()
+            if checkpointer:
+                checkpointer.after_step(
+                    state.step, snapshot, finished=finished, world=world, saved=monitor.saved
+                )
 
 
 def accumulate_gradients(
@@ -321,12 +333,15 @@ def accumulate_gradients(
             (part[0] / selected_tokens * world.size).backward()
         sums += part.detach()
     selected_loss, masked_loss = world.all_reduce_sum(sums)
-    return torch.stack([selected_loss / selected_tokens, masked_loss, masked_loss.new_tensor(masked_tokens)])
+    # Filled in by the device: a copy of the number would make the CPU wait for it.
+    return torch.stack(
+        [selected_loss / selected_tokens, masked_loss, torch.full_like(masked_loss, masked_tokens)]
+    )
 
 
 def dealt_batches(
     batches: TrainingBatches, state: TrainingState, device: torch.device
-) -> Iterator[list[dict[str, torch.Tensor]]]:
+) -> Generator[list[dict[str, torch.Tensor]]]:
     """The micro-batches of each step from `state` on; dealt anew when a micro-batch must be smaller."""
     while state.step < len(batches):
         size = batches.micro_batch_size
@@ -344,27 +359,28 @@ def loader(batches: TrainingBatches, first: int, device: torch.device) -> DataLo
         sampler=range(first, len(batches)),
         # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
         num_workers=2 if device.type == "cuda" else 0,
-        worker_init_fn=_default_signals,
+        worker_init_fn=_no_signals,
         pin_memory=device.type == "cuda",
     )
 
 
-def _default_signals(worker: int) -> None:
-    """Data loader workers end with their parent; they do not take part in saving."""
-    import signal
+def _no_signals(worker: int) -> None:
+    """Have a worker of a data loader go on when its job is told to end, until its parent has saved.
 
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Schedulers signal every process of a job; PyTorch takes a worker's end for a mistake.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
-def check_finite(loss: float, step: int, schedule: Schedule) -> float:
-    """The loss itself. Raises InputError if it is none."""
-    if not math.isfinite(loss):
+def check_finite(number: float, step: int, schedule: Schedule, what: str = "training loss") -> float:
+    """The number itself. Raises InputError, naming `what` it is, if it is none."""
+    if not math.isfinite(number):
         raise InputError(
-            f"the training loss is {loss} at step {step:,}. Lower the learning rate "
+            f"the {what} is {number} at step {step:,}. Lower the learning rate "
             f"(now {schedule.learning_rate:g}) or lengthen the warm-up."
         )
-    return loss
+    return number
 
 
 def weights(network: nn.Module) -> dict[str, torch.Tensor]:
