@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import yaml
 from snakemake.cli import get_argument_parser, parse_config
+from snakemake.iocontainers import Wildcards
 from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 from workflow_jobs import REPOSITORY, edited_profile
 
+from dnalm.finetune.settings import BACKBONE_SETTINGS, REPETITION
+
 PROFILE = REPOSITORY / "slurm" / "config.yaml"
+LSF = REPOSITORY / "workflow" / "profiles" / "lsf" / "config.yaml"
 DEFAULT = REPOSITORY / "workflow" / "profiles" / "default" / "config.yaml"
 
 
@@ -123,3 +127,26 @@ def test_requests_of_the_user_s_own_are_left_alone(tmp_path):
     own = PROFILE.read_text() + "\nset-resources:\n  embed:\n    runtime: 5\n"
     with pytest.raises(InputError, match="set-resources of your own"):
         measured_resources.with_measured(own, "set-resources:", "results")
+
+
+def test_lsf_is_asked_for_gpus_for_every_rule_that_uses_them(tmp_path):
+    rules = {}
+    for file in (REPOSITORY / "workflow" / "rules").glob("*.smk"):
+        for body in re.split(r"(?m)^\s*rule ", file.read_text())[1:]:
+            rules[body.split(":")[0]] = re.search(r"(?m)^ +gpu=", body) is not None
+    with_gpus = {name for name, uses in rules.items() if uses}
+    assert {"pretrain", "finetune", "stack"} < with_gpus
+    # Without the rest, which needs LSF's plugin.
+    lines = {"set-resources": yaml.safe_load(LSF.read_text())["set-resources"]}
+    asked = parsed(lines, tmp_path / "profile").set_resources
+    assert set(asked) == with_gpus
+
+    def of(rule: str, backbone: str) -> list[str | int | None]:
+        job = {"input": [], "threads": 1, "attempt": 1, "rulename": rule, "async_run": None}
+        wildcards = Wildcards(fromdict={"backbone": backbone})
+        return [asked[rule][name].evaluate(wildcards, **job).value for name in ("lsf_queue", "lsf_extra")]
+
+    on_cpu = {(rule, way) for rule in asked for way in BACKBONE_SETTINGS if of(rule, way)[1] == ""}
+    assert on_cpu == {("finetune", "frozen")}
+    assert of("finetune", f"frozen{REPETITION}43") == ["normal", ""]
+    assert of("finetune", "full") == of("stack", "full") == ["gpu", "-gpu num=1"]
