@@ -66,7 +66,7 @@ def main(
     for path, part, table, target in zip(sequences, split, tables, output, strict=True):
         sequences_of_table = table["seq"].tolist()
         tokens = encode(tokenizer, sequences_of_table, max_tokens)
-        cut = count_cut(tokenizer, sequences_of_table, max_tokens)
+        cut = count_cut(tokenizer, sequences_of_table, max_tokens, tokens)
         if warning := cut.warning(f"sequences of {path}"):
             logger.warning(warning)
         vectors = embed_tokens(

@@ -85,7 +85,7 @@ def main(
     while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
         bases = [window.bases for window in chunk]
         tokens = encode(tokenizer, bases, max_tokens)
-        cut += count_cut(tokenizer, bases, max_tokens)
+        cut += count_cut(tokenizer, bases, max_tokens, tokens)
         vectors = embed_tokens(
             backbone,
             tokens,

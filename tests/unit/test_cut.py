@@ -1,5 +1,6 @@
 """What a model does not read is counted, told in the log, and stands on the first screen of the report."""
 
+import functools
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 import embed
 import evaluate
@@ -14,6 +16,7 @@ import finetune
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, SequenceSettings
 from dnalm.report import words
+from dnalm.tokenizers.bases import offsets_bp
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 from dnalm.tokenizers.special_tokens import SPECIAL_TOKENS
@@ -44,15 +47,53 @@ def test_what_is_unread_is_what_the_tokens_kept_do_not_spell(tiny_model, lengths
     )
 
 
+@functools.cache
+def adjusted(n_policy: str, overlapping: int | None = None):
+    """A tokenizer of few merges, or of overlapping k-mers, as Transformers loads it."""
+    from transformers import PreTrainedTokenizerFast
+
+    merges = [("A", "A"), ("C", "G"), ("AA", "CG")]
+    vocabulary = [*SPECIAL_TOKENS.values(), *"ACGT", *(left + right for left, right in merges)]
+    ids = {token: number for number, token in enumerate(vocabulary)}
+    pairs = Tokenizer(models.BPE(vocab=ids, merges=merges, unk_token="[UNK]"))
+    backend = kmers(overlapping, overlapping=True) if overlapping else pairs
+    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=adjust_for_dna(backend, SPECIAL_TOKENS, n_policy), **names
+    )
+
+
+def plain_count(tokenizer, sequences: list[str], max_tokens: int | None) -> Cut:
+    """Every sequence encoded as a whole."""
+    found = Cut(max_tokens)
+    for sequence in sequences:
+        encoding = tokenizer.backend_tokenizer.encode(sequence)
+        unread = 0
+        if max_tokens is not None and len(encoding.ids) > max_tokens:
+            unread = len(sequence) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1]
+        found += Cut(max_tokens, 1, int(unread > 0), len(sequence), unread)
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sequences=st.lists(st.text("ACGTacgtNR", min_size=1, max_size=60), max_size=8),
+    max_tokens=st.none() | st.integers(4, 40),
+    policy=st.sampled_from(["unk", "drop", "token"]),
+    overlapping=st.sampled_from([None, 3]),
+)
+def test_the_ids_at_hand_say_which_sequences_to_encode_again(sequences, max_tokens, policy, overlapping):
+    tokenizer = adjusted(policy, overlapping)
+    expected = plain_count(tokenizer, sequences, max_tokens)
+    ids = encode(tokenizer, sequences, max_tokens)
+    assert count_cut(tokenizer, sequences, max_tokens, ids) == expected
+    assert count_cut(tokenizer, sequences, max_tokens) == expected
+
+
 @settings(max_examples=20, deadline=None)
 @given(length=st.integers(1, 30), max_tokens=st.integers(3, 40))
 def test_of_overlapping_kmers_what_the_last_one_holds_is_read(length, max_tokens):
-    from transformers import PreTrainedTokenizerFast
-
-    backend = adjust_for_dna(kmers(3, overlapping=True), SPECIAL_TOKENS, "unk")
-    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **names)
-    found = count_cut(tokenizer, [dna(length, 1)], max_tokens)
+    found = count_cut(adjusted("unk", overlapping=3), [dna(length, 1)], max_tokens)
     assert found.cut == (length - 3 + 1 + 2 > max_tokens)
     assert found.unread == max(0, length - (max_tokens - 2 + 3 - 1))
 

@@ -441,7 +441,7 @@ class Classifier:
         if not len(sequences):
             return np.zeros((0, len(self.labels)))
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
-        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens)
+        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
         examples = Tokens(
             tokens,
             torch.zeros(len(tokens), dtype=torch.int64),

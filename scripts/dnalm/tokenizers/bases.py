@@ -4,6 +4,7 @@ An overlapping k-mer that is hidden is spelled by its neighbours as far as these
 of all tokens add up to k times the sequence.
 """
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +21,23 @@ def offsets_bp(tokenizer: "PreTrainedTokenizerFast", encoding: "Encoding") -> li
 
     Of an overlapping k-mer, which is written in place of its first base, the encoding knows only that base.
     """
-    length = overlapping_kmer_length(tokenizer.get_vocab())
+    length, words = _overlapping(tokenizer)
     if length is None:
         return list(encoding.offsets)
-    words = {tokenizer.unk_token_id, *_words(tokenizer, length)}
     return [
         (start, start + length if number in words else end)
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True)
     ]
+
+
+# To ask for a vocabulary takes longer than to encode a sequence.
+@lru_cache(maxsize=8)
+def _overlapping(tokenizer: "PreTrainedTokenizerFast") -> tuple[int | None, frozenset[int]]:
+    """Of overlapping k-mers: k, and the ids of all tokens that hold k letters."""
+    length = overlapping_kmer_length(tokenizer.get_vocab())
+    if length is None:
+        return None, frozenset()
+    return length, frozenset([tokenizer.unk_token_id, *_words(tokenizer, length)])
 
 
 def _words(tokenizer: "PreTrainedTokenizerFast", length: int) -> list[int]:

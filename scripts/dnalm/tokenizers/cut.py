@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dnalm.tokenizers.bases import offsets_bp
-from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL
+from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -54,21 +56,34 @@ class Cut:
         )
 
 
-def count_cut(tokenizer: "PreTrainedTokenizerFast", sequences: Sequence[str], max_tokens: int | None) -> Cut:
-    """What is lost of `sequences` when :func:`dnalm.tokenizers.encoding.truncate` cuts them to "
-    "`max_tokens`."""
-    bases = sum(map(len, sequences))
+def count_cut(
+    tokenizer: "PreTrainedTokenizerFast",
+    sequences: Sequence[str],
+    max_tokens: int | None,
+    ids: Sequence[np.ndarray] | None = None,
+) -> Cut:
+    """What is lost of `sequences` when :func:`dnalm.tokenizers.encoding.truncate` cuts them to `max_tokens`.
+
+    `ids`: what :func:`dnalm.tokenizers.encoding.encode` made of them with the same `max_tokens`; made here if
+    they are not at hand.
+    """
+    bases, cut, unread = sum(map(len, sequences)), 0, 0
+    if max_tokens is None:
+        return Cut(max_tokens, len(sequences), cut, bases, unread)
     # No token is shorter than a base; [CLS] and [SEP] come on top.
-    long = [sequence for sequence in sequences if max_tokens is not None and len(sequence) + 2 > max_tokens]
-    cut = unread = 0
+    long = [number for number, sequence in enumerate(sequences) if len(sequence) + 2 > max_tokens]
+    texts = [sequences[number] for number in long]
+    kept = encode(tokenizer, texts, max_tokens) if ids is None else [ids[number] for number in long]
+    # Of others all tokens were kept.
+    full = [text for text, tokens in zip(texts, kept, strict=True) if len(tokens) == max_tokens]
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
-    for start in range(0, len(long), SEQUENCES_PER_CALL):
-        chunk = long[start : start + SEQUENCES_PER_CALL]
-        for sequence, encoding in zip(chunk, backend.encode_batch(chunk), strict=True):
-            if max_tokens is not None and len(encoding.ids) > max_tokens:
+    for start in range(0, len(full), SEQUENCES_PER_CALL):
+        chunk = full[start : start + SEQUENCES_PER_CALL]
+        for text, encoding in zip(chunk, backend.encode_batch(chunk), strict=True):
+            if len(encoding.ids) > max_tokens:
                 cut += 1
                 # The last token kept before [SEP] says where reading ends.
-                unread += len(sequence) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1]
+                unread += len(text) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1]
     return Cut(max_tokens, len(sequences), cut, bases, unread)
