@@ -1,4 +1,5 @@
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -6,15 +7,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnalm.running import devices
+from dnalm.running import claims, devices
 from dnalm.running.errors import InputError
 
 
 @pytest.fixture(autouse=True)
-def no_gpu(monkeypatch):
+def no_gpu(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(claims, "_held", {})
+    monkeypatch.setattr(claims, "_claimed", [])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "_has_nvidia_device", lambda: False)
-    for names in (*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST")):
+    for names in (*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST", "RANK")):
         for name in names:
             monkeypatch.delenv(name, raising=False)
 
@@ -26,6 +30,7 @@ def give_gpus(monkeypatch, *capabilities: tuple[int, int], built_for: str = "sm_
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Tesla {index}")
     monkeypatch.setattr(torch.cuda, "get_arch_list", built_for.split)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
 
 
 def test_a_laptop_without_gpu_uses_the_cpu():
@@ -71,11 +76,35 @@ def test_attention_of_cudnn_is_off_on_gpus(monkeypatch):
         torch.backends.cuda.enable_cudnn_sdp(True)
 
 
+def test_the_gpu_is_another_one_than_those_of_other_jobs(monkeypatch):
+    give_gpus(monkeypatch, (8, 0), (7, 0), (8, 0), (8, 0))
+    used = []
+    monkeypatch.setattr(torch.cuda, "set_device", used.append)
+    assert devices.choose_device(1).index == devices.choose_device(1).index == 0
+    # Other processes: their locks are theirs.
+    monkeypatch.setattr(claims, "_held", {})
+    assert devices.choose_device(2).index == 2
+    assert claims.visible_to_workers() == {"CUDA_VISIBLE_DEVICES": "2,3"}
+    monkeypatch.setattr(claims, "_held", {})
+    # All are taken.
+    assert devices.choose_device(1).index == 0
+    assert used == [0, 0, 0]
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "RANK"])
+def test_gpus_that_somebody_dealt_out_are_taken_in_their_order(monkeypatch, variable):
+    give_gpus(monkeypatch, (8, 0), (8, 0))
+    monkeypatch.setenv(variable, "1")
+    assert devices.choose_device(1) == torch.device("cuda")
+    assert claims.visible_to_workers() == {}
+
+
 def test_a_gpu_without_kernels_is_an_error_that_names_it_and_the_way_out(monkeypatch):
     give_gpus(monkeypatch, (8, 0), (7, 0))
     assert devices.choose_device(1).type == "cuda"
     with pytest.raises(InputError) as error:
         devices.choose_device(2)
+    assert devices.choose_device(1).index == 0
     said = str(error.value)
     assert said.startswith("GPU 1 (Tesla 1) has compute capability 7.0, but torch")
     assert "sm_75 sm_80 sm_86 sm_90 sm_100" in said and "whl/cu126" in said

@@ -1,9 +1,13 @@
-"""How many processes train."""
+"""How many processes train, and on which GPUs."""
+
+import os
+from unittest import mock
 
 import pytest
 
+from dnalm.running import claims
 from dnalm.running.errors import InputError
-from dnalm.running.launch import processes_wanted
+from dnalm.running.launch import launch, processes_wanted
 
 
 @pytest.mark.parametrize(
@@ -24,3 +28,18 @@ def test_a_number_is_taken_as_far_as_there_are_gpus():
 def test_anything_else_is_an_error(processes):
     with pytest.raises(InputError, match=f"--processes is {processes}; a number"):
         processes_wanted(processes, 0, 0)
+
+
+@pytest.mark.parametrize("claimed", [[], [2, 3]])
+def test_workers_see_the_gpus_that_were_claimed_for_them(monkeypatch, tmp_path, claimed):
+    monkeypatch.setattr(claims, "_claimed", claimed)
+    seen = []
+
+    def elastic_launch(config, program):
+        return lambda *command: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    with mock.patch.dict(os.environ):
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        launch(2, 1, tmp_path)
+    assert seen == (["2,3"] if claimed else [None])

@@ -26,6 +26,7 @@ SCRIPTS = Path(__file__).parents[2]
 DECIDES_NOTHING = {
     "dnalm/running/budget.py": "says when to stop and save, and a run that goes on ends with the same bytes",
     "dnalm/running/checkpointer.py": "saves and leaves, and a run that goes on ends with the same bytes",
+    "dnalm/running/claims.py": "says which of a machine's GPUs to use",
     "dnalm/running/code.py": "reads code for this digest",
     "dnalm/running/commandline.py": "logs, and turns errors into one line",
     "dnalm/running/errors.py": "messages and exit codes",

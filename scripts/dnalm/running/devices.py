@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dnalm.running.claims import claim
 from dnalm.running.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
     `gpus` is the number of GPUs that this job asked for. Where a scheduler granted GPUs (:func:`_granted`)
     and torch sees fewer, InputError: a run on the CPU would be hundreds of times slower than its owner
     believes. `allow_cpu` permits it. Elsewhere (a laptop) the CPU is used. InputError also for a GPU that
-    this torch has no kernels for.
+    this torch has no kernels for. Of a machine with more GPUs than asked for, where nobody deals them out,
+    those that no other job computes on come first.
     """
     import torch
 
@@ -100,17 +102,35 @@ def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
     # for each new shape of a batch, half a second and more (modelscope/FunASR#3704), and batches here have
     # dozens; and with a mask its gradients were NaN at some lengths (pytorch/pytorch#196678).
     torch.backends.cuda.enable_cudnn_sdp(False)
+    # Where nobody deals out GPUs, any of those seen will do. Workers were given theirs.
+    choose = seen > gpus and not _granted() and "RANK" not in os.environ
+    able = _with_kernels(range(seen if choose else min(gpus, seen)), min(gpus, seen))
+    if not choose:
+        return torch.device("cuda")
+    first, *others = claim(gpus, able)
+    if not others:
+        # Also what names no GPU computes there. Where several are used, this process only starts workers.
+        torch.cuda.set_device(first)
+    return torch.device("cuda", first)
+
+
+def _with_kernels(gpus: Sequence[int], wanted: int) -> list[int]:
+    """Those GPUs that this torch has kernels for. Raises InputError if they are fewer than `wanted`."""
+    import torch
+
     built_for = torch.cuda.get_arch_list()
-    for index in range(min(gpus, seen)):
-        capability = torch.cuda.get_device_capability(index)
-        if not has_kernels(capability, built_for):
-            raise InputError(
-                f"GPU {index} ({torch.cuda.get_device_name(index)}) has compute capability "
-                f"{capability[0]}.{capability[1]}, but torch {torch.__version__} is built for "
-                f"{' '.join(built_for)}. Install a torch that is built for it (for a V100: of the CUDA 12.6 "
-                "wheels, https://download.pytorch.org/whl/cu126), or ask for another GPU, or for none."
-            )
-    return torch.device("cuda")
+    capabilities = {gpu: torch.cuda.get_device_capability(gpu) for gpu in gpus}
+    able = [gpu for gpu in gpus if has_kernels(capabilities[gpu], built_for)]
+    if len(able) < wanted:
+        unable = next(gpu for gpu in gpus if gpu not in able)
+        major, minor = capabilities[unable]
+        raise InputError(
+            f"GPU {unable} ({torch.cuda.get_device_name(unable)}) has compute capability {major}.{minor}, "
+            f"but torch {torch.__version__} is built for {' '.join(built_for)}. Install a torch for it (for "
+            "a V100: of the CUDA 12.6 wheels, https://download.pytorch.org/whl/cu126), or ask for another "
+            "GPU, or for none."
+        )
+    return able
 
 
 def has_kernels(capability: tuple[int, int], built_for: Sequence[str]) -> bool:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from dnalm.running.budget import StopSignals
+from dnalm.running.claims import visible_to_workers
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
 
 logger = logging.getLogger("dnalm")
@@ -199,6 +200,7 @@ def _launch_workers(processes: int, nodes: int) -> None:
     for name in ("torch.distributed.elastic", "torch.distributed.launcher", "torch.distributed.nn"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     os.environ[LAUNCHED] = str(os.getpid())
+    os.environ |= visible_to_workers()
     where: dict[str, Any]
     if nodes == 1:
         # One machine: no need to find out its name or network, which fails on some of them.
