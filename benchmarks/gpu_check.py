@@ -40,6 +40,7 @@ from dnalm.pretrain import batches, training
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.telemetry import MB, TrainingMonitor
 from dnalm.running.devices import choose_device, choose_precision
+from dnalm.running.errors import InputError
 from dnalm.running.memory import checkpoint_gradients
 from dnalm.running.world import SINGLE
 from dnalm.tokenize_windows.cache import load_tokens, write_tokens
@@ -461,7 +462,10 @@ def main() -> None:
     device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
     if on_gpu:
         # Set up as the scripts do; all GPUs, since several are checked together.
-        choose_device(torch.cuda.device_count())
+        try:
+            choose_device(torch.cuda.device_count())
+        except InputError as error:
+            sys.exit(str(error))
     bad = 0
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         place = Place(Path(folder), ON_GPU if on_gpu else ON_CPU, device)

@@ -21,6 +21,9 @@ def no_gpu(monkeypatch, tmp_path):
     for names in (*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST", "RANK")):
         for name in names:
             monkeypatch.delenv(name, raising=False)
+    enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    yield
+    torch.backends.cuda.enable_cudnn_sdp(enabled)
 
 
 def give_gpus(monkeypatch, *capabilities: tuple[int, int], built_for: str = "sm_75 sm_80 sm_86 sm_90 sm_100"):
@@ -68,12 +71,9 @@ def test_fewer_gpus_than_granted_are_an_error(monkeypatch):
 
 def test_attention_of_cudnn_is_off_on_gpus(monkeypatch):
     give_gpus(monkeypatch, (9, 0))
-    try:
-        torch.backends.cuda.enable_cudnn_sdp(True)
-        devices.choose_device(1)
-        assert not torch.backends.cuda.cudnn_sdp_enabled()
-    finally:
-        torch.backends.cuda.enable_cudnn_sdp(True)
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    devices.choose_device(1)
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_the_gpu_is_another_one_than_those_of_other_jobs(monkeypatch):

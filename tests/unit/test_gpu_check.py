@@ -44,6 +44,21 @@ def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
     assert "speed in fp32, lengths as they are" in found
 
 
+def test_a_gpu_that_cannot_be_used_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla V100")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80"])
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    try:
+        with pytest.raises(SystemExit, match=r"Tesla V100\) has compute capability 7\.0"):
+            gpu_check.main()
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(enabled)
+
+
 def test_what_is_bad_ends_with_an_error(monkeypatch, capsys):
     def fine(place):
         yield gpu_check.Finding("a", "1 | 2", "1", True)
