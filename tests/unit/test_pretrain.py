@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -434,6 +435,35 @@ def start_two(server, place, name, changes) -> list[int]:
         )
         for rank in range(2)
     ]
+
+
+@pytest.mark.parametrize("gpus", [1, 4])
+def test_of_the_gpus_of_a_server_as_many_are_used_as_were_asked_for(place, monkeypatch, gpus):
+    import torch
+
+    import pretrain
+    from dnalm.running.commandline import collect_settings, parser
+    from dnalm.running.world import World
+
+    class Alone(Exception):
+        pass
+
+    def alone(device: torch.device) -> World:
+        raise Alone
+
+    launched = []
+    monkeypatch.setattr(pretrain, "choose_device", lambda *_, **__: torch.device("cuda"))
+    monkeypatch.setattr(pretrain, "choose_precision", lambda *_: "fp32")
+    monkeypatch.setattr(pretrain, "launch_until_it_fits", lambda processes, *_: launched.append(processes))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(World, "join", alone)
+    arguments = parser("")
+    pretrain.add_arguments(arguments)
+    options = vars(arguments.parse_args(place.arguments("server", gpus=gpus)))
+    options.pop("log")
+    with pytest.raises(Alone) if gpus == 1 else nullcontext():
+        pretrain.main(**collect_settings(options))
+    assert launched == ([] if gpus == 1 else [4])
 
 
 def test_two_processes_train_like_one(server, place, tmp_path):
