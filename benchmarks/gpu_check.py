@@ -146,6 +146,7 @@ class Place:
             "training-steps": self.sizes.steps,
             "training-batch-size": self.sizes.batch_size,
             "training-learning-rate": 5e-4,
+            "training-evaluate-every": max(1, self.sizes.steps // 4),
             "training-checkpoint-every-steps": max(1, self.sizes.steps // 4),
             "checkpoints": self.folder / "checkpoints" / name,
             "output": self.folder / name,

@@ -305,6 +305,22 @@ def test_a_signal_to_the_whole_job_leaves_the_loader_at_work(tiny_model, monkeyp
     assert not multiprocessing.active_children()
 
 
+def test_a_sharded_model_is_evaluated_with_what_a_step_holds(tiny_model, monkeypatch):
+    monkeypatch.setattr(training, "is_sharded", lambda model: True)
+    lines, micro_batch = [], Corpus.micro_batch
+
+    def noted(self, indices, epoch, stream):
+        if stream == EVALUATION:
+            lines.append(len(indices))
+        return micro_batch(self, indices, epoch, stream)
+
+    monkeypatch.setattr(Corpus, "micro_batch", noted)
+    trained(tiny_model, None, steps=1)
+    # Micro-batches are of 4 lines of at most 18 tokens, evaluations of 9 lines.
+    assert max(lines) < 9
+    assert sum(lines) == 2 * 9
+
+
 def test_weights_are_not_saved_after_a_gradient_that_is_no_number(tiny_model, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     saved = []

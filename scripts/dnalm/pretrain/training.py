@@ -256,6 +256,9 @@ def train(
 
     limit = MicroBatch(batches.micro_batch_size, checkpointer.store.directory if checkpointer else None)
     batches.micro_batch_size = limit.lines
+    if is_sharded(model):
+        # An evaluation that runs out of memory would end all processes: no more than a step holds.
+        held_out.corpus.fitting_tokens = limit.lines * int(lengths.max())
     model.train()
     if not state.log:
         evaluate_now()
