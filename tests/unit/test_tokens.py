@@ -22,7 +22,7 @@ import train_tokenizer
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.tokenize_windows import cache as token_cache
-from dnalm.tokenizers import encoding
+from dnalm.tokenizers import bpe, encoding
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 
 ROOT = Path(__file__).parents[2]
@@ -244,6 +244,37 @@ def test_encode_equals_transformers(trained, sequences, max_tokens):
     found = encoding.encode(tokenizer, sequences, max_tokens)
     assert [ids.tolist() for ids in found] == expected
     assert all(ids.dtype == np.uint16 for ids in found)
+
+
+letters = (
+    st.text("ACGT", max_size=80) | st.text("ACGTacgtNnRKuX", max_size=20) | st.text("ACGT-* \né", max_size=4)
+)
+
+
+@pytest.mark.parametrize("policy", ["drop", "unk", "token"])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sequences=st.lists(letters, max_size=5), max_tokens=st.none() | st.integers(3, 30))
+def test_compiled_encoding_gives_the_ids_of_the_library(trained, policy, sequences, max_tokens):
+    tokenizer = trained_tokenizer(trained[policy])
+    library = [np.array(tokenizer.backend_tokenizer.encode(sequence).ids) for sequence in sequences]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "WORTH_COMPILED", 0)
+        found = encoding.encode(tokenizer, sequences, max_tokens)
+        assert encoding._encoders(tokenizer).choose(0) is not None
+    assert [ids.tolist() for ids in found] == [encoding.truncate(ids, max_tokens).tolist() for ids in library]
+    assert all(ids.dtype == np.uint16 for ids in found)
+
+
+def test_compiled_encoding_is_loaded_once_and_not_for_a_few_sequences(trained, monkeypatch):
+    loaded, load = [], bpe.encoder_for
+    monkeypatch.setattr(bpe, "encoder_for", lambda backend: loaded.append(backend) or load(backend))
+    monkeypatch.setattr(encoding, "WORTH_COMPILED", 100)
+    tokenizer = encoding.load_tokenizer(trained["unk"])
+    asked = []
+    for chunk in (["ACGT" * 10], ["GATTACA" * 8], ["ACGT"], ["CATG" * 50]):
+        encoding.encode(tokenizer, chunk)
+        asked.append(len(loaded))
+    assert asked == [0, 0, 1, 1]
 
 
 @given(st.lists(st.integers(5, 99), max_size=40), st.integers(3, 30))

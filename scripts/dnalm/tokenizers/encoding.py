@@ -5,7 +5,7 @@ A *tokenizer directory* is what Transformers calls a fast tokenizer: `tokenizer.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,13 @@ from dnalm.running.errors import InputError
 from dnalm.tokenizers.agreement import Encoder, split
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 # Sequences handed to the tokenizer at once. Its results take about 20 times the memory of the text.
 SEQUENCES_PER_CALL = 1024
+# Bases that take the library as long as Numba takes to load, about a second.
+WORTH_COMPILED = 4_000_000
 
 
 def load_tokenizer(directory: str | Path) -> "PreTrainedTokenizerFast":
@@ -81,21 +84,46 @@ def encode(
     # A call with padding=True leaves padding switched on in the backend; here it would add PADs silently.
     backend.no_padding()
     backend.no_truncation()
-    dtype, words = token_dtype(len(tokenizer)), _word_encoder(tokenizer)
+    dtype = token_dtype(len(tokenizer))
+    encoder = _encoders(tokenizer).choose(sum(map(len, sequences)))
     result: list[np.ndarray] = []
     for start in range(0, len(sequences), SEQUENCES_PER_CALL):
         chunk = list(sequences[start : start + SEQUENCES_PER_CALL])
-        if words is not None and all(text.isascii() and text.isalpha() for text in chunk):
-            found = split(*words.encode([text.encode() for text in chunk]))
+        if encoder is not None and all(text.isascii() and text.isalpha() for text in chunk):
+            values, lengths = encoder.encode([text.encode() for text in chunk])
+            # Without the room that was left.
+            found = split(values.copy(), lengths)
         else:
             found = [np.array(one.ids, dtype=dtype) for one in backend.encode_batch_fast(chunk)]
         result += [truncate(ids, max_tokens) for ids in found]
     return result
 
 
-@lru_cache(maxsize=8)
-def _word_encoder(tokenizer: "PreTrainedTokenizerFast") -> Encoder | None:
-    """The fast way where tokens are overlapping k-mers, for which the library is slow; else None."""
-    from dnalm.tokenizers.words import encoder_for
+class _Encoders:
+    """What is faster than the library with the ids of a tokenizer, and whether it is worth loading."""
 
-    return encoder_for(tokenizer.backend_tokenizer)
+    def __init__(self, backend: "Tokenizer"):
+        self.backend, self.bases = backend, 0
+
+    def choose(self, bases: int) -> Encoder | None:
+        """What encodes so many more bases of letters; None: the library."""
+        self.bases += bases
+        return self._words or (self._bpe if self.bases >= WORTH_COMPILED else None)
+
+    @cached_property
+    def _words(self) -> Encoder | None:
+        """For overlapping k-mers, with which the library is slow."""
+        from dnalm.tokenizers import words
+
+        return words.encoder_for(self.backend)
+
+    @cached_property
+    def _bpe(self) -> Encoder | None:
+        from dnalm.tokenizers import bpe
+
+        return bpe.encoder_for(self.backend)
+
+
+@lru_cache(maxsize=8)
+def _encoders(tokenizer: "PreTrainedTokenizerFast") -> _Encoders:
+    return _Encoders(tokenizer.backend_tokenizer)
