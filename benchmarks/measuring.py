@@ -134,11 +134,11 @@ def grown(ours: Callable[[Path], Run], inputs: Sequence[Path], sizes: Sequence[o
 
 
 def pairs(
-    bench: Bench, plain: Callable[[], Run], ours: Callable[[], Run], growth: Growth
+    bench: Bench, plain: Callable[[], Run], ours: Callable[[], Run], just_now: Run | None = None
 ) -> list[tuple[Run, Run]]:
     """Both ways in turn on the largest input, so that whatever else the machine does hits both.
 
-    The last run of `growth` is the first of ours.
+    `just_now`: a run of ours that has only just ended, taken as the first.
     """
-    first = (plain(), growth[-1][1])
+    first = (plain(), just_now or ours())
     return [first, *((plain(), ours()) for _ in range(bench.repeats - 1))]

@@ -47,7 +47,7 @@ def compared(bench: Bench, stage: str, sizes: list[Path], goal: float) -> Row:
     """A row for the last of `sizes`; the others show the growth."""
     megabytes = [round(size.stat().st_size / 1e6) for size in sizes]
     growth = grown(ours, sizes, megabytes, "MB")
-    measured = pairs(bench, partial(plain, sizes[-1]), partial(ours, sizes[-1]), growth)
+    measured = pairs(bench, partial(plain, sizes[-1]), partial(ours, sizes[-1]), growth[-1][1])
     # The held-out record is the last one.
     with open(bench.folder / "ours.txt", "ab") as lines:
         lines.write((bench.folder / "held_out.txt").read_bytes())

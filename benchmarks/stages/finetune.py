@@ -48,7 +48,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         ours = partial(frozen, model, classifier, validation=validation)
         growth = grown(ours, tables, numbers, "sequences")
         plain = partial(python, PLAIN / "finetune.py", model, tables[-1], validation, padding, EPOCHS, losses)
-        measured = pairs(bench, plain, partial(ours, tables[-1]), growth)
+        measured = pairs(bench, plain, partial(ours, tables[-1]), growth[-1][1])
         same = validation_losses(classifier)
         np.testing.assert_allclose(json.loads(losses.read_text()), same, atol=1e-3)
         with np.load(bench.folder / "train.npz") as file:

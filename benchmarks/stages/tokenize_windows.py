@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Iterator[Row]:
         script = PLAIN / "tokenize_windows.py"
         return python(script, windows[-1], tokenizer, longest, bench.folder / "plain", **cache)
 
-    measured = pairs(bench, plain, partial(ours, windows[-1]), growth)
+    measured = pairs(bench, plain, partial(ours, windows[-1]), growth[-1][1])
     subprocess.run(
         [sys.executable, "-c", SAME_IDS, bench.folder / "ours", bench.folder / "plain"], check=True
     )
