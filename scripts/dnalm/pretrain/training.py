@@ -132,6 +132,8 @@ def evaluate(
     """
     device = next(model.parameters()).device
     lengths, usual = corpus.lengths[lines], usual_batch_tokens(device)
+    if is_sharded(model) and corpus.fitting_tokens is not None:
+        usual = min(usual, corpus.fitting_tokens)
     batches = list(length_batches(lengths, usual))
     # Every process makes as many passes: sharded networks are put together by all.
     batches += [np.empty(0, np.int64)] * (-len(batches) % world.size)
@@ -257,7 +259,8 @@ def train(
     limit = MicroBatch(batches.micro_batch_size, checkpointer.store.directory if checkpointer else None)
     batches.micro_batch_size = limit.lines
     if is_sharded(model):
-        # An evaluation that runs out of memory would end all processes: no more than a step holds.
+        # An evaluation that runs out of memory would end all processes: no more than a step holds, which is
+        # the same in all of them.
         held_out.corpus.fitting_tokens = limit.lines * int(lengths.max())
     model.train()
     if not state.log:
