@@ -50,7 +50,7 @@ from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, collect_settings, parser, run
-from dnalm.running.devices import add_device_flags
+from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import scratch_directory, write_json
 from dnalm.sequences.tables import read_labelled_table, write_labelled_table
@@ -83,6 +83,7 @@ def main(
     telemetry: Path | None = None,
 ) -> None:
     """Train and predict in every fold, and write what was measured of all predictions together."""
+    check_batch_tokens(batch_tokens)
     trainings = read_trainings(training)
     measured = KINDS[problem]
     table = read_labelled_table(sequences, measured)
@@ -281,7 +282,7 @@ if __name__ == "__main__":
     add("--positive", help="class that precision, recall, F1, AUROC and AUPRC are about (see evaluate)")
     add_settings_flags(arguments, EvaluateSettings)
     add_settings_flags(arguments, StrandSettings, "strands")
-    add("--batch-tokens", type=int, help="tokens in one forward pass of a model (see evaluate)")
+    add_batch_tokens_flag(arguments)
     add_device_flags(arguments)
     add("--metrics", type=Path, required=True, help="JSON of metrics to write")
     add("--predictions", type=Path, required=True, help="TSV of predictions to write")

@@ -51,9 +51,9 @@ def main(
     allow_cpu: bool,
 ) -> None:
     """Embed every table in `sequences`; the n-th becomes the n-th `output`."""
+    check_batch_tokens(batch_tokens)
     if not len(sequences) == len(split) == len(output):
         raise InputError("--sequences, --split and --output need the same number of values.")
-    check_batch_tokens(batch_tokens)
     # Everything that can be wrong with the input shows before the slow imports.
     tables = [read_labelled_table(path, problem=None) for path in sequences]
     config = read_model_config(model)

@@ -68,8 +68,8 @@ def main(
     summary: Path | None,
 ) -> None:
     """Embed everything in `input` and write the files that are asked for."""
-    kind = checked_kind(input, genome)
     check_batch_tokens(batch_tokens)
+    kind = checked_kind(input, genome)
     # Everything that can be wrong with the request shows before the slow imports.
     config = read_model_config(model)
     layers = check_layers(config, settings.layer or 0, "--layer")

@@ -47,7 +47,7 @@ from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, choose_device
+from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.running.versions import versions
@@ -81,6 +81,7 @@ def main(
     curves: Path,
 ) -> None:
     """Predict the test sequences once, and write metrics, predictions and curves."""
+    check_batch_tokens(batch_tokens)
     judged = load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
     judged = reading_strands(positive_class_last(judged, positive), strands.strands)
     problem = KINDS[judged.problem]
@@ -332,11 +333,7 @@ if __name__ == "__main__":
     )
     add_settings_flags(arguments, EvaluateSettings)
     add_settings_flags(arguments, StrandSettings, "strands")
-    arguments.add_argument(
-        "--batch-tokens",
-        type=int,
-        help="tokens in one forward pass of a model (default: 2048 on a CPU, 65536 on a GPU)",
-    )
+    add_batch_tokens_flag(arguments)
     add_device_flags(arguments)
     arguments.add_argument("--metrics", type=Path, required=True, help="JSON of metrics to write")
     arguments.add_argument("--predictions", type=Path, required=True, help="TSV of predictions to write")

@@ -66,12 +66,12 @@ def main(
     bedgraph: Path | None,
 ) -> None:
     """Classify everything in `input` and write the table and, if wished, the track."""
+    check_batch_tokens(batch_tokens)
     kind = checked_kind(input, genome)
     if kind == "table" and bedgraph is not None:
         logger.info("%s: the rows of a table have no place in a genome; %s stays empty", input, bedgraph)
     if bedgraph_label is not None and bedgraph is None:
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
-    check_batch_tokens(batch_tokens)
     if kind == "table" and (settings.window is not None or settings.stride is not None):
         logger.info("%s: the rows of a table are read whole; windows and stride do not apply", input)
     window = settings.window or (0 if kind == "table" else usual_length(classifier))

@@ -28,7 +28,7 @@ from dnalm.evaluate.settings import FEW_SEQUENCES
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
-from dnalm.running.devices import add_device_flags, choose_device
+from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
 from dnalm.running.versions import versions
@@ -51,6 +51,7 @@ def main(
     summary: Path,
 ) -> None:
     """Fit the regression and write its directory and summary."""
+    check_batch_tokens(batch_tokens)
     names = [name_of(member) for member in members]
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(f"--members: two or more predictors of different names are needed, not {names}.")
@@ -140,9 +141,7 @@ def command_line() -> ArgumentParser:
     add("--task", required=True, help="name of the task")
     add("--members", type=Path, nargs="+", required=True, help="directories of the predictors")
     add("--validation", type=Path, required=True, help="TSV of the validation split")
-    add(
-        "--batch-tokens", type=int, help="tokens in one forward pass (default: 2048 on a CPU, 65536 on a GPU)"
-    )
+    add_batch_tokens_flag(arguments)
     add_device_flags(arguments)
     add("--output", type=Path, required=True, help="directory to write")
     add("--summary", type=Path, required=True, help="JSON summary to write")

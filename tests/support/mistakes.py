@@ -60,6 +60,7 @@ COMMANDS = {
     "prepare_task": "--task enhancers --train train.tsv --test test.tsv --output-train out/train.tsv"
     " --output-validation out/validation.tsv --output-test out/test.tsv --checks out/checks.json",
     "import_tokenizer": "--output out/tokenizer --summary out/tokenizer.json",
+    "predict": "--classifier classifier --input new.fa --output out/predictions.tsv",
 }
 
 SEQUENCES = ("ACGTTGCA", "GGCATACC", "TTGACCAG", "CATCATGG", "AGTCCGTA", "TACGGATC", "CCTGAATT", "GTTAACGC")

@@ -1,3 +1,7 @@
+import argparse
+import importlib
+import inspect
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +13,8 @@ from hypothesis import strategies as st
 
 from dnalm.running import claims, devices
 from dnalm.running.errors import InputError
+
+TAKING_BATCH_TOKENS = ("embed", "embed_sequences", "predict", "evaluate", "stack", "cross_validate")
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +40,29 @@ def give_gpus(monkeypatch, *capabilities: tuple[int, int], built_for: str = "sm_
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Tesla {index}")
     monkeypatch.setattr(torch.cuda, "get_arch_list", built_for.split)
     monkeypatch.setattr(torch.cuda, "set_device", lambda index: None)
+
+
+@pytest.mark.parametrize("script", TAKING_BATCH_TOKENS)
+def test_no_tokens_at_once_are_refused_before_anything_is_read(script):
+    main = importlib.import_module(script).main
+    nothing = dict.fromkeys(inspect.signature(main).parameters)
+    for tokens in (0, -5):
+        with pytest.raises(InputError) as error:
+            main(**nothing | {"batch_tokens": tokens})
+        assert str(error.value) == f"--batch-tokens is {tokens}; it must be at least 1."
+
+
+def test_every_script_that_takes_tokens_at_once_is_tested(repository):
+    flags = re.compile(r"add_(batch_tokens_flag|inference_flags)\(|--batch-tokens")
+    taking = {path.stem for path in (repository / "scripts").glob("*.py") if flags.search(path.read_text())}
+    assert taking == set(TAKING_BATCH_TOKENS)
+
+
+def test_the_help_says_how_many_tokens_are_usual():
+    arguments = argparse.ArgumentParser()
+    devices.add_batch_tokens_flag(arguments)
+    usual = [devices.usual_batch_tokens(device) for device in ("cpu", "cuda")]
+    assert "(default: {} on a CPU, {} on a GPU)".format(*usual) in " ".join(arguments.format_help().split())
 
 
 def test_a_laptop_without_gpu_uses_the_cpu():

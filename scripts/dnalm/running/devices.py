@@ -51,14 +51,19 @@ def usual_batch_tokens(device: "torch.device | str") -> int:
     return 1280 if str(device) == "cpu" else 65536
 
 
-def add_inference_flags(arguments: argparse.ArgumentParser) -> None:
-    """Add the flags of scripts that only read with a model, and those of :func:`add_device_flags`."""
+def add_batch_tokens_flag(arguments: argparse.ArgumentParser) -> None:
+    """Add `--batch-tokens`, which :func:`check_batch_tokens` checks."""
     arguments.add_argument(
         "--batch-tokens",
         type=int,
         help="tokens in one forward pass, padding included "
         f"(default: {usual_batch_tokens('cpu')} on a CPU, {usual_batch_tokens('cuda')} on a GPU)",
     )
+
+
+def add_inference_flags(arguments: argparse.ArgumentParser) -> None:
+    """Add the flags of scripts that only read with a model, and those of :func:`add_device_flags`."""
+    add_batch_tokens_flag(arguments)
     arguments.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16"),
