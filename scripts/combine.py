@@ -103,13 +103,13 @@ def read_vectors(path: Path, split: Split, pooling: str, model_sha256: str) -> t
 
     Raises InputError unless they were made from these sequences by this model.
     """
-    ids, _, vectors, about = read_embeddings(path, pooling)
-    if ids != split.table["id"].tolist() or about["model_sha256"] != model_sha256:
+    read = read_embeddings(path, pooling)
+    if read.ids != split.table["id"].tolist() or read.about["model_sha256"] != model_sha256:
         raise InputError(
             f"{path}: these are embeddings of other sequences or of another model. "
             "Embed the sequences again with scripts/embed.py."
         )
-    return vectors, about["max_tokens"]
+    return read.vectors, read.about["max_tokens"]
 
 
 def command_line() -> ArgumentParser:

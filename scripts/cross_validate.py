@@ -181,13 +181,13 @@ def read_vectors(path: Path, table: pd.DataFrame) -> tuple[dict[str, np.ndarray]
     """
     from dnalm.embed.embedding import POOLINGS, read_embeddings
 
-    ids, _, _, about = read_embeddings(path, POOLINGS[0])
-    if ids != table["id"].tolist():
+    read = read_embeddings(path, POOLINGS[0])
+    if read.ids != table["id"].tolist():
         raise InputError(
             f"{path}: these are embeddings of other sequences. Embed these with scripts/embed.py."
         )
     with np.load(path) as data:
-        return {name: data[name] for name in data.files if name != "about"}, about
+        return {name: data[name] for name in data.files if name != "about"}, read.about
 
 
 def write_fold(

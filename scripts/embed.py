@@ -66,7 +66,8 @@ def main(
     for path, part, table, target in zip(sequences, split, tables, output, strict=True):
         sequences_of_table = table["seq"].tolist()
         tokens = encode(tokenizer, sequences_of_table, max_tokens)
-        cut = count_cut(tokenizer, sequences_of_table, max_tokens, tokens)
+        lengths = np.array([len(ids) for ids in tokens], np.int32)
+        cut = count_cut(tokenizer, sequences_of_table, max_tokens, lengths)
         if warning := cut.warning(f"sequences of {path}"):
             logger.warning(warning)
         vectors = embed_tokens(
@@ -80,7 +81,7 @@ def main(
             "id": np.array(table["id"].tolist(), np.str_),
             "label": np.array(table["label"].tolist(), np.str_),
             **vectors,
-            "tokens": np.array([len(ids) for ids in tokens], np.int32),
+            "tokens": lengths,
         }
         about = {
             "model": name,

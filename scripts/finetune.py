@@ -128,6 +128,7 @@ def main(
 
     from dnalm.finetune import classifier, objectives, trained
     from dnalm.finetune import training as finetuning
+    from dnalm.tokenizers.encoding import encode, load_tokenizer
 
     # ----------------------------------------------------------------- network and examples
     standardise = isinstance(training, FrozenSettings) and training.standardise
@@ -138,14 +139,17 @@ def main(
     if pooling != settings.pooling:
         logger.info("%s classifiers read [CLS] only: pooling is %s", config["model_type"], pooling)
     max_tokens = token_limit(config, settings.max_tokens)
-    cut = count_cuts(model, {"train": train_table, "validation": validation_table}, max_tokens)
+    tables = {"train": train_table, "validation": validation_table}
+    tokenizer = load_tokenizer(model)
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if not isinstance(training, ThroughBackboneSettings):
         precision = "fp32"
-        learned, held_out = (
+        read = [
             read_vectors(path, table, kind, labels, pooling, model, max_tokens)
-            for path, table in zip(embeddings, (train_table, validation_table), strict=True)
-        )
+            for path, table in zip(embeddings, tables.values(), strict=True)
+        ]
+        cut = count_cuts(tokenizer, tables, max_tokens, [lengths for _, lengths in read])
+        learned, held_out = (vectors for vectors, _ in read)
         if standardise:
             features = classifier.Standardisation.of(learned.vectors)
             # The start is that of every other way; only the coordinates in which it learns differ.
@@ -155,6 +159,8 @@ def main(
                 examples.vectors = features.applied(examples.vectors)
         module: nn.Module = classifier.head_with(config, weights)
     else:
+        encoded = [encode(tokenizer, table["seq"].tolist(), max_tokens) for table in tables.values()]
+        cut = count_cuts(tokenizer, tables, max_tokens, [list(map(len, tokens)) for tokens in encoded])
         device = choose_device(gpus, allow_cpu=allow_cpu)
         precision = choose_precision(precision, device)
         whole = classifier.full_model(model, weights, len(labels), pooling, problem)
@@ -162,9 +168,14 @@ def main(
             checkpoint_gradients(whole)
         module = trained.prepare(whole, training, settings.seed).to(device)
         learned, held_out = (
-            encode_table(table, kind, labels, model, config, max_tokens, device, precision, strands)
-            for table, strands in ((train_table, training.reverse_complement), (validation_table, False))
+            classifier.Tokens(
+                tokens, targets_of(kind, table, labels), config["pad_token_id"], device, precision == "bf16"
+            )
+            for tokens, table in zip(encoded, tables.values(), strict=True)
         )
+        if training.reverse_complement:
+            turned = [reverse_complement(sequence) for sequence in train_table["seq"]]
+            learned.opposite = encode(tokenizer, turned, max_tokens)
     if problem == REGRESSION:
         values = objectives.TargetScale.of(learned.labels)
         for examples in (learned, held_out):
@@ -258,14 +269,21 @@ def main(
             checkpointer.discard()
 
 
-def count_cuts(model: Path, tables: dict[str, pd.DataFrame], max_tokens: int) -> dict[str, dict[str, Any]]:
-    """By split, how many sequences are cut and how many bases stay unread; for the summary and the log."""
-    from dnalm.tokenizers.cut import count_cut
-    from dnalm.tokenizers.encoding import load_tokenizer
+def count_cuts(
+    tokenizer: Any,
+    tables: dict[str, pd.DataFrame],
+    max_tokens: int,
+    lengths: Sequence[Sequence[int] | np.ndarray],
+) -> dict[str, dict[str, Any]]:
+    """By split, how many sequences are cut and how many bases stay unread; for the summary and the log.
 
-    tokenizer, found = load_tokenizer(model), {}
-    for name, table in tables.items():
-        cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens)
+    `lengths`: of each split, how many tokens are read of each of its sequences.
+    """
+    from dnalm.tokenizers.cut import count_cut
+
+    found = {}
+    for (name, table), read in zip(tables.items(), lengths, strict=True):
+        cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens, read)
         if warning := cut.warning(f"sequences of the {name} split"):
             logger.warning(warning)
         found[name] = cut.summary()
@@ -351,51 +369,34 @@ def read_vectors(
     pooling: str,
     model: Path,
     max_tokens: int,
-) -> Any:
-    """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
+) -> tuple[Any, np.ndarray]:
+    """Embeddings as training examples, and how many tokens were read of each sequence, int32[n].
+
+    Raises InputError unless they were made from `table` by `model`.
+    """
     import torch
 
     from dnalm.embed.embedding import model_digest, read_embeddings
     from dnalm.finetune.classifier import Vectors
-    from dnalm.finetune.objectives import as_targets
 
-    ids, embedded_labels, vectors, about = read_embeddings(path, pooling)
+    read = read_embeddings(path, pooling)
     remedy = "Embed the sequences again with scripts/embed.py."
-    if ids != table["id"].tolist() or embedded_labels != table["label"].tolist():
+    if read.ids != table["id"].tolist() or read.labels != table["label"].tolist():
         raise InputError(f"{path}: these are the embeddings of other sequences. {remedy}")
-    if about["model_sha256"] != model_digest(model):
+    if read.about["model_sha256"] != model_digest(model):
         raise InputError(f"{path}: these embeddings are from another model than {model}. {remedy}")
-    if about["max_tokens"] != max_tokens:
+    if (embedded_with := read.about["max_tokens"]) != max_tokens:
         raise InputError(
-            f"{path}: embedded with --max-tokens {about['max_tokens']}, here it is {max_tokens}. {remedy}"
+            f"{path}: embedded with --max-tokens {embedded_with}, here it is {max_tokens}. {remedy}"
         )
-    return Vectors(torch.from_numpy(vectors), as_targets(kind.targets(table["label"], labels, path)))
+    return Vectors(torch.from_numpy(read.vectors), targets_of(kind, table, labels)), read.tokens
 
 
-def encode_table(
-    table: pd.DataFrame,
-    kind: Problem,
-    labels: list[str],
-    model: Path,
-    config: dict[str, Any],
-    max_tokens: int,
-    device: Any,
-    precision: str,
-    both_strands: bool,
-) -> Any:
-    """Sequences as training examples for the whole model, to be read on one strand or on either."""
-    from dnalm.finetune.classifier import Tokens
+def targets_of(kind: Problem, table: pd.DataFrame, labels: list[str]) -> Any:
+    """The labels of a table as the loss takes them: int64[n] or float32[n, n_labels]."""
     from dnalm.finetune.objectives import as_targets
-    from dnalm.tokenizers.encoding import encode, load_tokenizer
 
-    tokenizer, sequences = load_tokenizer(model), table["seq"].tolist()
-    tokens = encode(tokenizer, sequences, max_tokens)
-    opposite = None
-    if both_strands:
-        opposite = encode(tokenizer, [reverse_complement(s) for s in sequences], max_tokens)
-    targets = as_targets(kind.targets(table["label"], labels, "labels"))
-    pad_id, bf16 = config["pad_token_id"], precision == "bf16"
-    return Tokens(tokens, targets, pad_id, device, bf16, opposite=opposite)
+    return as_targets(kind.targets(table["label"], labels, "labels"))
 
 
 def command_line() -> ArgumentParser:

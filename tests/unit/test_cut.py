@@ -14,8 +14,11 @@ import embed
 import evaluate
 import finetune
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
-from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, SequenceSettings
+from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, FullSettings, SequenceSettings
 from dnalm.report import words
+from dnalm.sequences.strands import reverse_complement
+from dnalm.sequences.tables import read_labelled_table
+from dnalm.tokenizers import cut, encoding
 from dnalm.tokenizers.bases import offsets_bp
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer
@@ -82,11 +85,11 @@ def plain_count(tokenizer, sequences: list[str], max_tokens: int | None) -> Cut:
     policy=st.sampled_from(["unk", "drop", "token"]),
     overlapping=st.sampled_from([None, 3]),
 )
-def test_the_ids_at_hand_say_which_sequences_to_encode_again(sequences, max_tokens, policy, overlapping):
+def test_the_tokens_counted_say_which_sequences_to_encode_again(sequences, max_tokens, policy, overlapping):
     tokenizer = adjusted(policy, overlapping)
     expected = plain_count(tokenizer, sequences, max_tokens)
     ids = encode(tokenizer, sequences, max_tokens)
-    assert count_cut(tokenizer, sequences, max_tokens, ids) == expected
+    assert count_cut(tokenizer, sequences, max_tokens, [len(one) for one in ids]) == expected
     assert count_cut(tokenizer, sequences, max_tokens) == expected
 
 
@@ -127,9 +130,51 @@ def tables(tmp_path_factory) -> dict[str, Path]:
     return tables
 
 
+@pytest.mark.parametrize("both_strands", [False, True])
+def test_fine_tuning_encodes_each_strand_once_that_it_reads(
+    tiny_model, tables, tmp_path, monkeypatch, both_strands
+):
+    def again(*_):
+        raise AssertionError("encoded to count what is cut")
+
+    read = []
+    monkeypatch.setattr(
+        encoding,
+        "encode",
+        lambda tokenizer, texts, limit: read.extend(texts) or encode(tokenizer, texts, limit),
+    )
+    monkeypatch.setattr(cut, "encode", again)
+    finetune.main(
+        model=tiny_model,
+        train_sequences=tables["train"],
+        validation_sequences=tables["validation"],
+        train_embeddings=None,
+        validation_embeddings=None,
+        backbone="full",
+        settings=ClassifierSettings(max_tokens=64),
+        training=FullSettings(epochs=1, reverse_complement=both_strands),
+        precision="fp32",
+        gpus=0,
+        allow_cpu=False,
+        checkpoints=None,
+        checkpoint_every_minutes=10,
+        stop_before_minutes=5,
+        name="tiny",
+        task="end",
+        output=tmp_path / "classifier",
+        summary_file=tmp_path / "classifier.json",
+    )
+    train, validation = (read_labelled_table(tables[split])["seq"].tolist() for split in SPLITS[:2])
+    assert read == train + validation + [reverse_complement(s) for s in train if both_strands]
+    summary = json.loads((tmp_path / "classifier.json").read_text())
+    tokenizer = load_tokenizer(tiny_model)
+    for split, sequences in (("train", train), ("validation", validation)):
+        assert summary["cut"][split] == plain_count(tokenizer, sequences, 64).summary()
+
+
 @pytest.mark.parametrize("max_tokens", [64, None])
 def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
-    tiny_model, tables, tmp_path, caplog, max_tokens
+    tiny_model, tables, tmp_path, caplog, monkeypatch, max_tokens
 ):
     device = {"gpus": 0, "allow_cpu": False}
     learned = {split: tmp_path / f"{split}.npz" for split in SPLITS[:2]}
@@ -145,6 +190,8 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         precision="fp32",
         **device,
     )
+    # The file of embeddings says how many tokens were read of each sequence.
+    monkeypatch.setattr(cut, "encode", None)
     finetune.main(
         model=tiny_model,
         train_sequences=tables["train"],
@@ -164,6 +211,7 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         summary_file=tmp_path / "classifier.json",
         **device,
     )
+    monkeypatch.undo()
     evaluate.main(
         predictor=tmp_path / "classifier",
         kind="model",
@@ -190,8 +238,8 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         assert metrics["cut"]["cut"] == embedded["cut"] == 0 and not verdicts
         return
     assert metrics["metrics"]["accuracy"]["value"] == 0.5
-    for cut in (embedded, summary["cut"]["validation"], metrics["cut"]):
-        assert cut["cut_fraction"] == 1 and cut["unread_fraction"] > 0.5 and cut["max_tokens"] == 64
+    for part in (embedded, summary["cut"]["validation"], metrics["cut"]):
+        assert part["cut_fraction"] == 1 and part["unread_fraction"] > 0.5 and part["max_tokens"] == 64
     (verdict,) = verdicts
     assert verdict["status"] == "warn" and "100.0% of the test sequences" in verdict["text"]
     warnings = [r.message for r in caplog.records if r.levelname == "WARNING"]

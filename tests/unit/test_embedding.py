@@ -139,7 +139,7 @@ def test_file_opens_without_pickle_and_keeps_rows(tiny_model, tmp_path):
     assert about["model"] == "tiny" and about["split"] == "train" and about["cut"]["cut"] > 0
     tokens = encode(load_tokenizer(tiny_model), sequences, 20)
     expected = embed_tokens(load_backbone(tiny_model), tokens, pad_id=3, batch_tokens=128)
-    np.testing.assert_array_equal(read_embeddings(tmp_path / "train.npz", "max")[2], expected["max"])
+    np.testing.assert_array_equal(read_embeddings(tmp_path / "train.npz", "max").vectors, expected["max"])
 
 
 def test_same_input_gives_the_same_bytes(tiny_model, tmp_path):

@@ -6,6 +6,7 @@ tokenizer of a masked language model.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -139,14 +140,27 @@ def write_embeddings(path: str | Path, columns: Mapping[str, Any], about: dict[s
         np.savez(file, **columns, about=np.array(json.dumps(about)))
 
 
-def read_embeddings(
-    path: str | Path, pooling: str
-) -> tuple[list[str], list[str], np.ndarray, dict[str, Any]]:
-    """Read an embeddings file: ids, labels, float32[n, hidden] of one pooling, and its `about`."""
+@dataclass(frozen=True)
+class Embeddings:
+    """The content of a file of scripts/embed.py, with the vectors of one pooling; rows as in its table.
+
+    `vectors`: float32[n, hidden]. `tokens`: int32[n], how many the model read of each sequence.
+    """
+
+    ids: list[str]
+    labels: list[str]
+    vectors: np.ndarray
+    tokens: np.ndarray
+    about: dict[str, Any]
+
+
+def read_embeddings(path: str | Path, pooling: str) -> Embeddings:
+    """Read a file of embeddings. Raises InputError if there is none or it is none."""
     try:
         with np.load(path) as data:
             about = json.loads(str(data["about"]))
-            return data["id"].tolist(), data["label"].tolist(), data[pooling], about
+            ids, labels = data["id"].tolist(), data["label"].tolist()
+            return Embeddings(ids, labels, data[pooling], data["tokens"], about)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except Exception as error:

@@ -441,7 +441,6 @@ class Classifier:
         if not len(sequences):
             return np.zeros((0, len(self.labels)))
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
-        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
         examples = Tokens(
             tokens,
             torch.zeros(len(tokens), dtype=torch.int64),
@@ -450,6 +449,7 @@ class Classifier:
             self.bf16,
             batch_tokens,
         )
+        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, examples.lengths)
         return self.problem.outputs(predict_logits(self.model, examples).double().numpy())
 
 

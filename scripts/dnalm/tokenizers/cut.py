@@ -60,12 +60,12 @@ def count_cut(
     tokenizer: "PreTrainedTokenizerFast",
     sequences: Sequence[str],
     max_tokens: int | None,
-    ids: Sequence[np.ndarray] | None = None,
+    lengths: Sequence[int] | np.ndarray | None = None,
 ) -> Cut:
     """What is lost of `sequences` when :func:`dnalm.tokenizers.encoding.truncate` cuts them to `max_tokens`.
 
-    `ids`: what :func:`dnalm.tokenizers.encoding.encode` made of them with the same `max_tokens`; made here if
-    they are not at hand.
+    `lengths`: how many ids :func:`dnalm.tokenizers.encoding.encode` made of each with the same `max_tokens`;
+    counted here if that is not at hand.
     """
     bases, cut, unread = sum(map(len, sequences)), 0, 0
     if max_tokens is None:
@@ -73,9 +73,12 @@ def count_cut(
     # No token is shorter than a base; [CLS] and [SEP] come on top.
     long = [number for number, sequence in enumerate(sequences) if len(sequence) + 2 > max_tokens]
     texts = [sequences[number] for number in long]
-    kept = encode(tokenizer, texts, max_tokens) if ids is None else [ids[number] for number in long]
+    if lengths is None:
+        kept = [len(ids) for ids in encode(tokenizer, texts, max_tokens)]
+    else:
+        kept = [int(lengths[number]) for number in long]
     # Of others all tokens were kept.
-    full = [text for text, tokens in zip(texts, kept, strict=True) if len(tokens) == max_tokens]
+    full = [text for text, tokens in zip(texts, kept, strict=True) if tokens == max_tokens]
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
