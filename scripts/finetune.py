@@ -60,7 +60,7 @@ from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.checkpoints import fingerprint
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, choose_device, choose_precision
+from dnalm.running.devices import add_device_flags, add_precision_flag, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
@@ -121,7 +121,7 @@ def main(
     if problem == REGRESSION and (training.label_smoothing or training.class_weights != "none"):
         logger.info("%s: label smoothing and class weights do not concern the values of a regression", task)
     embeddings = [path for path in (train_embeddings, validation_embeddings) if path is not None]
-    check_backbone(backbone, embeddings, checkpoints)
+    check_backbone(backbone, embeddings, checkpoints, precision)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
     from torch import nn
@@ -290,8 +290,10 @@ def count_cuts(
     return found
 
 
-def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | None) -> None:
-    """Raise InputError if files were given that do not go with what learns, or are missing."""
+def check_backbone(
+    backbone: str, embeddings: list[Path], checkpoints: Path | None, precision: str
+) -> None:
+    """Raise InputError if something was given that does not go with what learns, or is missing."""
     if backbone == "frozen" and len(embeddings) < 2:
         raise InputError(
             "--backbone frozen needs --train-embeddings and --validation-embeddings. "
@@ -301,6 +303,8 @@ def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | No
         raise InputError(f"--backbone {backbone} trains from the sequences. Leave the embeddings out.")
     if backbone == "frozen" and checkpoints:
         raise InputError("--checkpoints: a head alone trains in seconds. Leave it out.")
+    if backbone == "frozen" and precision == "bf16":
+        raise InputError("--precision: a head alone learns in fp32. Give it to scripts/embed.py instead.")
 
 
 def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
@@ -423,13 +427,6 @@ def command_line() -> ArgumentParser:
     add_settings_flags(arguments, ClassifierSettings)
     add_settings_flags(arguments, BACKBONE_SETTINGS, "training", chosen_by="backbone")
     arguments.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="arithmetic; auto: bf16 on GPUs that have it, else fp32 (default auto). "
-        "A head alone learns in fp32 on the CPU",
-    )
-    arguments.add_argument(
         "--checkpoints",
         type=Path,
         help="where training through the model saves its state, to go on from after an interruption "
@@ -457,6 +454,7 @@ def command_line() -> ArgumentParser:
         type=Path,
         help="also write the summary here, with the SHA-256 of the directory (default: nowhere)",
     )
+    add_precision_flag(arguments)
     add_device_flags(arguments)
     return arguments
 

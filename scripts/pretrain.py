@@ -36,7 +36,13 @@ from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSe
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, check_compiler, choose_device, choose_precision
+from dnalm.running.devices import (
+    add_device_flags,
+    add_precision_flag,
+    check_compiler,
+    choose_device,
+    choose_precision,
+)
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
 from dnalm.running.launch import as_node, as_worker, is_node, is_worker, launch, leads, processes_wanted
@@ -96,7 +102,7 @@ def pretrain(options: SimpleNamespace) -> None:
     recipe: TrainingSettings = options.training
     max_tokens = options.context.max_tokens
     device = choose_device(options.gpus, allow_cpu=options.allow_cpu)
-    precision = choose_precision(recipe.precision, device)
+    precision = choose_precision(options.precision, device)
     if recipe.compile:
         check_compiler(device)
 
@@ -152,7 +158,7 @@ def pretrain(options: SimpleNamespace) -> None:
             **asdict(schedule),
             "batch_size": recipe.batch_size,
             "evaluate_lines": recipe.evaluate_lines,
-            "precision": recipe.precision,
+            "precision": options.precision,
         },
         "code": sha256_of_modules(CODE),
         "versions": versions(),
@@ -381,6 +387,7 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         help="processes to train with on each node; auto: one per GPU asked for",
     )
     add("--nodes", type=int, default=1, help="nodes of this Slurm job, with --gpus on each (default 1)")
+    add_precision_flag(arguments)
     add_device_flags(arguments)
     add(
         "--stop-before-minutes",

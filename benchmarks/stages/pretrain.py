@@ -17,7 +17,7 @@ ARCHITECTURES = REPOSITORY / "resources" / "architectures"
 WAYS: dict[str, tuple[str, ...]] = {
     "": (),
     ", compiled": ("--training-compile",),
-    ", bf16": ("--training-precision", "bf16"),
+    ", bf16": ("--precision", "bf16"),
 }
 
 

@@ -280,6 +280,14 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
                 f"{source}: predict.{name}.both_strands is now decided for evaluation and prediction at "
                 "once, by the column 'strands' of the task sheet (both or forward). Remove the key."
             )
+    models = config.get("models")
+    for name, model in models.items() if isinstance(models, Mapping) else ():
+        training = model.get("training") if isinstance(model, Mapping) else None
+        if isinstance(training, Mapping) and "precision" in training:
+            raise InputError(
+                f"{source}: models.{name}.training.precision now concerns all that the model does. Move it up "
+                f"to models.{name}.precision."
+            )
     checked: Config = validated(Config, config, Names(source))
     _check_paths(checked, source)
     _check_corpora(checked, source)

@@ -579,6 +579,10 @@ class TestErrors:
         with pytest.raises(InputError, match="embedded with --max-tokens 30, here it is 50"):
             run_finetune(tiny_model, data, tmp_path / "x", max_tokens=50)
 
+    def test_a_head_alone_in_bf16(self, tiny_model, data, tmp_path):
+        with pytest.raises(InputError, match=r"--precision: a head alone learns in fp32"):
+            run_finetune(tiny_model, data, tmp_path / "x", precision="bf16")
+
     def test_label_that_training_lacks(self, tiny_model, data, tmp_path):
         three = write_table(tmp_path / "three.tsv", 9, classes=3)
         with pytest.raises(InputError, match=r"three\.tsv: label 'class2' is unknown"):

@@ -81,6 +81,20 @@ def test_vectors_are_those_of_each_sequence_alone(tiny_model):
         np.testing.assert_allclose(found["max"][row], states.max(axis=0), atol=2e-5)
 
 
+def test_vectors_in_bf16_are_those_in_fp32_but_for_rounding(tiny_model, tmp_path, monkeypatch):
+    # Any CPU computes in bf16; one without the instructions is only refused because it is slow.
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    table = write_table(tmp_path / "train.tsv", random_sequences(25))
+    found = {}
+    for precision in ("fp32", "bf16"):
+        run_embed(tiny_model, table, tmp_path / f"{precision}.npz", precision=precision)
+        with np.load(tmp_path / f"{precision}.npz") as file:
+            assert json.loads(str(file["about"]))["precision"] == precision
+            found[precision] = file["mean"]
+    apart = np.abs(found["fp32"] - found["bf16"]).max()
+    assert 0 < apart < 0.02 * np.abs(found["fp32"]).max()
+
+
 def test_lines_of_one_length_need_no_mask(tiny_model):
     """Without padding there is no mask; the vectors are those with a mask of ones."""
     hidden = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))

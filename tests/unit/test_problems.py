@@ -34,6 +34,7 @@ from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.sequences.tables import read_labelled_table
+from dnalm.stack.predictor import open_member
 
 # ----------------------------------------------------------------------------- labels
 
@@ -260,6 +261,11 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
         output=tmp_path / "combined",
         summary=tmp_path / "combined.json",
     )
+    sequences = ["ACGTACGT" * 5, "TTGACCA" * 4]
+    exact, rough = (
+        open_member(tmp_path / "combined", bf16=bf16).read(sequences, None) for bf16 in (False, True)
+    )
+    assert 0 < np.abs(exact - rough).max() < 0.02 * np.abs(exact).max()
     # The other way through the backbone is that of the other kind of task.
     through = "lora" if problem == REGRESSION else "full"
     ways = {"frozen": FrozenSettings(epochs=20), through: BACKBONE_SETTINGS[through](epochs=2)}

@@ -37,7 +37,7 @@ from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import missing_packages
-from dnalm.running.settings import flag
+from dnalm.running.settings import ArithmeticSettings, flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
@@ -205,6 +205,11 @@ def code(script, environment):
 def settings_flags(section, values, prefix=""):
     """The flags of a script for the settings of a class; `values` may hold others too."""
     return shlex.join(settings_words(section, values, prefix))
+
+
+def precision_flag(name):
+    """The flag for what a model, or its untrained or published reference, computes in."""
+    return settings_flags(ArithmeticSettings, model_settings(name))
 
 
 def flags(values):
@@ -425,7 +430,9 @@ def classifier_flags(wildcards):
     """The flags of fine-tuning, but for its files."""
     classifier = classifier_settings(wildcards.model) | {"seed": seed_of(wildcards)}
     training = settings_flags(BACKBONE_SETTINGS[way(wildcards)], training_settings(wildcards))
-    return f"{settings_flags(ClassifierSettings, classifier)} {training}"
+    # Embeddings were computed in it; what learns from them alone is small.
+    precision = "" if way(wildcards) == "frozen" else precision_flag(wildcards.model)
+    return f"{settings_flags(ClassifierSettings, classifier)} {training} {precision}"
 
 
 def features(wildcards):

@@ -35,6 +35,7 @@ rule embed:
     params:
         *code("embed", "train"),
         flags=settings_flags(SequenceSettings, config["finetune"]),
+        precision=lambda wildcards: precision_flag(wildcards.model),
     message:
         "Embedding {wildcards.task}, {wildcards.split} split, with model {wildcards.model}"
     shell:
@@ -42,6 +43,6 @@ rule embed:
             "embed",
             "--log {log:q} --name {wildcards.model} --task {wildcards.task}"
             " --gpus {resources.devices} --split {wildcards.split} --model {input.model_directory:q}"
-            " --sequences {input.sequences:q} {params.flags} --output {output:q}",
+            " --sequences {input.sequences:q} {params.flags} {params.precision} --output {output:q}",
             ALLOW_CPU,
         )

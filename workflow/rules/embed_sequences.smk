@@ -48,6 +48,7 @@ rule embed_sequences:
         *code("embed_sequences", "train"),
         genome=lambda wildcards: flags({"genome": embedding_settings(wildcards)["genome"]}),
         flags=lambda wildcards: settings_flags(VectorSettings, embedding_settings(wildcards)),
+        precision=lambda wildcards: precision_flag(embedding_settings(wildcards)["model"]),
         name=lambda wildcards: embedding_settings(wildcards)["model"],
     message:
         "Embedding sequences: {wildcards.embedded}"
@@ -55,7 +56,7 @@ rule embed_sequences:
         command(
             "embed_sequences",
             "--log {log:q} --gpus {resources.devices} --name {params.name} --model {input.model_directory:q}"
-            " --input {input.sequences:q} {params.genome} {params.flags} --output {output.vectors:q}"
+            " --input {input.sequences:q} {params.genome} {params.flags} {params.precision} --output {output.vectors:q}"
             " --parquet {output.table:q} --similarities {output.similarities:q} --summary {output.summary:q}",
             ALLOW_CPU,
         )

@@ -45,6 +45,7 @@ rule predict:
         ),
         strands=lambda wildcards: strands_flag(prediction_settings(wildcards)["task"]),
         flags=lambda wildcards: settings_flags(ScanSettings, prediction_settings(wildcards)),
+        precision=lambda wildcards: precision_flag(prediction_settings(wildcards)["model"]),
     message:
         "Classifying new sequences: {wildcards.name}"
     shell:
@@ -52,6 +53,6 @@ rule predict:
             "predict",
             "--log {log:q} --gpus {resources.devices}"
             " --classifier {input.classifier_directory:q} --input {input.sequences:q} {params.genome}"
-            " {params.label} {params.strands} {params.flags} --output {output.table:q} --bedgraph {output.bedgraph:q}",
+            " {params.label} {params.strands} {params.flags} {params.precision} --output {output.table:q} --bedgraph {output.bedgraph:q}",
             ALLOW_CPU,
         )

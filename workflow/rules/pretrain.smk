@@ -56,6 +56,7 @@ rule pretrain:
         training=lambda wildcards: settings_flags(
             TrainingSettings, model_settings(wildcards.model)["training"], "training_"
         ),
+        precision=lambda wildcards: precision_flag(wildcards.model),
     message:
         "Pretraining model {wildcards.model} (log: {log})"
     shell:
@@ -64,7 +65,7 @@ rule pretrain:
             "--log {log:q} --model {wildcards.model} --gpus {resources.devices} --nodes {resources.nodes}"
             " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
             " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
-            " {params.context} {params.masking} {params.training}"
+            " {params.context} {params.masking} {params.training} {params.precision}"
             " --checkpoints {params.checkpoints:q}"
             " --output {output.directory:q} --summary {output.summary:q} --telemetry {output.telemetry:q}",
             loggers("pretrain/{wildcards.model}"),

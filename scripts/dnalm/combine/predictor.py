@@ -103,7 +103,7 @@ def train_combined(
 class Combined:
     """A directory of `scripts/combine.py`, loaded once, for any number of sequences."""
 
-    def __init__(self, directory: Path, device: "torch.device | str" = "cpu"):
+    def __init__(self, directory: Path, device: "torch.device | str" = "cpu", bf16: bool = False):
         from dnalm.embed.embedding import load_backbone, read_model_config
         from dnalm.tokenizers.encoding import load_tokenizer
 
@@ -122,7 +122,7 @@ class Combined:
                 "it again."
             ) from None
         self.tokenizer, self.backbone = load_tokenizer(model), load_backbone(model, device)
-        self.pad_id = read_model_config(model)["pad_token_id"]
+        self.pad_id, self.bf16 = read_model_config(model)["pad_token_id"], bf16
 
     def outputs(self, sequences: list[str], batch_tokens: int | None = None) -> np.ndarray:
         """Probabilities or values float64[n, n_labels]."""
@@ -130,5 +130,7 @@ class Combined:
         from dnalm.tokenizers.encoding import encode
 
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
-        vectors = embed_tokens(self.backbone, tokens, pad_id=self.pad_id, batch_tokens=batch_tokens)
+        vectors = embed_tokens(
+            self.backbone, tokens, pad_id=self.pad_id, batch_tokens=batch_tokens, bf16=self.bf16
+        )
         return self.regression.outputs(sequences, vectors[self.pooling])

@@ -96,7 +96,7 @@ def embed_tokens(
     """Embed id arrays (`[CLS] … [SEP]`) by every pooling in one forward pass.
 
     Returns {pooling: float32[n, hidden]} in the given order, whatever the batches. `bf16` computes in
-    bfloat16 and is meant for GPUs. `batch_tokens`: tokens of one forward pass, padding included; fewer where
+    bfloat16. `batch_tokens`: tokens of one forward pass, padding included; fewer where
     memory runs out. `layer`: pools the states after this layer, of 0 the token embeddings; None: the last
     hidden states.
     """

@@ -6,7 +6,16 @@ from pydantic import Field, model_validator
 
 from dnalm.models.families import FAMILIES
 from dnalm.running.errors import InputError
-from dnalm.running.settings import Fraction, MemorySettings, Number, OptimizerSettings, Seed, Settings, Whole
+from dnalm.running.settings import (
+    ArithmeticSettings,
+    Fraction,
+    MemorySettings,
+    Number,
+    OptimizerSettings,
+    Seed,
+    Settings,
+    Whole,
+)
 
 # Ends the name of a model as it was published, before it was trained further here.
 PUBLISHED = "-published"
@@ -101,12 +110,6 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         ge=0,
         description="A checkpoint is written after this many minutes at the latest. 0: by steps only.",
     )
-    precision: Literal["auto", "fp32", "bf16"] = Field(
-        "auto",
-        description="`auto` computes in bf16 on GPUs that have it, in fp32 elsewhere. On CPUs with "
-        "`amx_bf16` in /proc/cpuinfo, `bf16` takes about half the time for tens of millions of parameters, "
-        "and more for small networks.",
-    )
     compile: bool = Field(
         False,
         description="Translate the layers with `torch.compile` when training starts, which takes a "
@@ -152,7 +155,7 @@ class ContextSettings(Settings):
     )
 
 
-class ModelSettings(ContextSettings):
+class ModelSettings(ContextSettings, ArithmeticSettings):
     """A language model: where it starts, and how it is trained."""
 
     tokenizer: str = Field(description="Name of an entry under `tokenizers`.")

@@ -9,10 +9,11 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from dnalm.running.claims import claim
 from dnalm.running.errors import InputError
+from dnalm.running.settings import ArithmeticSettings
 
 if TYPE_CHECKING:
     import torch
@@ -61,15 +62,21 @@ def add_batch_tokens_flag(arguments: argparse.ArgumentParser) -> None:
     )
 
 
+def add_precision_flag(arguments: argparse.ArgumentParser) -> None:
+    """Add `--precision`, what :func:`choose_precision` wants to know."""
+    field = ArithmeticSettings.model_fields["precision"]
+    arguments.add_argument(
+        "--precision",
+        choices=get_args(field.annotation),
+        default=field.default,
+        help=f"{field.description} (default {field.default})",
+    )
+
+
 def add_inference_flags(arguments: argparse.ArgumentParser) -> None:
     """Add the flags of scripts that only read with a model, and those of :func:`add_device_flags`."""
     add_batch_tokens_flag(arguments)
-    arguments.add_argument(
-        "--precision",
-        choices=("auto", "fp32", "bf16"),
-        default="auto",
-        help="arithmetic of the model; auto: bf16 on GPUs that have it, else fp32 (default auto)",
-    )
+    add_precision_flag(arguments)
     add_device_flags(arguments)
 
 

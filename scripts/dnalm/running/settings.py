@@ -108,6 +108,18 @@ class MemorySettings(Settings):
     )
 
 
+class ArithmeticSettings(Settings):
+    """What a model computes in, wherever it learns, embeds or predicts."""
+
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Arithmetic in which the model learns, embeds and classifies new sequences: `auto` is bf16 "
+        "on GPUs that have it, fp32 elsewhere. On CPUs with `amx_bf16` in /proc/cpuinfo, `bf16` takes about "
+        "half the time for tens of millions of parameters, and more for small networks. What the report says "
+        "of held-out lines and test splits is computed in fp32.",
+    )
+
+
 def validated(settings: type[Settings], values: Mapping[str, Any], names: "Names") -> Any:
     """An object of the class. Raises InputError for the first value that is wrong, in one line."""
     try:

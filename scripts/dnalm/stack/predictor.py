@@ -98,7 +98,7 @@ def open_member(directory: Path, device: "torch.device | str" = "cpu", bf16: boo
     if (directory / "combined.json").is_file():
         from dnalm.combine.predictor import Combined
 
-        combined = Combined(directory, device)
+        combined = Combined(directory, device, bf16)
         return Member(
             combined.labels, lambda sequences, batch_tokens: combined.outputs(list(sequences), batch_tokens)
         )
