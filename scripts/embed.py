@@ -27,7 +27,13 @@ from dnalm.embed.embedding import (
 )
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
+from dnalm.running.devices import (
+    add_inference_flags,
+    check_batch_tokens,
+    choose_device,
+    choose_precision,
+    suggest_bf16,
+)
 from dnalm.running.errors import InputError
 from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
@@ -59,9 +65,10 @@ def main(
     config = read_model_config(model)
     max_tokens = token_limit(config, settings.max_tokens)
     device = choose_device(gpus, allow_cpu=allow_cpu)
-    precision = choose_precision(precision, device)
+    asked, precision = precision, choose_precision(precision, device)
     tokenizer = load_tokenizer(model)
     backbone = load_backbone(model, device)
+    suggest_bf16(asked, device, backbone)
     digest = model_digest(model)
     for path, part, table, target in zip(sequences, split, tables, output, strict=True):
         sequences_of_table = table["seq"].tolist()

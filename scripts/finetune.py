@@ -60,7 +60,13 @@ from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.checkpoints import fingerprint
 from dnalm.running.code import sha256_of_modules
 from dnalm.running.commandline import add_settings_flags, parser, run
-from dnalm.running.devices import add_device_flags, add_precision_flag, choose_device, choose_precision
+from dnalm.running.devices import (
+    add_device_flags,
+    add_precision_flag,
+    choose_device,
+    choose_precision,
+    suggest_bf16,
+)
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, sha256_of_file, write_json
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
@@ -162,8 +168,9 @@ def main(
         encoded = [encode(tokenizer, table["seq"].tolist(), max_tokens) for table in tables.values()]
         cut = count_cuts(tokenizer, tables, max_tokens, [list(map(len, tokens)) for tokens in encoded])
         device = choose_device(gpus, allow_cpu=allow_cpu)
-        precision = choose_precision(precision, device)
+        asked, precision = precision, choose_precision(precision, device)
         whole = classifier.full_model(model, weights, len(labels), pooling, problem)
+        suggest_bf16(asked, device, whole)
         if training.gradient_checkpointing:
             checkpoint_gradients(whole)
         module = trained.prepare(whole, training, settings.seed).to(device)
@@ -290,9 +297,7 @@ def count_cuts(
     return found
 
 
-def check_backbone(
-    backbone: str, embeddings: list[Path], checkpoints: Path | None, precision: str
-) -> None:
+def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | None, precision: str) -> None:
     """Raise InputError if something was given that does not go with what learns, or is missing."""
     if backbone == "frozen" and len(embeddings) < 2:
         raise InputError(

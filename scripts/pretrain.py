@@ -42,6 +42,7 @@ from dnalm.running.devices import (
     check_compiler,
     choose_device,
     choose_precision,
+    suggest_bf16,
 )
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
@@ -200,6 +201,7 @@ def pretrain(options: SimpleNamespace) -> None:
                 found.step, found.state["tokens"], found.state["sums"], found.log()
             )
             training.load_weights(network, found.weights())
+        suggest_bf16(options.precision, device, network)
         model = training.MaskedTokenLoss(network)
         if recipe.fsdp and world.size > 1:
             shard(model, device, world.size)

@@ -285,8 +285,8 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
         training = model.get("training") if isinstance(model, Mapping) else None
         if isinstance(training, Mapping) and "precision" in training:
             raise InputError(
-                f"{source}: models.{name}.training.precision now concerns all that the model does. Move it up "
-                f"to models.{name}.precision."
+                f"{source}: models.{name}.training.precision now concerns all that the model does. Move it "
+                f"up to models.{name}.precision."
             )
     checked: Config = validated(Config, config, Names(source))
     _check_paths(checked, source)

@@ -1,6 +1,7 @@
 import argparse
 import importlib
 import inspect
+import logging
 import re
 import sys
 import tempfile
@@ -187,6 +188,25 @@ def test_precision(monkeypatch):
     assert devices.choose_precision("auto", torch.device("cuda")) == "bf16"
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
     assert devices.choose_precision("auto", torch.device("cuda")) == "fp32"
+
+
+@pytest.mark.parametrize(
+    "precision, has_amx, width, told",
+    [
+        ("auto", True, 4000, True),
+        ("auto", False, 4000, False),
+        ("auto", True, 10, False),
+        ("fp32", True, 4000, False),
+    ],
+)
+def test_who_did_not_choose_is_told_of_a_faster_precision(
+    precision, has_amx, width, told, monkeypatch, caplog
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
+    with caplog.at_level(logging.INFO, "dnalm"):
+        devices.suggest_bf16(precision, torch.device("cpu"), torch.nn.Linear(width, width, device="meta"))
+        devices.suggest_bf16(precision, torch.device("cuda"), torch.nn.Linear(width, width, device="meta"))
+    assert caplog.text.count("models.<name>.precision") == told
 
 
 def test_a_package_from_outside_the_environment_is_an_error(tmp_path, monkeypatch):

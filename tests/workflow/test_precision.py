@@ -1,4 +1,6 @@
-"""`models.<name>.precision` reaches every step in which a model learns, embeds or classifies, and no other."""
+"""`models.<name>.precision` reaches each step in which a model learns, embeds or classifies, and no other."""
+
+from itertools import pairwise
 
 import yaml
 from workflow_jobs import REPOSITORY, workflow_jobs
@@ -21,7 +23,7 @@ def test_each_model_computes_as_its_own_settings_say(tmp_path):
     seen = set()
     for job in workflow_jobs(tmp_path / "config.yaml"):
         words = str(job.shellcmd).split()
-        asked = {word for flag, word in zip(words, words[1:], strict=False) if flag == "--precision"}
+        asked = {word for flag, word in pairwise(words) if flag == "--precision"}
         backbone = dict(job.wildcards.items()).get("backbone")
         if job.rule.name not in COMPUTING or backbone == "frozen":
             assert not asked, job.rule.name

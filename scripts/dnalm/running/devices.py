@@ -23,6 +23,9 @@ logger = logging.getLogger("dnalm")
 # What a wrong copy of would break or slow down a training run without a word.
 CHECKED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
+# Smaller networks gain little from bf16 on a CPU with AMX, or lose: benchmarks/README.md.
+WORTH_BF16 = 10_000_000
+
 # Variables that a scheduler sets in its jobs: of each group all.
 SCHEDULERS = {
     "Slurm": ("SLURM_JOB_ID",),
@@ -179,6 +182,19 @@ def choose_precision(precision: str, device: "torch.device") -> str:
     if precision == "bf16" and not has_bf16:
         raise InputError("precision is bf16, which this hardware does not have. Use auto or fp32.")
     return precision
+
+
+def suggest_bf16(precision: str, device: "torch.device", model: "torch.nn.Module") -> None:
+    """Log that bf16 takes half the time, where the CPU is made for it and nobody chose a precision."""
+    import torch
+
+    made_for_it = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    parameters = sum(weights.numel() for weights in model.parameters())
+    if precision == "auto" and made_for_it and parameters >= WORTH_BF16:
+        logger.info(
+            "computing in fp32; this CPU takes about half the time in bf16 (models.<name>.precision), with "
+            "other rounding"
+        )
 
 
 def check_compiler(device: "torch.device") -> None:

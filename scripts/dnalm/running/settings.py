@@ -113,10 +113,11 @@ class ArithmeticSettings(Settings):
 
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="Arithmetic in which the model learns, embeds and classifies new sequences: `auto` is bf16 "
-        "on GPUs that have it, fp32 elsewhere. On CPUs with `amx_bf16` in /proc/cpuinfo, `bf16` takes about "
-        "half the time for tens of millions of parameters, and more for small networks. What the report says "
-        "of held-out lines and test splits is computed in fp32.",
+        description="Arithmetic in which the model learns, embeds and classifies new sequences: `auto` is "
+        "bf16 on GPUs that have it, fp32 elsewhere, so that results do not depend on the CPU. On CPUs with "
+        "`amx_bf16` in /proc/cpuinfo, `bf16` takes about half the time for ten million parameters and more; "
+        "small networks gain little or lose. What the report says of held-out lines and test splits is "
+        "computed in fp32.",
     )
 
 
