@@ -73,8 +73,7 @@ def main(
     for path, part, table, target in zip(sequences, split, tables, output, strict=True):
         sequences_of_table = table["seq"].tolist()
         tokens = encode(tokenizer, sequences_of_table, max_tokens)
-        lengths = np.array([len(ids) for ids in tokens], np.int32)
-        cut = count_cut(tokenizer, sequences_of_table, max_tokens, lengths)
+        cut = count_cut(tokenizer, sequences_of_table, max_tokens, tokens)
         if warning := cut.warning(f"sequences of {path}"):
             logger.warning(warning)
         vectors = embed_tokens(
@@ -88,7 +87,7 @@ def main(
             "id": np.array(table["id"].tolist(), np.str_),
             "label": np.array(table["label"].tolist(), np.str_),
             **vectors,
-            "tokens": lengths,
+            "tokens": np.array([len(ids) for ids in tokens], np.int32),
         }
         about = {
             "model": name,

@@ -85,8 +85,7 @@ def main(
     while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
         bases = [window.bases for window in chunk]
         tokens = encode(tokenizer, bases, max_tokens)
-        lengths = np.array([len(ids) for ids in tokens], np.int32)
-        cut += count_cut(tokenizer, bases, max_tokens, lengths)
+        cut += count_cut(tokenizer, bases, max_tokens, tokens)
         vectors = embed_tokens(
             backbone,
             tokens,
@@ -95,7 +94,7 @@ def main(
             bf16=precision == "bf16",
             layer=settings.layer,
         )
-        chunks.append(columns_of(chunk) | {"tokens": lengths} | vectors)
+        chunks.append(columns_of(chunk, tokens) | vectors)
     unread = left_out.say(input, settings.max_unknown_fraction)
     if not chunks:
         raise InputError(f"{unread or input}. There is nothing to embed.")
@@ -135,13 +134,14 @@ def main(
     )
 
 
-def columns_of(windows: list[Window]) -> dict[str, np.ndarray]:
-    """What is known of windows before they are read: id, sequence, start, end."""
+def columns_of(windows: list[Window], tokens: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """What is known of windows beside their vectors: id, sequence, start, end, tokens."""
     return {
         "id": np.array([window.id for window in windows], np.str_),
         "sequence": np.array([window.sequence for window in windows], np.str_),
         "start": np.array([window.start for window in windows], np.int64),
         "end": np.array([window.end for window in windows], np.int64),
+        "tokens": np.array([len(ids) for ids in tokens], np.int32),
     }
 
 

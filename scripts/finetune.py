@@ -35,7 +35,7 @@ that it left in time before the end of its job and wants to be started again.
 import json
 import logging
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -150,12 +150,11 @@ def main(
     weights = classifier.initial_weights(model, len(labels), settings.seed)
     if not isinstance(training, ThroughBackboneSettings):
         precision = "fp32"
-        read = [
+        cut = count_cuts(tokenizer, tables, max_tokens, encoded={})
+        learned, held_out = (
             read_vectors(path, table, kind, labels, pooling, model, max_tokens)
             for path, table in zip(embeddings, tables.values(), strict=True)
-        ]
-        cut = count_cuts(tokenizer, tables, max_tokens, [lengths for _, lengths in read])
-        learned, held_out = (vectors for vectors, _ in read)
+        )
         if standardise:
             features = classifier.Standardisation.of(learned.vectors)
             # The start is that of every other way; only the coordinates in which it learns differ.
@@ -165,8 +164,10 @@ def main(
                 examples.vectors = features.applied(examples.vectors)
         module: nn.Module = classifier.head_with(config, weights)
     else:
-        encoded = [encode(tokenizer, table["seq"].tolist(), max_tokens) for table in tables.values()]
-        cut = count_cuts(tokenizer, tables, max_tokens, [list(map(len, tokens)) for tokens in encoded])
+        encoded = {
+            split: encode(tokenizer, table["seq"].tolist(), max_tokens) for split, table in tables.items()
+        }
+        cut = count_cuts(tokenizer, tables, max_tokens, encoded)
         device = choose_device(gpus, allow_cpu=allow_cpu)
         asked, precision = precision, choose_precision(precision, device)
         whole = classifier.full_model(model, weights, len(labels), pooling, problem)
@@ -178,7 +179,7 @@ def main(
             classifier.Tokens(
                 tokens, targets_of(kind, table, labels), config["pad_token_id"], device, precision == "bf16"
             )
-            for tokens, table in zip(encoded, tables.values(), strict=True)
+            for tokens, table in zip(encoded.values(), tables.values(), strict=True)
         )
         if training.reverse_complement:
             turned = [reverse_complement(sequence) for sequence in train_table["seq"]]
@@ -280,17 +281,17 @@ def count_cuts(
     tokenizer: Any,
     tables: dict[str, pd.DataFrame],
     max_tokens: int,
-    lengths: Sequence[Sequence[int] | np.ndarray],
+    encoded: Mapping[str, Sequence[np.ndarray]],
 ) -> dict[str, dict[str, Any]]:
     """By split, how many sequences are cut and how many bases stay unread; for the summary and the log.
 
-    `lengths`: of each split, how many tokens are read of each of its sequences.
+    `encoded`: by split the ids of its sequences, where they are at hand.
     """
     from dnalm.tokenizers.cut import count_cut
 
     found = {}
-    for (name, table), read in zip(tables.items(), lengths, strict=True):
-        cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens, read)
+    for name, table in tables.items():
+        cut = count_cut(tokenizer, table["seq"].tolist(), max_tokens, encoded.get(name))
         if warning := cut.warning(f"sequences of the {name} split"):
             logger.warning(warning)
         found[name] = cut.summary()
@@ -378,11 +379,8 @@ def read_vectors(
     pooling: str,
     model: Path,
     max_tokens: int,
-) -> tuple[Any, np.ndarray]:
-    """Embeddings as training examples, and how many tokens were read of each sequence, int32[n].
-
-    Raises InputError unless they were made from `table` by `model`.
-    """
+) -> Any:
+    """Embeddings as training examples. Raises InputError unless they were made from `table` by `model`."""
     import torch
 
     from dnalm.embed.embedding import model_digest, read_embeddings
@@ -398,7 +396,7 @@ def read_vectors(
         raise InputError(
             f"{path}: embedded with --max-tokens {embedded_with}, here it is {max_tokens}. {remedy}"
         )
-    return Vectors(torch.from_numpy(read.vectors), targets_of(kind, table, labels)), read.tokens
+    return Vectors(torch.from_numpy(read.vectors), targets_of(kind, table, labels))
 
 
 def targets_of(kind: Problem, table: pd.DataFrame, labels: list[str]) -> Any:

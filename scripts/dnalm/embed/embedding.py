@@ -144,13 +144,12 @@ def write_embeddings(path: str | Path, columns: Mapping[str, Any], about: dict[s
 class Embeddings:
     """The content of a file of scripts/embed.py, with the vectors of one pooling; rows as in its table.
 
-    `vectors`: float32[n, hidden]. `tokens`: int32[n], how many the model read of each sequence.
+    `vectors`: float32[n, hidden].
     """
 
     ids: list[str]
     labels: list[str]
     vectors: np.ndarray
-    tokens: np.ndarray
     about: dict[str, Any]
 
 
@@ -159,8 +158,7 @@ def read_embeddings(path: str | Path, pooling: str) -> Embeddings:
     try:
         with np.load(path) as data:
             about = json.loads(str(data["about"]))
-            ids, labels = data["id"].tolist(), data["label"].tolist()
-            return Embeddings(ids, labels, data[pooling], data["tokens"], about)
+            return Embeddings(data["id"].tolist(), data["label"].tolist(), data[pooling], about)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except Exception as error:

@@ -449,7 +449,7 @@ class Classifier:
             self.bf16,
             batch_tokens,
         )
-        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, examples.lengths)
+        self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
         return self.problem.outputs(predict_logits(self.model, examples).double().numpy())
 
 

@@ -30,6 +30,19 @@ def offsets_bp(tokenizer: "PreTrainedTokenizerFast", encoding: "Encoding") -> li
     ]
 
 
+@lru_cache(maxsize=8)
+def letters_of(tokenizer: "PreTrainedTokenizerFast") -> tuple[str, ...] | None:
+    """What each token of the vocabulary is written for, in upper case; None where tokens share letters.
+
+    Nothing for special tokens; a question mark for [UNK], which says of no letter what it was.
+    """
+    if _overlapping(tokenizer)[0] is not None:
+        return None
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    silent = dict.fromkeys(tokenizer.all_special_ids, "") | {tokenizer.unk_token_id: "?"}
+    return tuple(silent.get(number, name) for number, name in enumerate(names))
+
+
 # To ask for a vocabulary takes longer than to encode a sequence.
 @lru_cache(maxsize=8)
 def _overlapping(tokenizer: "PreTrainedTokenizerFast") -> tuple[int | None, frozenset[int]]:

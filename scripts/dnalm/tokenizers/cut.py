@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnalm.tokenizers.bases import offsets_bp
+from dnalm.tokenizers.bases import letters_of, offsets_bp
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, encode
+from dnalm.tokenizers.special_tokens import BASES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -60,33 +61,56 @@ def count_cut(
     tokenizer: "PreTrainedTokenizerFast",
     sequences: Sequence[str],
     max_tokens: int | None,
-    lengths: Sequence[int] | np.ndarray | None = None,
+    ids: Sequence[np.ndarray] | None = None,
 ) -> Cut:
     """What is lost of `sequences` when :func:`dnalm.tokenizers.encoding.truncate` cuts them to `max_tokens`.
 
-    `lengths`: how many ids :func:`dnalm.tokenizers.encoding.encode` made of each with the same `max_tokens`;
-    counted here if that is not at hand.
+    `ids`: what :func:`dnalm.tokenizers.encoding.encode` made of them with the same `max_tokens`; made here if
+    they are not at hand.
     """
-    bases, cut, unread = sum(map(len, sequences)), 0, 0
+    bases = sum(map(len, sequences))
     if max_tokens is None:
-        return Cut(max_tokens, len(sequences), cut, bases, unread)
+        return Cut(max_tokens, len(sequences), 0, bases, 0)
     # No token is shorter than a base; [CLS] and [SEP] come on top.
     long = [number for number, sequence in enumerate(sequences) if len(sequence) + 2 > max_tokens]
     texts = [sequences[number] for number in long]
-    if lengths is None:
-        kept = [len(ids) for ids in encode(tokenizer, texts, max_tokens)]
-    else:
-        kept = [int(lengths[number]) for number in long]
+    kept = encode(tokenizer, texts, max_tokens) if ids is None else [ids[number] for number in long]
     # Of others all tokens were kept.
-    full = [text for text, tokens in zip(texts, kept, strict=True) if tokens == max_tokens]
+    full = [(text, tokens) for text, tokens in zip(texts, kept, strict=True) if len(tokens) == max_tokens]
+    letters = letters_of(tokenizer)
+    said = [_behind(text, tokens, letters) for text, tokens in full]
+    unclear = [text for (text, _), number in zip(full, said, strict=True) if number is None]
+    unread = [number for number in said if number is not None]
+    unread += _behind_by_library(tokenizer, unclear, max_tokens)
+    return Cut(max_tokens, len(sequences), sum(number > 0 for number in unread), bases, sum(unread))
+
+
+def _behind(text: str, ids: np.ndarray, letters: Sequence[str] | None) -> int | None:
+    """How many letters of `text` stand behind the tokens that are kept of it; None: these do not say.
+
+    `letters`: what each token of the vocabulary is written for.
+    """
+    if letters is None:
+        return None
+    spelled, text = "".join([letters[number] for number in ids[:-1].tolist()]), text.upper()
+    rest = text[len(spelled) :]
+    # Letters that are no bases may become no token, and are not cut then.
+    clear = text.startswith(spelled) and (not rest or any(base in rest for base in BASES))
+    return len(rest) if clear else None
+
+
+def _behind_by_library(
+    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], max_tokens: int
+) -> list[int]:
+    """The same of any texts, encoded again with the place of each token."""
     backend = tokenizer.backend_tokenizer
     backend.no_padding()
     backend.no_truncation()
-    for start in range(0, len(full), SEQUENCES_PER_CALL):
-        chunk = full[start : start + SEQUENCES_PER_CALL]
+    behind = []
+    for start in range(0, len(texts), SEQUENCES_PER_CALL):
+        chunk = list(texts[start : start + SEQUENCES_PER_CALL])
         for text, encoding in zip(chunk, backend.encode_batch(chunk), strict=True):
-            if len(encoding.ids) > max_tokens:
-                cut += 1
-                # The last token kept before [SEP] says where reading ends.
-                unread += len(text) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1]
-    return Cut(max_tokens, len(sequences), cut, bases, unread)
+            whole = len(encoding.ids) <= max_tokens
+            # The last token kept before [SEP] says where reading ends.
+            behind.append(0 if whole else len(text) - offsets_bp(tokenizer, encoding)[max_tokens - 2][1])
+    return behind
