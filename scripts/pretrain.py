@@ -32,6 +32,7 @@ from dnalm.models.architecture import count_parameters, load_model, model_config
 from dnalm.models.checks import check_start
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.models.families import tokens_read
+from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
@@ -69,6 +70,7 @@ CODE = (
     "dnalm.models.sharding",
     "dnalm.pretrain.batches",
     "dnalm.pretrain.masking",
+    "dnalm.pretrain.micro_batches",
     "dnalm.pretrain.training",
     "dnalm.running.world",
     "dnalm.tokenize_windows.cache",
@@ -243,7 +245,7 @@ def pretrain(options: SimpleNamespace) -> None:
                     corpus(lines),
                     schedule.steps,
                     recipe.batch_size,
-                    recipe.micro_batch_size or batches.usual_micro_batch_size(max_tokens, device.type),
+                    recipe.micro_batch_size or usual_micro_batch_size(max_tokens, device.type),
                     world,
                 ),
                 training.HeldOut(

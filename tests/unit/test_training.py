@@ -21,9 +21,9 @@ from dnalm.pretrain.batches import (
     deal,
     epoch_batches,
     evaluation_lines,
-    usual_micro_batch_size,
 )
 from dnalm.pretrain.masking import EVALUATION
+from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.pretrain.training import (

@@ -23,10 +23,6 @@ from dnalm.tokenizers.special_tokens import overlapping_kmer_length
 # Lines that are sorted by length together. Batches of 32 drawn from 3,200 lines waste under 0.2% on
 # padding and are still mixed well.
 BATCHES_PER_POOL = 100
-# A micro-batch holds at most this many tokens unless told otherwise: on a GPU about 2 GB of activations for
-# the 44M network, on a CPU fewer, which its cache rewards with a tenth of the time. Constants and not
-# measurements, since they decide the rounding of sums.
-TOKENS_PER_MICRO_BATCH = {"cpu": 4096, "cuda": 32768}
 
 # Streams of random numbers for the order of lines; those of the masks are in dnalm.pretrain.masking.
 _LINE_ORDER, _BATCH_ORDER = 2, 3
@@ -146,11 +142,6 @@ class Corpus:
         selected = np.flatnonzero(batch["labels"].numpy() != IGNORED)
         hidden = np.flatnonzero(batch["input_ids"].numpy().ravel()[selected] == vocabulary.mask_id)
         return batch | {"selected": torch.from_numpy(selected), "masked": torch.from_numpy(hidden)}
-
-
-def usual_micro_batch_size(max_tokens: int, device: str) -> int:
-    """Lines that a process holds at once on a `device` of this type (cpu or cuda) unless told otherwise."""
-    return max(1, TOKENS_PER_MICRO_BATCH[device] // max_tokens)
 
 
 def deal(batch: np.ndarray, world: World, micro_batches: int) -> list[np.ndarray]:

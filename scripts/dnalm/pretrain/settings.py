@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dnalm.models.families import FAMILIES
+from dnalm.pretrain.micro_batches import TOKENS_PER_MICRO_BATCH
 from dnalm.running.errors import InputError
 from dnalm.running.settings import (
     ArithmeticSettings,
@@ -82,8 +83,8 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         ge=1,
         le=10**6,
         description="Lines that one GPU holds at once. The rest of the batch is accumulated. Where memory "
-        "runs out it is halved; the result stays the same up to rounding. Empty: about 32,000 tokens, on a "
-        "CPU 4,000.",
+        "runs out it is halved; the result stays the same up to rounding. Empty: those that hold "
+        f"{TOKENS_PER_MICRO_BATCH['cuda']:,} tokens at most, on a CPU {TOKENS_PER_MICRO_BATCH['cpu']:,}.",
     )
     learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
     schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
