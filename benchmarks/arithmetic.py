@@ -11,8 +11,9 @@ from measuring import ONE_THREAD, Limit
 
 # A matrix of the shape of the course network's feed-forward part, in a process with one thread.
 MULTIPLY = """
-import time, torch
-a, b = torch.randn(2048, 768), torch.randn(768, 2304)
+import sys, time, torch
+kind = getattr(torch, sys.argv[1])
+a, b = torch.randn(2048, 768, dtype=kind), torch.randn(768, 2304, dtype=kind)
 best = 1e9
 for _ in range(20):
     start = time.process_time()
@@ -23,9 +24,9 @@ print(2 * 2048 * 768 * 2304 / best)
 
 
 @cache
-def flops_per_second() -> float:
-    """Floating-point operations per second of a large matrix product, float32, one thread."""
-    words = [sys.executable, "-c", MULTIPLY]
+def flops_per_second(kind: str = "float32") -> float:
+    """Floating-point operations per second of a large matrix product of numbers of a kind, one thread."""
+    words = [sys.executable, "-c", MULTIPLY, kind]
     done = subprocess.run(words, env=os.environ | ONE_THREAD, capture_output=True, check=True)
     return float(done.stdout)
 
@@ -37,7 +38,8 @@ def layer_parameters(model: Path) -> int:
     return config["num_hidden_layers"] * (4 * hidden * hidden + 3 * hidden * inner)
 
 
-def forward(model: Path, tokens: int) -> Limit:
+def forward(model: Path, tokens: int, kind: str = "float32") -> Limit:
     """One forward pass of all tokens: 2 operations per weight and token."""
-    seconds = 2 * layer_parameters(model) * tokens / flops_per_second()
-    return Limit(seconds, f"matrix products of one pass at {flops_per_second() / 1e9:.0f} GFLOP/s")
+    speed = flops_per_second(kind)
+    seconds = 2 * layer_parameters(model) * tokens / speed
+    return Limit(seconds, f"matrix products of one pass at {speed / 1e9:.0f} GFLOP/s")

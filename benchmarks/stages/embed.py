@@ -7,7 +7,7 @@ from pathlib import Path
 import data
 import numpy as np
 from arithmetic import forward
-from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+from measuring import BF16, PLAIN, SCRIPTS, Bench, Row, Run, grown, has_bf16, pairs, python
 
 # How the plain way pads, in the words of its script and of the table, and the ratio to reach.
 PADDINGS = (
@@ -16,10 +16,10 @@ PADDINGS = (
 )
 
 
-def ours(model: Path, table: Path) -> Run:
+def ours(model: Path, table: Path, *flags: object) -> Run:
     return python(
         SCRIPTS / "embed.py", "--model", model, "--sequences", table, "--split", "train",
-        "--output", table.with_suffix(".npz"), "--name", "benchmark", "--task", "benchmark",
+        "--output", table.with_suffix(".npz"), "--name", "benchmark", "--task", "benchmark", *flags,
     )  # fmt: skip
 
 
@@ -38,3 +38,9 @@ def measure(bench: Bench) -> Iterator[Row]:
             np.testing.assert_allclose(file["mean"], np.load(vectors), atol=1e-4)
             limit = forward(model, int(file["tokens"].sum()))
         yield Row(f"embed, {words}", f"loop, {words}", measured, goal, limit, growth)
+    if has_bf16() and not bench.quick:
+        measured = pairs(bench, plain, partial(ours, model, tables[-1], *BF16))
+        with np.load(tables[-1].with_suffix(".npz")) as file:
+            np.testing.assert_allclose(file["mean"], np.load(vectors), atol=1e-2)
+            limit = forward(model, int(file["tokens"].sum()), "bfloat16")
+        yield Row(f"embed, {words}, bf16", f"loop, {words}, in fp32", measured, goal, limit)

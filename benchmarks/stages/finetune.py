@@ -8,20 +8,21 @@ from pathlib import Path
 import data
 import numpy as np
 from arithmetic import forward
-from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+from measuring import BF16, PLAIN, SCRIPTS, Bench, Row, Run, grown, has_bf16, pairs, python
 
 EPOCHS = 5
 # Length of the sequences, what the plain way pads them to, the ratio to reach, and the most sequences.
 LENGTHS = ((200, 50, 6, 1000), (100, 250, 20, 400))
 
 
-def frozen(model: Path, classifier: Path, train: Path, validation: Path) -> Run:
-    """scripts/embed.py and scripts/finetune.py, together."""
+def frozen(model: Path, classifier: Path, train: Path, validation: Path, *flags: object) -> Run:
+    """scripts/embed.py, with these flags, and scripts/finetune.py, together."""
     folder = train.parent
     vectors = [folder / "train.npz", folder / "validation.npz"]
     embedding = python(
         SCRIPTS / "embed.py", "--model", model, "--sequences", train, validation,
         "--split", "train", "validation", "--output", *vectors, "--name", "benchmark", "--task", "benchmark",
+        *flags,
     )  # fmt: skip
     return embedding + python(
         SCRIPTS / "finetune.py", "--model", model, "--train-sequences", train,
@@ -45,13 +46,23 @@ def measure(bench: Bench) -> Iterator[Row]:
         numbers = [200, 400, 800] if bench.quick else [most // 4, most // 2, most]
         validation = data.sequences(bench, f"validation{bp}.tsv", numbers[0], bp)
         tables = [data.sequences(bench, f"train{bp}-{number}.tsv", number, bp) for number in numbers]
-        ours = partial(frozen, model, classifier, validation=validation)
+
+        def ours(train: Path, *flags: object, validation: Path = validation) -> Run:
+            return frozen(model, classifier, train, validation, *flags)
+
         growth = grown(ours, tables, numbers, "sequences")
         plain = partial(python, PLAIN / "finetune.py", model, tables[-1], validation, padding, EPOCHS, losses)
         measured = pairs(bench, plain, partial(ours, tables[-1]), growth[-1][1])
         same = validation_losses(classifier)
         np.testing.assert_allclose(json.loads(losses.read_text()), same, atol=1e-3)
         with np.load(bench.folder / "train.npz") as file:
-            limit = forward(model, int(file["tokens"].sum()))
-        stage = f"finetune, frozen, {EPOCHS} epochs, {bp} bp"
-        yield Row(stage, f"Trainer, padded to {padding} tokens", measured, goal, limit, growth)
+            tokens = int(file["tokens"].sum())
+        stage, words = f"finetune, frozen, {EPOCHS} epochs, {bp} bp", f"Trainer, padded to {padding} tokens"
+        yield Row(stage, words, measured, goal, forward(model, tokens), growth)
+        if has_bf16() and not bench.quick:
+            measured = pairs(bench, plain, partial(ours, tables[-1], *BF16))
+            np.testing.assert_allclose(
+                json.loads(losses.read_text()), validation_losses(classifier), atol=1e-2
+            )
+            limit = forward(model, tokens, "bfloat16")
+            yield Row(f"{stage}, bf16", f"{words}, in fp32", measured, goal, limit)

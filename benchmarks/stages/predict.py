@@ -8,7 +8,7 @@ from pathlib import Path
 import data
 import numpy as np
 from arithmetic import forward
-from measuring import PLAIN, SCRIPTS, Bench, Row, Run, grown, pairs, python
+from measuring import BF16, PLAIN, SCRIPTS, Bench, Row, Run, grown, has_bf16, pairs, python
 
 from stages.embed import PADDINGS
 from stages.finetune import frozen
@@ -31,11 +31,11 @@ def measure(bench: Bench) -> Iterator[Row]:
     if not classifier.is_dir():
         frozen(model, classifier, *(data.sequences(bench, f"few{part}.tsv", 20, 200) for part in "AB"))
 
-    def ours(fasta: Path) -> Run:
+    def ours(fasta: Path, *flags: object) -> Run:
         return python(
             SCRIPTS / "predict.py", "--classifier", classifier, "--input", fasta,
             "--window", 200, "--stride", 100, "--strands", "forward", "--max-unknown-fraction", 1,
-            "--output", output,
+            "--output", output, *flags,
         )  # fmt: skip
 
     numbers = [200, 400, 800] if bench.quick else [750, 1500, 3000]
@@ -50,3 +50,8 @@ def measure(bench: Bench) -> Iterator[Row]:
         np.testing.assert_allclose(probabilities(output), np.load(expected), atol=1e-4)
         limit = forward(model, TOKENS_PER_WINDOW * numbers[-1])
         yield Row(f"genome scan, {words}", f"loop, {words}", measured, goal, limit, growth)
+    if has_bf16() and not bench.quick:
+        measured = pairs(bench, plain, partial(ours, genomes[-1], *BF16))
+        np.testing.assert_allclose(probabilities(output), np.load(expected), atol=1e-2)
+        limit = forward(model, TOKENS_PER_WINDOW * numbers[-1], "bfloat16")
+        yield Row(f"genome scan, {words}, bf16", f"loop, {words}, in fp32", measured, goal, limit)

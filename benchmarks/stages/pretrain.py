@@ -5,19 +5,19 @@ A training takes hours, its start seconds: what a run of one step takes is subtr
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 import data
 from arithmetic import flops_per_second
-from measuring import PLAIN, REPOSITORY, SCRIPTS, Bench, Limit, Row, Run, python
+from measuring import BF16, PLAIN, REPOSITORY, SCRIPTS, Bench, Limit, Row, Run, has_bf16, python
 
 ARCHITECTURES = REPOSITORY / "resources" / "architectures"
 # In the words of the table, and the flags.
-WAYS: dict[str, tuple[str, ...]] = {
+WAYS: dict[str, Sequence[str]] = {
     "": (),
     ", compiled": ("--training-compile",),
-    ", bf16": ("--precision", "bf16"),
+    ", bf16": BF16,
 }
 
 
@@ -52,8 +52,8 @@ def measure(bench: Bench) -> Iterator[Row]:
     def plain(steps: int) -> Run:
         return python(PLAIN / "pretrain.py", model, tokens, batch_size, steps)
 
-    can_compile = shutil.which("c++") is not None
-    ways = [""] if bench.quick else [kind for kind in WAYS if can_compile or kind != ", compiled"]
+    able = {"": True, ", compiled": shutil.which("c++") is not None, ", bf16": has_bf16()}
+    ways = [""] if bench.quick else [kind for kind in WAYS if able[kind]]
     growth = {kind: [(f"{number} steps", ours(number, kind)) for number in sizes] for kind in ways}
     start = plain(1)
     measured: dict[str, list[tuple[Run, Run]]] = {kind: [] for kind in ways}
@@ -66,10 +66,8 @@ def measure(bench: Bench) -> Iterator[Row]:
         told = json.loads((bench.folder / f"telemetry{kind}.json").read_text())
         # Operations of the steps but the first, at the speed of one large product.
         operations = told["flops_per_second"] * told["training_seconds"] * (steps - 1) / steps
-        speed = flops_per_second()
-        limit = Limit(
-            operations / speed, f"float32 matrix products of the steps at {speed / 1e9:.0f} GFLOP/s"
-        )
+        speed = flops_per_second("bfloat16" if kind == ", bf16" else "float32")
+        limit = Limit(operations / speed, f"matrix products of the steps at {speed / 1e9:.0f} GFLOP/s")
         words = (
             f"Trainer, {batch_size} lines padded to the longest; padding here {told['padding_fraction']:.1%}"
         )
