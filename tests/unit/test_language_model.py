@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings_objects import grouped
+from torch.overrides import TorchFunctionMode
 
 import evaluate_language_model
 import train_tokenizer
@@ -20,6 +21,7 @@ from dnalm.evaluate_language_model import scoring as language_model
 from dnalm.evaluate_language_model.scoring import FrequencyBaselines, LineBootstrap, MaskedLine, TokenScores
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model, model_config, new_model
+from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, line_generator
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.errors import InputError
@@ -27,6 +29,7 @@ from dnalm.running.files import sha256_of_file
 from dnalm.tokenize_windows import cache as token_cache
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers import encoding
+from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +146,80 @@ def test_model_answers_equal_the_plain_forward_pass(place, tokenizer, questions)
         rank.append((logits > logits.gather(1, targets[:, None])).sum(1).numpy())
     np.testing.assert_allclose(scores.loss, np.concatenate(loss), atol=1e-5)
     assert (scores.rank != np.concatenate(rank)).mean() < 0.02  # near ties may swap
+
+
+def plain_scores(model, lines: list[MaskedLine], pad_id: int, batch_tokens: int) -> TokenScores:
+    """Line by line: its own passage through the prediction head, its own numbers."""
+    loss, rank = [None] * len(lines), [None] * len(lines)
+    with torch.inference_mode():
+        for batch in length_batches(np.array([len(line.ids) for line in lines]), batch_tokens):
+            states = hidden_states(model, **pad([lines[number].input_ids for number in batch], pad_id))
+            for row, number in enumerate(batch):
+                hidden = states[row, torch.from_numpy(lines[number].positions)]
+                said = torch.log_softmax(token_logits(model, hidden), dim=-1)
+                true = said.gather(1, torch.from_numpy(lines[number].targets)[:, None])
+                loss[number] = -true[:, 0].double().numpy()
+                rank[number] = (said > true).sum(1).numpy()
+    return TokenScores(np.concatenate(loss), np.concatenate(rank))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shapes=st.lists(st.tuples(st.integers(3, 40), st.integers(1, 12)), min_size=1, max_size=12),
+    batch_tokens=st.integers(1, 300),
+)
+def test_scores_are_those_of_the_plain_reading_bit_for_bit(place, tokenizer, shapes, batch_tokens):
+    model, draw = load_model(place / "model", tokenizer).eval(), np.random.default_rng(len(shapes))
+    lines = []
+    for length, hidden in shapes:
+        ids = draw.integers(5, len(tokenizer), length)
+        positions = np.sort(draw.choice(np.arange(1, length - 1), min(hidden, length - 2), replace=False))
+        input_ids = ids.copy()
+        input_ids[positions] = tokenizer.mask_token_id
+        lines.append(MaskedLine(0, ids, input_ids, positions))
+    how = (model, lines, tokenizer.pad_token_id)
+    expected = plain_scores(*how, batch_tokens)
+    found = language_model.model_scores(*how, torch.device("cpu"), batch_tokens)
+    assert np.array_equal(found.loss, expected.loss) and np.array_equal(found.rank, expected.rank)
+    assert (found.loss.dtype, found.rank.dtype) == (np.float64, np.int64)
+    targets = {number: line.targets for number, line in enumerate(lines)}
+    said = dict(language_model.model_log_probabilities(*how, torch.device("cpu"), batch_tokens))
+    losses = [
+        -said[number].numpy()[np.arange(len(ids)), ids].astype(float) for number, ids in targets.items()
+    ]
+    assert np.array_equal(np.concatenate(losses), expected.loss)
+
+
+class Waits(TorchFunctionMode):
+    """Notes what would make the CPU wait for a GPU: copies of results, and numbers asked for."""
+
+    ASKED = ("item", "tolist", "nonzero", "masked_select", "__bool__", "__int__", "__float__", "__index__")
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, "__name__", "")
+        index = args[1] if name == "__getitem__" else ()
+        parts = index if isinstance(index, tuple) else (index,)
+        by_mask = any(isinstance(part, torch.Tensor) and part.dtype == torch.bool for part in parts)
+        if name == "cpu" or name in self.ASKED or by_mask:
+            self.noted.append(name)
+        return function(*args, **kwargs or {})
+
+
+def test_a_gpu_is_waited_for_once_in_a_batch(place, tokenizer, questions):
+    model = load_model(place / "model", tokenizer).eval()
+    batches = list(length_batches(np.array([len(line.ids) for line in questions]), 100))
+    assert len(batches) < len(questions) / 2
+    how = (model, questions, tokenizer.pad_token_id, torch.device("cpu"), 100)
+    with Waits() as waits:
+        language_model.model_scores(*how)
+    assert waits.noted == ["cpu"] * len(batches)
+    with Waits() as waits:
+        list(language_model.model_log_probabilities(*how))
+    assert waits.noted == ["cpu"] * len(batches)
 
 
 def test_floors_equal_plain_counting(place, tokenizer, questions):

@@ -174,6 +174,32 @@ def test_reading_goes_on_with_fewer_tokens(tiny_model, log):
         embedded()
 
 
+def test_the_prediction_head_may_run_out_of_memory_too(tiny_model, log):
+    numbers, network = np.random.default_rng(0), load_model(tiny_model).eval()
+    tokens = [numbers.integers(5, 9, size=n) for n in numbers.integers(5, 40, 24)]
+    lines = [MaskedLine(0, ids, ids, np.array([1, 3])) for ids in tokens]
+    expected = model_scores(network, lines, 3, CPU, 400)
+    given, answered = [], []
+
+    def note(module, args, kwargs):
+        given.append(kwargs["input_ids"])
+
+    def refuse(module, args):
+        if given[-1].numel() > 150:
+            raise torch.OutOfMemoryError("simulated")
+        answered.append(len(args[0]))
+
+    network.base_model.register_forward_pre_hook(note, with_kwargs=True)
+    network.head.register_forward_pre_hook(refuse)
+    found = model_scores(network, lines, 3, CPU, 400)
+    np.testing.assert_allclose(found.loss, expected.loss, atol=1e-5)
+    # Each line went through the head once, and through the model once but for what did not fit.
+    assert answered == [2] * 24
+    failed = [batch for batch in given if batch.numel() > 150]
+    assert sum(map(len, given)) == 24 + sum(map(len, failed)) and failed
+    assert log.text.count("memory ran out: going on with at most") == len(failed)
+
+
 def pretrained(tiny_model, checkpoints=None, rows=100, micro_batch_size=8):
     """(final weights, log, sizes that did not fit) of 6 steps of 8 lines."""
     from transformers import ModernBertForMaskedLM

@@ -8,7 +8,7 @@ many tokens were held for likelier).
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+# Tokens in one forward pass, padding included.
+BATCH_TOKENS = 8192
 # Counting pairs of tokens beyond this number makes the bigram baseline slower and hardly better.
 BIGRAM_TOKENS = 20_000_000
 # Strengths of the unigram prior that are tried for the bigram baseline, in pseudo-counts.
@@ -131,45 +133,78 @@ def model_log_probabilities(
     lines: list[MaskedLine],
     pad_id: int,
     device: "torch.device",
-    batch_tokens: int = 8192,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> Iterator[tuple[int, "torch.Tensor"]]:
-    """Per line, its number in `lines` and the log-probabilities float32[n_hidden, vocabulary] on `device`.
+    """Per line, its number in `lines` and the log-probabilities float32[n_hidden, vocabulary] on the CPU.
 
     Lines of like length share a batch of at most `batch_tokens` tokens, of fewer where memory runs out; they
     come in that order.
     """
     import torch
 
-    def read(batch: np.ndarray) -> "torch.Tensor":
-        inputs = pad([lines[number].input_ids for number in batch], pad_id)
-        return hidden_states(model, **{name: value.to(device) for name, value in inputs.items()})
+    def read(batch: np.ndarray) -> Sequence["torch.Tensor"]:
+        answers = [said for _, said in read_lines(model, [lines[n] for n in batch], pad_id, device)]
+        # One copy: each makes the CPU wait for the GPU.
+        return torch.cat(answers).cpu().split([len(said) for said in answers])
 
     lengths = np.array([len(line.ids) for line in lines])
     with torch.inference_mode():
-        for batch, states in batches_that_fit(model, read, lengths, batch_tokens):
-            for row, number in enumerate(batch):
-                # Only hidden tokens have to go through the prediction head.
-                hidden = states[row, torch.from_numpy(lines[number].positions).to(device)]
-                yield int(number), torch.log_softmax(token_logits(model, hidden), dim=-1)
+        for batch, answers in batches_that_fit(model, read, lengths, batch_tokens):
+            yield from zip(batch.tolist(), answers, strict=True)
 
 
 def model_scores(
-    model: "PreTrainedModel", lines: list[MaskedLine], pad_id: int, device: "torch.device"
+    model: "PreTrainedModel",
+    lines: list[MaskedLine],
+    pad_id: int,
+    device: "torch.device",
+    batch_tokens: int = BATCH_TOKENS,
 ) -> TokenScores:
-    """The masked language model's scores."""
+    """The masked language model's scores; batches as of :func:`model_log_probabilities`."""
     import torch
 
-    loss: list[Any] = [None] * len(lines)
-    rank: list[Any] = [None] * len(lines)
+    def read(batch: np.ndarray) -> np.ndarray:
+        found = []
+        for targets, said in read_lines(model, [lines[n] for n in batch], pad_id, device):
+            true = said.gather(1, targets[:, None])
+            found.append(torch.stack([-true[:, 0].double(), (said > true).sum(1).double()]))
+        # One copy, as above.
+        return torch.cat(found, dim=1).cpu().numpy()
+
+    lengths = np.array([len(line.ids) for line in lines])
+    ends = np.cumsum([len(line.positions) for line in lines])
+    starts = np.concatenate([[0], ends[:-1]])
+    scores, done = np.empty((2, ends[-1])), 0
     progress = Progress("evaluating the language model", len(lines), "lines")
-    scores = model_log_probabilities(model, lines, pad_id, device)
-    for done, (number, log_probabilities) in enumerate(scores, start=1):
-        targets = torch.from_numpy(lines[number].targets).to(device)[:, None]
-        true = log_probabilities.gather(1, targets)
-        loss[number] = -true[:, 0].double().cpu().numpy()
-        rank[number] = (log_probabilities > true).sum(1).cpu().numpy()
-        progress.update(done)
-    return TokenScores(np.concatenate(loss), np.concatenate(rank))
+    with torch.inference_mode():
+        for batch, found in batches_that_fit(model, read, lengths, batch_tokens):
+            scores[:, np.concatenate([np.arange(starts[n], ends[n]) for n in batch])] = found
+            done += len(batch)
+            progress.update(done)
+    return TokenScores(scores[0], scores[1].astype(np.int64))
+
+
+def read_lines(
+    model: "PreTrainedModel", lines: list[MaskedLine], pad_id: int, device: "torch.device"
+) -> Iterator[tuple["torch.Tensor", "torch.Tensor"]]:
+    """Read lines as one batch. Per line its targets int64[n_hidden] and the log-probabilities
+    float32[n_hidden, vocabulary], on `device`, which nobody has waited for.
+    """
+    import torch
+
+    inputs = pad([line.input_ids for line in lines], pad_id)
+    asked = np.concatenate([[line.positions, line.targets] for line in lines], axis=1)
+    counts = [len(line.positions) for line in lines]
+    positions, targets = (
+        part.split(counts) for part in torch.from_numpy(asked).to(device, non_blocking=True)
+    )
+    states = hidden_states(
+        model, **{name: value.to(device, non_blocking=True) for name, value in inputs.items()}
+    )
+    for row, at, true in zip(states, positions, targets, strict=True):
+        # Only hidden tokens have to go through the prediction head. Line by line, since how many there are at
+        # once decides the rounding.
+        yield true, torch.log_softmax(token_logits(model, row.index_select(0, at)), dim=-1)
 
 
 # ----------------------------------------------------------------------------- the baselines' scores
