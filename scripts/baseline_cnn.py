@@ -83,7 +83,7 @@ def command_line() -> ArgumentParser:
     """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
-        "--baseline", default="cnn", choices=["cnn", "deep_cnn"], help="which (default cnn)"
+        "--baseline", default="cnn", choices=["cnn", "deep_cnn"], help="which (default %(default)s)"
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")

@@ -125,7 +125,12 @@ def command_line() -> ArgumentParser:
     add("--validation", type=Path, required=True, help="TSV of the validation split")
     add("--train-embeddings", type=Path, required=True, help="its embeddings (.npz)")
     add("--validation-embeddings", type=Path, required=True, help="the embeddings of the validation split")
-    add("--pooling", choices=("cls", "mean", "max"), default="mean", help="which embedding (default mean)")
+    add(
+        "--pooling",
+        choices=("cls", "mean", "max"),
+        default="mean",
+        help="which embedding (default %(default)s)",
+    )
     add("--output", type=Path, required=True, help="directory to write")
     add("--summary", type=Path, required=True, help="JSON summary to write")
     return arguments

@@ -9,8 +9,8 @@ Out:
   longer than the model reads at once (start_bp: bases of the line before it);
 - fill-mask examples (TSV): a hidden token in its context, and the five tokens held for likeliest.
 
-The share of hidden tokens is the same for all models (15%), whatever they were trained with, so that they
-can be compared. Bits per base can also be compared between vocabularies, perplexities cannot.
+The share of hidden tokens is the same for all models, whatever they were trained with, so that they can be
+compared. Bits per base can also be compared between vocabularies, perplexities cannot.
 
 Of overlapping k-mers runs of at least k are hidden, for fewer would be spelled by their neighbours. Such a
 token has bases that visible neighbours show; bits per base are the sum of all losses over the number of

@@ -33,6 +33,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from dnalm.extract_windows.blocks import USUAL_BLOCK_BP, usual_block_bp
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -50,9 +51,6 @@ DROPPED = ("incomplete", "non_acgt", "soft_masked", "split_border")
 FATES = KEPT + DROPPED
 TRAIN, VALIDATION, INCOMPLETE, NON_ACGT, SOFT_MASKED, SPLIT_BORDER = range(len(FATES))
 
-# Long enough that neighbours in the genome, which resemble each other, lie in one split.
-USUAL_BLOCK_BP = 100_000
-
 # Lines that are written together: small enough for a processor's second-level cache.
 BUFFER_BYTES = 256 * 1024
 
@@ -65,7 +63,7 @@ class Split:
     """Which bases are held out for validation: whole sequences by name, or blocks of the whole genome."""
 
     sequences: frozenset[str] = frozenset()
-    block_bp: int = 100_000
+    block_bp: int = USUAL_BLOCK_BP
     period: int | None = None
 
     @property
@@ -262,7 +260,7 @@ def make_split(settings: ExtractWindowsSettings, validation_sequences: list[str]
         return Split(sequences=frozenset(validation_sequences))
     if settings.validation_fraction == 0:
         return Split()
-    block_bp = settings.validation_block or max(USUAL_BLOCK_BP, settings.length)
+    block_bp = settings.validation_block or usual_block_bp(settings.length)
     return Split(block_bp=block_bp, period=round(1 / settings.validation_fraction))
 
 

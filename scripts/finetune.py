@@ -424,7 +424,7 @@ def command_line() -> ArgumentParser:
         "--backbone",
         choices=tuple(BACKBONE_SETTINGS),
         default="frozen",
-        help="what learns (default frozen: only the head)",
+        help="what learns (default %(default)s: only the head)",
     )
     add_problem_flag(arguments)
     add_settings_flags(arguments, ClassifierSettings)
@@ -439,13 +439,14 @@ def command_line() -> ArgumentParser:
         "--checkpoint-every-minutes",
         type=float,
         default=10.0,
-        help="minutes between two checkpoints (default 10)",
+        help="minutes between two checkpoints (default %(default)g)",
     )
     arguments.add_argument(
         "--stop-before-minutes",
         type=float,
         default=5.0,
-        help="save and leave so many minutes before the Slurm job ends (default 5); with --checkpoints",
+        help="save and leave so many minutes before the Slurm job ends (default %(default)g); with "
+        "--checkpoints",
     )
     add_logger_flags(arguments)
     arguments.add_argument("--name", required=True, help="name of the language model, for the summary")

@@ -390,14 +390,19 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
         default="auto",
         help="processes to train with on each node; auto: one per GPU asked for",
     )
-    add("--nodes", type=int, default=1, help="nodes of this Slurm job, with --gpus on each (default 1)")
+    add(
+        "--nodes",
+        type=int,
+        default=1,
+        help="nodes of this Slurm job, with --gpus on each (default %(default)s)",
+    )
     add_precision_flag(arguments)
     add_device_flags(arguments)
     add(
         "--stop-before-minutes",
         type=float,
         default=10.0,
-        help="minutes before the end of the Slurm job at which to save and leave",
+        help="minutes before the end of the Slurm job at which to save and leave (default %(default)g)",
     )
     add("--output", type=Path, required=True, help="model directory to write")
     add("--summary", type=Path, help="JSON file: training_summary.json and the model directory's SHA-256")

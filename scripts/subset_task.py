@@ -67,7 +67,7 @@ if __name__ == "__main__":
     add("--validation", type=Path, required=True, help="TSV of the validation split")
     add("--test", type=Path, required=True, help="TSV of the test split")
     add("--size", type=int, required=True, help="training sequences to take")
-    add("--seed", type=int, default=42, help="seed of the choice (default: 42)")
+    add("--seed", type=int, default=42, help="seed of the choice (default %(default)s)")
     add("--output-train", type=Path, required=True, help="TSV of the subset to write")
     add("--output-validation", type=Path, required=True, help="TSV of the validation split to write")
     add("--output-test", type=Path, required=True, help="TSV of the test split to write")

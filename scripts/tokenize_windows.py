@@ -191,7 +191,7 @@ if __name__ == "__main__":
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
     parser.add_argument("--genome", default="genome", help="name of the genome, for the summary")
     parser.add_argument("--split", default="train", help="train or validation, for the summary")
-    parser.add_argument("--threads", type=int, default=1, help="CPU cores to use (1)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU cores to use (default %(default)s)")
     parser.add_argument("--output", type=Path, required=True, help="token cache directory to write")
     parser.add_argument("--summary", type=Path, required=True, help="JSON file for the counts")
     commandline.run(main, parser.parse_args())

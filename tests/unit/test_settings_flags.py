@@ -1,6 +1,7 @@
 """A step by hand has the same settings as in the workflow: flags read back as what they say."""
 
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_defaults_follow_the_backbone(backbone, epochs):
     add_settings_flags(arguments, BACKBONE_SETTINGS, "training", chosen_by="backbone")
     training = collect_settings(vars(arguments.parse_args(["--backbone", backbone])))["training"]
     assert training == BACKBONE_SETTINGS[backbone]() and training.epochs == epochs
+
+
+def test_no_help_text_writes_a_number_that_is_a_default_elsewhere(repository):
+    by_hand = re.compile(r"\(default:? [0-9]")
+    scripts = sorted((repository / "scripts").rglob("*.py"))
+    assert [path.name for path in scripts if by_hand.search(path.read_text())] == []
 
 
 @pytest.mark.parametrize(

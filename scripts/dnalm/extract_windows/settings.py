@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from dnalm.extract_windows.blocks import USUAL_BLOCK_BP
 from dnalm.running.settings import Fraction, Settings, Whole
 
 
@@ -44,8 +45,8 @@ class ExtractWindowsSettings(Settings):
     validation_block: Whole | None = Field(
         None,
         ge=10,
-        description="Length of a held-out block in bp. Empty: 100,000 bp, or less where a genome is too "
-        "small for blocks of that length.",
+        description=f"Length of a held-out block in bp. Empty: {USUAL_BLOCK_BP:,} bp, or less where a "
+        "genome is too small for blocks of that length.",
     )
 
     @model_validator(mode="after")

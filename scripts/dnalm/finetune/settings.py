@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from dnalm.models.families import FAMILIES
+from dnalm.models.keys import DEFAULTS
 from dnalm.running.settings import MemorySettings, Number, OptimizerSettings, Seed, Settings, each_once
 
 Backbone = Literal["frozen", "partial", "lora", "full"]
@@ -116,7 +118,9 @@ class SequenceSettings(Settings):
         ge=4,
         le=10**6,
         description="Longer sequences are cut to this many tokens, [CLS] and [SEP] included. Empty: as many "
-        "as the model can read, 8192 for most. 200 bp give about 42 tokens with DNABERT-2's vocabulary.",
+        f"as the model can read, {DEFAULTS['modernbert']['max_position_embeddings']:,} for a ModernBERT and "
+        f"{FAMILIES['bert'].default_positions} for a BERT unless their configurations say otherwise. 200 bp "
+        "give about 42 tokens with DNABERT-2's vocabulary.",
     )
 
 

@@ -41,7 +41,7 @@ SCHEDULERS = {
 def add_device_flags(arguments: argparse.ArgumentParser) -> None:
     """Add `--gpus` and `--allow-cpu`, what :func:`choose_device` wants to know."""
     arguments.add_argument(
-        "--gpus", type=int, default=0, help="GPUs that this job asked for (default 0: use the CPU)"
+        "--gpus", type=int, default=0, help="GPUs that this job asked for (default %(default)s: use the CPU)"
     )
     arguments.add_argument(
         "--allow-cpu",
