@@ -4,6 +4,7 @@ from collections import defaultdict
 from itertools import groupby
 from typing import Any
 
+from dnalm.prepare_task.composition import TELLING_AREA, TELLING_CORRELATION
 from dnalm.report import words
 from dnalm.report.charts import histogram
 from dnalm.report.parts import figure, heading, table
@@ -342,7 +343,10 @@ def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ]
     return table(
         "Can the label be told without reading the sequence?",
-        ["Training sequences by", "AUROC", "Label against the others", "More than chance and above 0.6"],
+        [
+            *("Training sequences by", "AUROC", "Label against the others"),
+            f"More than chance and above {TELLING_AREA}",
+        ],
         rows,
         numeric=[1],
         note="0.5 is chance. What tells the label by itself may be all that a classifier learns. Sequences "
@@ -362,7 +366,7 @@ def correlation_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ]
     return table(
         "Can the value be told without reading the sequence?",
-        ["Training sequences by", "Rank correlation", "More than chance and beyond ±0.2"],
+        ["Training sequences by", "Rank correlation", f"More than chance and beyond ±{TELLING_CORRELATION}"],
         rows,
         numeric=[1],
         note="Spearman; 0 is chance, empty where all sequences are alike. What tells the value by itself "
