@@ -86,6 +86,7 @@ CODE = (
     "dnalm.finetune.trained",
     "dnalm.finetune.objectives",
     "dnalm.problems.kinds",
+    "dnalm.models.attention_masks",
     "dnalm.models.families",
     "dnalm.models.optimization",
     "dnalm.models.sharding",

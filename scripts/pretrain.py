@@ -64,6 +64,7 @@ logger = logging.getLogger("dnalm")
 CODE = (
     "dnalm.models.architecture",
     "dnalm.models.families",
+    "dnalm.models.attention_masks",
     "dnalm.models.masked_lm",
     "dnalm.models.new_token",
     "dnalm.models.optimization",

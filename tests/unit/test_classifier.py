@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from device_reads import Reading
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,7 @@ from torch import nn
 
 import embed
 import finetune
-from dnalm.finetune import classifier, objectives
+from dnalm.finetune import classifier, objectives, trained
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.classifier import Tokens, Vectors
 from dnalm.finetune.settings import (
@@ -36,6 +37,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
+from dnalm.running.memory import checkpoint_gradients
 
 
 def write_table(path: Path, number: int, classes: int = 2, seed: int = 0) -> Path:
@@ -215,7 +217,7 @@ def test_training_ends_early_and_weighs_classes(tiny_model, data, tmp_path):
     expected = torch.nn.CrossEntropyLoss(weights, label_smoothing=0.2)(module(examples.vectors), labels)
     optimizer = torch.optim.SGD(module.parameters(), 0.0)
     loss = finetuning.train_batch(module, examples, np.arange(4), optimizer, recipe, weights)
-    assert loss == pytest.approx(expected.item(), abs=1e-6)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_either_strand_is_read_with_every_epoch_drawing_anew():
@@ -331,6 +333,37 @@ def test_full_learns_several_classes(tiny_model, tmp_path):
     assert (probabilities.argmax(axis=1) == numbers).mean() == pytest.approx(summary["kept"]["accuracy"])
 
 
+@pytest.mark.parametrize("backbone", ["full", "partial", "lora"])
+def test_a_step_through_the_backbone_asks_the_device_for_no_number(tiny_model, backbone):
+    """A GPU would make the CPU wait for each, and would then wait for the CPU."""
+    training = BACKBONE_SETTINGS[backbone](**({"layers": 1} if backbone == "partial" else {}))
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    module = trained.prepare(classifier.full_model(tiny_model, weights, 2, "mean"), training, seed=1)
+    tokens = [np.arange(5, 5 + n) % 4 + 5 for n in (5, 40, 12, 33, 7)]
+    examples = Tokens(tokens, torch.tensor([0, 1, 1, 0, 1]), pad_id=3, batch_tokens=100)
+    recipe = finetuning.Settings(**LearningSettings(epochs=1, learning_rate=1e-4).model_dump(), seed=1)
+    optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], fused=True)
+    with Reading():
+        finetuning.train_batch(module, examples, np.arange(5), optimizer, recipe)
+
+
+def test_layers_that_do_not_learn_are_computed_once_however_memory_is_saved(tiny_model):
+    gradients = []
+    for saving in (False, True):
+        weights = classifier.initial_weights(tiny_model, 2, seed=1)
+        model = classifier.full_model(tiny_model, weights, 2, "mean")
+        if saving:
+            checkpoint_gradients(model)
+        module = trained.prepare(model, BACKBONE_SETTINGS["partial"](layers=1), seed=1).train()
+        lower, upper = model.model.layers
+        computed = []
+        lower.register_forward_hook(lambda *passed, seen=computed: seen.append(passed[-1].requires_grad))
+        module(input_ids=torch.arange(40).reshape(2, 20) % 4 + 5).logits.square().sum().backward()
+        assert computed == [False]
+        gradients.append(upper.mlp.Wi.weight.grad)
+    assert torch.equal(*gradients)
+
+
 def test_splitting_a_batch_changes_no_gradient(tiny_model):
     """A batch that goes through the model in parts gives the loss and the step of the whole batch."""
     weights = classifier.initial_weights(tiny_model, 2, seed=1)
@@ -344,7 +377,7 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
         recipe = finetuning.Settings(**LearningSettings(epochs=5, learning_rate=1e-4).model_dump(), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
         loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, recipe)
-        after.append((loss, model.model.layers[0].mlp.Wo.weight.detach().clone()))
+        after.append((loss.item(), model.model.layers[0].mlp.Wo.weight.detach().clone()))
     assert after[0][0] == pytest.approx(after[1][0], abs=1e-6)
     torch.testing.assert_close(after[0][1], after[1][1], atol=1e-6, rtol=1e-4)
 

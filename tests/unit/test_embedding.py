@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from device_reads import Reading
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -26,7 +27,7 @@ from dnalm.embed.embedding import (
 )
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.running.errors import InputError
-from dnalm.tokenizers.batches import length_batches
+from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.encoding import encode, load_tokenizer
 
 
@@ -79,6 +80,14 @@ def test_vectors_are_those_of_each_sequence_alone(tiny_model):
         np.testing.assert_allclose(found["cls"][row], states[0], atol=2e-5)
         np.testing.assert_allclose(found["mean"][row], states.mean(axis=0), atol=2e-5)
         np.testing.assert_allclose(found["max"][row], states.max(axis=0), atol=2e-5)
+
+
+def test_a_padded_batch_asks_the_device_for_no_number(tiny_model):
+    batch = pad([np.full(length, 5) for length in (5, 40, 12)], 3)
+    model = load_backbone(tiny_model)
+    # Inference mode would hide it.
+    with torch.no_grad(), Reading():
+        model(**batch)
 
 
 def test_vectors_in_bf16_are_those_in_fp32_but_for_rounding(tiny_model, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The loop of fine-tuning, on networks small enough to know what must come out."""
 
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from dnalm.finetune import training
 from dnalm.finetune.classifier import Tokens, Vectors, predict_logits
 from dnalm.finetune.settings import LearningSettings
 from dnalm.running.errors import InputError
+from dnalm.running.progress import Progress
 
 
 def recipe(**changes) -> training.Settings:
@@ -165,3 +167,26 @@ def test_where_memory_runs_out_dropout_is_drawn_as_by_who_was_told_before():
         losses.append(training.train_batch(module.train(), data, np.arange(4), optimizer, recipe()))
         assert data.batch_tokens == 20
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("interval", [0, 1000])
+def test_a_loss_that_is_no_number_is_told_with_its_step_before_anything_is_saved(interval, monkeypatch):
+    """Also where it is read late, so that a GPU need not wait."""
+    monkeypatch.setattr(training, "Progress", partial(Progress, interval=interval))
+    steps, saved = [], []
+
+    def diverging(*_):
+        steps.append(1)
+        return torch.tensor(float("nan") if len(steps) == 2 else 1.0, dtype=torch.float64)
+
+    class Eager:
+        newest = staticmethod(lambda: None)
+
+        def after_step(self, step, snapshot):
+            if step == 2:
+                saved.append(snapshot())
+
+    monkeypatch.setattr(training, "train_batch", diverging)
+    with pytest.raises(InputError, match=r"the loss became nan at step 2\. Lower the learning rate"):
+        training.train(linear(), examples(12), examples(5, 1), recipe(epochs=2), Eager())
+    assert not saved

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from device_reads import Reading
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_lines import VOCABULARY, Lines
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.optimization import get_scheduler
 
 from dnalm.models.masked_lm import compile_layers, hidden_states
@@ -238,18 +238,6 @@ def test_layers_stay_compiled_for_batches_of_all_kinds(tiny_model):
             for training_mode in (False, True):
                 with torch.set_grad_enabled(training_mode):
                     assert model.train(training_mode)(batch)[0].item() == pytest.approx(loss, rel=1e-5)
-
-
-class Reading(TorchDispatchMode):
-    """Refuses whatever makes the CPU wait for the numbers of a GPU."""
-
-    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):
-        assert operation not in (
-            torch.ops.aten._local_scalar_dense.default,
-            torch.ops.aten.nonzero.default,
-            torch.ops.aten.masked_select.default,
-        )
-        return operation(*arguments, **(keywords or {}))
 
 
 def test_a_step_asks_the_device_for_no_number(tiny_model):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dnalm.models.architecture import load_model
+from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
@@ -55,7 +56,9 @@ def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -
     """The model in `directory` without its language-model head, in float32 and evaluation mode."""
     read_model_config(directory)
     quieten()
-    return load_model(directory, new_head=True).base_model.to(device).eval()
+    backbone = load_model(directory, new_head=True).base_model.to(device).eval()
+    make_masks_ahead(backbone)
+    return backbone
 
 
 # ----------------------------------------------------------------------------- embeddings

@@ -25,6 +25,7 @@ from torch import nn
 
 from dnalm.embed.embedding import read_model_config
 from dnalm.models.architecture import check_weights
+from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.problems.kinds import KINDS
@@ -222,6 +223,7 @@ def full_model(
     for name, parameter in model.base_model.named_parameters():
         if name.startswith(FAMILIES[config.model_type].unused or ("\0",)):
             parameter.requires_grad_(False)
+    make_masks_ahead(model)
     return model
 
 
@@ -432,6 +434,7 @@ class Classifier:
         except Exception as error:
             raise InputError(f"{directory}: the classifier cannot be loaded ({error}).") from error
         check_weights(directory, self.model, report)
+        make_masks_ahead(self.model)
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16
         self.cut = Cut(self.max_tokens)

@@ -57,13 +57,13 @@ def train_batch(
     optimizer: torch.optim.Optimizer,
     settings: Settings,
     class_weights: torch.Tensor | None = None,
-) -> float:
-    """One step on the mean loss of `batch` (indices). Returns that loss.
+) -> torch.Tensor:
+    """One step on the mean loss of `batch` (indices). Returns that loss, float64[], on the model's device.
 
     Where memory runs out, fewer tokens of `examples` go through the model at once from then on.
     """
 
-    def gradients(examples: Examples) -> float:
+    def gradients(examples: Examples) -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
         return accumulate_gradients(module, examples, batch, settings, class_weights)
 
@@ -89,9 +89,9 @@ def accumulate_gradients(
     batch: np.ndarray,
     settings: Settings,
     class_weights: torch.Tensor | None = None,
-) -> float:
-    """Add up the gradients of the mean loss of `batch` (indices). Returns that loss."""
-    total = 0.0
+) -> torch.Tensor:
+    """Add up the gradients of the mean loss of `batch` (indices). Returns that loss, float64[]."""
+    parts = []
     for part in examples.parts(batch):
         logits = examples.logits(module, part)
         loss = objectives.loss(
@@ -103,8 +103,8 @@ def accumulate_gradients(
             summed=True,
         ) / len(batch)
         loss.backward()
-        total += loss.item()
-    return total
+        parts.append(loss.detach().double())
+    return sum(parts[1:], parts[0])
 
 
 # ----------------------------------------------------------------------------- the loop
@@ -114,7 +114,8 @@ def accumulate_gradients(
 class State:
     """Where training stands after a step; with weights and optimizer all that a resumed run needs.
 
-    `losses`: of the steps since the last epoch ended. `best_weights`: of the epoch with the lowest
+    `losses`: of the steps since the last epoch ended; those of the last steps may still be `unread`, on the
+    device, which would have to catch up with the CPU. `best_weights`: of the epoch with the lowest
     validation loss, on the CPU; empty before the first epoch has ended. `batch_tokens`: what goes through the
     model at once, once memory has run out.
     """
@@ -126,6 +127,23 @@ class State:
     best_loss: float = float("inf")
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
     batch_tokens: int | None = None
+    unread: list[torch.Tensor] = field(default_factory=list)
+
+    def read_losses(self) -> None:
+        """Fetch what is unread. Raises InputError for a loss that is no number."""
+        if not self.unread:
+            return
+        first = self.step - len(self.unread) + 1
+        for step, loss in enumerate(torch.stack(self.unread).tolist(), first):
+            if not np.isfinite(loss):
+                raise InputError(f"the loss became {loss} at step {step}. Lower the learning rate.")
+            self.losses.append(loss)
+        self.unread = []
+
+    def last_loss(self) -> str:
+        """The loss of the last step, for a line of progress."""
+        self.read_losses()
+        return f"loss {self.losses[-1]:.4f}"
 
 
 def train(
@@ -174,13 +192,10 @@ def train(
             factor = learning_rate_factor("linear", state.step, steps, settings.warmup_fraction)
             rate = settings.learning_rate * factor
             set_learning_rate(optimizer, rate)
-            loss = train_batch(module, drawn, batch, optimizer, settings, class_weights)
-            if not np.isfinite(loss):
-                raise InputError(f"the loss became {loss} at step {state.step + 1}. Lower the learning rate.")
+            state.unread.append(train_batch(module, drawn, batch, optimizer, settings, class_weights))
             state.batch_tokens = drawn.batch_tokens if isinstance(drawn, Tokens) else None
             state.step += 1
-            state.losses.append(loss)
-            progress.update(state.step, note=f"loss {loss:.4f}")
+            progress.update(state.step, state.last_loss)
             if state.step % steps_per_epoch == 0:
                 end_epoch(module, validation, state, epoch, rate, settings.problem, class_weights)
                 tell(loggers, state.log[-2:])
@@ -209,6 +224,7 @@ def end_epoch(
 ) -> None:
     """Judge the model, write this epoch's records, keep the weights if they are the best so far."""
     place = {"epoch": epoch, "step": state.step}
+    state.read_losses()
     mean = float(np.mean(state.losses))
     state.log.append({"event": "train", **place, "loss": mean, "learning_rate": rate})
     state.losses = []
@@ -237,7 +253,8 @@ def put_weights(module: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def snapshot(module: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Snapshot:
-    """All that a resumed run needs."""
+    """All that a resumed run needs. Raises InputError for a loss that is no number."""
+    state.read_losses()
     now = {f"now.{name}": value.cpu().contiguous() for name, value in learning_weights(module).items()}
     best = {f"best.{name}": value for name, value in state.best_weights.items()}
     values = {

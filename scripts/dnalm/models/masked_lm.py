@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dnalm.models.attention_masks import masks_of_padded
 from dnalm.models.families import FAMILIES
 
 if TYPE_CHECKING:
@@ -24,30 +25,8 @@ def hidden_states(
     """
     mask: Any = attention_mask
     if mask is not None and model.config.model_type == "modernbert":
-        mask = _masks_of_padded(model, mask)
+        mask = masks_of_padded(model, mask)
     return model.base_model(input_ids=input_ids, attention_mask=mask)[0]
-
-
-def _masks_of_padded(model: "PreTrainedModel", attention_mask: "torch.Tensor") -> "dict[str, torch.Tensor]":
-    """ModernBERT's own masks for its kinds of attention, for a batch that is known to have padding.
-
-    ModernBERT would ask the device twice whether it has, and a GPU then makes the CPU wait in every pass.
-    """
-    from transformers.masking_utils import (
-        create_bidirectional_mask,
-        create_bidirectional_sliding_window_mask,
-    )
-
-    kinds = {
-        "full_attention": create_bidirectional_mask,
-        "sliding_attention": create_bidirectional_sliding_window_mask,
-    }
-    # Of the embeddings only the numbers of lines and tokens are asked.
-    embeddings = attention_mask.unsqueeze(-1).float()
-    return {
-        kind: make(model.config, embeddings, attention_mask, allow_is_bidirectional_skip=False)
-        for kind, make in kinds.items()
-    }
 
 
 def compile_layers(model: "PreTrainedModel", backend: str = "inductor") -> None:

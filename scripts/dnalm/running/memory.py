@@ -130,3 +130,6 @@ def checkpoint_gradients(model: "PreTrainedModel") -> None:
     of a model that keeps everything.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})
+    # Which also has the token embeddings ask for a gradient, as only reentrant checkpoints need: a backbone
+    # of which the topmost layers learn would be gone through, and computed twice, down to its first.
+    model.disable_input_require_grads()

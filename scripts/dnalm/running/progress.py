@@ -31,13 +31,16 @@ class Progress:
         self.initial = done
         self.start = self.last = self.clock()
 
-    def update(self, done: int, note: str = "") -> None:
-        """Say that `done` units are finished (in all, not since the last call)."""
+    def update(self, done: int, note: str | Callable[[], str] = "") -> None:
+        """Say that `done` units are finished (in all, not since the last call).
+
+        A note that takes time to make may be a function, called when something is said.
+        """
         now = self.clock()
         if now - self.last < self.interval:
             return
         self.last = now
-        logger.info("%s", self.line(done, note))
+        logger.info("%s", self.line(done, note() if callable(note) else note))
 
     def line(self, done: int, note: str = "") -> str:
         """The line that `update` logs: done, total, speed, time left."""
