@@ -1,5 +1,6 @@
 """When memory runs out: half as much at once, and the same result up to rounding."""
 
+import argparse
 import gc
 import logging
 import weakref
@@ -26,6 +27,7 @@ from dnalm.models.optimization import adamw
 from dnalm.pretrain import batches, training
 from dnalm.pretrain.settings import MaskingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
+from dnalm.running.commandline import run
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.memory import MicroBatch, batches_that_fit, halved, kept_lines, until_it_fits
 from dnalm.running.world import World
@@ -292,3 +294,24 @@ def test_fine_tuning_goes_on_with_fewer_tokens(tiny_model):
     assert 0 < len(times) <= 5
     for one, other in zip(plain.log, halving.log, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "error: the GPU's memory ran out",
+        ),
+        (MemoryError(), "error: this computer's memory ran out"),
+    ],
+)
+def test_memory_that_cannot_be_saved_is_told_in_one_line(error, said, capsys):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        run(main, argparse.Namespace())
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith(said) and told.count("\n") == 1

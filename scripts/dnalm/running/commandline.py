@@ -19,6 +19,13 @@ from dnalm.running.settings import FlagNames, Settings, flag, kinds_of, validate
 
 logger = logging.getLogger("dnalm")
 
+# Of batches less was taken before (dnalm.running.memory).
+OUT_OF_GPU_MEMORY = (
+    "the GPU's memory ran out where nothing can be taken in parts, such as the weights and their optimizer. "
+    "Take a smaller model, fine-tune a part of it (partial, lora), spread its pretraining over several GPUs "
+    "(training.fsdp), or use a GPU with more memory."
+)
+
 
 def parser(docstring: str) -> argparse.ArgumentParser:
     """A parser that shows the script's docstring as help and knows `--log`."""
@@ -142,7 +149,12 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         if error.errno == errno.EFBIG:
             _fail(f"{place}larger than files may be here. Raise the limit (ulimit -f) and start again.", 1)
         _fail(f"{place}{error.strerror or error}", 1)
+    except MemoryError:
+        _fail("this computer's memory ran out. Ask for more (mem_mb of the rule), or give less at once.", 1)
     except Exception as error:
+        # PyTorch's, which is not imported here.
+        if type(error).__name__ == "OutOfMemoryError":
+            _fail(OUT_OF_GPU_MEMORY, 1)
         _fail(f"unexpected {type(error).__name__}: {error}", 1)
     sys.exit(0)
 
