@@ -72,3 +72,15 @@ def test_signals_become_a_wish():
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.received == "SIGTERM"
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_who_waits_around_another_knows_of_its_signals():
+    with StopSignals() as outer:
+        with StopSignals() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert inner.received == outer.received == "SIGTERM"
+        with StopSignals() as later:
+            assert later.received == "SIGTERM", "it came before"
+    with StopSignals() as other:
+        assert other.received is None
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -228,3 +228,14 @@ def test_a_directory_with_the_same_content_is_left_to_its_readers(tmp_path):
     assert publish("2") != first
     assert (tmp_path / "model" / "weights").read_text() == "2"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_outer_lock_counts_again_after_the_inner_one(tmp_path):
+    with RunLock(tmp_path / "folds"):
+        with RunLock(tmp_path / "fold"):
+            check_held()
+        check_held()
+        (tmp_path / "folds" / "lock").unlink()
+        with pytest.raises(Interrupted, match=r"folds/lock was taken from this process"):
+            check_held()
+    check_held()

@@ -96,15 +96,22 @@ def parse_time_left(text: str) -> float | None:
 
 
 class StopSignals:
-    """Turns SIGTERM and SIGINT into a wish that the training loop grants at the end of its step."""
+    """Turns SIGTERM and SIGINT into a wish that the training loop grants at the end of its step.
+
+    Where one stands around another, both know of a signal: the inner one leaves, and so can the outer one.
+    """
 
     def __init__(self) -> None:
         self.received: str | None = None
         self._previous: dict[int, Any] = {}
+        self._around: StopSignals | None = None
 
     def __enter__(self) -> Self:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._note)
+            around = getattr(self._previous[number], "__self__", None)
+            if isinstance(around, StopSignals):
+                self._around, self.received = around, self.received or around.received
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,3 +121,5 @@ class StopSignals:
     def _note(self, number: int, frame: object) -> None:
         # Nothing else: a handler that logs can meet the lock of the logger it interrupted.
         self.received = signal.Signals(number).name
+        if self._around is not None:
+            self._around._note(number, frame)

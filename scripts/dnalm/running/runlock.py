@@ -50,7 +50,8 @@ ALIVE = {
 class RunLock:
     """Use as a context manager: waits until the lock is free, holds it, and removes it at the end.
 
-    `meanwhile` is called about every `poll_seconds` while waiting; it may raise to give up.
+    `meanwhile` is called about every `poll_seconds` while waiting; it may raise to give up. Of two locks, one
+    within the other, :func:`check_held` checks the inner one while it is held, and then the outer one again.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class RunLock:
                 said = True
             self.meanwhile()
             time.sleep(self.poll_seconds)
+        self._around = os.environ.get(HELD)
         os.environ[HELD] = json.dumps([str(self.path), self.owner["token"]])
         threading.Thread(target=self._beat, daemon=True).start()
         return self
@@ -98,6 +100,8 @@ class RunLock:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         os.environ.pop(HELD, None)
+        if self._around is not None:
+            os.environ[HELD] = self._around
         if read_owner(self.path) == self.owner:
             self.path.unlink(missing_ok=True)
 
