@@ -20,6 +20,13 @@ Out: metrics.json, predictions.tsv and curves.json as scripts/evaluate.py writes
      With --telemetry a JSON of what the trainings cost: model, task, backbone, and by fold seconds and
      cpu_seconds. The first fold's hold what loading the packages took.
 
+A fold that is done is kept in --checkpoints until all of this is written, and never trained again: killed at
+any moment, the same command goes on, with the training that was not done, and ends with the same bytes.
+Fine-tuning through the model goes on within its fold (scripts/finetune.py). Exit code 75 says that it left in
+time before the end of its job, or after a signal, and wants to be started again. Kept folds of other
+sequences, options, models, code or versions are not taken. What a killed process (kill -9) took in a training
+that it did not end is no part of the costs.
+
 Metrics and intervals are those of all predictions together. Predictors of two folds have most of their
 training in common, so that an interval over sequences is an approximation, and no spread over folds is an
 unbiased estimate of the variance (Bengio & Grandvalet 2004). One process trains in all folds, since a start
@@ -30,8 +37,11 @@ import argparse
 import importlib
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +50,8 @@ import pandas as pd
 
 import evaluate
 from dnalm.baseline.settings import COMBINED, STACKED
-from dnalm.evaluate.calibration import Fitted, calibration_over_folds, fit
+from dnalm.cross_validate.kept import Fold, keep, read_kept
+from dnalm.evaluate.calibration import calibration_over_folds, fit
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.repetitions import spread
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -49,16 +60,38 @@ from dnalm.prepare_task.folds import TEST, TRAIN, VALIDATION, read_roles
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import SINGLE_LABEL
+from dnalm.running.checkpointer import Checkpointer
+from dnalm.running.code import SCRIPTS, digests
 from dnalm.running.commandline import add_settings_flags, collect_settings, parser, run
-from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens
+from dnalm.running.devices import (
+    add_batch_tokens_flag,
+    add_device_flags,
+    check_batch_tokens,
+    choose_device,
+    choose_precision,
+)
 from dnalm.running.errors import InputError
-from dnalm.running.files import scratch_directory, write_json
+from dnalm.running.files import read_json, sha256_of_directory, sha256_of_file, write_json
+from dnalm.running.runlock import check_held
+from dnalm.running.settings import MemorySettings, Settings
+from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 
 # The scripts that train. Rules name the code of the one that they use.
 TRAINERS = ("baseline", "baseline_cnn", "combine", "finetune", "stack")
+# Options of theirs that change no result: where to compute, how much at once, when to save, what to show.
+DECIDES_NOTHING = {
+    "allow_cpu",
+    "batch_tokens",
+    "checkpoint_every_minutes",
+    "checkpoints",
+    "events",
+    "gpus",
+    "loggers",
+    "stop_before_minutes",
+}
 FOLD, NEXT = "{fold}", ":::"
 
 
@@ -77,6 +110,8 @@ def main(
     batch_tokens: int | None,
     gpus: int,
     allow_cpu: bool,
+    checkpoints: Path,
+    stop_before_minutes: float,
     metrics: Path,
     predictions: Path,
     curves: Path,
@@ -90,75 +125,90 @@ def main(
     roles = read_roles(sequences)
     vectors = read_vectors(embeddings, table) if embeddings else None
 
-    def predict(
-        predictor: Path, of_fold: np.ndarray
-    ) -> tuple[np.ndarray, Fitted | None, list[str], dict[str, str]]:
-        """Outputs for what a fold left out, what its validation sequences say of them, labels, versions.
+    def say(predictor: Path, of_fold: np.ndarray, costs: dict[str, float], *, last: bool) -> Fold:
+        """Outputs of a predictor for what its fold left out, and what its validation sequences say of them.
 
         Probabilities of classes alone can be calibrated. The memory that the predictor takes is free for the
         next training.
         """
         judged = evaluate.load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
         judged = evaluate.reading_strands(evaluate.positive_class_last(judged, positive), strands.strands)
-        outputs, fitted = judged.outputs(table["seq"][of_fold == TEST].tolist()), None
+        outputs = judged.outputs(table["seq"][of_fold == TEST].tolist())
+        fitted, trained, cut = None, None, None
         if problem == SINGLE_LABEL:
             held_out = table[of_fold == VALIDATION]
             probabilities = nine_digits(judged.outputs(held_out["seq"].tolist()))
             fitted = fit(measured.targets(held_out["label"], judged.labels, sequences), probabilities)
-        return outputs, fitted, judged.labels, judged.versions
+        if kind not in ("baseline", COMBINED):
+            about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
+            trained = about_fold(predictor)
+        if last:
+            # Tokenizer and limit are those of every fold.
+            cut = evaluate.count_unread(predictor, kind, table["seq"].tolist())
+        return Fold(outputs, judged.labels, judged.versions, fitted, trained, cut, costs)
 
-    outputs: list[np.ndarray] = []
-    fitted: list[Fitted] = []
-    trained: list[dict[str, Any]] = []
-    costs: list[dict[str, float]] = []
-    for fold, of_fold in roles.items():
-        logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
-        with scratch_directory(metrics.with_name(fold)) as folder:
-            write_fold(folder, table, of_fold, vectors)
-            began = clock()
-            for script, words in trainings:
-                train(script, words, folder)
-            costs.append({name: now - began[name] for name, now in clock().items()})
-            predictor = folder / "predictor"
-            said, fitted_of_fold, labels, packages = predict(predictor, of_fold)
-            outputs.append(said)
-            if fitted_of_fold:
-                fitted.append(fitted_of_fold)
-            if kind not in ("baseline", COMBINED):
-                about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
-                trained.append(about_fold(predictor))
-            if len(outputs) == len(roles):
-                # Tokenizer and limit are those of every fold.
-                cut = evaluate.count_unread(predictor, kind, table["seq"].tolist())
-    together = nine_digits(in_order(outputs, list(roles.values())))
+    fingerprinted = {
+        "kind": "cross_validate",
+        "sequences": sha256_of_file(sequences),
+        "embeddings": embeddings and sha256_of_file(embeddings),
+        "trainings": [{"script": script} | decisive_options(script, words) for script, words in trainings],
+        "predictor": {"kind": kind, "problem": problem, "positive": positive, "strands": strands.strands},
+        "versions": installed_versions(),
+        "code": code_of("cross_validate", *(script for script, _ in trainings)),
+    }
+    with Checkpointer(checkpoints, fingerprinted, stop_before_minutes=stop_before_minutes) as checkpointer:
+        folds: list[Fold] = []
+        for fold, of_fold in roles.items():
+            folder = checkpointer.store.directory / fold
+            kept = folder.with_name(f"{fold}.json")
+            if done := read_kept(kept):
+                logger.info("%s: %s of %d is done already", task, fold.replace("_", " "), len(roles))
+            else:
+                logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
+                write_fold(folder, table, of_fold, vectors)
+                costs = train_all(trainings, folder, checkpointer)
+                done = say(folder / "predictor", of_fold, costs, last=len(folds) == len(roles) - 1)
+                keep(kept, done)
+            folds.append(done)
+            shutil.rmtree(folder, ignore_errors=True)
+        together = nine_digits(in_order([fold.outputs for fold in folds], list(roles.values())))
 
-    truth = measured.targets(table["label"], labels, sequences)
-    about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
-    report: dict[str, Any] = about | {"strands": strands.strands}
-    report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
-    calibration = None
-    if fitted:
-        left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
-        calibration = calibration_over_folds(truth, together, fitted, left_out_of, settings.confidence)
-    report |= {"cut": cut, "calibration": calibration, "versions": packages}
-    if kind == STACKED:
-        report["stacked"] = stacked_over_folds(trained)
-    elif trained:
-        unfinished = any(of_fold["still_improving"] for of_fold in trained)
-        report |= {"seed": trained[0]["seed"], "still_improving": unfinished}
-    report["cross_validation"] = over_folds(measured, truth, together, list(roles.values()))
-    written = table["label"].tolist()
-    predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, together)
-    write_predictions(predictions, predicted, table["seq"].tolist())
-    write_json(curves, about | evaluate.curve_report(measured, truth, together, labels))
-    write_json(metrics, report)
-    if telemetry:
-        write_json(telemetry, {"model": name, "task": task, "backbone": backbone, "folds": costs})
+        labels = folds[-1].labels
+        truth = measured.targets(table["label"], labels, sequences)
+        about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
+        report: dict[str, Any] = about | {"strands": strands.strands}
+        report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
+        calibration = None
+        if fitted := [fold.fitted for fold in folds if fold.fitted]:
+            left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
+            calibration = calibration_over_folds(truth, together, fitted, left_out_of, settings.confidence)
+        report |= {"cut": folds[-1].cut, "calibration": calibration, "versions": folds[-1].versions}
+        trained = [fold.trained for fold in folds if fold.trained]
+        if kind == STACKED:
+            report["stacked"] = stacked_over_folds(trained)
+        elif trained:
+            unfinished = any(of_fold["still_improving"] for of_fold in trained)
+            report |= {"seed": trained[0]["seed"], "still_improving": unfinished}
+        report["cross_validation"] = over_folds(measured, truth, together, list(roles.values()))
+        written = table["label"].tolist()
+        predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, together)
+        check_held()
+        write_predictions(predictions, predicted, table["seq"].tolist())
+        write_json(curves, about | evaluate.curve_report(measured, truth, together, labels))
+        write_json(metrics, report)
+        if telemetry:
+            costs_of_folds = [fold.costs for fold in folds]
+            about_costs = {"model": name, "task": task, "backbone": backbone, "folds": costs_of_folds}
+            write_json(telemetry, about_costs)
+        checkpointer.discard()
     evaluate.log_headline(report, measured, settings.confidence, "cross-validated")
 
 
 def read_trainings(words: list[str]) -> list[tuple[str, list[str]]]:
-    """The scripts that train, each with its flags. Raises InputError for another script or none."""
+    """The scripts that train, each with its flags.
+
+    Raises InputError for another script or none, and for two that write the same predictor.
+    """
     commands: list[list[str]] = [[]]
     for word in words:
         if word == NEXT:
@@ -171,7 +221,11 @@ def read_trainings(words: list[str]) -> list[tuple[str, list[str]]]:
                 f"{command[0] if command else 'nothing'!r} is no script that trains. Behind the flags comes "
                 f"one of {', '.join(TRAINERS)} with its own flags."
             )
-    return [(command[0], command[1:]) for command in commands]
+    trainings = [(command[0], command[1:]) for command in commands]
+    outputs = [options_of(script, words)["output"] for script, words in trainings]
+    if twice := next((path for path in outputs if outputs.count(path) > 1), None):
+        raise InputError(f"two scripts write {twice}. Give each an --output of its own.")
+    return trainings
 
 
 def read_vectors(path: Path, table: pd.DataFrame) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -197,6 +251,7 @@ def write_fold(
     vectors: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
 ) -> None:
     """Write the training and the validation sequences of a fold, with their vectors, into a folder."""
+    folder.mkdir(exist_ok=True)
     for split in (TRAIN, VALIDATION):
         chosen = np.flatnonzero(roles == split)
         write_labelled_table(folder / f"{split}.tsv", table.iloc[chosen])
@@ -208,15 +263,97 @@ def write_fold(
             write_embeddings(folder / f"{split}.npz", of_split, about | {"split": split})
 
 
+def train_all(
+    trainings: list[tuple[str, list[str]]], folder: Path, checkpointer: Checkpointer
+) -> dict[str, float]:
+    """Train in a fold, and say what it took: `seconds` and `cpu_seconds`, those of earlier processes too.
+
+    Not known is what a process took that was killed in a training.
+    """
+    file = folder / "costs.json"
+    costs = dict.fromkeys(clock(), 0.0)
+    with suppress(InputError):
+        costs |= read_json(file)
+    for script, words in trainings:
+        checkpointer.leave_if_asked()
+        began = clock()
+        try:
+            train(script, words, folder)
+        finally:
+            costs = {name: costs[name] + now - began[name] for name, now in clock().items()}
+            write_json(file, costs)
+    return costs
+
+
 def train(script: str, words: list[str], folder: Path) -> None:
-    """Do what the script does with these flags, in this process, with `folder` for {fold}."""
+    """Do what the script does with these flags, in this process, with `folder` for {fold}.
+
+    Nothing is done again that has ended. Fine-tuning through the model goes on from its checkpoints.
+    """
+    options = options_of(script, [word.replace(FOLD, str(folder)) for word in words])
+    if is_made(options["output"], options.get("summary", options.get("summary_file"))):
+        return
+    # A head on a frozen backbone trains in seconds.
+    if options.get("backbone", "frozen") != "frozen" and options["checkpoints"] is None:
+        options["checkpoints"] = folder / "checkpoints"
+    do: Callable[..., None] = importlib.import_module(script).main
+    do(**options)
+
+
+def options_of(script: str, words: list[str]) -> dict[str, Any]:
+    """What the script's `main` takes for these flags. Raises InputError for a value that is wrong."""
     trainer: Any = importlib.import_module(script)
     flags: argparse.ArgumentParser = trainer.command_line()
-    options = vars(flags.parse_args([word.replace(FOLD, str(folder)) for word in words]))
+    options = vars(flags.parse_args(words))
     # The log is that of this script.
     options.pop("log")
-    do: Callable[..., None] = trainer.main
-    do(**collect_settings(options))
+    return collect_settings(options)
+
+
+def is_made(predictor: Path, summary: Path | None) -> bool:
+    """Whether a script that trains has ended: its summary comes last, with the SHA-256 of the directory."""
+    if summary is None or not summary.is_file() or not predictor.is_dir():
+        return False
+    try:
+        return read_json(summary)["sha256"] == sha256_of_directory(predictor)
+    except InputError:
+        return False
+
+
+def decisive_options(script: str, words: list[str]) -> dict[str, Any]:
+    """The options of a training that its result depends on, with checksums in place of given files."""
+    options = options_of(script, words)
+    if options.get("backbone", "frozen") != "frozen":
+        device = choose_device(options["gpus"], allow_cpu=options["allow_cpu"])
+        options["precision"] = choose_precision(options["precision"], device)
+    return {name: decisive(value) for name, value in options.items() if name not in DECIDES_NOTHING}
+
+
+def decisive(value: Any) -> Any:
+    """What a result depends on of an option, as JSON can hold it."""
+    if isinstance(value, Settings):
+        return value.model_dump(mode="json", exclude=set(MemorySettings.model_fields))
+    if isinstance(value, list):
+        return [decisive(one) for one in value]
+    if isinstance(value, Path):
+        if value.is_dir():
+            return sha256_of_directory(value)
+        return sha256_of_file(value) if value.is_file() else str(value)
+    return value
+
+
+def code_of(*scripts: str) -> dict[str, str]:
+    """Digests of all code that can change what is kept of a fold, by file."""
+    return {file: sha256 for script in scripts for file, sha256 in digests(SCRIPTS / f"{script}.py").items()}
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of the packages that train and predict; not every environment has all of them."""
+    found: dict[str, str] = {}
+    for package in ("numpy", "scipy", "scikit-learn", "torch", "transformers", "peft"):
+        with suppress(PackageNotFoundError):
+            found |= versions(package)
+    return found
 
 
 def clock() -> dict[str, float]:
@@ -284,6 +421,18 @@ if __name__ == "__main__":
     add_settings_flags(arguments, StrandSettings, "strands")
     add_batch_tokens_flag(arguments)
     add_device_flags(arguments)
+    add(
+        "--checkpoints",
+        type=Path,
+        default=Path("checkpoints"),
+        help="directory for what an interrupted cross-validation goes on from, kept apart from the output",
+    )
+    add(
+        "--stop-before-minutes",
+        type=float,
+        default=5.0,
+        help="begin no training and leave so many minutes before the Slurm job ends (default 5)",
+    )
     add("--metrics", type=Path, required=True, help="JSON of metrics to write")
     add("--predictions", type=Path, required=True, help="TSV of predictions to write")
     add("--curves", type=Path, required=True, help="JSON of curves to write")

@@ -17,7 +17,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
 from dnalm.running.errors import Interrupted
-from dnalm.running.files import atomic_directory, atomic_file, scratch_directory
+from dnalm.running.files import atomic_directory, atomic_file
 from dnalm.running.world import World
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
@@ -175,17 +175,6 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [f".model.{node}.{os.getppid()}.part", f".model.other.{ended.pid}.part", "model", "model.json"]
     )
-
-
-def test_a_scratch_directory_is_gone_afterwards_also_after_an_error(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    (tmp_path / f".fold_1.{socket.gethostname()}.{ended.pid}.part").mkdir()
-    with pytest.raises(ZeroDivisionError), scratch_directory(tmp_path / "fold_1") as folder:
-        (folder / "predictor").mkdir()
-        assert [path.name for path in tmp_path.iterdir()] == [folder.name]
-        raise ZeroDivisionError
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("writer", ["atomic_file", "copied folder", "download"])

@@ -1,7 +1,10 @@
 """Cross-validation: what is measured is what every fold says of the sequences that it has not seen."""
 
 import json
+import os
 import shlex
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +14,19 @@ import baseline
 import cross_validate
 import embed
 import evaluate
+import stack
 from dnalm.baseline.settings import KmerSettings
 from dnalm.evaluate.calibration import calibration_over_folds, fit
 from dnalm.evaluate.predictions import nine_digits, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.finetune import training as finetuning
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.prepare_task.folds import read_roles
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
-from dnalm.running.errors import InputError
+from dnalm.running.checkpointer import Checkpointer
+from dnalm.running.errors import InputError, Interrupted
+from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.tables import read_labelled_table, write_labelled_table
 
 SETTINGS = EvaluateSettings(bootstrap_samples=100)
@@ -54,6 +61,8 @@ def run(folder: Path, table: Path, training: str, kind="baseline", **other) -> t
         "backbone": None,
         "problem": SINGLE_LABEL,
         "strands": StrandSettings(),
+        "checkpoints": folder.with_name("checkpoints"),
+        "stop_before_minutes": 5,
     }
     cross_validate.main(
         sequences=table,
@@ -155,7 +164,7 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
     assert frozen["calibration"]["n_validation"] == 12
     # Who trains before leaves no trace, and what it took is kept apart.
     telemetry = tmp_path / "telemetry.json"
-    training = f"{KMER} {PREDICTOR} ::: {head}"
+    training = f"{KMER} {PREDICTOR.replace('predictor', 'kmer')} ::: {head}"
     again, _ = run(tmp_path / "again", table, training, "model", telemetry=telemetry, **about)
     assert again == frozen
     took = json.loads(telemetry.read_text())
@@ -219,3 +228,171 @@ def test_only_scripts_that_train_are_run(tmp_path, table, training):
         InputError, match=r"is no script that trains\. Behind the flags comes one of baseline, "
     ):
         run(tmp_path / "out", table, training)
+
+
+def test_every_script_writes_a_predictor_of_its_own(tmp_path, table):
+    with pytest.raises(InputError, match=r"two scripts write \{fold\}/predictor\. Give each"):
+        run(tmp_path / "out", table, f"{KMER} {PREDICTOR} ::: {KMER} {PREDICTOR}")
+
+
+STACK = (
+    f"{KMER} --output {{fold}}/kmer/predictor --summary {{fold}}/kmer/predictor.json ::: "
+    f"{KMER.replace('--baseline kmer', '--baseline gapped_kmer')} "
+    "--output {fold}/gapped_kmer/predictor --summary {fold}/gapped_kmer/predictor.json ::: "
+    "stack --name tiny --task toy --members {fold}/kmer/predictor {fold}/gapped_kmer/predictor "
+    f"--validation {{fold}}/validation.tsv {PREDICTOR}"
+)
+
+
+class TestInterruptions:
+    @pytest.fixture
+    def counted(self, monkeypatch):
+        """Counts the trainings of a script. `dies` and `meets SIGTERM`: the numbers of those that do."""
+
+        def arrange(script, dies=(), sigterm=()):
+            original, begun = script.main, []
+
+            def main(**options):
+                begun.append(options["output"].parent.name)
+                if len(begun) in dies:
+                    raise KeyboardInterrupt
+                original(**options)
+                if len(begun) in sigterm:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            monkeypatch.setattr(script, "main", main)
+            return begun
+
+        return arrange
+
+    @pytest.fixture(scope="class")
+    def undisturbed(self, table, tmp_path_factory) -> str:
+        _, folder = run(tmp_path_factory.mktemp("undisturbed") / "out", table, f"{KMER} {PREDICTOR}")
+        return sha256_of_directory(folder)
+
+    def test_a_fold_that_is_done_is_not_trained_again(self, tmp_path, table, counted, undisturbed):
+        begun = counted(baseline, dies=[2], sigterm=[3])
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        with pytest.raises(Interrupted, match=r"received SIGTERM\. Start it again to go on"):
+            run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        assert not list((tmp_path / "out").iterdir())
+        _, folder = run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        assert begun == ["fold_1", "fold_2", "fold_2", "fold_3"]
+        assert not list((tmp_path / "checkpoints").iterdir()), "nothing is left when the result is safe"
+        assert sha256_of_directory(folder) == undisturbed
+
+    @pytest.mark.parametrize(
+        "harm",
+        [
+            lambda text: "",
+            lambda text: text[: len(text) // 2],
+            lambda text: text.replace("0.", "0.1", 1),
+            lambda text: "[]",
+            lambda text: "{}",
+        ],
+    )
+    def test_a_damaged_fold_is_made_again(self, tmp_path, table, counted, undisturbed, harm, caplog):
+        begun = counted(baseline, dies=[3])
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        (kept,) = (tmp_path / "checkpoints").glob("*/fold_1.json")
+        kept.write_text(harm(kept.read_text()))
+        _, folder = run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        assert begun[3:] == ["fold_1", "fold_3"]
+        assert sha256_of_directory(folder) == undisturbed
+
+    @pytest.mark.parametrize("other", ["options", "table", "strands", "code"])
+    def test_folds_of_another_training_are_not_taken(self, tmp_path, table, counted, monkeypatch, other):
+        begun = counted(baseline, dies=[3])
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        training, about = f"{KMER} {PREDICTOR}", {}
+        if other == "options":
+            training = training.replace("--kmer-lengths 2", "--kmer-lengths 3")
+        if other == "table":
+            text = table.read_text().splitlines()
+            table = tmp_path / "test.tsv"
+            table.write_text("\n".join([*text[:-2], text[-1], text[-2]]) + "\n")
+        if other == "strands":
+            about = {"strands": StrandSettings(strands="forward")}
+        if other == "code":
+            monkeypatch.setattr(cross_validate, "digests", lambda script: {script.name: "other"})
+        run(tmp_path / "out", table, training, **about)
+        assert begun[3:] == ["fold_1", "fold_2", "fold_3"]
+
+    def test_where_a_training_computes_and_what_it_saves_count_for_nothing(self, tmp_path, tiny_model):
+        def decisive(model: Path, *further: str) -> dict:
+            words = (
+                f"--name tiny --task toy --model {model} --backbone full --seed 1 --output {{fold}}/predictor"
+            )
+            words += " --train-sequences {fold}/train.tsv --validation-sequences {fold}/validation.tsv"
+            return cross_validate.decisive_options("finetune", [*words.split(), *further])
+
+        alone = decisive(tiny_model)
+        assert decisive(tiny_model, "--gradient-checkpointing", "--checkpoints", "c", "--allow-cpu") == alone
+        moved = shutil.copytree(tiny_model, tmp_path / "moved")
+        assert decisive(moved) == alone and alone["precision"] == "fp32"
+        (moved / "config.json").write_text((moved / "config.json").read_text() + " ")
+        assert decisive(moved) != alone
+        assert decisive(tiny_model, "--batch-size", "7") != alone
+
+    def test_members_of_a_fold_that_are_trained_stay(self, tmp_path, table, counted):
+        about = {"name": "tiny", "backbone": "stacked"}
+        _, undisturbed = run(tmp_path / "a", table, STACK, "stacked", **about)
+        members, stacked = counted(baseline), counted(stack, dies=[2])
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b", table, STACK, "stacked", **about)
+        # A predictor that changed since counts for nothing.
+        (weights,) = (tmp_path / "checkpoints").glob("*/fold_2/gapped_kmer/predictor/model.safetensors")
+        weights.write_bytes(weights.read_bytes()[:-1])
+        _, folder = run(tmp_path / "b", table, STACK, "stacked", **about)
+        assert len(members) == 2 * FOLDS + 1 and len(stacked) == FOLDS + 1
+        assert sha256_of_directory(folder) == sha256_of_directory(undisturbed)
+
+    def test_training_through_the_model_goes_on_within_its_fold(
+        self, tmp_path, table, tiny_model, monkeypatch
+    ):
+        training = (
+            f"finetune --name tiny --task toy --model {tiny_model} --backbone full --epochs 2 --batch-size 6 "
+            f"--train-sequences {{fold}}/train.tsv --validation-sequences {{fold}}/validation.tsv {PREDICTOR}"
+        )
+        about = {"name": "tiny", "backbone": "full"}
+        _, undisturbed = run(tmp_path / "a", table, training, "model", **about)
+
+        done, train_batch = [], finetuning.train_batch
+
+        def counting(*arguments):
+            done.append(len(done))
+            if len(done) == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return train_batch(*arguments)
+
+        monkeypatch.setattr(finetuning, "train_batch", counting)
+        costs = tmp_path / "costs.json"
+        # 12 sequences in batches of 6: 2 steps in each of 2 epochs.
+        with pytest.raises(Interrupted, match="received SIGTERM: saved after step 2"):
+            run(tmp_path / "b", table, training, "model", telemetry=costs, **about)
+        (so_far,) = (tmp_path / "checkpoints").glob("*/fold_2/costs.json")
+        before = json.loads(so_far.read_text())
+        _, folder = run(tmp_path / "b", table, training, "model", telemetry=costs, **about)
+        assert len(done) == 4 * FOLDS
+        assert sha256_of_directory(folder) == sha256_of_directory(undisturbed)
+        first, second, _ = json.loads(costs.read_text())["folds"]
+        assert second["seconds"] > before["seconds"] > 0 and first["seconds"] > 0
+
+    def test_the_job_ends_before_its_time_does(self, tmp_path, table, counted, undisturbed, monkeypatch):
+        """A job of ten minutes, of which five are for leaving; every training takes four."""
+        begun = counted(baseline)
+        now = [0.0]
+        ended = baseline.main
+        monkeypatch.setattr(baseline, "main", lambda **o: (ended(**o), now.__setitem__(0, now[0] + 240)))
+        monkeypatch.setattr("dnalm.running.budget.slurm_seconds_left", lambda: 600 - now[0])
+        monkeypatch.setitem(Checkpointer.__init__.__kwdefaults__, "clock", lambda: now[0])
+        with pytest.raises(Interrupted, match="the job's time is nearly over"):
+            run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        assert begun == ["fold_1", "fold_2"]
+        now[0] = -600
+        _, folder = run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
+        assert begun == ["fold_1", "fold_2", "fold_3"]
+        assert sha256_of_directory(folder) == undisturbed

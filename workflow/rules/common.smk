@@ -694,7 +694,7 @@ def of_evaluations(file):
 # What the rules that train in folds have in common. {{fold}} is the folder of a fold.
 OF_ALL_FOLDS = (
     "--sequences {input.sequences:q} --task {wildcards.task} --problem {params.problem}"
-    " {params.positive} {params.strands} {params.flags}"
+    " {params.positive} {params.strands} {params.flags} --checkpoints {params.checkpoints:q}"
     " --metrics {output.metrics:q} --predictions {output.predictions:q} --curves {output.curves:q}"
 )
 OF_A_FOLD = "--task {wildcards.task} --problem {params.problem}"

@@ -77,6 +77,16 @@ class Checkpointer:
         if self.signals.received or self.budget.is_over():
             raise Interrupted("stopped while another process was training this model. Start it again.")
 
+    def leave_if_asked(self) -> None:
+        """Raise Interrupted after a signal, or where the job's time is nearly over.
+
+        For work between trainings, whose parts are saved one by one as they end.
+        """
+        if self.signals.received:
+            raise Interrupted(f"received {self.signals.received}. Start it again to go on.")
+        if self.budget.is_over():
+            raise Interrupted("the job's time is nearly over. Start it again to go on.")
+
     def discard(self) -> None:
         """Remove the checkpoints; the lock goes with them."""
         shutil.rmtree(self.store.directory, ignore_errors=True)

@@ -64,17 +64,6 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-@contextmanager
-def scratch_directory(path: str | Path) -> Iterator[Path]:
-    """An empty directory beside `path`, which is gone afterwards. What a killed process left goes too."""
-    temporary = _temporary(Path(path))
-    temporary.mkdir()
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with keys in the given order, atomically. NaN is refused."""
     with atomic_file(path) as temporary:
