@@ -9,27 +9,54 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import gpu_check
 
+from dnalm.models.architecture import new_model
+from dnalm.models.directory import copy_tokenizer
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> gpu_check.Place:
-    return gpu_check.Place(tmp_path_factory.mktemp("check"), gpu_check.ON_CPU, torch.device("cpu"))
+    place = gpu_check.Place(tmp_path_factory.mktemp("check"), gpu_check.ON_CPU, torch.device("cpu"))
+    new_model(place.config, 1).save_pretrained(place.model)
+    copy_tokenizer(place.tokenizer, place.model)
+    return place
 
 
 def test_the_cpu_passes(place, monkeypatch):
-    from dnalm.models.architecture import new_model
-    from dnalm.models.directory import copy_tokenizer
-
-    model = place.folder / "undisturbed"
-    new_model(place.config, 1).save_pretrained(model)
-    copy_tokenizer(place.tokenizer, model)
-    alone = (gpu_check.check_precision, gpu_check.check_memory, gpu_check.check_inference)
+    starting_processes = (gpu_check.check_kill, gpu_check.check_several, gpu_check.check_kill_finetuning)
+    alone = [check for check in gpu_check.CHECKS if check not in starting_processes]
     monkeypatch.setattr(gpu_check, "CHECKS", alone)
     found = {finding.check: finding for finding in gpu_check.findings(place)}
     assert [finding for finding in found.values() if finding.good is False] == []
     judged = [name for name, finding in found.items() if finding.good]
     assert {"held-out loss in fp32", "loss in bf16", "gradient checkpointing"} <= set(judged)
-    assert "embeddings in bf16 beside the CPU's" in judged
+    assert {"memory runs out", "embeddings in bf16 beside the CPU's"} <= set(judged)
+    assert {"language model's evaluation beside the CPU's", "fine-tuning: memory runs out"} <= set(judged)
+    for way in ("full", "partial", "lora"):
+        assert {
+            f"fine-tuning, {way}: loss by epoch",
+            f"{way}: fp32 beside the CPU's",
+            f"{way}: bf16 beside fp32",
+            f"{way}: interrupted and resumed",
+            f"{way}: saved, read here",
+            f"{way}: saved, read on the CPU",
+        } <= set(judged)
+        assert "sequences/s" in found[f"{way}: speed in fp32"].measured
+    assert "full: gradients checkpointed" in judged
     assert "tokens/s" in found["speed in bf16"].measured and "MFU unknown" in found["speed in bf16"].measured
+
+
+def test_a_fine_tuning_that_goes_wrong_is_told(place, monkeypatch):
+    """The optimizer's state is lost with an interruption, the low-rank matrices with the merge."""
+    lora = gpu_check.ways_to_learn(place)["lora"]
+    monkeypatch.setattr(gpu_check, "ways_to_learn", lambda place: {"wrong": lora})
+    monkeypatch.setattr(gpu_check.finetuning, "load_optimizer_state", lambda *_: None)
+    monkeypatch.setattr(gpu_check.trained, "merged", lambda weights, module: weights)
+    bad = {finding.check for finding in gpu_check.check_finetuning(place) if finding.good is False}
+    assert bad == {
+        "wrong: interrupted and resumed",
+        "wrong: saved, read here",
+        "wrong: saved, read on the CPU",
+    }
 
 
 def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
