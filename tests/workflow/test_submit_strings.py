@@ -142,6 +142,19 @@ def test_every_job_says_how_long_and_how_large_it_is(plain):
             assert int(option(command, "--cpus-per-task")) >= 1, name
 
 
+@pytest.mark.parametrize("configuration", ["configfile", "crossed"])
+def test_a_job_that_failed_asks_for_twice_the_memory_and_time(configuration, request):
+    for job in workflow_jobs(request.getfixturevalue(configuration)):
+        if job.rule.name in LOCAL_RULES:
+            continue
+        first = job.resources.mem_mb, job.resources.runtime
+        job.attempt = 2
+        second = job.resources.mem_mb, job.resources.runtime
+        for before, after in zip(first, second, strict=True):
+            # Some are sums of several whole minutes.
+            assert 2 * before <= after <= 2 * before + 2, f"{job.rule.name}: {first}, {second}"
+
+
 def test_jobs_that_use_gpus_ask_for_them_and_others_do_not(plain):
     with_gpu = {name for name, commands in plain.items() if any("--gpus" in c for c in commands)}
     assert with_gpu == GPU_RULES | {"finetune_full"}

@@ -22,7 +22,7 @@ rule explore_batch:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.tokens_memory_mb(attempt),
-        runtime=15,
+        runtime=lambda wildcards, attempt: resources.scaled(15, attempt),
     params:
         *code("explore_batch", "train"),
         context=lambda wildcards: settings_flags(ContextSettings, MODELS[wildcards.model]),

@@ -21,7 +21,7 @@ rule fill_mask:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.model_memory_mb(gap_parameters(wildcards), 0, attempt),
-        runtime=20,
+        runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("fill_mask", "train"),
         flags=lambda wildcards: settings_flags(GapSettings, config["fill_mask"][wildcards.gap]),

@@ -20,7 +20,7 @@ rule untrained_model:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
-        runtime=15,
+        runtime=lambda wildcards, attempt: resources.scaled(15, attempt),
     params:
         *code("untrained_model", "train"),
         start=start_flag,
@@ -57,7 +57,7 @@ rule published_model:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
-        runtime=15,
+        runtime=lambda wildcards, attempt: resources.scaled(15, attempt),
     params:
         *code("published_model", "train"),
     message:

@@ -29,7 +29,7 @@ rule publish:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.scaled(2000, attempt),
-        runtime=20,
+        runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("publish", "publish"),
         classifier=lambda wildcards, input: flags(

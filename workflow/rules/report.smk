@@ -104,7 +104,7 @@ rule report:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.scaled(4000, attempt),
-        runtime=20,
+        runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("report", "analyse"),
         benchmarks=f"{config['results']}/benchmarks",

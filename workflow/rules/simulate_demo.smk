@@ -17,7 +17,7 @@ if config["simulate_demo"] is not None:
         threads: 1
         resources:
             mem_mb=lambda wildcards, attempt: resources.genome_memory_mb(0, "genome.fa.gz", attempt),
-            runtime=10,
+            runtime=lambda wildcards, attempt: resources.scaled(10, attempt),
         params:
             *code("simulate_demo", "genome"),
             flags=settings_flags(SimulateDemoSettings, config["simulate_demo"]),

@@ -60,7 +60,7 @@ rule import_tokenizer:
     threads: 1
     resources:
         mem_mb=lambda wildcards, attempt: resources.tokens_memory_mb(attempt),
-        runtime=10,
+        runtime=lambda wildcards, attempt: resources.scaled(10, attempt),
     params:
         *code("import_tokenizer", "tokenize"),
         source=lambda wildcards, input: "--source" if input.source else "",
