@@ -17,7 +17,7 @@ Out: metrics.json     task, problem, name, kind, backbone, labels (in their orde
                       rows as in the table
      curves.json      task, problem, name, kind, backbone, positive_label, positive_fraction, and the points
                       of the curves: roc (fpr, tpr) and pr (recall, precision); of values instead scatter
-                      (measured, predicted), at most 1,000 sequences
+                      (measured, predicted), of many sequences a part of them
 
 The predictor knows the problem: one class, several labels, or a value for each sequence. Intervals of shares
 of sequences are Wilson's, all others those of the BCa bootstrap. With two classes precision, recall, F1,

@@ -120,6 +120,7 @@ def test_lines_of_one_length_need_no_mask(tiny_model):
         ({"model_type": "modernbert", "max_position_embeddings": 100}, 30, 30),
         ({"model_type": "modernbert", "max_position_embeddings": 100}, 300, 100),
         ({"model_type": "modernbert"}, None, 8192),
+        ({"model_type": "esm", "position_embedding_type": "rotary"}, None, 1026),
         ({"model_type": "bert", "max_position_embeddings": 40}, None, 40),
         ({"model_type": "bert"}, 600, 512),
     ],

@@ -17,6 +17,7 @@ from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
+from dnalm.models.keys import DEFAULTS
 from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
@@ -48,7 +49,8 @@ def read_model_config(directory: str | Path) -> dict[str, Any]:
 def token_limit(config: dict[str, Any], max_tokens: int | None) -> int:
     """How many tokens of a sequence are read: as many as the model has positions for, or fewer if asked."""
     # Transformers leaves out what is ModernBERT's own.
-    positions = position_limit(config) or config.get("max_position_embeddings", 8192)
+    usual = DEFAULTS[config["model_type"]]["max_position_embeddings"]
+    positions = position_limit(config) or config.get("max_position_embeddings", usual)
     return positions if max_tokens is None else min(max_tokens, positions)
 
 

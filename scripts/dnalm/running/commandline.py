@@ -115,9 +115,10 @@ def _words(field: FieldInfo) -> str:
     """The default of a field, for its help."""
     if field.is_required():
         return "required"
-    if isinstance(field.default, tuple):
-        return f"default {' '.join(map(str, field.default))}"
-    return "default: empty" if field.default is None else f"default {field.default}"
+    if field.default in (None, ()):
+        return "default: empty"
+    values = field.default if isinstance(field.default, tuple) else (field.default,)
+    return f"default {' '.join(map(str, values))}"
 
 
 def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
