@@ -30,6 +30,7 @@ Copy a preset and edit the copy:
 | --- | --- |
 | `config/config.yaml` | the demo: simulated DNA, on a CPU, in minutes |
 | `config/course.yaml` | the published teaching run: DNABERT-2's tokenizer, 43,861,504 parameters, 50 steps |
+| `config/laptop.yaml` | human DNA to five published tasks, on two CPU cores (`docs/laptop.md`) |
 | `config/human.yaml` | a serious run on the human genome, on GPUs |
 | `config/domain-adaptation.yaml` | training continues from an existing checkpoint |
 | `config/tutorials/*.yaml` | five tutorials, explained step by step in `docs/tutorials.md` |
@@ -49,7 +50,7 @@ which Snakemake runs.
 | `genome` | a name of your choice; it becomes part of file names |
 | `fasta` | path or URL of the genome: FASTA, GenBank, EMBL (plain, gzip, bgzip, bzip2, xz) or 2bit |
 | `validation` | optional: names of the sequences to hold out, separated by commas; empty: contiguous blocks |
-| `sha256` | optional: checksum of a download |
+| `sha256` | optional: checksum of the file |
 
 `tasks.tsv`, one row per task:
 
@@ -61,7 +62,9 @@ which Snakemake runs.
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
 | `strands` | optional: read in evaluation and prediction: `both` (the mean; also if empty) or `forward` |
-| `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of downloads |
+| `seq_column`, `label_column`, `id_column` | optional: what the tables call these columns |
+| `positive` | optional: the class that precision, recall and the like are about, where there are two |
+| `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of the files |
 
 Models learn from all genomes, and from the `corpora` of the configuration:
 
