@@ -431,7 +431,7 @@ if __name__ == "__main__":
         "--stop-before-minutes",
         type=float,
         default=5.0,
-        help="begin no training and leave so many minutes before the Slurm job ends (default 5)",
+        help="begin no training and leave so many minutes before the Slurm job ends (default %(default)g)",
     )
     add("--metrics", type=Path, required=True, help="JSON of metrics to write")
     add("--predictions", type=Path, required=True, help="TSV of predictions to write")
