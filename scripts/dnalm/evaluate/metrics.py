@@ -289,8 +289,8 @@ def metric_intervals(
 def curves(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, dict[str, list[float]] | None]:
     """ROC and precision-recall curve of the positive class, or with more than two classes their means.
 
-    `roc` has `fpr` and `tpr`, `pr` has `recall` and `precision`, each of CURVE_POINTS points at most; None where
-    a curve is not defined. A mean curve is the mean of the classes' values at equal `fpr` or `recall`.
+    `roc` has `fpr` and `tpr`, `pr` has `recall` and `precision`, each of CURVE_POINTS points at most; None
+    where a curve is not defined. A mean curve is the mean of the classes' values at equal `fpr` or `recall`.
     """
     n_classes = probabilities.shape[1]
     if n_classes == 2:
