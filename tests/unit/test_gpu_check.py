@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,6 +58,20 @@ def test_a_fine_tuning_that_goes_wrong_is_told(place, monkeypatch):
         "wrong: saved, read here",
         "wrong: saved, read on the CPU",
     }
+
+
+def test_memory_held_in_reserve_does_not_escape_the_limit(monkeypatch):
+    told = []
+    gpu = SimpleNamespace(total_memory=1000 * gpu_check.MB)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: told.append("emptied"))
+    monkeypatch.setattr(
+        torch.cuda, "set_per_process_memory_fraction", lambda fraction, device: told.append(fraction)
+    )
+    with pytest.raises(ValueError), gpu_check.half_of(torch.device("cuda"), 300):
+        told.append("work")
+        raise ValueError
+    assert told == ["emptied", 0.15, "work", 1.0]
 
 
 def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
