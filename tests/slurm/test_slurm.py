@@ -450,11 +450,39 @@ def test_a_job_that_cannot_see_its_gpu_stops_at_once_and_says_why(undisturbed, c
 # ---- Several nodes -------------------------------------------------------------------------------------
 
 
+def test_snakemake_trains_on_two_nodes(undisturbed, cluster, tmp_path):
+    """What a lab types: `pretrain_nodes: 2` and the profile. The losses are those of one process."""
+    import json
+
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    for name in ("models", "checkpoints"):
+        shutil.rmtree(folder / RESULTS / name)
+    two = Story(folder, cluster)
+    main = two.start(resources={"pretrain_nodes": 2}, until=["pretrain"], forcerun=["pretrain"], retries=0)
+    known = len(two.jobs_of("pretrain"))
+    try:
+        assert main.wait(timeout=PATIENCE) == 0, two.said()[-5000:]
+    finally:
+        if main.poll() is None:
+            main.kill()
+            main.wait()
+    (job,) = two.jobs_of("pretrain")[known:]
+    assert (job["JobState"], job["NumNodes"], job["TresPerNode"]) == ("COMPLETED", "2", "gres:gpu:1")
+    telemetry = folder / RESULTS / "telemetry" / "pretrain" / f"{MODEL}.json"
+    assert json.loads(telemetry.read_text())["processes"] == 2
+    one, both = (losses(run / RESULTS / "models" / MODEL) for run in (undisturbed, folder))
+    assert both == pytest.approx(one, abs=2e-3)
+
+
 def on_two_nodes(run: Path, folder: Path, **settings: object) -> str:
-    """A step like Snakemake's, on the first of two nodes, that trains on both."""
+    """A step like Snakemake's, on the first of two nodes, that trains on both.
+
+    Snakemake's plugin takes nearly all that Slurm says of the job out of the step's environment.
+    """
     more = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
     command = pretraining(run, folder, "--allow-cpu", "--nodes 2", *more).removeprefix("exec ")
-    return f"exec srun -n1 --cpu-bind=q {command}"
+    without = r"env | sed -n '/^SLURM_JOB_ID=/d; s/^\(SLURM_[A-Z_]*\)=.*/-u \1/p'"
+    return f"exec env $({without}) srun -n1 --nodes=2 --cpu-bind=q {command}"
 
 
 def newest_step(folder: Path) -> int:

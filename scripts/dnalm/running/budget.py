@@ -5,15 +5,13 @@ is asked from the scheduler.
 """
 
 import logging
-import os
-import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, Self
 
 from dnalm.running.progress import duration
+from dnalm.running.slurm import ask_of_job
 
 logger = logging.getLogger("dnalm")
 
@@ -62,16 +60,7 @@ class TimeBudget:
 
 def slurm_seconds_left() -> float | None:
     """Seconds until the Slurm job is killed; None outside of Slurm, without a limit, or without an answer."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if not job or shutil.which("squeue") is None:
-        return None
-    try:
-        answer = subprocess.run(
-            ["squeue", "-h", "-j", job, "-o", "%L"], capture_output=True, text=True, timeout=30
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_time_left(answer.stdout) if answer.returncode == 0 else None
+    return parse_time_left(ask_of_job("%L") or "")
 
 
 def parse_time_left(text: str) -> float | None:

@@ -35,6 +35,7 @@ DECIDES_NOTHING = {
     "dnalm/running/memory.py": "says how many lines are held at once, which changes results by rounding only",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
+    "dnalm/running/slurm.py": "asks Slurm about the job",
     "dnalm/running/versions.py": "asks for versions, which are params of the rules",
     "dnalm/sequences/names.py": "words of messages",
     "dnalm/models/flops.py": "counts what a training asks of the hardware",

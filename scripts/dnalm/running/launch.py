@@ -10,6 +10,7 @@ import ctypes
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,11 +18,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from dnalm.running import slurm
 from dnalm.running.budget import StopSignals
 from dnalm.running.claims import visible_to_workers
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
@@ -38,21 +40,6 @@ SHUTDOWN_SECONDS = 10
 NODE_SHUTDOWN_SECONDS = 60
 # srun ends a step when it gets SIGTERM itself; this one it passes on.
 NODE_SIGNAL = signal.SIGUSR1
-# How variables begin that describe a step of a Slurm job.
-OF_STEP = (
-    "SLURM_CPU_BIND",
-    "SLURM_CPUS_PER_TASK",
-    "SLURM_DISTRIBUTION",
-    "SLURM_GPUS",
-    "SLURM_MEM_PER",
-    "SLURM_NNODES",
-    "SLURM_NODELIST",
-    "SLURM_NPROCS",
-    "SLURM_NTASKS",
-    "SLURM_STEP",
-    "SLURM_TASKS_PER_NODE",
-    "SLURM_TRES_PER_TASK",
-)
 
 
 def is_worker() -> bool:
@@ -112,12 +99,19 @@ def launch(processes: int, nodes: int, shared: Path) -> None:
 
 def _launch_nodes(nodes: int, shared: Path) -> None:
     """Run this script once on each node of this Slurm job, and wait."""
-    granted = int(os.environ.get("SLURM_JOB_NUM_NODES", 1))
-    if granted != nodes:
+    granted = slurm.node_count()
+    # Without an answer srun says whether there are so many.
+    if granted is not None and granted != nodes:
         raise InputError(
             f"--nodes is {nodes}, but this {'Slurm job has' if granted > 1 else 'is'} {granted} "
             f"node{'s' if granted > 1 else ''}. Several nodes need a Slurm job that asks for them: use "
             "--profile slurm, or set resources.pretrain_nodes to 1."
+        )
+    if shutil.which("srun") is None:
+        raise InputError(
+            f"--nodes is {nodes}, but Slurm's command srun, which starts the others, is not found; an "
+            "Apptainer image has none. Use conda or the .venv of `make`, or set "
+            "resources.pretrain_nodes to 1."
         )
     with (
         tempfile.TemporaryDirectory(prefix=".nodes-", dir=shared) as replies,
@@ -135,7 +129,7 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
         command += ["--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=0", f"--wait={NODE_SHUTDOWN_SECONDS}"]
         code = subprocess.run(
             [*command, sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]],
-            env=_without_step(os.environ) | {NODES: json.dumps(meeting)},
+            env=slurm.for_another_step(os.environ) | {NODES: json.dumps(meeting)},
             stdin=subprocess.DEVNULL,
         ).returncode
         signals.stop()
@@ -147,11 +141,6 @@ def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("", 0))
         return free.getsockname()[1]
-
-
-def _without_step(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what Slurm says of the step that runs here: the next srun would take it for its options."""
-    return {name: value for name, value in environment.items() if not name.startswith(OF_STEP)}
 
 
 def _verdict_of_nodes(replies: Path, nodes: int, code: int, received: str | None) -> Exception:
