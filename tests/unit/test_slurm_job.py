@@ -75,6 +75,29 @@ def test_a_scheduler_that_does_not_answer_counts_no_nodes(step, programs, squeue
     assert slurm.node_count() is None
 
 
+LISTED = '[ "$*" = "-h -j 7 -o %N" ] && echo "gpu[1-2]"'
+SCONTROL = """case "$*" in
+"show hostnames gpu[1-2]") echo gpu1; echo gpu2 ;;
+"--oneliner show node gpu[1-2]") {told} ;;
+esac"""
+
+
+def test_nodes_are_where_slurm_reaches_them(step, programs):
+    told = "; ".join(
+        f"echo NodeName={name} Arch=x86_64 Gres=gpu:2 NodeAddr={address} NodeHostName={name} Version=22.05"
+        for name, address in (("gpu1", "10.0.0.1"), ("gpu2", "gpu2.cluster"))
+    )
+    programs(squeue=LISTED, scontrol=SCONTROL.format(told=told))
+    assert slurm.node_addresses() == {"gpu1": "10.0.0.1", "gpu2": "gpu2.cluster"}
+
+
+def test_where_slurm_says_nothing_of_nodes_their_names_are_taken(step, programs):
+    programs(squeue=LISTED, scontrol=SCONTROL.format(told="echo No nodes in the system; exit 1"))
+    assert slurm.node_addresses() == {"gpu1": "gpu1", "gpu2": "gpu2"}
+    programs(squeue="exit 1")
+    assert slurm.node_addresses() == {}
+
+
 def test_outside_of_slurm_there_is_one_node(monkeypatch, tmp_path):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert slurm.node_count() == 1

@@ -33,6 +33,7 @@ DECIDES_NOTHING = {
     "dnalm/running/hints.py": "words of messages",
     "dnalm/running/loggers.py": "shows what the log says to people",
     "dnalm/running/memory.py": "says how many lines are held at once, which changes results by rounding only",
+    "dnalm/running/network.py": "says by which network nodes meet",
     "dnalm/running/progress.py": "tells the speed and the time left",
     "dnalm/running/runlock.py": "lets one process train at a time",
     "dnalm/running/slurm.py": "asks Slurm about the job",

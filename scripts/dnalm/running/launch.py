@@ -18,12 +18,12 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-from dnalm.running import slurm
+from dnalm.running import network, slurm
 from dnalm.running.budget import StopSignals
 from dnalm.running.claims import visible_to_workers
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
@@ -38,6 +38,8 @@ NODES = "DNALM_NODES"
 SHUTDOWN_SECONDS = 10
 # The same for nodes, which may have to save first.
 NODE_SHUTDOWN_SECONDS = 60
+# In messages of nodes that do not find each other, of gloo and of torchrun.
+APART = ("connectFullMesh", "RendezvousConnectionError")
 # srun ends a step when it gets SIGTERM itself; this one it passes on.
 NODE_SIGNAL = signal.SIGUSR1
 
@@ -117,8 +119,11 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
         tempfile.TemporaryDirectory(prefix=".nodes-", dir=shared) as replies,
         _PassOn(NODE_SIGNAL) as signals,
     ):
+        addresses = slurm.node_addresses()
         meeting = {
-            "host": socket.gethostname(),
+            "node": slurm.node_name(),
+            "addresses": addresses,
+            "host": network.address_towards(_others(addresses)) or socket.gethostname(),
             "port": _free_port(),
             "nodes": nodes,
             "job": f"{os.environ.get('SLURM_JOB_ID')}-{os.getpid()}",
@@ -135,6 +140,11 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
         signals.stop()
         if code != 0:
             raise _verdict_of_nodes(Path(replies), nodes, code, signals.received)
+
+
+def _others(addresses: Mapping[str, str]) -> list[str]:
+    """The addresses of all nodes but this one."""
+    return [address for name, address in addresses.items() if name != slurm.node_name()]
 
 
 def _free_port() -> int:
@@ -172,7 +182,7 @@ def as_node() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        name = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+        name = slurm.node_name()
         reply = {"node": name, "retry": isinstance(error, Interrupted)} | _reply(error)
         with suppress(FileNotFoundError):
             (Path(json.loads(os.environ[NODES])["replies"]) / f"{name}.json").write_text(json.dumps(reply))
@@ -193,7 +203,7 @@ def _launch_workers(processes: int, nodes: int) -> None:
     where: dict[str, Any]
     if nodes == 1:
         # One machine: no need to find out its name or network, which fails on some of them.
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        os.environ.setdefault(network.INTERFACE, "lo")
         where = {
             "run_id": f"dnalm-{os.getpid()}",
             "rdzv_endpoint": "localhost:0",
@@ -203,9 +213,15 @@ def _launch_workers(processes: int, nodes: int) -> None:
         meeting = json.loads(os.environ[NODES])
         where = {
             "run_id": meeting["job"],
-            "rdzv_endpoint": f"{meeting['host']}:{meeting['port']}",
-            "rdzv_configs": {"is_host": socket.gethostname() == meeting["host"]},
+            "rdzv_endpoint": network.endpoint(meeting["host"], meeting["port"]),
+            "rdzv_configs": {"is_host": slurm.node_name() == meeting["node"]},
         }
+        # torchrun and gloo would tell the others what this node's own name stands for, maybe 127.0.1.1.
+        here = network.address_towards(_others(meeting["addresses"]))
+        if here is not None:
+            where["local_addr"] = here
+            if interface := network.interface_of(here):
+                os.environ.setdefault(network.INTERFACE, interface)
     # Otherwise each process would start as many threads as there are cores.
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
@@ -338,4 +354,11 @@ def _reply(error: BaseException) -> dict[str, Any]:
     message = (
         str(error) if isinstance(error, InputError | Interrupted) else f"{type(error).__name__}: {error}"
     )
+    if any(word in message for word in APART):
+        interface = os.environ.get(network.INTERFACE, "of their names")
+        message = (
+            f"the nodes do not reach each other by the network interface {interface}. Type `export "
+            f"{network.INTERFACE}=NAME`, with one that connects all of them (`ip -brief address` on a node "
+            f"lists them), and start again. {message}"
+        )
     return {"message": " ".join(message.split()), "timestamp": int(time.time())}

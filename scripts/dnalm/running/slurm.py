@@ -1,6 +1,8 @@
 """What Slurm says of the job that runs here, and how this job starts another step of its own."""
 
 import os
+import re
+import socket
 import subprocess
 from collections.abc import Mapping
 
@@ -33,6 +35,25 @@ def node_count() -> int | None:
         return 1
     answer = ask_of_job("%D")
     return int(answer) if answer and answer.isdigit() else None
+
+
+def node_name() -> str:
+    """Slurm's name of this node; outside of Slurm, the machine's."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def node_addresses() -> dict[str, str]:
+    """Name of each node of this job -> where the others reach it; empty where Slurm does not answer.
+
+    Where Slurm itself does (NodeAddr) or, on clusters that tell users nothing of nodes, the name again.
+    """
+    listed = ask_of_job("%N")
+    names = ask("scontrol", "show", "hostnames", listed) if listed else None
+    if not names:
+        return {}
+    told = ask("scontrol", "--oneliner", "show", "node", listed or "") or ""
+    addresses = dict(re.findall(r"NodeName=(\S+) .*\bNodeAddr=(\S+)", told))
+    return {name: addresses.get(name, name) for name in names.split()}
 
 
 def for_another_step(environment: Mapping[str, str]) -> dict[str, str]:
