@@ -2,12 +2,15 @@
 
 import inspect
 import json
+from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
+from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 import resources as need
+from dnalm.running.resources import check_generic_resource
 
 ARCHITECTURES = {"course": 43_861_504}
 
@@ -161,3 +164,25 @@ def test_a_pretraining_that_was_too_short_gets_more_time_up_to_the_limit():
     assert asked[1] == 2 * asked[0]
     assert asked == sorted(asked)
     assert asked[-1] == 24 * 60
+
+
+class Resources(SimpleNamespace):
+    """Of a job, as the plugin for Slurm asks for them."""
+
+    def __init__(self, gres: str | None):
+        super().__init__(gres=gres)
+
+    def get(self, name: str, default: object = None) -> object:
+        return getattr(self, name, default)
+
+
+@given(name=st.from_regex(r"[\w.:-]{1,12}", fullmatch=True))
+@example(name="gpu:a100")
+@example(name="gpu:nvidia_a100-sxm4-80gb")
+def test_generic_resources_are_those_that_the_plugin_takes(name):
+    try:
+        check_generic_resource(name)
+    except ValueError:
+        return
+    asked = Resources(need.gres(2, name))
+    assert set_gres_string(SimpleNamespace(resources=asked)) == f" --gres={name}:2"

@@ -19,7 +19,12 @@ def check_word(text: str) -> str:
 
 def check_generic_resource(text: str) -> str:
     """`name` or `name:type` of Slurm's generic resources, without a number. Raises ValueError."""
-    if not re.fullmatch(r"\w+(:(?!\d+$)[\w.-]+)?", text):
+    if re.fullmatch(r"[\w.:-]+", text) and "-" in text:
+        raise ValueError(
+            f"is {text!r}, but Snakemake's plugin for Slurm takes no hyphen there. Write gpu, and choose the "
+            "model by a constraint, as docs/cluster.md says."
+        )
+    if not re.fullmatch(r"[A-Za-z0-9_]+(:(?!\d+$)[A-Za-z0-9_.]+)?", text):
         raise ValueError(
             f"is {text!r}, but must be a name, or a name and a type, such as gpu or gpu:a100. How many there "
             "are is said elsewhere."
