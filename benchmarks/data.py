@@ -6,7 +6,7 @@ A program of its own, since what a process holds in memory would count for the p
     python benchmarks/data.py sequences out.tsv --number 600 --bp 200 [--real FOLDER]
     python benchmarks/data.py model out/ --tokenizer DIR [--architecture course]
 
---real names a folder with genomes/*.fa.gz and tasks/*/train.tsv.
+--real names a folder with genomes/*.fa.gz and */*/train.tsv.
 """
 
 import argparse
