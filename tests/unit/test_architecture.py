@@ -1,3 +1,6 @@
+import json
+import re
+
 import pytest
 import torch
 
@@ -35,6 +38,20 @@ def test_every_architecture_file_is_valid(repository):
     assert files
     for file in files:
         model_config(read_architecture(file), Vocabulary4096())
+
+
+def test_architecture_files_say_how_many_parameters_they_have(repository):
+    for file in (repository / "resources/architectures").glob("*.json"):
+        description = json.loads(file.read_text())["description"]
+        said, million, size = re.search(
+            r"([\d,.]+)( million)? parameters with a vocabulary of (\d+) tokens", description
+        ).groups()
+        vocabulary = type("Vocabulary", (Vocabulary4096,), {"__len__": lambda self, size=size: int(size)})()
+        with torch.device("meta"):
+            model = new_model(model_config(read_architecture(file), vocabulary), 1)
+        total = count_parameters(model)["total"]
+        found = f"{total / 1e6:.{len(said.partition('.')[2])}f}" if million else f"{total:,}"
+        assert said == found, file.name
 
 
 def test_new_model_depends_on_the_seed_only():
