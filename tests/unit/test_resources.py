@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 import resources as need
+from dnalm.running.errors import InputError
 from dnalm.running.resources import check_generic_resource
 
 ARCHITECTURES = {"course": 43_861_504}
@@ -137,6 +138,38 @@ def test_a_gpu_asks_for_less_time_than_the_cpu():
 def test_gpus_are_asked_for_in_one_way_only(gpus, generic_resource, gpu, gres):
     assert need.gpu(gpus, generic_resource) == gpu
     assert need.gres(gpus, generic_resource) == gres
+
+
+def workflow_with(default=None, **overwritten):
+    """A stand-in for Snakemake's workflow: what profile and command line say of resources."""
+    given = {
+        rule: {key: SimpleNamespace(raw=value) for key, value in resources.items()}
+        for rule, resources in overwritten.items()
+    }
+    settings = SimpleNamespace(default_resources=default, overwrite_resources=given)
+    return SimpleNamespace(resource_settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("workflow", "generic_resource", "nodes", "says"),
+    [
+        (workflow_with({"gpu_model": "a100"}), None, 1, "every job ask for a GPU"),
+        (workflow_with(embed={"gpu_model": "nvidia_a100-80gb"}), None, 1, "no type with a hyphen"),
+        (workflow_with(embed={"gpu_model": "a100"}), "gpu", 1, "Write the model there: gpu:a100"),
+        (workflow_with(pretrain={"gpu_model": "'a100'"}), None, 2, "pretrain:gres=gpu:a100:N"),
+    ],
+)
+def test_models_of_gpus_that_slurm_would_refuse_are_refused_at_the_start(
+    workflow, generic_resource, nodes, says
+):
+    with pytest.raises(InputError, match=says):
+        need.check_gpu_models(workflow, generic_resource, nodes)
+
+
+def test_models_of_gpus_are_otherwise_taken():
+    need.check_gpu_models(workflow_with({"mem_mb": 1}, pretrain={"gpu_model": "a100"}), None, 1)
+    need.check_gpu_models(workflow_with(None, embed={"gpu_model": "a100"}), None, 2)
+    need.check_gpu_models(workflow_with(None, embed={"mem_mb": 1}), "gpu", 2)
 
 
 def test_several_nodes_have_as_many_gpus_each():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from snakemake.exceptions import WorkflowError
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 from workflow_jobs import REPOSITORY, workflow_jobs
@@ -194,6 +195,34 @@ def test_several_nodes_are_one_setting(configfile, gpus):
     assert option(command, "--gres") == ("gpu:4" if gpus == "4" else None)
     assert option(command, "--ntasks") == (None if gpus == "4" else "2")
     assert option(commands["embed"][0], "--nodes") == "1"
+
+
+def test_a_model_of_gpu_can_be_chosen_on_one_node_and_on_several(configfile):
+    for nodes, asked in (("1", "gpu_model=a100"), ("2", "gres=gpu:a100:4")):
+        jobs = workflow_jobs(
+            configfile,
+            config={"resources": {"pretrain_nodes": nodes, "pretrain_gpus": "4"}},
+            set_resources={"pretrain": [asked, "constraint=nvlink"]},
+        )
+        command = submit_strings(jobs)["pretrain"][0]
+        assert option(command, "--gpus") == ("a100:4" if nodes == "1" else None)
+        assert option(command, "--gres") == (None if nodes == "1" else "gpu:a100:4")
+        assert option(command, " -C").strip("'") == "nvlink"
+
+
+@pytest.mark.parametrize(
+    ("resources", "asked"),
+    [
+        ({"pretrain_nodes": "2"}, "gpu_model=a100"),
+        ({"gres": "gpu"}, "gpu_model=a100"),
+        ({}, "gpu_model='nvidia_a100-sxm4-80gb'"),
+    ],
+)
+def test_models_that_the_plugin_would_refuse_or_mistake_are_refused_at_the_start(
+    configfile, resources, asked
+):
+    with pytest.raises(WorkflowError, match=r"^--set-resources pretrain:gpu_model="):
+        workflow_jobs(configfile, config={"resources": resources}, set_resources={"pretrain": [asked]})
 
 
 def test_a_cluster_that_knows_only_gres_is_one_setting(configfile, crossed):

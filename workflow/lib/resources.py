@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.models.families import count_roughly
+from dnalm.running.errors import InputError
+from dnalm.running.resources import NO_HYPHENS
 
 # Keys of the configuration that say where jobs go.
 QUEUES = ("partition", "gpu_partition", "account")
@@ -63,6 +65,36 @@ def gres(gpus: int, generic_resource: str | None, nodes: int = 1) -> str | None:
 def tasks(gpus: int, nodes: int) -> int | None:
     """Slurm's --ntasks where it must be said: a job without GPUs otherwise has one task, on one node."""
     return nodes if nodes > 1 and not gpus else None
+
+
+def check_gpu_models(workflow: Any, generic_resource: str | None, pretrain_nodes: int) -> None:
+    """Raise InputError for a `gpu_model` that Slurm would refuse, after hours of other steps.
+
+    The plugin makes `--gpus=MODEL:N` of it, also beside --gres, where N is 0.
+    """
+    settings = workflow.resource_settings
+    if "gpu_model" in (settings.default_resources or {}):
+        raise InputError(
+            "default-resources: gpu_model makes every job ask for a GPU. Set resources.gres to gpu:MODEL "
+            "or --set-resources RULE:gpu_model=MODEL."
+        )
+    for name, given in (settings.overwrite_resources or {}).items():
+        if "gpu_model" not in given:
+            continue
+        model = str(given["gpu_model"].raw).strip("'\"")
+        asked = f"--set-resources {name}:gpu_model={model}"
+        if "-" in model:
+            raise InputError(f"{asked}, {NO_HYPHENS}")
+        if generic_resource:
+            raise InputError(
+                f"{asked}, but resources.gres is {generic_resource}. Write the model there: "
+                f"{generic_resource.split(':')[0]}:{model}."
+            )
+        if name == "pretrain" and pretrain_nodes > 1:
+            raise InputError(
+                f"{asked}, but GPUs of several nodes are asked for by --gres. Set resources.gres to "
+                f"gpu:{model} for all rules, or --set-resources pretrain:gres=gpu:{model}:N, N GPUs per node."
+            )
 
 
 def name_queues(workflow: Any, partition: str | None, gpu_partition: str | None, account: str | None) -> None:

@@ -17,13 +17,18 @@ def check_word(text: str) -> str:
     return text
 
 
+# The names that NVIDIA's library gives to GPUs, such as nvidia_a100-sxm4-80gb, are types on many clusters.
+NO_HYPHENS = (
+    "but Snakemake's Slurm plugin takes no type with a hyphen. Ask for GPUs of any type, and choose a model "
+    "by the partition (resources.gpu_partition) or by a feature of its nodes, such as --set-resources "
+    "pretrain:constraint=a100; `sinfo -o '%P %G %f'` lists both."
+)
+
+
 def check_generic_resource(text: str) -> str:
     """`name` or `name:type` of Slurm's generic resources, without a number. Raises ValueError."""
     if re.fullmatch(r"[\w.:-]+", text) and "-" in text:
-        raise ValueError(
-            f"is {text!r}, but Snakemake's plugin for Slurm takes no hyphen there. Write gpu, and choose the "
-            "model by a constraint, as docs/cluster.md says."
-        )
+        raise ValueError(f"is {text!r}, {NO_HYPHENS}")
     if not re.fullmatch(r"[A-Za-z0-9_]+(:(?!\d+$)[A-Za-z0-9_.]+)?", text):
         raise ValueError(
             f"is {text!r}, but must be a name, or a name and a type, such as gpu or gpu:a100. How many there "
