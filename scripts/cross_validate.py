@@ -20,12 +20,12 @@ Out: metrics.json, predictions.tsv and curves.json as scripts/evaluate.py writes
      With --telemetry a JSON of what the trainings cost: model, task, backbone, and by fold seconds and
      cpu_seconds. The first fold's hold what loading the packages took.
 
-A fold that is done is kept in --checkpoints until all of this is written, and never trained again: killed at
-any moment, the same command goes on, with the training that was not done, and ends with the same bytes.
-Fine-tuning through the model goes on within its fold (scripts/finetune.py). Exit code 75 says that it left in
-time before the end of its job, or after a signal, and wants to be started again. Kept folds of other
-sequences, options, models, code or versions are not taken. What a killed process (kill -9) took in a training
-that it did not end is no part of the costs.
+A fold that is done is kept in --checkpoints and never trained again: killed at any moment, the same command
+goes on with the training that was not done, and ends with the same bytes. Fine-tuning through the model goes
+on within its fold (scripts/finetune.py). Exit code 75 says that it left in time before the end of its job, or
+after a signal, and wants to be started again. Kept folds of other sequences, options, models, code or
+versions are not taken. They stay when all is written, so that other bootstrap samples cost no training. What
+a killed process (kill -9) took in a training that it did not end is no part of the costs.
 
 Metrics and intervals are those of all predictions together. Predictors of two folds have most of their
 training in common, so that an interval over sequences is an approximation, and no spread over folds is an
@@ -200,7 +200,6 @@ def main(
             costs_of_folds = [fold.costs for fold in folds]
             about_costs = {"model": name, "task": task, "backbone": backbone, "folds": costs_of_folds}
             write_json(telemetry, about_costs)
-        checkpointer.discard()
     evaluate.log_headline(report, measured, settings.confidence, "cross-validated")
 
 

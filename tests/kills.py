@@ -2,11 +2,11 @@
 
     python tests/kills.py 200 [--seed 1]      or: make test-kills N=200
 
-Pretraining, full fine-tuning and Snakemake itself are killed (SIGKILL, sometimes SIGTERM), a third of the
-trainings while they write a checkpoint. A killed Snakemake is unlocked and started again, as a person would;
-killed steps are repeated by Snakemake. Each run begins in a copy of one that was left alone, without what
-came of the two trainings; when it ends, all files are compared. Exit code 1 if a run ended badly or
-differently.
+Pretraining, full fine-tuning, the same in three folds, and Snakemake itself are killed (SIGKILL, sometimes
+SIGTERM), a third of the trainings while they write a checkpoint. A killed Snakemake is unlocked and started
+again, as a person would; killed steps are repeated by Snakemake. Each run begins in a copy of one that was
+left alone, without what came of the three trainings; when it ends, all files are compared. Exit code 1 if a
+run ended badly or differently.
 """
 
 import argparse
@@ -31,10 +31,15 @@ SECTIONS = {
     "baseline": {"untrained": False, "stacked": False},
     "evaluate_language_model": {"max_lines": 4},
 }
-CLASSIFIER = f"classifiers/{MODEL}/enhancers/full"
-TARGETS = [f"{RESULTS}/models/{MODEL}.json", f"{RESULTS}/{CLASSIFIER}.json"]
-MADE = ("models", CLASSIFIER, "checkpoints", "telemetry")
-TRAININGS = ("scripts/pretrain.py", "scripts/finetune.py")
+FOLDED = "folded"
+CLASSIFIER, CROSS_VALIDATED = f"classifiers/{MODEL}/enhancers/full", f"evaluation/{MODEL}/{FOLDED}/full"
+TARGETS = [
+    f"{RESULTS}/models/{MODEL}.json",
+    f"{RESULTS}/{CLASSIFIER}.json",
+    f"{RESULTS}/{CROSS_VALIDATED}/metrics.json",
+]
+MADE = ("models", CLASSIFIER, CROSS_VALIDATED, "checkpoints", "telemetry")
+TRAININGS = ("scripts/pretrain.py", "scripts/finetune.py", "scripts/cross_validate.py")
 # How often Snakemake is the victim in place of the training that runs.
 MAIN_PROCESS = 0.3
 KILLS_PER_RUN = 25
@@ -48,6 +53,14 @@ def save_often(folder: Path) -> None:
     text = script.read_text()
     assert text.count("default=10.0") == 1
     script.write_text(text.replace("default=10.0", "default=1 / 60"))
+
+
+def add_folded_task(folder: Path) -> None:
+    """Let the sheet of tasks have the training sequences once more, in three folds."""
+    sheet = folder / "tests" / "short" / "tasks.tsv"
+    header, row = sheet.read_text().splitlines()
+    _, train, _ = row.split("\t")
+    sheet.write_text(f"{header}\tfolds\n{row}\t\n{FOLDED}\t{train}\t\t3\n")
 
 
 def start(folder: Path, *targets: str) -> subprocess.Popen:
@@ -122,6 +135,7 @@ def main(wanted: int, seed: int, keep: Path | None) -> int:
         root = keep or Path(scratch).resolve()
         calm = copy_repository(root / "undisturbed", TRAINING, **SECTIONS)
         save_often(calm)
+        add_folded_task(calm)
         if start(calm).wait() != 0 or start(calm, *TARGETS).wait() != 0:
             print(f"the undisturbed run fails; see {calm}/snakemake.out")
             return 1

@@ -54,13 +54,14 @@ def table(tmp_path_factory) -> Path:
 
 def run(folder: Path, table: Path, training: str, kind="baseline", **other) -> tuple[dict, Path]:
     """Cross-validate; metrics.json and the folder of all three files."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     given = {
         "embeddings": None,
         "name": "kmer",
         "backbone": None,
         "problem": SINGLE_LABEL,
         "strands": StrandSettings(),
+        "settings": SETTINGS,
         "checkpoints": folder.with_name("checkpoints"),
         "stop_before_minutes": 5,
     }
@@ -70,7 +71,6 @@ def run(folder: Path, table: Path, training: str, kind="baseline", **other) -> t
         kind=kind,
         task="toy",
         positive=None,
-        settings=SETTINGS,
         batch_tokens=None,
         gpus=0,
         allow_cpu=False,
@@ -279,7 +279,12 @@ class TestInterruptions:
         assert not list((tmp_path / "out").iterdir())
         _, folder = run(tmp_path / "out", table, f"{KMER} {PREDICTOR}")
         assert begun == ["fold_1", "fold_2", "fold_2", "fold_3"]
-        assert not list((tmp_path / "checkpoints").iterdir()), "nothing is left when the result is safe"
+        # What stays is small: results that were lost, or other bootstrap samples, cost no training.
+        left = [path.name for path in (tmp_path / "checkpoints").glob("*/*")]
+        assert sorted(left) == ["fold_1.json", "fold_2.json", "fold_3.json", "settings.json"]
+        other = EvaluateSettings(bootstrap_samples=200)
+        more, _ = run(tmp_path / "more", table, f"{KMER} {PREDICTOR}", settings=other)
+        assert len(begun) == 4 and more["bootstrap"]["samples"] == 200
         assert sha256_of_directory(folder) == undisturbed
 
     @pytest.mark.parametrize(
@@ -339,14 +344,14 @@ class TestInterruptions:
 
     def test_members_of_a_fold_that_are_trained_stay(self, tmp_path, table, counted):
         about = {"name": "tiny", "backbone": "stacked"}
-        _, undisturbed = run(tmp_path / "a", table, STACK, "stacked", **about)
+        _, undisturbed = run(tmp_path / "a" / "out", table, STACK, "stacked", **about)
         members, stacked = counted(baseline), counted(stack, dies=[2])
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "b", table, STACK, "stacked", **about)
+            run(tmp_path / "b" / "out", table, STACK, "stacked", **about)
         # A predictor that changed since counts for nothing.
-        (weights,) = (tmp_path / "checkpoints").glob("*/fold_2/gapped_kmer/predictor/model.safetensors")
+        (weights,) = (tmp_path / "b" / "checkpoints").glob("*/fold_2/gapped_kmer/predictor/model.safetensors")
         weights.write_bytes(weights.read_bytes()[:-1])
-        _, folder = run(tmp_path / "b", table, STACK, "stacked", **about)
+        _, folder = run(tmp_path / "b" / "out", table, STACK, "stacked", **about)
         assert len(members) == 2 * FOLDS + 1 and len(stacked) == FOLDS + 1
         assert sha256_of_directory(folder) == sha256_of_directory(undisturbed)
 
@@ -358,7 +363,7 @@ class TestInterruptions:
             f"--train-sequences {{fold}}/train.tsv --validation-sequences {{fold}}/validation.tsv {PREDICTOR}"
         )
         about = {"name": "tiny", "backbone": "full"}
-        _, undisturbed = run(tmp_path / "a", table, training, "model", **about)
+        _, undisturbed = run(tmp_path / "a" / "out", table, training, "model", **about)
 
         done, train_batch = [], finetuning.train_batch
 
@@ -372,10 +377,10 @@ class TestInterruptions:
         costs = tmp_path / "costs.json"
         # 12 sequences in batches of 6: 2 steps in each of 2 epochs.
         with pytest.raises(Interrupted, match="received SIGTERM: saved after step 2"):
-            run(tmp_path / "b", table, training, "model", telemetry=costs, **about)
-        (so_far,) = (tmp_path / "checkpoints").glob("*/fold_2/costs.json")
+            run(tmp_path / "b" / "out", table, training, "model", telemetry=costs, **about)
+        (so_far,) = (tmp_path / "b" / "checkpoints").glob("*/fold_2/costs.json")
         before = json.loads(so_far.read_text())
-        _, folder = run(tmp_path / "b", table, training, "model", telemetry=costs, **about)
+        _, folder = run(tmp_path / "b" / "out", table, training, "model", telemetry=costs, **about)
         assert len(done) == 4 * FOLDS
         assert sha256_of_directory(folder) == sha256_of_directory(undisturbed)
         first, second, _ = json.loads(costs.read_text())["folds"]

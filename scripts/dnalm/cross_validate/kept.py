@@ -1,12 +1,14 @@
 """What is kept of folds, so that an interrupted cross-validation goes on.
 
-<checkpoints>/<fingerprint>/
-    settings.json    what the fingerprint stands for
-    lock             who trains here (dnalm.running.runlock)
-    fold_1.json      a fold that is done: what is needed of it, and the SHA-256 of that
-    fold_2/          the fold in work: its tables, and the predictors that are trained already
-        costs.json   what its trainings took so far
-        checkpoints/ those of fine-tuning through the model (dnalm.running.checkpoints)
+    <checkpoints>/<fingerprint>/
+        settings.json        what the fingerprint stands for
+        lock                 who trains here (dnalm.running.runlock)
+        fold_1.json          a fold that is done: what is needed of it, and the SHA-256 of that
+        fold_2/              the fold in work: its tables, and the predictors that are trained already
+            costs.json       what its trainings took so far
+            checkpoints/     those of fine-tuning through the model (dnalm.running.checkpoints)
+
+Folds that are done stay when all of them are.
 """
 
 import json
