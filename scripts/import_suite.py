@@ -58,7 +58,8 @@ def main(suite: Path, output: Path) -> None:
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow(["task", *COLUMNS])
         table.writerows(rows)
-    logger.info("%s: %d tasks. Name it under `tasks` in a configuration.", sheet, len(rows))
+    plural = "" if len(rows) == 1 else "s"
+    logger.info("%s: %d task%s. Name it under `tasks` in a configuration.", sheet, len(rows), plural)
 
 
 def find_tasks(suite: Path) -> dict[str, dict[str, Path]]:
