@@ -404,7 +404,7 @@ def test_benchmarks_can_be_a_folder(flags, tmp_path):
     text = text_of(page(flags | {"--benchmarks": [folder]}, tmp_path / "r.html"))
     table = text.split("What the rules needed")[1]
     assert "extract_windows 1 " in table and "finetune 2 " in table
-    assert "set-resources: extract_windows: mem_mb: 2000" in table
+    assert "set-resources: extract_windows: mem_mb: 2000 * 2 ** (attempt - 1) runtime:" in table
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,17 @@ def test_what_a_run_needed_becomes_part_of_the_profile(tmp_path):
     for _ in range(2):
         measured_resources.main(results, profile)
     written = yaml.safe_load(profile.read_text())
-    assert written.pop("set-resources") == {
-        "embed": {"mem_mb": 3500, "runtime": 30},
-        "compare": {"mem_mb": 2000, "runtime": 10},
-    }
+    assert written.pop("set-resources").keys() == {"embed", "compare"}
     assert written == as_committed()
-    read = parsed(yaml.safe_load(profile.read_text()), tmp_path / "again")
-    assert read.set_resources["embed"]["mem_mb"].value == 3500
+    asked = parsed(yaml.safe_load(profile.read_text()), tmp_path / "again").set_resources
+
+    def of(rule: str, attempt: int) -> list[int]:
+        job = {"input": [], "threads": 1, "attempt": attempt, "rulename": rule, "async_run": None}
+        return [asked[rule][name].evaluate(Wildcards(), **job).value for name in ("mem_mb", "runtime")]
+
+    assert of("embed", 1) == [3500, 30] and of("compare", 1) == [2000, 10]
+    # As without this block, a job that failed asks for twice as much.
+    assert of("embed", 2) == [7000, 60] and of("embed", 3) == [14000, 120]
 
 
 def test_requests_of_the_user_s_own_are_left_alone(tmp_path):

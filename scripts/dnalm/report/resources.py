@@ -38,11 +38,13 @@ def suggestion(of_rule: list[Benchmark]) -> dict[str, int]:
 
 
 def profile_lines(run: Run) -> str:
-    """The suggestions as lines of a profile."""
+    """The suggestions as lines of a profile; a job that failed asks for twice as much, as the rules do."""
     lines = ["set-resources:"]
     for rule, of_rule in by_rule(run).items():
         lines.append(f"  {rule}:")
-        lines += [f"    {name}: {amount}" for name, amount in suggestion(of_rule).items()]
+        lines += [
+            f"    {name}: {amount} * 2 ** (attempt - 1)" for name, amount in suggestion(of_rule).items()
+        ]
     return "\n".join(lines)
 
 
