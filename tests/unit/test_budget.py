@@ -1,5 +1,7 @@
+import logging
 import os
 import signal
+import time
 
 import pytest
 
@@ -64,6 +66,41 @@ def test_without_slurm_time_never_ends(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     assert slurm_seconds_left() is None
     assert not TimeBudget(10).is_over(1e9)
+
+
+@pytest.fixture
+def image(monkeypatch, tmp_path):
+    """A Slurm job inside of an Apptainer image: none of Slurm's programs is there."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+
+
+def test_without_squeue_the_end_is_what_the_job_was_told_at_its_start(image, monkeypatch, caplog):
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(time.time()) + 7200))
+    with caplog.at_level(logging.INFO, logger="dnalm"):
+        budget = TimeBudget(10)
+    assert not budget.is_over(60)
+    assert budget.is_over(6601)
+    assert "the job ends in" in caplog.text
+    assert "squeue" not in caplog.text
+
+
+def test_an_end_that_nobody_tells_is_said_once(image, caplog):
+    with caplog.at_level(logging.WARNING, logger="dnalm"):
+        budget = TimeBudget(10)
+        assert not budget.is_over(1e9)
+    assert len(caplog.records) == 1
+    assert "nobody tells when this Slurm job ends" in caplog.text
+
+
+def test_a_scheduler_that_was_busy_at_the_start_is_asked_again():
+    clock, answers = Clock(), [None, 6000.0]
+    budget = TimeBudget(10, clock=clock, ask=lambda: answers.pop(0))
+    assert not budget.is_over(1e9)
+    clock.now = 301
+    assert not budget.is_over(60)
+    assert budget.is_over(5401)
 
 
 def test_signals_become_a_wish():

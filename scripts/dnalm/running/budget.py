@@ -5,6 +5,8 @@ is asked from the scheduler.
 """
 
 import logging
+import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -34,33 +36,49 @@ class TimeBudget:
         ask: Callable[[], float | None] | None = None,
     ):
         self.clock, self.ask = clock, ask or slurm_seconds_left
+        self.reserve = stop_before_minutes * 60
+        self.deadline: float | None = None
         self.asked_at = clock()
         left = self.ask()
-        self.deadline = None if left is None else self.asked_at + left
-        self.reserve = stop_before_minutes * 60
+        left = seconds_left_at_start() if left is None else left
         if left is not None:
-            self.reserve = min(self.reserve, left / 4)
+            self._ends_in(left)
             logger.info(
                 "the job ends in %s; training stops %s before", duration(left), duration(self.reserve)
+            )
+        elif "SLURM_JOB_ID" in os.environ and shutil.which("squeue") is None:
+            logger.warning(
+                "nobody tells when this Slurm job ends: the command squeue is not found, as in an Apptainer "
+                "image. At its time limit the job loses what it did since the last checkpoint; save more "
+                "often (checkpoint_every_minutes), or give it time for the whole training."
             )
 
     def is_over(self, next_step_seconds: float = 0.0) -> bool:
         """Whether a step that takes `next_step_seconds` would reach into the reserve."""
-        if self.deadline is None:
-            return False
         now = self.clock()
         if now - self.asked_at > ASK_AGAIN_SECONDS:
-            left = self.ask()
             self.asked_at = now
+            left = self.ask()
             # No answer (a busy scheduler) leaves the last one standing.
             if left is not None:
-                self.deadline = now + left
-        return now + next_step_seconds > self.deadline - self.reserve
+                self._ends_in(left)
+        return self.deadline is not None and now + next_step_seconds > self.deadline - self.reserve
+
+    def _ends_in(self, left: float) -> None:
+        if self.deadline is None:
+            self.reserve = min(self.reserve, left / 4)
+        self.deadline = self.asked_at + left
 
 
 def slurm_seconds_left() -> float | None:
     """Seconds until the Slurm job is killed; None outside of Slurm, without a limit, or without an answer."""
     return parse_time_left(ask_of_job("%L") or "")
+
+
+def seconds_left_at_start() -> float | None:
+    """The same by what Slurm (23.02 and later) told the job when it started; None if it told nothing."""
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    return max(0.0, int(end) - time.time()) if "SLURM_JOB_ID" in os.environ and end.isdigit() else None
 
 
 def parse_time_left(text: str) -> float | None:
