@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import import_tokenizer
 import train_tokenizer
 from dnalm.tokenizers import vocabulary
-from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
+from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 
 WINDOW_BP = 1000
 # ModernBERT-base as published: tokens of its text vocabulary, size of a hidden state.
@@ -222,7 +222,7 @@ def main() -> None:
         for policy in vocabulary.N_POLICIES:
             import_tokenizer.main(
                 source=arguments.source,
-                settings=UnknownBaseSettings(n_policy=policy),
+                settings=ImportTokenizerSettings(n_policy=policy),
                 output=folder / policy,
                 summary=folder / f"{policy}.json",
             )
