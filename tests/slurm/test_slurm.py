@@ -527,7 +527,8 @@ def test_two_nodes_train_like_one_and_recover_a_lost_node(undisturbed, cluster, 
     launchers = [pid for pid in processes_of(job_id, "--nodes 2".replace(" ", "\0")) if pid not in workers]
     send(signal.SIGSTOP, workers)
     first = min(launchers)
-    send(signal.SIGTERM, [first])
+    # To all of its group, as a terminal or a cluster without cgroups does.
+    os.killpg(os.getpgid(first), signal.SIGTERM)
     send(signal.SIGCONT, workers)
     wait_until(lambda: state() not in ("RUNNING", "COMPLETING"), "the end after a signal")
     assert (state(), cluster.job(job_id)["ExitCode"]) == ("FAILED", "75:0"), said()

@@ -125,3 +125,18 @@ def test_srun_is_started_without_what_describes_this_step(step, programs, tmp_pa
     assert {name for name in told if name.startswith("SLURM_")} == {"SLURM_JOB_ID", "SLURM_CONF"}
     assert "DNALM_NODES" in told
     assert os.environ["SLURM_JOB_NODELIST"] == "gpu1"
+
+
+def test_an_srun_that_fails_says_where_its_words_are(step, programs, tmp_path):
+    programs(squeue="echo 2", srun="echo srun: error: Unable to create step >&2; exit 1")
+    with pytest.raises(InputError, match=r"srun ended with 1\. What it said is in the job's output"):
+        launch(1, 2, tmp_path)
+
+
+def test_what_one_node_said_is_what_happened(step, programs, tmp_path):
+    reply = '{"node": "gpu2", "retry": false, "message": "no GPU here", "timestamp": 1}'
+    programs(
+        squeue="echo 2", srun=f"for d in {tmp_path}/.nodes-*; do echo '{reply}' > $d/gpu2.json; done; exit 1"
+    )
+    with pytest.raises(InputError, match="gpu2: no GPU here"):
+        launch(1, 2, tmp_path)

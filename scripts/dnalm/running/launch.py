@@ -40,7 +40,7 @@ SHUTDOWN_SECONDS = 10
 NODE_SHUTDOWN_SECONDS = 60
 # In messages of nodes that do not find each other, of gloo and of torchrun.
 APART = ("connectFullMesh", "RendezvousConnectionError")
-# srun ends a step when it gets SIGTERM itself; this one it passes on.
+# srun kills a step when it gets SIGTERM itself; this one it passes on.
 NODE_SIGNAL = signal.SIGUSR1
 
 
@@ -136,6 +136,8 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
             [*command, sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]],
             env=slurm.for_another_step(os.environ) | {NODES: json.dumps(meeting)},
             stdin=subprocess.DEVNULL,
+            # Out of reach of a signal to the process group: srun would kill what is to save.
+            start_new_session=True,
         ).returncode
         signals.stop()
         if code != 0:
@@ -166,7 +168,10 @@ def _verdict_of_nodes(replies: Path, nodes: int, code: int, received: str | None
         return Interrupted(f"received {received} before training began. Start it again to go on.")
     if said:
         return InputError(f"{said[0]['node']}: {said[0]['message']}")
-    return InputError(f"one of {nodes} nodes was lost (srun ended with {code}). Start it again to go on.")
+    return InputError(
+        f"one of {nodes} nodes was lost: srun ended with {code}. What it said is in the job's output, with "
+        "Snakemake in .snakemake/slurm_logs/. Start it again to go on."
+    )
 
 
 def _lost_connection(message: str) -> bool:

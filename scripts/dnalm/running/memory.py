@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,8 @@ class MicroBatch:
 
 def kept_lines(training: Path | None) -> int | None:
     """The number of lines that was found to fit; None: memory has never run out."""
-    if training is None or not (training / FILE).is_file():
+    # Listed: a node may remember for half a minute that there was no such file on a network file system.
+    if training is None or not training.is_dir() or FILE not in os.listdir(training):
         return None
     return int(read_json(training / FILE)["lines"])
 
