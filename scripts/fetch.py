@@ -16,6 +16,7 @@ from ~/.netrc (or the file named by NETRC), so that no password stands in a comm
 
 import base64
 import contextlib
+import errno
 import fcntl
 import ftplib
 import http.client
@@ -51,6 +52,8 @@ LONGEST_PAUSE_S = 60.0
 
 # HTTP status codes that may pass: time-out, too early, too many requests, server errors.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
+# What a file system without locks says: Lustre without `-o flock`, NFS without lockd.
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _ELSEWHERE = "Without network here, download it elsewhere and give its local path."
 
 
@@ -130,7 +133,10 @@ class Partial:
 
 @contextlib.contextmanager
 def partial_file(output: Path) -> Iterator[Partial]:
-    """Open `<output>.part`, kept from an earlier try or new, and lock it against a second download."""
+    """Open `<output>.part`, kept from an earlier try or new, and lock it against a second download.
+
+    Where the file system has no locks, the log says so and the download goes on.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
     path = output.with_name(output.name + ".part")
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
@@ -138,6 +144,10 @@ def partial_file(output: Path) -> Iterator[Partial]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{path}: another process is downloading this file. Wait for it.") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            logger.info("%s: no locks on this file system; a second download is not noticed", path)
         partial = Partial(path, file)
         try:
             yield partial

@@ -1,7 +1,10 @@
 """Downloads: whole and verified or not at all, resumed where they stopped, with clear words when it fails."""
 
+import errno
+import fcntl
 import hashlib
 import json
+import os
 import re
 import socket
 import socketserver
@@ -288,6 +291,28 @@ def test_second_download_of_the_same_file_is_refused(server, output):
         download(server.url, output)
     first.join()
     assert output.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_takes_the_download(server, output, monkeypatch, caplog, number):
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with caplog.at_level("INFO", "dnalm"):
+        download(server.url, output)
+    assert output.read_bytes() == CONTENT
+    assert files(output) == ["genome.fa.gz"]
+    assert caplog.text.count("genome.fa.gz.part: no locks on this file system") == 1
+
+
+def test_any_other_trouble_with_the_lock_is_told(server, output, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="Input/output error"):
+        download(server.url, output)
 
 
 def test_killed_download_is_resumed(server, output, repository):
