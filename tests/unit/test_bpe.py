@@ -1,6 +1,9 @@
 """The compiled encoder: the ids of the `tokenizers` library, for every vocabulary that it accepts."""
 
+import os
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -92,3 +95,25 @@ def test_a_special_token_of_letters_is_left_to_the_library():
     tokenizer = adjusted()
     tokenizer.add_special_tokens([AddedToken("GATTACA", special=True, normalized=False)])
     assert encoder_for(tokenizer) is None
+
+
+@pytest.mark.parametrize("room", [None, 0], ids=["room", "full"])
+def test_machine_code_that_cannot_be_kept_is_made_all_the_same(tmp_path, repository, room):
+    """A full quota shows when the first call writes its machine code, not when the folder is made."""
+    (tmp_path / "doubling.py").write_text("def doubled(values):\n    return 2 * values\n")
+    code = (
+        "import logging, resource, sys\nimport numpy as np\n"
+        "from dnalm.tokenizers.merges import compiled\nfrom doubling import doubled\n"
+        "logging.basicConfig(level='INFO')\n"
+        + (f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n" if room is not None else "")
+        + "double = compiled(doubled)\nprint(double(np.arange(3)), double(np.ones(2)))\n"
+    )
+    environment = os.environ | {
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(repository / "scripts")]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert made.stdout == "[0 2 4] [2. 2.]\n", made.stderr
+    assert made.stderr.count("machine code is not kept") == (0 if room is None else 1)
+    assert bool(list((tmp_path / "cache").rglob("*.nbc"))) == (room is None)

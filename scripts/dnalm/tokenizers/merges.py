@@ -1,10 +1,14 @@
 """The merges of byte-pair encoding over DNA, compiled by Numba. Imported where lines are encoded only."""
 
+import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import numba
 import numpy as np
+
+logger = logging.getLogger("dnalm")
 
 # Classes of letters beside the bases 0 to 3.
 OTHER, LINE_END = 4, 5
@@ -17,21 +21,34 @@ _GONE, _OTHER, _LINE_END = -1, -2, -3
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """The function as machine code, kept on disk where a folder for that can be written to."""
+    """The function as machine code, kept on disk where that can be written to and has room."""
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        kept = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:
         return numba.njit(nogil=True)(function)
 
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        nonlocal kept
+        try:
+            return kept(*arguments)
+        except OSError as error:
+            # A full disk or quota. No file is touched once the machine code runs.
+            logger.info("machine code is not kept for the next run: %s", error)
+            kept = numba.njit(nogil=True)(function)
+            return kept(*arguments)
 
-@compiled
+    return call
+
+
+@numba.njit(nogil=True)
 def _place(left, right, size):  # type: ignore[no-untyped-def]
     """Where a pair is looked for first in a table of `size`, a power of two."""
     # 2**32 divided by the golden ratio spreads neighbours.
     return ((left * 40503 + right) * 2654435761 >> 13) & (size - 1)
 
 
-@compiled
+@numba.njit(nogil=True)
 def rank_of(left, right, pairs, ranks):  # type: ignore[no-untyped-def]
     """The rank of the merge of two tokens, -1 if there is none."""
     place = _place(left, right, len(ranks))
