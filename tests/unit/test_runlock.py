@@ -32,6 +32,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def no_job(monkeypatch):
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.delenv("SLURM_CLUSTER_NAME", raising=False)
 
 
 def fake_squeue(directory, answer, code=0):
@@ -123,6 +124,81 @@ def test_owners_on_other_nodes_are_asked_for_at_slurm(tmp_path, monkeypatch, ans
     lock = tmp_path / "lock"
     lock.write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17")))
     assert bool(why_dead(read_owner(lock), Silence(lock))) == dead
+
+
+ANOTHER_USER = {"uid": os.getuid() + 1}
+HIDDEN = ("slurm_load_jobs error: Invalid job id specified", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cluster_here", "answer", "code", "believed"),
+    [
+        # PrivateData=jobs: a running job of another user is not told from one that has ended.
+        (ANOTHER_USER, None, *HIDDEN, False),
+        (ANOTHER_USER, None, "", 0, False),
+        (ANOTHER_USER, None, "COMPLETED", 0, True),
+        # A job of another cluster, whose number stands for another job here, or for none.
+        ({"slurm_cluster": "north"}, "south", *HIDDEN, False),
+        ({"slurm_cluster": "north"}, "south", "COMPLETED", 0, False),
+        ({"slurm_cluster": "north"}, None, *HIDDEN, False),
+        ({"slurm_cluster": None}, "south", *HIDDEN, False),
+        ({"slurm_cluster": "north"}, "north", *HIDDEN, True),
+    ],
+)
+def test_slurm_is_believed_about_jobs_that_it_shows_here(
+    tmp_path, monkeypatch, changes, cluster_here, answer, code, believed
+):
+    """Others are judged by their heartbeat."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", fake_squeue(tmp_path / "bin", answer, code), prepend=os.pathsep)
+    if cluster_here:
+        monkeypatch.setenv("SLURM_CLUSTER_NAME", cluster_here)
+    lock, clock = tmp_path / "lock", Clock()
+    lock.write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17") | changes))
+    silence = Silence(lock, clock)
+    assert bool(why_dead(read_owner(lock), silence)) == believed
+    clock.now += runlock.SILENCE_SECONDS + 1
+    assert ("no sign of life" in why_dead(read_owner(lock), silence)) != believed
+
+
+def test_a_suspended_job_of_another_user_keeps_its_lock(tmp_path, monkeypatch):
+    """It is silent, and Slurm says why."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", fake_squeue(tmp_path / "bin", "SUSPENDED"), prepend=os.pathsep)
+    lock, clock = tmp_path / "lock", Clock()
+    lock.write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17") | ANOTHER_USER))
+    silence = Silence(lock, clock)
+    assert why_dead(read_owner(lock), silence) is None
+    clock.now += runlock.SILENCE_SECONDS + 1
+    assert why_dead(read_owner(lock), silence) is None
+
+
+def test_the_same_number_on_another_cluster_is_another_job(tmp_path, monkeypatch):
+    (tmp_path / "bin").mkdir()
+    scancel = tmp_path / "bin" / "scancel"
+    scancel.write_text(f"#!/bin/sh\ntouch {tmp_path}/cancelled\n")
+    scancel.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "south")
+    theirs = owner(host="elsewhere", slurm_job_id="17", slurm_cluster="north")
+    (tmp_path / "lock").write_text(json.dumps(theirs))
+    assert why_dead(theirs, Silence(tmp_path / "lock")) is None
+    namesake = theirs | {"host": socket.gethostname(), "boot": "theirs"}
+    assert why_dead(namesake, Silence(tmp_path / "lock")) is None
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    runlock.cancel_pending(theirs)
+    assert not (tmp_path / "cancelled").exists()
+
+
+def test_locks_of_earlier_versions_are_judged_as_before(tmp_path, monkeypatch):
+    """They name neither user nor cluster."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", fake_squeue(tmp_path / "bin", *HIDDEN), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "south")
+    theirs = owner(host="elsewhere", slurm_job_id="17")
+    del theirs["uid"], theirs["slurm_cluster"]
+    assert why_dead(theirs, Silence(tmp_path / "lock")) == "Slurm job 17 has ended"
 
 
 def test_a_job_that_slurm_started_again_on_another_node_goes_on_at_once(tmp_path, monkeypatch):

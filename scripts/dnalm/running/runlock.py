@@ -2,7 +2,8 @@
 
 The lock is a file that names the owner's host, process and Slurm job. It is taken over when the owner is
 known to be dead: the process is gone (same host), the job runs no more or runs again elsewhere, or, where
-nobody can be asked, the file has not been touched during ten minutes of watching.
+nobody can be asked, the file has not been touched during ten minutes of watching. Slurm can be asked about
+jobs of its own cluster only, and may keep those of other users to itself (PrivateData=jobs).
 
 A proof of death can be wrong, for instance about a node that has lost its network only. Therefore whoever
 publishes something calls :func:`check_held` right before; a holder that was replaced then stops.
@@ -69,7 +70,9 @@ class RunLock:
             "boot": _boot_id(),
             "pid": os.getpid(),
             "started": psutil.Process().create_time(),
+            "uid": os.getuid(),
             "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+            "slurm_cluster": os.environ.get("SLURM_CLUSTER_NAME"),
         }
         self._stop = threading.Event()
 
@@ -207,9 +210,11 @@ def read_owner(path: Path) -> dict[str, Any] | None:
 
 def why_dead(owner: dict[str, Any], silence: Silence) -> str | None:
     """Why the owner cannot be alive, in words, or None if it may be."""
-    host, pid, job = owner.get("host"), owner.get("pid"), owner.get("slurm_job_id")
-    if host == socket.gethostname() and pid:
-        if owner.get("boot") != _boot_id():
+    host, pid, same_start = owner.get("host"), owner.get("pid"), owner.get("boot") == _boot_id()
+    job = owner.get("slurm_job_id") if _on_this_cluster(owner) else None
+    # Nodes of two clusters may have one name.
+    if host == socket.gethostname() and pid and (same_start or _on_this_cluster(owner)):
+        if not same_start:
             return "the machine was restarted since"
         try:
             # Process numbers are used again; the start time tells one process from the next.
@@ -225,11 +230,24 @@ def why_dead(owner: dict[str, Any], silence: Silence) -> str | None:
     if job and job == os.environ.get("SLURM_JOB_ID"):
         # Slurm keeps the number of a job that it starts again, and does so when the old processes are gone.
         return f"Slurm started job {job} again, on another node"
-    if job and (state := slurm_job_state(job)) is not None:
+    state = slurm_job_state(job) if job else None
+    if state == "" and owner.get("uid", os.getuid()) != os.getuid():
+        # Slurm may hide a running job of another user, and then says the same as of one that it forgot.
+        state = None
+    if state is not None:
         return None if state in ALIVE else f"Slurm job {job} {_fate(state)}"
     if (seconds := silence.seconds()) > SILENCE_SECONDS:
         return f"no sign of life for {duration(seconds)}"
     return None
+
+
+def _on_this_cluster(owner: dict[str, Any]) -> bool:
+    """Whether the Slurm that is asked here knows the owner's job by its number; other clusters count, too.
+
+    Locks of earlier versions do not name their cluster and count as of this one.
+    """
+    here = os.environ.get("SLURM_CLUSTER_NAME")
+    return bool(owner.get("slurm_cluster", here) == here)
 
 
 def _fate(state: str) -> str:
@@ -257,7 +275,7 @@ def cancel_pending(owner: dict[str, Any]) -> None:
     Nobody watches such a job any more: this process does its work. Started later, it would remove and
     rewrite finished files under the eyes of their readers.
     """
-    job = owner.get("slurm_job_id")
+    job = owner.get("slurm_job_id") if _on_this_cluster(owner) else None
     if not job or job == os.environ.get("SLURM_JOB_ID") or shutil.which("scancel") is None:
         return
     with suppress(OSError, subprocess.TimeoutExpired):
