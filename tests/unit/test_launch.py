@@ -30,16 +30,37 @@ def test_anything_else_is_an_error(processes):
         processes_wanted(processes, 0, 0)
 
 
+@pytest.fixture
+def seen_by_workers(monkeypatch, tmp_path):
+    """What workers see of a variable: `seen_by_workers(processes, name, value before)`."""
+
+    def seen(processes: int, name: str, before: str | None) -> str | None:
+        values = []
+
+        def elastic_launch(config, program):
+            return lambda *command: values.append(os.environ.get(name))
+
+        monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+        with mock.patch.dict(os.environ):
+            os.environ.pop(name, None)
+            if before is not None:
+                os.environ[name] = before
+            launch(processes, 1, tmp_path)
+        return values[0]
+
+    return seen
+
+
 @pytest.mark.parametrize("claimed", [[], [2, 3]])
-def test_workers_see_the_gpus_that_were_claimed_for_them(monkeypatch, tmp_path, claimed):
+def test_workers_see_the_gpus_that_were_claimed_for_them(monkeypatch, seen_by_workers, claimed):
     monkeypatch.setattr(claims, "_claimed", claimed)
-    seen = []
+    assert seen_by_workers(2, "CUDA_VISIBLE_DEVICES", None) == ("2,3" if claimed else None)
 
-    def elastic_launch(config, program):
-        return lambda *command: seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
 
-    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
-    with mock.patch.dict(os.environ):
-        os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-        launch(2, 1, tmp_path)
-    assert seen == (["2,3"] if claimed else [None])
+@pytest.mark.parametrize(
+    ("before", "threads"), [(None, "4"), ("16", "4"), ("3", "3"), ("4", "4"), ("", "4"), ("16,2", "4")]
+)
+def test_workers_share_the_cores(monkeypatch, seen_by_workers, before, threads):
+    """Snakemake sets the variable to what the rule has, for all of them together."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    assert seen_by_workers(4, "OMP_NUM_THREADS", before) == threads

@@ -227,9 +227,12 @@ def _launch_workers(processes: int, nodes: int) -> None:
             where["local_addr"] = here
             if interface := network.interface_of(here):
                 os.environ.setdefault(network.INTERFACE, interface)
-    # Otherwise each process would start as many threads as there are cores.
+    # Otherwise each process would start as many threads as there are cores, or, as Snakemake sets the
+    # variable, as the rule has.
     threads = max(1, len(os.sched_getaffinity(0)) // processes)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if not told.isdigit() or int(told) > threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
     with tempfile.TemporaryDirectory(prefix="dnalm-") as scratch, _PassOn() as signals:
         config = LaunchConfig(
