@@ -447,6 +447,20 @@ def test_a_job_that_cannot_see_its_gpu_stops_at_once_and_says_why(undisturbed, c
     assert not list(tmp_path.glob("*/step-*"))
 
 
+@pytest.mark.skipif(any(Path("/dev").glob("nvidia[0-9]*")), reason="this machine has a GPU")
+def test_so_does_a_job_of_the_workflow_from_which_the_plugin_hides_what_slurm_says(
+    undisturbed, cluster, tmp_path
+):
+    folder = shutil.copytree(undisturbed, tmp_path / "run")
+    for name in ("models", "checkpoints"):
+        shutil.rmtree(folder / RESULTS / name)
+    story = Story(folder, cluster)
+    main = story.start(resources={"allow_cpu": False}, until=["pretrain"], forcerun=["pretrain"], retries=0)
+    assert main.wait(timeout=PATIENCE) == 1
+    log = (folder / RESULTS / "logs" / "pretrain" / f"{MODEL}.log").read_text()
+    assert "this job asked for 1 GPU, but torch sees 0" in log
+
+
 # ---- Several nodes -------------------------------------------------------------------------------------
 
 

@@ -25,7 +25,8 @@ def no_gpu(monkeypatch, tmp_path):
     monkeypatch.setattr(claims, "_claimed", [])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(devices, "_has_nvidia_device", lambda: False)
-    for names in (*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST", "RANK")):
+    others = ("CUDA_VISIBLE_DEVICES", "KUBERNETES_SERVICE_HOST", "RANK", devices.SUBMITTED)
+    for names in (*devices.SCHEDULERS.values(), devices.SLURM_GPUS, others):
         for name in names:
             monkeypatch.delenv(name, raising=False)
     enabled = torch.backends.cuda.cudnn_sdp_enabled()
@@ -71,19 +72,23 @@ def test_a_laptop_without_gpu_uses_the_cpu():
     assert devices.choose_device(0).type == "cpu"
 
 
-@pytest.mark.parametrize("variables", [*devices.SCHEDULERS.values(), ("CUDA_VISIBLE_DEVICES",)])
-def test_a_granted_gpu_that_torch_cannot_see_is_an_error(monkeypatch, variables):
-    for variable in variables:
-        assert devices.choose_device(1).type == "cpu"
-        monkeypatch.setenv(variable, "1")
+@pytest.mark.parametrize("variable", [devices.SUBMITTED, "CUDA_VISIBLE_DEVICES", *devices.SLURM_GPUS])
+def test_a_granted_gpu_that_torch_cannot_see_is_an_error(monkeypatch, variable):
+    monkeypatch.setenv(variable, "1")
     with pytest.raises(InputError, match="asked for 1 GPU, but torch sees 0"):
         devices.choose_device(1)
     assert devices.choose_device(1, allow_cpu=True).type == "cpu"
     assert devices.choose_device(0).type == "cpu"
 
 
-def test_a_pod_counts_as_granted_only_where_it_has_a_gpu(monkeypatch):
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+@pytest.mark.parametrize(
+    "variables", [*devices.SCHEDULERS.values(), ("KUBERNETES_SERVICE_HOST",)], ids=lambda names: names[0]
+)
+def test_somebodys_own_job_counts_as_granted_only_where_it_has_a_gpu(monkeypatch, variables):
+    """An interactive job on CPUs is a place to work like any other."""
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    for variable in variables:
+        monkeypatch.setenv(variable, "1")
     assert devices.choose_device(1).type == "cpu"
     monkeypatch.setattr(devices, "_has_nvidia_device", lambda: True)
     with pytest.raises(InputError, match="asked for 1 GPU, but torch sees 0"):
@@ -91,7 +96,7 @@ def test_a_pod_counts_as_granted_only_where_it_has_a_gpu(monkeypatch):
 
 
 def test_fewer_gpus_than_granted_are_an_error(monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setenv(devices.SUBMITTED, "1")
     give_gpus(monkeypatch, (8, 0))
     assert devices.choose_device(1).type == "cuda"
     with pytest.raises(InputError, match="asked for 2 GPUs, but torch sees 1"):
@@ -121,7 +126,7 @@ def test_the_gpu_is_another_one_than_those_of_other_jobs(monkeypatch):
     assert used == [0, 0, 0]
 
 
-@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "CUDA_VISIBLE_DEVICES", "RANK"])
+@pytest.mark.parametrize("variable", ["SLURM_JOB_GPUS", "CUDA_VISIBLE_DEVICES", "RANK"])
 def test_gpus_that_somebody_dealt_out_are_taken_in_their_order(monkeypatch, variable):
     give_gpus(monkeypatch, (8, 0), (8, 0))
     monkeypatch.setenv(variable, "1")

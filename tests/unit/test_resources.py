@@ -172,6 +172,14 @@ def test_models_of_gpus_are_otherwise_taken():
     need.check_gpu_models(workflow_with(None, embed={"mem_mb": 1}), "gpu", 2)
 
 
+@pytest.mark.parametrize("key", ["cluster", "clusters", "slurm_cluster"])
+def test_another_cluster_is_refused_at_the_start(key):
+    for workflow in (workflow_with({key: "b"}), workflow_with(pretrain={key: "b"})):
+        with pytest.raises(InputError, match=f"{key}: jobs on another Slurm cluster"):
+            need.check_clusters(workflow)
+    need.check_clusters(workflow_with({"mem_mb": 1}, embed={"mem_mb": 1}))
+
+
 def test_several_nodes_have_as_many_gpus_each():
     assert need.gpu(4, None, nodes=2) == 0
     assert need.gres(4, None, nodes=2) == "gpu:4"

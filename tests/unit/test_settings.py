@@ -54,6 +54,12 @@ def test_a_section_whose_lines_are_commented_out_is_taken_for_empty(config):
     assert read_config(edited(config, "extract_windows", None), "c")["extract_windows"]["stride"] == 1000
 
 
+@pytest.mark.parametrize("truth", [True, False])
+def test_yes_and_no_may_come_from_a_profile_which_makes_text_of_them(config, truth):
+    edited(config, "resources.allow_cpu", str(truth))
+    assert read_config(config, "c")["resources"]["allow_cpu"] is truth
+
+
 @pytest.mark.parametrize("text, number", [("5e-4", 5e-4), ("1E-3", 1e-3), ("0.5", 0.5)])
 def test_numbers_may_be_written_as_people_write_them(config, text, number):
     loaded = yaml.safe_load(f"learning_rate: {text}")["learning_rate"]

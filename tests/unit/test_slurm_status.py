@@ -77,6 +77,11 @@ def test_jobs_are_submitted_to_a_scheduler_that_answers(slurm, tmp_path):
     assert (tmp_path / "asked").read_text() == "\n" * 3
 
 
+def test_jobs_are_submitted_where_nothing_can_ask_the_scheduler(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    wait_for_scheduler(logging.getLogger("test"))
+
+
 def test_the_plugin_that_is_installed_has_what_is_replaced(monkeypatch):
     import snakemake_executor_plugin_slurm as plugin
 

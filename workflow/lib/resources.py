@@ -67,6 +67,21 @@ def tasks(gpus: int, nodes: int) -> int | None:
     return nodes if nodes > 1 and not gpus else None
 
 
+def check_clusters(workflow: Any) -> None:
+    """Raise InputError where jobs would go to another Slurm cluster, whose squeue says nothing here.
+
+    They would count as lost after seconds, and be submitted again beside those that run.
+    """
+    settings = workflow.resource_settings
+    given = {"default-resources": settings.default_resources, **(settings.overwrite_resources or {})}
+    for name, resources in given.items():
+        for key in sorted({"cluster", "clusters", "slurm_cluster"} & set(resources or {})):
+            raise InputError(
+                f"{name}: {key}: jobs on another Slurm cluster can't be followed from here. Start the "
+                f"workflow on a login node of that cluster, without {key}."
+            )
+
+
 def check_gpu_models(workflow: Any, generic_resource: str | None, pretrain_nodes: int) -> None:
     """Raise InputError for a `gpu_model` that Slurm would refuse, after hours of other steps.
 

@@ -35,6 +35,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.pretrain.settings import PUBLISHED, ContextSettings, MaskingSettings, TrainingSettings
 from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import flag_words, settings_words
+from dnalm.running.devices import SUBMITTED
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import missing_packages
 from dnalm.running.settings import ArithmeticSettings, flag
@@ -51,6 +52,10 @@ from start import read_run
 # Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest
 # chain, then all else.
 BEFORE_ALL, LANGUAGE_MODEL = 2, 1
+
+# The jobs that run here were submitted, and have the GPUs that they are told of; all else may run inside any job.
+if workflow.remote_exec:
+    os.environ[SUBMITTED] = "1"
 
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 

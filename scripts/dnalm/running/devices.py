@@ -26,9 +26,14 @@ CHECKED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 # Smaller networks gain little from bf16 on a CPU with AMX, or lose: benchmarks/README.md.
 WORTH_BF16 = 10_000_000
 
-# Variables that a scheduler sets in its jobs: of each group all.
+# Set by the workflow in jobs that it submits to a scheduler.
+SUBMITTED = "DNALM_SUBMITTED"
+
+# What Slurm says in a job, or in a step of it, that has GPUs.
+SLURM_GPUS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
+
+# Variables that another scheduler sets in its jobs: of each group all.
 SCHEDULERS = {
-    "Slurm": ("SLURM_JOB_ID",),
     "PBS": ("PBS_JOBID",),
     "LSF": ("LSB_JOBID",),
     "Grid Engine": ("JOB_ID", "SGE_TASK_ID"),
@@ -245,14 +250,20 @@ def check_packages(names: tuple[str, ...] = CHECKED_PACKAGES) -> None:
 
 
 def _granted() -> bool:
-    """Whether a scheduler gave this process what it computes on, so that its owner counts on the GPUs.
+    """Whether this process was given GPUs to compute on, so that its owner counts on them.
 
-    A pod of Kubernetes may as well be where somebody works without GPUs: only one with a GPU's device counts.
+    A job that the workflow submitted has asked for them. Somebody's own job, such as an interactive one or a
+    pod of Kubernetes, may as well be where to work without any: only one that has GPUs counts.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    of_slurm = any(os.environ.get(name, "0") not in ("", "0") for name in SLURM_GPUS)
     in_job = any(all(name in os.environ for name in names) for names in SCHEDULERS.values())
-    in_pod_with_gpu = "KUBERNETES_SERVICE_HOST" in os.environ and _has_nvidia_device()
-    return in_job or in_pod_with_gpu or visible not in ("", "-1", "NoDevFiles")
+    return (
+        SUBMITTED in os.environ
+        or of_slurm
+        or visible not in ("", "-1", "NoDevFiles")
+        or ((in_job or "KUBERNETES_SERVICE_HOST" in os.environ) and _has_nvidia_device())
+    )
 
 
 def _has_nvidia_device() -> bool:

@@ -56,7 +56,10 @@ class Settings(BaseModel):
 
 
 def _as_meant(value: Any, kinds: Sequence[Any]) -> Any:
-    """What a person wrote as the value that it means: YAML 1.1 reads 5e-4 as text, and all flags are text."""
+    """What a person wrote as the value that it means.
+
+    YAML 1.1 reads 5e-4 as text, all flags are text, and Snakemake makes text of the `config` of a profile.
+    """
     if isinstance(value, Mapping) and kinds and get_origin(kinds[0]) is dict:
         inner = kinds_of(get_args(kinds[0])[1])
         return {name: _as_meant(item, inner) for name, item in value.items()}
@@ -69,6 +72,8 @@ def _as_meant(value: Any, kinds: Sequence[Any]) -> Any:
                 break
             except ValueError:
                 pass
+    if bool in kinds and str not in kinds and value in ("True", "False"):
+        value = value == "True"
     if int in kinds and isinstance(value, float) and value.is_integer():
         value = int(value)
     return value
