@@ -18,7 +18,9 @@ from snakemake.settings.types import (
     ResourceSettings,
     SchedulingSettings,
     StorageSettings,
+    WorkflowSettings,
 )
+from snakemake_interface_executor_plugins.settings import ExecMode
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,9 +32,11 @@ def workflow_jobs(
     set_resources: dict[str, list[str]] | None = None,
     config: dict | None = None,
     deployment_methods: list[str] | None = None,
+    exec_mode: ExecMode = ExecMode.DEFAULT,
 ) -> list:
     """All jobs that a first run of `configfile` has, with resources as the Slurm executor would see them.
 
+    `exec_mode`: as the command that a person types, or as the one in a job that it submitted.
     `default_resources` and `set_resources` are what a profile says, in the form of the command line.
     """
     previous = Path.cwd()
@@ -56,6 +60,7 @@ def workflow_jobs(
                 deployment_settings=DeploymentSettings(
                     deployment_method=DeploymentMethod.parse_choices_set(deployment_methods or [])
                 ),
+                workflow_settings=WorkflowSettings(exec_mode=exec_mode),
                 snakefile=REPOSITORY / "workflow" / "Snakefile",
                 workdir=REPOSITORY,
             )

@@ -143,6 +143,30 @@ def tables(tmp_path_factory) -> dict[str, Path]:
     return tables
 
 
+def fine_tune(model, tables, embeddings, backbone, training, max_tokens, folder) -> None:
+    """Write `classifier` and `classifier.json` into a folder."""
+    finetune.main(
+        model=model,
+        train_sequences=tables["train"],
+        validation_sequences=tables["validation"],
+        train_embeddings=embeddings.get("train"),
+        validation_embeddings=embeddings.get("validation"),
+        backbone=backbone,
+        settings=ClassifierSettings(max_tokens=max_tokens),
+        training=training,
+        precision="fp32",
+        gpus=0,
+        allow_cpu=False,
+        checkpoints=None,
+        checkpoint_every_minutes=10,
+        stop_before_minutes=5,
+        name="tiny",
+        task="end",
+        output=folder / "classifier",
+        summary_file=folder / "classifier.json",
+    )
+
+
 @pytest.mark.parametrize("both_strands", [False, True])
 def test_fine_tuning_encodes_each_strand_once_that_it_reads(
     tiny_model, tables, tmp_path, monkeypatch, both_strands
@@ -157,26 +181,8 @@ def test_fine_tuning_encodes_each_strand_once_that_it_reads(
         lambda tokenizer, texts, limit: read.extend(texts) or encode(tokenizer, texts, limit),
     )
     monkeypatch.setattr(cut, "encode", again)
-    finetune.main(
-        model=tiny_model,
-        train_sequences=tables["train"],
-        validation_sequences=tables["validation"],
-        train_embeddings=None,
-        validation_embeddings=None,
-        backbone="full",
-        settings=ClassifierSettings(max_tokens=64),
-        training=FullSettings(epochs=1, reverse_complement=both_strands),
-        precision="fp32",
-        gpus=0,
-        allow_cpu=False,
-        checkpoints=None,
-        checkpoint_every_minutes=10,
-        stop_before_minutes=5,
-        name="tiny",
-        task="end",
-        output=tmp_path / "classifier",
-        summary_file=tmp_path / "classifier.json",
-    )
+    training = FullSettings(epochs=1, reverse_complement=both_strands)
+    fine_tune(tiny_model, tables, {}, "full", training, 64, tmp_path)
     train, validation = (read_labelled_table(tables[split])["seq"].tolist() for split in SPLITS[:2])
     assert read == train + validation + [reverse_complement(s) for s in train if both_strands]
     summary = json.loads((tmp_path / "classifier.json").read_text())
@@ -203,25 +209,7 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         precision="fp32",
         **device,
     )
-    finetune.main(
-        model=tiny_model,
-        train_sequences=tables["train"],
-        validation_sequences=tables["validation"],
-        train_embeddings=learned["train"],
-        validation_embeddings=learned["validation"],
-        backbone="frozen",
-        settings=ClassifierSettings(max_tokens=max_tokens),
-        training=FrozenSettings(epochs=2),
-        precision="fp32",
-        checkpoints=None,
-        checkpoint_every_minutes=10,
-        stop_before_minutes=5,
-        name="tiny",
-        task="end",
-        output=tmp_path / "classifier",
-        summary_file=tmp_path / "classifier.json",
-        **device,
-    )
+    fine_tune(tiny_model, tables, learned, "frozen", FrozenSettings(epochs=2), max_tokens, tmp_path)
     evaluate.main(
         predictor=tmp_path / "classifier",
         kind="model",
