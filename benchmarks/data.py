@@ -156,7 +156,8 @@ def write_sequences(path: Path, number: int, bp: int, real: Path | None) -> None
 def write_model(path: Path, tokenizer_directory: Path, architecture: str) -> None:
     """A model directory of random weights."""
     sys.path.insert(0, str(SCRIPTS))
-    from dnalm.models.architecture import model_config, new_model, read_architecture
+    from dnalm.models.architecture import model_config, new_model
+    from dnalm.models.checks import read_architecture
     from dnalm.tokenizers.encoding import load_tokenizer
 
     tokenizer = load_tokenizer(tokenizer_directory)

@@ -45,7 +45,8 @@ from dnalm.finetune.settings import (
     PartialSettings,
     ThroughBackboneSettings,
 )
-from dnalm.models.architecture import load_model, model_config, new_model, read_architecture
+from dnalm.models.architecture import load_model, model_config, new_model
+from dnalm.models.checks import read_architecture
 from dnalm.models.directory import quieten
 from dnalm.models.flops import peak_flops
 from dnalm.models.masked_lm import compile_layers

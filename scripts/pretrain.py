@@ -28,8 +28,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.models.checks import check_start
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
+from dnalm.models.checks import check_start, read_architecture
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.models.families import tokens_read
 from dnalm.pretrain.micro_batches import usual_micro_batch_size

@@ -13,7 +13,8 @@ step.
 import logging
 from pathlib import Path
 
-from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
+from dnalm.models.checks import read_architecture
 from dnalm.models.directory import copy_tokenizer, quieten
 from dnalm.pretrain.settings import TrainingSettings
 from dnalm.running.commandline import parser, run

@@ -23,7 +23,7 @@ from dnalm.explore.settings import ExploreSettings
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.fill_mask.settings import FillMaskSettings, check_gaps, check_words
 from dnalm.finetune.settings import FinetuneSettings
-from dnalm.models.checks import check_architecture, check_start, check_tokenizer_fits
+from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
 from dnalm.models.families import check_layers, check_rank, tokens_read
 from dnalm.models.keys import DEFAULTS
 from dnalm.predict.settings import PredictSettings
@@ -474,7 +474,7 @@ def _overlapping_kmer_length(tokenizer: TokenizerSettings) -> int | None:
 def _shape_of(model: ModelSettings) -> dict[str, Any] | None:
     """The configuration of the network; None for a checkpoint that is yet to be fetched."""
     if model.architecture:
-        return check_architecture(model.architecture)
+        return read_architecture(model.architecture)
     if model.checkpoint and Path(model.checkpoint).exists():
         return check_start(model.checkpoint)[0]
     return None

@@ -4,7 +4,8 @@ import re
 import pytest
 import torch
 
-from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
+from dnalm.models.checks import read_architecture
 from dnalm.running.errors import InputError
 
 

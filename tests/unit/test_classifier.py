@@ -192,7 +192,8 @@ def test_standardised_features_are_a_matter_of_the_saved_dense_layer(tiny_model,
 
     directory = run_finetune(tiny_model, data, tmp_path / "classifier", epochs=4)
     validation = finetune.read_labelled_table(data["validation_sequences"])
-    probabilities, labels = classifier.predict_outputs(directory, validation["seq"].tolist())
+    trained = classifier.Classifier(directory)
+    probabilities, labels = trained.outputs(validation["seq"].tolist()), trained.labels
     truth = KINDS[SINGLE_LABEL].targets(validation["label"], labels, "")
     loss = -np.log(probabilities[np.arange(len(truth)), truth]).mean()
     kept = json.loads((directory / "finetuning_summary.json").read_text())["kept"]
@@ -238,7 +239,7 @@ def test_either_strand_is_read_with_every_epoch_drawing_anew():
 
 @pytest.mark.parametrize("backbone", ["frozen", "full"])
 def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone):
-    """AutoModel and pipeline load it; names and numbers agree with predict_outputs."""
+    """AutoModel and pipeline load it; names and numbers are ours."""
     from transformers import AutoModelForSequenceClassification, pipeline
 
     files = data if backbone == "frozen" else data | {"train_embeddings": None, "validation_embeddings": None}
@@ -251,7 +252,8 @@ def test_directory_needs_only_transformers(tiny_model, data, tmp_path, backbone)
 
     # One is longer than max_tokens: truncation=True must cut where training cut.
     sequences = ["ACGTACGTAC", "gcgcgcttgcaggcgcgc", "ACTG" * 40, "A"]
-    probabilities, labels = classifier.predict_outputs(directory, sequences, batch_tokens=64)
+    ours = classifier.Classifier(directory)
+    probabilities, labels = ours.outputs(sequences, batch_tokens=64), ours.labels
     assert labels == ["class0", "class1"]
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
     answers = pipeline("text-classification", str(directory))(sequences, top_k=None, truncation=True)
@@ -326,7 +328,8 @@ def test_full_learns_several_classes(tiny_model, tmp_path):
     assert summary["kept"]["loss"] < evaluations[0]["loss"]
     # The saved weights are those of the epoch that was kept.
     table = finetune.read_labelled_table(files["validation_sequences"])
-    probabilities, labels = classifier.predict_outputs(directory, table["seq"].tolist())
+    trained = classifier.Classifier(directory)
+    probabilities, labels = trained.outputs(table["seq"].tolist()), trained.labels
     numbers = [labels.index(label) for label in table["label"]]
     loss = -np.log(probabilities[np.arange(60), numbers]).mean()
     assert loss == pytest.approx(summary["kept"]["loss"], abs=1e-5)

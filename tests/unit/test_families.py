@@ -14,8 +14,8 @@ from dnalm.embed.embedding import embed_tokens, load_backbone
 from dnalm.finetune import classifier, trained
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.settings import LoraSettings
-from dnalm.models.architecture import count_parameters, load_model, model_config, new_model, read_architecture
-from dnalm.models.checks import check_model_directory, check_tokenizer_fits
+from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
+from dnalm.models.checks import check_model_directory, check_tokenizer_fits, read_architecture
 from dnalm.models.families import (
     FAMILIES,
     choose_pooling,
@@ -185,7 +185,7 @@ def test_a_classifier_loads_with_transformers_alone(checkpoint, tmp_path, how):
     labels = ["a", "b", "c"]
     (tmp_path / "classifier").mkdir()
     classifier.save_classifier(tmp_path / "classifier", checkpoint, weights, labels, pooling, None)
-    ours, _ = classifier.predict_outputs(tmp_path / "classifier", SEQUENCES)
+    ours = classifier.Classifier(tmp_path / "classifier").outputs(SEQUENCES)
     assert ours == pytest.approx(torch.softmax(logits.double(), 1).detach().numpy(), abs=1e-5)
     theirs = pipeline("text-classification", str(tmp_path / "classifier"), top_k=None)(SEQUENCES)
     for row, answers in zip(ours, theirs, strict=True):

@@ -95,7 +95,8 @@ def kind(request) -> str:
 
 def start(kind: str, how: str, folder: Path) -> tuple[Path, list[str]]:
     """The tokenizer's source, and pretraining's flag for where a network comes from."""
-    from dnalm.models.architecture import model_config, new_model, read_architecture
+    from dnalm.models.architecture import model_config, new_model
+    from dnalm.models.checks import read_architecture
 
     sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 24, 2, 2), strict=True))
     shape = {"model_type": kind, **sizes, "max_position_embeddings": 60, "initializer_range": 0.3}
@@ -272,7 +273,8 @@ def test_overlapping_kmers_run_the_whole_chain(how, data, tmp_path):
     _, words = start("bert", "scratch", tmp_path)
     source, settings = None, ImportTokenizerSettings(kmer_length=3, overlapping=True)
     if how == "checkpoint":
-        from dnalm.models.architecture import model_config, new_model, read_architecture
+        from dnalm.models.architecture import model_config, new_model
+        from dnalm.models.checks import read_architecture
 
         # Its words stand in another order.
         kmers = map("".join, itertools.product("ATCG", repeat=3))

@@ -3,6 +3,7 @@
 import gzip
 import io
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -59,10 +60,15 @@ def path(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("fasta") / "genome.fa"
 
 
+def segments(path: Path) -> Iterator[fasta.Segment]:
+    for batch in fasta.parse_fasta(path, fasta.read_blocks(path)):
+        yield from batch.segments()
+
+
 def read_records(path: Path) -> list[tuple[str, str]]:
     """(name, sequence) of every record, joined from its segments."""
     sequences: dict[str, str] = {}
-    for segment in fasta.stream_fasta(path):
+    for segment in segments(path):
         sequences[segment.name] = sequences.get(segment.name, "") + segment.bases.tobytes().decode()
     return list(sequences.items())
 
@@ -108,7 +114,7 @@ def test_truncated_compressed_file_is_noticed(path, text, container, data):
     whole = compress(text, container)
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(InputError, match="genome"):
-        list(fasta.stream_fasta(path))
+        list(segments(path))
 
 
 def test_truncation_at_a_bgzip_block_border_is_noticed(path):
@@ -117,7 +123,7 @@ def test_truncation_at_a_bgzip_block_border_is_noticed(path):
     path.write_bytes(whole[:second_block])
     assert gzip.decompress(path.read_bytes())  # gzip alone does not notice
     with pytest.raises(InputError, match="truncated"):
-        list(fasta.stream_fasta(path))
+        list(segments(path))
 
 
 def test_damaged_gzip_is_noticed(path):
@@ -132,7 +138,7 @@ def test_damaged_gzip_is_noticed(path):
             mock.patch.object(fasta, "BLOCK_BYTES", 512),
             pytest.raises(InputError, match=r"damaged|truncated"),
         ):
-            list(fasta.stream_fasta(path))
+            list(segments(path))
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
@@ -160,14 +166,14 @@ def test_blanks_and_marks_of_text_editors_are_ignored(path):
 def test_line_of_a_wrong_letter_is_right_across_blocks(path, block_bytes):
     path.write_bytes(b">a\n" + b"ACGT\n" * 100 + b">b\n\nACGT\nACGU\n")
     with mock.patch.object(fasta, "BLOCK_BYTES", block_bytes), pytest.raises(InputError, match="line 105 "):
-        list(fasta.stream_fasta(path))
+        list(segments(path))
 
 
 def test_missing_file_and_directory(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        list(fasta.stream_fasta(tmp_path / "none.fa"))
+        list(segments(tmp_path / "none.fa"))
     with pytest.raises(InputError, match="directory"):
-        list(fasta.stream_fasta(tmp_path))
+        list(segments(tmp_path))
 
 
 @pytest.mark.parametrize("container", ["plain", "gzip"])
@@ -179,7 +185,7 @@ def test_memory_does_not_grow_with_the_sequence(path, container, width):
         for _ in range(20_000_000 // min(width, 1_000_000) if width > 60 else 50_000):
             file.write(line)
     tracemalloc.start()
-    total = sum(segment.bases.size for segment in fasta.stream_fasta(path))
+    total = sum(segment.bases.size for segment in segments(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert total == (20_000_000 if width > 60 else 3_000_000)

@@ -9,7 +9,8 @@ VOCABULARY, SPECIAL, MASK = 64, (0, 1, 2, 3, 4), 4
 
 
 def masked(ids, *, seed=1, epoch=0, line=0, stream=TRAINING, **settings):
-    settings = {"probability": 0.5, "special_ids": SPECIAL, "vocabulary_size": VOCABULARY} | settings
+    usual = {"probability": 0.5, "mask_fraction": 0.8, "random_fraction": 0.1, "span_tokens": 1}
+    settings = {"special_ids": SPECIAL, "vocabulary_size": VOCABULARY} | usual | settings
     return mask_tokens(ids, mask_id=MASK, generator=line_generator(seed, epoch, line, stream), **settings)
 
 

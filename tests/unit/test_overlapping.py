@@ -180,6 +180,7 @@ def test_what_stands_around_a_token(policy):
 def test_what_becomes_of_a_hidden_token_becomes_of_its_whole_run():
     ids = np.array(made(3).encode("ACGTTGCAACGTAACCGGTTACGATCGATTACA" * 40).ids)
     options = {"special_ids": range(5), "vocabulary_size": 69, "mask_id": 4, "probability": 0.3}
+    options |= {"mask_fraction": 0.8, "random_fraction": 0.1}
     fates = []
     for line in range(30):
         generator = line_generator(1, 0, line)

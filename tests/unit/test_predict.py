@@ -66,9 +66,9 @@ def run_predict(classifier: Path, path: Path, **changes: object) -> list[dict[st
 
 
 def expected(classifier: Path, sequences: list[str]) -> np.ndarray:
-    from dnalm.finetune.classifier import predict_outputs
+    from dnalm.finetune.classifier import Classifier
 
-    return predict_outputs(classifier, sequences)[0][:, 1]
+    return Classifier(classifier).outputs(sequences)[:, 1]
 
 
 # ----------------------------------------------------------------------------- cutting

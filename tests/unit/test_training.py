@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import signal
 from types import SimpleNamespace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tiny_lines import VOCABULARY, Lines
 from transformers.optimization import get_scheduler
 
 from dnalm.models.masked_lm import compile_layers, hidden_states
-from dnalm.models.optimization import SCHEDULES, adamw, learning_rate_factor
+from dnalm.models.optimization import adamw, learning_rate_factor
 from dnalm.pretrain import training
 from dnalm.pretrain.batches import (
     Corpus,
@@ -24,7 +25,7 @@ from dnalm.pretrain.batches import (
 )
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
-from dnalm.pretrain.settings import MaskingSettings
+from dnalm.pretrain.settings import MaskingSettings, TrainingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.pretrain.training import (
     MaskedTokenLoss,
@@ -91,7 +92,7 @@ def test_micro_batches_hold_a_bounded_number_of_tokens():
 # The first optimizer of a process takes seconds.
 @settings(deadline=None)
 @given(
-    st.sampled_from(SCHEDULES),
+    st.sampled_from(get_args(TrainingSettings.model_fields["schedule"].annotation)),
     st.integers(1, 300),
     st.sampled_from([0.0, 0.05, 0.3, 1.0]),
 )

@@ -63,7 +63,8 @@ def tiny_architecture(kind: str) -> dict:
 def laboratory(tmp_path_factory, warm_python: WarmPython) -> Path:
     """A copy of the repository with a small genome, a small task and a tiny checkpoint of each family."""
     import train_tokenizer
-    from dnalm.models.architecture import model_config, new_model, read_architecture
+    from dnalm.models.architecture import model_config, new_model
+    from dnalm.models.checks import read_architecture
     from dnalm.tokenizers.encoding import load_tokenizer
     from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
 

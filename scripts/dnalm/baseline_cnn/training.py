@@ -26,7 +26,7 @@ def train_network(
     n_labels: int,
     settings: CnnSettings,
     both_strands: bool,
-    deep: bool = False,
+    deep: bool,
 ) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
     """The weights of the epoch with the lowest validation loss, and the log: one record per epoch.
 

@@ -454,15 +454,3 @@ class Classifier:
         )
         self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
         return self.problem.outputs(predict_logits(self.model, examples).double().numpy())
-
-
-def predict_outputs(
-    directory: str | Path,
-    sequences: Sequence[str],
-    batch_tokens: int | None = None,
-    device: torch.device | str = "cpu",
-    bf16: bool = False,
-) -> tuple[np.ndarray, list[str]]:
-    """Outputs float64[n, labels] of each sequence (see :class:`Classifier`), and the names of the columns."""
-    classifier = Classifier(directory, device, bf16)
-    return classifier.outputs(sequences, batch_tokens), classifier.labels

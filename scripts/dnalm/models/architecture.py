@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnalm.models.checks import check_architecture, check_model_directory
+from dnalm.models.checks import check_model_directory
 from dnalm.models.families import FAMILIES, part_of_model
 from dnalm.models.new_token import add_row, is_new_token
 from dnalm.running.errors import InputError
@@ -16,16 +16,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger("dnalm")
-
-
-def read_architecture(path: str | Path) -> dict[str, Any]:
-    """The keys of an architecture file, checked, with `model_type`.
-
-    The file is a JSON object with keys of the family's configuration in Transformers, `model_type` (without
-    it modernbert) and, if wished, a `description`. Raises InputError for an unknown key, a key that the
-    tokenizer decides, and sizes that do not fit.
-    """
-    return check_architecture(path)
 
 
 def _config_class(model_type: str) -> "type[PretrainedConfig]":

@@ -27,11 +27,12 @@ FROM_TOKENIZER = {
 }
 
 
-def check_architecture(path: str | Path) -> dict[str, Any]:
-    """The architecture file as a dictionary with `model_type`, without `description`.
+def read_architecture(path: str | Path) -> dict[str, Any]:
+    """The keys of an architecture file with `model_type`, without `description`.
 
-    Raises InputError for what is no architecture of one of the families, a key that the tokenizer decides,
-    and sizes that do not fit.
+    The file is a JSON object with keys of the family's configuration in Transformers, `model_type` (without
+    it modernbert) and, if wished, a `description`. Raises InputError for what is no architecture of one of
+    the families, a key that the tokenizer decides, and sizes that do not fit.
     """
     settings = read_json(path)
     if not isinstance(settings, dict) or not settings:

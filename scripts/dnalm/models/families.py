@@ -181,7 +181,7 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     return positions
 
 
-def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str = "max_tokens") -> int | None:
+def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str) -> int | None:
     """How many tokens of a line a model reads: `max_tokens`, or without it all that it can.
 
     Raises InputError, naming `place`, if the model cannot read so many.

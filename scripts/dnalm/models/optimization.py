@@ -8,8 +8,6 @@ from torch import nn
 
 from dnalm.models.sharding import on_cpu, share
 
-SCHEDULES = ("cosine", "linear", "constant_with_warmup")
-
 
 def adamw(module: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """AdamW over the parameters that learn; weight decay acts on matrices, not on norms and biases."""

@@ -31,9 +31,9 @@ def mask_tokens(
     vocabulary_size: int,
     mask_id: int,
     probability: float,
-    mask_fraction: float = 0.8,
-    random_fraction: float = 0.1,
-    span_tokens: int = 1,
+    mask_fraction: float,
+    random_fraction: float,
+    span_tokens: int,
     same_fate: bool = False,
     generator: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -127,9 +127,6 @@ class TrainingMonitor:
             return 0.0
         return self.clock() - self.training_began - (sum(self.seconds.values()) - self._excluded)
 
-    def seconds_per_step(self) -> float:
-        return self.training_seconds() / max(1, self.step - self.first_step)
-
     def tokens_per_second(self) -> float:
         return self.all_tokens / max(self.training_seconds(), 1e-9)
 

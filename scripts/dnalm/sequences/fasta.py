@@ -5,8 +5,8 @@ line width (also one line per chromosome), lower case, IUPAC codes, empty record
 are read. Memory stays at a few megabytes: a chromosome never stands in memory unless the caller joins
 its segments.
 
-    for segment in stream_fasta("genome.fa.gz"):
-        print(segment.name, segment.start, len(segment.bases))
+    for batch in parse_fasta("genome.fa.gz", read_blocks("genome.fa.gz")):
+        print(batch.names, batch.start, len(batch.bases))
 """
 
 import bz2
@@ -100,16 +100,6 @@ class Batch(NamedTuple):
         for name, end in zip(self.names, self.ends, strict=True):
             yield Segment(name, start, self.bases[begin:end])
             begin, start = end, 0
-
-
-def stream_fasta(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Segment]:
-    """Yield the records of a FASTA file as segments, in file order.
-
-    `on_read` is called with the number of bytes read from the file so far (compressed bytes if it is
-    compressed). The rest as in :func:`parse_fasta`.
-    """
-    for batch in parse_fasta(path, read_blocks(path, on_read)):
-        yield from batch.segments()
 
 
 def parse_fasta(path: str | Path, blocks: Iterator[bytes]) -> Iterator[Batch]:
