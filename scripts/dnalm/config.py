@@ -6,7 +6,7 @@ Only light packages are imported, because every cluster job reads the Snakefile 
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,15 +231,21 @@ class Config(Settings):
     )
 
 
-def check_files(paths: Iterable[str | Path]) -> None:
-    """Raise InputError for what YAML passes over in silence: a key given twice, a name that is no text."""
+def check_files(paths: Iterable[str | Path], section: Sequence[str] = ()) -> None:
+    """Raise InputError for what YAML passes over in silence: a key given twice, a name that is no text.
+
+    Only in the section that these keys lead to: all else in the files is another workflow's.
+    """
     for path in paths:
         try:
             tree = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             # Snakemake has read the file, and says what is wrong with it.
             continue
-        _check_keys(tree, "", str(path))
+        for key in section:
+            entries = tree.value if isinstance(tree, yaml.MappingNode) else []
+            tree = next((value for name, value in entries if name.value == key), None)
+        _check_keys(tree, ".".join(section), str(path))
 
 
 def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:

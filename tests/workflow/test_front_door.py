@@ -1,6 +1,7 @@
 """Other repositories use this workflow: as a module, from a git repository, deployed with snakedeploy."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,82 @@ def test_a_file_of_the_working_directory_goes_first(clone, elsewhere):
 def test_the_workflow_runs_in_any_directory(clone, elsewhere):
     said = snakemake("-n", "-s", str(clone / "workflow/Snakefile"), cwd=elsewhere)
     assert "total" in said
+
+
+def write_two_runs(folder: Path, snakefile: Path, *, then: str = "") -> None:
+    """A workflow with rules, and a configuration, of its own; `one` and `two` are runs of this one."""
+    whole = {"samples": {1: "first"}}
+    for name in ("one", "two"):
+        short = yaml.safe_load((REPOSITORY / "tests/short/config.yaml").read_text())
+        for key in ("genomes", "tasks"):
+            sheet = (REPOSITORY / short[key]).read_text().replace(short["results"], f"out/{name}")
+            (folder / f"{name}.{key}.tsv").write_text(sheet)
+            short[key] = f"{name}.{key}.tsv"
+        short["resources"]["partition"] = f"{name}_nodes"
+        whole[name] = {**short, "results": f"out/{name}"}
+    (folder / "config.yaml").write_text(yaml.safe_dump(whole))
+    modules = "".join(
+        f"module {name}:\n    snakefile: {str(snakefile)!r}\n    config: config[{name!r}]\n\n"
+        f"use rule * from {name} as {name}_*\n\n"
+        for name in ("one", "two")
+    )
+    (folder / "workflow" / "Snakefile").write_text(
+        'configfile: "config.yaml"\n\n'
+        'rule own:\n    input: "used.txt"\n    default_target: True\n\n'
+        'rule use:\n    input: "out/one/windows/simulated.stats.json", "out/two/tokenizers/short.json"\n'
+        '    output: "used.txt"\n    resources: slurm_partition="own_nodes"\n'
+        '    shell: "cat {input} > {output}"\n\n' + modules + then
+    )
+
+
+def test_two_runs_stand_in_a_workflow_with_rules_of_its_own(clone, elsewhere):
+    queues = "".join(
+        f"print({rule!r}, workflow.get_rule({rule!r}).resources['slurm_partition'])\n"
+        for rule in ("use", "one_pretrain", "two_pretrain")
+    )
+    changed = "use rule pretrain from one as one_* with:\n    threads: 7\n\n"
+    write_two_runs(elsewhere, clone / "workflow/Snakefile", then=changed + queues)
+    said = snakemake("-n", cwd=elsewhere)
+    # It decides itself what is made if nothing is asked for, and where its own steps run.
+    ran = {words[0] for line in said.splitlines() if (words := line.split()) and words[-1] == "1"}
+    assert {"own", "use", "one_extract_windows", "two_train_tokenizer"} <= ran
+    assert not {"one_all", "two_all", "one_train_tokenizer"} & ran
+    for rule, queue in {"use": "own", "one_pretrain": "one", "two_pretrain": "two"}.items():
+        assert re.search(rf"^{rule} .*{queue}_nodes", said, re.MULTILINE)
+    # Steps that need the internet run where Snakemake runs, under whatever name.
+    assert "localrules" not in said
+
+
+@pytest.mark.parametrize(
+    "old, new, expected",
+    [
+        ("config['two']", "config['two'] | {'titel': 1}", "configuration of a module: unknown key titel."),
+        (
+            "\nmodule two",
+            "\nconfig['two']['titel'] = 1\n\nmodule two",
+            "config.yaml: two: unknown key titel.",
+        ),
+        (
+            "config: config['two']",
+            "config: config['two']\n    prefix: 'below'",
+            "prefix: or replace_prefix: of",
+        ),
+        (
+            "use rule * from two as two_*\n",
+            "use rule * from two as two_*\nuse rule embed from two as two_* with:\n    resources: mem_mb=9\n",
+            "replaces all resources of two_embed, its GPUs too. Take it out",
+        ),
+        ("configfile:", "import settings\n\nconfigfile:", "settings.py was read before this workflow"),
+    ],
+)
+def test_a_workflow_that_uses_this_one_wrongly_is_told_so(clone, elsewhere, dry_runs, old, new, expected):
+    write_two_runs(elsewhere, clone / "workflow/Snakefile")
+    (elsewhere / "workflow" / "settings.py").write_text("")
+    snakefile = elsewhere / "workflow" / "Snakefile"
+    assert snakefile.read_text().count(old) == 1
+    snakefile.write_text(snakefile.read_text().replace(old, new))
+    with pytest.raises(RuntimeError, match=re.escape(expected)):
+        dry_runs.jobs(elsewhere)
 
 
 @pytest.mark.slow

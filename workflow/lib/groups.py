@@ -50,13 +50,13 @@ class SharedJobs:
         settings = self.workflow.group_settings
         settings.group_components = {**settings.group_components, name: ALL}
 
-    def take_turns(self) -> None:
-        """Let parts of a job run one after another, with a common reserve of time. After the last rule."""
+    def take_turns(self, rules: Iterable[Any]) -> None:
+        """Let parts of a job of these rules run one after another, with a common reserve of time."""
         if not self.number:
             return
         self.workflow.register_resource(TURN, 1)
         self.workflow.resourcescope(**{TURN: "local"})
-        for rule in self.workflow.rules:
+        for rule in rules:
             rule.resources[TURN] = self._turn_of(rule)
             given = (self.workflow.resource_settings.overwrite_resources or {}).get(rule.name, {})
             if "runtime" in rule.resources and "runtime" not in given:

@@ -6,7 +6,7 @@ rounded up generously: a job that waits a little longer is better than one that 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,12 +112,28 @@ def check_gpu_models(workflow: Any, generic_resource: str | None, pretrain_nodes
             )
 
 
-def name_queues(workflow: Any, partition: str | None, gpu_partition: str | None, account: str | None) -> None:
-    """Give every rule Slurm's partition and account; what --set-resources says of a rule stays.
+def check_replaced(rules: Iterable[Any]) -> None:
+    """Raise InputError where `use rule ... with: resources:` left out what a rule's command needs of them."""
+    for rule in rules:
+        if "{resources.devices}" in (rule.shellcmd or "") and "devices" not in rule.resources:
+            raise InputError(
+                f"use rule ... with: resources: replaces all resources of {rule.name}, its GPUs too. Take it "
+                f"out, and set single ones by --set-resources {rule.name}:mem_mb=... or in a profile."
+            )
+
+
+def name_queues(
+    workflow: Any,
+    rules: Iterable[Any],
+    partition: str | None,
+    gpu_partition: str | None,
+    account: str | None,
+) -> None:
+    """Give these rules Slurm's partition and account; what --set-resources says of a rule stays.
 
     A rule's resource `devices` is the number of its GPUs, maybe by wildcards.
     """
-    for rule in workflow.rules:
+    for rule in rules:
         devices = rule.resources.get("devices")
         queue: dict[str, Any] = {"slurm_account": account} if account else {}
         if devices is not None and gpu_partition:

@@ -32,14 +32,19 @@ def read_run(
     files: Sequence[str | Path],
     found: Callable[[Any], Any] = lambda path: path,
     look_into_tables: bool = True,
+    section: Sequence[str] | None = (),
 ) -> Run:
     """The run that the configuration `config`, read from `files`, describes.
 
     `found` says where a path of the configuration really is. `look_into_tables`: read the headers of labelled
-    tables too. Raises InputError for the first thing that is wrong.
+    tables too. `section`: the keys that lead to `config` in these files; None if it is no part of them.
+    Raises InputError for the first thing that is wrong.
     """
-    check_files(files)
-    source = " + ".join(map(str, files))
+    if section is None:
+        source = "configuration of a module"
+    else:
+        check_files(files, section)
+        source = ": ".join([" + ".join(map(str, files)), *([".".join(section)] if section else [])])
     checked = read_config(with_paths(dict(config), found), source)
     simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
     genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)

@@ -44,6 +44,7 @@ from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
 from groups import SharedJobs
+from as_module import check_prefix, section_of
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from snakemake.scheduling.job_scheduler import JobScheduler
@@ -57,10 +58,15 @@ BEFORE_ALL, LANGUAGE_MODEL = 2, 1
 if workflow.remote_exec:
     os.environ[SUBMITTED] = "1"
 
-CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
-
 try:
-    RUN = read_run(config, CONFIG_FILES, beside_workflow, look_into_tables=workflow.is_main_process)
+    RUN = read_run(
+        config,
+        workflow.overwrite_configfiles or workflow.configfiles,
+        beside_workflow,
+        look_into_tables=workflow.is_main_process,
+        section=section_of(config, workflow.modifier_stack[0].globals["config"]),
+    )
+    check_prefix(workflow.modifier.path_modifier, RUN.config["results"])
 except InputError as error:
     raise WorkflowError(str(error))
 

@@ -2,18 +2,12 @@
 # compute nodes often have no internet. What is downloaded is kept when its rule runs again.
 
 
-localrules:
-    fetch_genome,
-    fetch_task,
-    fetch_tokenizer,
-    fetch_checkpoint,
-
-
 rule fetch_genome:
     output:
         "resources/downloads/genomes/{genome}/{file}",
     log:
         "<logs>/fetch_genome/{genome}/{file}.log",
+    localrule: True
     conda:
         "../../envs/genome.yaml"
     params:
@@ -34,6 +28,7 @@ rule fetch_task:
         "resources/downloads/tasks/{task}/{split}/{file}",
     log:
         "<logs>/fetch_task/{task}/{split}/{file}.log",
+    localrule: True
     conda:
         "../../envs/genome.yaml"
     params:
@@ -57,6 +52,7 @@ rule fetch_tokenizer:
         directory("resources/downloads/tokenizers/{tokenizer}"),
     log:
         "<logs>/fetch_tokenizer/{tokenizer}.log",
+    localrule: True
     conda:
         "../../envs/genome.yaml"
     params:
@@ -80,6 +76,7 @@ rule fetch_checkpoint:
         directory("resources/downloads/checkpoints/{trained_model}"),
     log:
         "<logs>/fetch_checkpoint/{trained_model}.log",
+    localrule: True
     conda:
         "../../envs/genome.yaml"
     params:

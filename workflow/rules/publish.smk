@@ -1,10 +1,6 @@
 # A model to give away, with its card; and, if a repository is named, the way to the Hub.
 
 
-localrules:
-    push_to_hub,
-
-
 rule publish:
     input:
         unpack(published_classifier),
@@ -59,6 +55,7 @@ rule push_to_hub:
         "<results>/published/{publication}.pushed.json",
     log:
         "<logs>/push_to_hub/{publication}.log",
+    localrule: True
     conda:
         "../../envs/publish.yaml"
     params:

@@ -1,15 +1,12 @@
 # Everything that was measured, on one self-contained page.
 
 
-localrules:
-    write_configuration,
-
-
 rule write_configuration:
     output:
         "<results>/configuration.json",
     log:
         "<logs>/write_configuration.log",
+    localrule: True
     conda:
         "../../envs/genome.yaml"
     params:

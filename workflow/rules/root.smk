@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 
 def root_of(snakefile_folder):
     """The folder with workflow/, scripts/, envs/, resources/ and config/, relative to the working directory."""
@@ -41,6 +43,20 @@ def beside_workflow(path):
     return str(ROOT / path)
 
 
-ROOT = root_of(workflow.current_basedir)
+def check_names(files):
+    """Raise WorkflowError where Python has read another module under the name of one of these, and would use it."""
+    for file in files:
+        place = getattr(sys.modules.get(file.stem), "__file__", None) or file
+        if not Path(place).resolve().is_relative_to(file.resolve()):
+            raise WorkflowError(
+                f"{place} was read before this workflow, which has {file}. Rename yours. Two versions of this "
+                "workflow are no modules of one; run them one after the other."
+            )
 
+
+ROOT = root_of(workflow.current_basedir)
+# Otherwise it is a module of another workflow.
+IS_MAIN = workflow.modifier.is_main_snakefile()
+
+check_names([*ROOT.glob("workflow/lib/*.py"), ROOT / "scripts" / "dnalm"])
 sys.path[:0] = [os.path.abspath(ROOT / folder) for folder in ("workflow/lib", "scripts")]
