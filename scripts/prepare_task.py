@@ -6,7 +6,8 @@ In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `labe
 Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
 
      task, problem, labels (in class order), settings, inputs (file name and sha256 of each),
-     rows:       per input: rows read, rows dropped by reason, rows kept,
+     rows:       per input: rows read, rows dropped by reason, rows kept; how many are related to those of
+                 another split; of test also how many are related to other test sequences,
      leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
                  the first 20 as pairs of ids, whether they were dropped from training; the same for the
                  validation sequences; and how many test sequences overlap training sequences in part,
@@ -261,7 +262,10 @@ def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, p
 def check_several_labels(
     kind: Problem, labels: list[str], tables: dict[str, pd.DataFrame], inputs: dict[str, Path]
 ) -> None:
-    """Raise InputError unless some training sequences carry each label, some do not, and all are known."""
+    """Raise InputError unless some training sequences carry each label, some do not, and all are known.
+
+    Also if some other table has no label that some of its sequences carry and some do not.
+    """
     if len(labels) < 2:
         raise InputError(
             f"{inputs['train']}: a task of the problem {MULTI_LABEL} needs two or more labels, such as a;b; "
@@ -274,6 +278,12 @@ def check_several_labels(
             f"{inputs['train']}: every sequence has the label {labels[int(everywhere.argmax())]!r}; nothing "
             "could be learned of it. Give sequences without it, or leave the label out."
         )
+    for name, carrying in targets.items():
+        if not np.ptp(carrying, axis=0).any():
+            raise InputError(
+                f"{inputs[name]}: every sequence has the same labels; nothing could be measured on it. Give "
+                "sequences of different labels."
+            )
 
 
 def make_splits(
@@ -328,6 +338,8 @@ def make_splits(
     repeated = drop_duplicates(test, values)
     counts["test"] = {
         "read": len(test),
+        "homologs_of_train": int(np.isin(related["test"], related["train"]).sum()),
+        "homologs_of_test": count_related(related["test"]),
         "too_short_for_homologs": int((test["forward"].str.len() < settings.homolog_word_bp).sum()),
         "conflicting_labels": repeated.conflicting,
         "duplicates": repeated.duplicates,
@@ -373,6 +385,8 @@ def make_folds(
         },
         "test": {
             "read": len(rows),
+            "homologs_of_train": 0,
+            "homologs_of_test": count_related(clusters),
             "too_short_for_homologs": int((rows["forward"].str.len() < settings.homolog_word_bp).sum()),
             "conflicting_labels": 0,
             "duplicates": 0,
@@ -422,6 +436,12 @@ def drop_homologs(
         if settings.homologs == "drop":
             kept[name], of[name] = kept[name][~related], of[name][~related]
     return of
+
+
+def count_related(clusters: np.ndarray) -> int:
+    """How many share their cluster with another one; `clusters` int64[n]."""
+    sizes = np.bincount(clusters)
+    return int(sizes[sizes > 1].sum())
 
 
 def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
@@ -491,6 +511,12 @@ def warnings_for_people(report: dict) -> list[str]:
                 f"{count:,} {name} {are} related to {held_out} sequences (shared words of "
                 f"{report['settings']['homolog_word_bp']} bp); {were} {done}."
             )
+    if related := rows["test"]["homologs_of_test"]:
+        warnings.append(
+            f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "
+            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values count each "
+            "for itself, as if it were independent of its relatives, so they are too narrow and too low."
+        )
     if short := rows["test"]["too_short_for_homologs"]:
         warnings.append(
             f"{short:,} of {rows['test']['kept']:,} test sequences are shorter than the words of "

@@ -291,6 +291,19 @@ def test_a_test_without_errors_is_not_certain():
         assert 0.8 < found[name]["low"] < 0.95, name
 
 
+def test_what_no_sample_shows_to_vary_has_no_interval():
+    """Twelve of 40 are positive and none is called so; of a constant prediction the same is known exactly."""
+    truth = (np.arange(40) < 12).astype(int)
+    found = metric_intervals(truth, two_classes(np.linspace(0.1, 0.4, 40)), 100, 1, 0.95)
+    for name in ("precision", "f1", "mcc"):
+        assert found[name] == {"value": 0, "low": None, "high": None}, name
+    assert found["balanced_accuracy"] == {"value": 0.5, "low": None, "high": None}
+    # Of shares more is known.
+    assert found["recall"]["low"] == 0 < found["recall"]["high"]
+    constant = metric_intervals(truth, two_classes(np.full(40, 0.2)), 100, 1, 0.95)
+    assert constant["f1"] == constant["mcc"] == {"value": 0, "low": 0, "high": 0}
+
+
 def test_shares_of_sequences_have_the_interval_of_their_own_number():
     """7 of 10 positives found among 9 called so, 18 of 30 negatives called so."""
     truth, called = np.repeat([1, 0], [10, 20]), np.repeat([1, 0, 1, 0], [7, 3, 2, 18])

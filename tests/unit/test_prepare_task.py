@@ -198,6 +198,20 @@ def test_sequences_too_short_for_relatives_to_be_found_are_counted(tmp_path):
     assert any("4 of 36 test sequences are shorter than the words" in line for line in checks["warnings"])
 
 
+def test_relatives_within_and_across_the_splits_are_told(tmp_path):
+    """Two test sequences differ in one base, a third is a training sequence with one base changed."""
+    train, test = random_rows(30, 1, 80), random_rows(20, 2, 80)
+    changed = [("A" + seq[1:], label) if seq[0] != "A" else ("C" + seq[1:], label) for seq, label in test[:1]]
+    known = [("G" + seq[1:], label) if seq[0] != "G" else ("T" + seq[1:], label) for seq, label in train[:1]]
+    _, checks = prepare(tmp_path, train, test + changed + known)
+    counts = checks["rows"]["test"]
+    assert (counts["homologs_of_test"], counts["homologs_of_train"]) == (2, 1)
+    assert any("2 of 22 test sequences are related to other test sequences" in w for w in checks["warnings"])
+    _, checks = prepare(tmp_path, train, test)
+    assert checks["rows"]["test"]["homologs_of_test"] == 0
+    assert not any("related" in warning for warning in checks["warnings"])
+
+
 def test_lower_case_that_leaks_the_label_is_reported(tmp_path):
     train = [(seq.lower() if label == "0" else seq, label) for seq, label in random_rows(90, 1)]
     splits, checks = prepare(tmp_path, train, random_rows(30, 2))

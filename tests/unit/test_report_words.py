@@ -11,13 +11,14 @@ def difference(value, low, high):
     return {"value": value, "low": low, "high": high, "confidence": 0.95, "still_improving": False}
 
 
-def checks(count=0, exact=0, reverse=0, dropped=True, half=0):
+def checks(count=0, exact=0, reverse=0, dropped=True, half=0, relatives=0):
     return {
+        "rows": {"test": {"homologs_of_train": relatives}},
         "leakage": {
             "test": {"sequences": 100, "count": count, "exact": exact, "reverse_complement": reverse},
             "dropped_from_training": dropped,
             "partial_overlap": {"word_bp": 32, "test_sequences_sharing_half": half},
-        }
+        },
     }
 
 
@@ -82,6 +83,16 @@ def test_leaks_that_were_kept_are_bad_news():
 def test_partial_overlap_is_a_warning():
     verdict = words.leak_verdict(checks(half=7))
     assert verdict["status"] == "warn" and "7 share at least half" in verdict["text"]
+
+
+def test_relatives_in_training_are_a_warning():
+    verdict = words.leak_verdict(checks(relatives=7))
+    assert verdict["status"] == "warn"
+    assert verdict["head"] == "No test sequence leaked, but some have relatives in training."
+    assert "7 test sequences are related to training sequences" in verdict["text"]
+    assert words.leak_verdict(checks(3, 2, 1, relatives=1))["status"] == "warn"
+    # Who let leaks stay knows worse.
+    assert "related" not in words.leak_verdict(checks(3, 2, 1, dropped=False, relatives=9))["text"]
 
 
 @pytest.mark.parametrize(

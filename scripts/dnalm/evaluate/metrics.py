@@ -259,11 +259,14 @@ def metric_intervals(
 
     Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, all
     others that of the BCa bootstrap. A metric that is 1 in every sample, because no sequence is misjudged,
-    has the lower bound of a share without failure among the sequences of the rarest class.
+    has the lower bound of a share without failure among the sequences of the rarest class. One that is the
+    same in every sample although predictions differ (F1 where no sequence is called positive) has no
+    interval: the samples do not show how it varies.
     """
     values, samples = bootstrap_metrics(truth, probabilities, n_samples, seed, measures)
     jackknife = jackknife_metrics(truth, probabilities, measures)
     trials, fewest = measures.trials(truth, probabilities), measures.fewest(truth)
+    differ = bool((probabilities != probabilities[0]).any())
     found: dict[str, dict[str, float | None]] = {}
     for name, value in values.items():
         defined = samples[name][~np.isnan(samples[name])]
@@ -280,6 +283,8 @@ def metric_intervals(
             low = high = None
         elif name != "loss" and value == 1 and (defined == 1).all():
             low, high = wilson_interval(fewest, fewest, confidence)
+        elif differ and (defined == value).all():
+            low = high = None
         else:
             low, high = bca_interval(value, defined, without, confidence)
         found[name] = {"value": value, "low": low, "high": high}

@@ -155,7 +155,7 @@ class MultiLabel(Problem):
         multi_label.METRICS,
         multi_label.all_metrics,
         lambda truth, outputs: {"exact_match": len(truth)},
-        lambda truth: int(min(count for count in truth.sum(axis=0) if count)),
+        lambda truth: int(min((count for count in truth.sum(axis=0) if count), default=len(truth))),
     )
     headline = "auroc_macro"
     differences = ("auroc_macro", "auprc_macro", "f1_macro")

@@ -229,7 +229,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
                 + words.overlap_sentence(run.overlaps.get(task)),
             }
         )
-    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))
+    related = checks["rows"]["test"].get("homologs_of_test", 0) if checks else 0
+    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead), related)
     if simulated := run.simulated_task(task):
         best = simulated["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
@@ -292,8 +293,8 @@ def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, An
     return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
 
 
-def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None) -> str:
-    """What the interval covers and what it does not."""
+def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None, related: int) -> str:
+    """What the interval covers and what it does not; `related`: sequences with relatives among the tested."""
     value = headline.leading
     known = ""
     if value["low"] is not None:
@@ -302,6 +303,11 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None)
         known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
+    if related:
+        known += (
+            f"{related:,} of these sequences are related to each other, which the interval takes for "
+            "independent: it is too narrow. "
+        )
     what = "sequences" if headline.folds else "test sequences"
     sentence = f"{known}The interval covers the choice of {what}, not the seed of training"
     over_seeds = repetitions["metrics"].get(headline.problem.headline) if repetitions else None

@@ -169,7 +169,7 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
     rows = []
     for other in run.of_task(task):
         difference = difference_to(run, task, other) if other is not lead else None
-        if difference is None:
+        if difference is None or difference["low"] is None:
             continue
         told = (
             "yes"

@@ -381,6 +381,8 @@ def leak_verdict(
     overlap = leakage.get("partial_overlap", {})
     half = overlap.get("test_sequences_sharing_half", 0) - (0 if dropped else test["count"])
     planted = sum(map(len, simulated_task["leaked"].values())) if simulated_task else 0
+    # Those of leaks that were kept are no news.
+    relatives = checks.get("rows", {}).get("test", {}).get("homologs_of_train", 0) if dropped else 0
     on_purpose = f" The simulator had planted {planted:,}." if planted else ""
     partly = (
         f" {count(half, 'shares at least half of its', 'share at least half of their')} "
@@ -388,17 +390,25 @@ def leak_verdict(
         if half > 0
         else ""
     )
+    if relatives:
+        partly += (
+            f" {count(relatives, 'test sequence is', 'test sequences are')} related to training sequences, "
+            "which were kept (prepare_task.homologs: drop leaves them out)."
+        )
+    status = "warn" if half > 0 or relatives else "good"
     if folds:
         return _verdict(
-            "warn" if half > 0 else "good",
+            status,
             "Nothing was tested by a predictor that knew it.",
             f"Of the {count(test['sequences'], 'sequence')} none stood in two folds, and related ones shared "
             f"one of the {len(folds['sequences'])}." + partly,
         )
     if not test["count"]:
+        head = "No test sequence leaked"
+        rest = " whole, but some in part." if half > 0 else ", but some have relatives in training."
         return _verdict(
-            "warn" if half > 0 else "good",
-            "No test sequence leaked." if half <= 0 else "No test sequence leaked whole, but some in part.",
+            status,
+            head + (rest if status == "warn" else "."),
             f"None of the {n} occurs in training, on either strand." + partly,
         )
     found = (
@@ -407,7 +417,7 @@ def leak_verdict(
     )
     if dropped:
         return _verdict(
-            "warn" if half > 0 else "good",
+            status,
             "Leaks were found and removed.",
             f"{found}; they were dropped from training before it began." + on_purpose + partly,
         )
