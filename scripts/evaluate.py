@@ -24,8 +24,9 @@ of sequences are Wilson's, all others those of the BCa bootstrap. With two class
 AUROC, AUPRC and the curves are those of the positive class (--positive; without it the one whose opposite is
 named as its absence, such as non-enhancer, else the last in class order); with more classes or several
 labels they are means over them, or as their names say. A metric that is not defined (AUROC of one class) is
-null, and so are the bounds of one that is the same in every bootstrap sample of predictions that differ. Losses are in nats per sequence, of values squared errors. Predictions are the predictor's own, labels
-those above 0.5; temperature and threshold of the calibration are fitted on the validation split.
+null, and so are the bounds of one that is the same in every bootstrap sample of predictions that differ.
+Losses are in nats per sequence, of values squared errors. Predictions are the predictor's own, labels those
+above 0.5; temperature and threshold of the calibration are fitted on the validation split.
 """
 
 import logging

@@ -514,8 +514,8 @@ def warnings_for_people(report: dict) -> list[str]:
     if related := rows["test"]["homologs_of_test"]:
         warnings.append(
             f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "
-            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values count each "
-            "for itself, as if it were independent of its relatives, so they are too narrow and too low."
+            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values take them "
+            "for independent, so they are too narrow and too low."
         )
     if short := rows["test"]["too_short_for_homologs"]:
         warnings.append(
