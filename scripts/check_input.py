@@ -15,7 +15,7 @@ from pathlib import Path
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
-from dnalm.sequences.inputs import KIND_NAMES
+from dnalm.sequences.inputs import KIND_NAMES, add_input_flags
 from dnalm.sequences.records import stream_sequences
 from dnalm.sequences.regions import read_bed, read_regions
 from dnalm.sequences.tables import read_sequence_table
@@ -52,11 +52,6 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
 
 if __name__ == "__main__":
     arguments = parser(__doc__)
-    arguments.add_argument(
-        "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"
-    )
-    arguments.add_argument(
-        "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
-    )
+    add_input_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="JSON file for the counts")
     run(main, arguments.parse_args())

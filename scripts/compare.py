@@ -29,8 +29,9 @@ from pathlib import Path
 import numpy as np
 
 from dnalm.baseline.settings import BASELINES, COMBINED, STACKED, UNTRAINED
+from dnalm.compare import questions
 from dnalm.evaluate.metrics import bootstrap_metrics, interval
-from dnalm.evaluate.predictions import Predictions, check_pairs, read_metrics, read_predictions
+from dnalm.evaluate.predictions import Predictions, check_pairs, identity, read_metrics, read_predictions
 from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
@@ -43,7 +44,7 @@ from dnalm.running.files import atomic_file, write_json
 logger = logging.getLogger("dnalm")
 
 # What the comparison of a model with its reference NAME-… asks.
-REFERENCE_MODELS = {PUBLISHED: "does adaptation help", UNTRAINED: "does pretraining help"}
+REFERENCE_MODELS = {PUBLISHED: questions.ADAPTATION, UNTRAINED: questions.PRETRAINING}
 
 
 @dataclass
@@ -58,11 +59,6 @@ class Predictor:
     def name(self) -> str:
         """NAME/BACKBONE, or NAME for a baseline."""
         return identity(self.report)
-
-
-def identity(report: dict) -> str:
-    """NAME/BACKBONE of a metrics.json, or NAME where there is no backbone."""
-    return f"{report['name']}/{report['backbone']}" if report["backbone"] else report["name"]
 
 
 def main(
@@ -97,9 +93,9 @@ def main(
     leader = predictors[names.index(reference)]
     rows = [predictor_row(problem, leader, predictor, confidence) for predictor in predictors]
     repeated = group_repetitions(reports, read_reports(repetitions, task))
-    questions = compare_pairs(problem, leader, predictors, confidence)
-    for question in questions:
-        logger.info("%s: %s", task, question["words"])
+    answers = compare_pairs(problem, leader, predictors, confidence)
+    for answered in answers:
+        logger.info("%s: %s", task, answered["words"])
     result = {
         "task": task,
         "problem": problem.name,
@@ -109,7 +105,7 @@ def main(
         "n": reports[0]["n"],
         "bootstrap": {"samples": samples, "confidence": confidence, "seed": seed},
         "predictors": rows,
-        "questions": questions,
+        "questions": answers,
         "repetitions": repeated,
     }
     write_table(output, task, problem, rows, repeated)
@@ -178,7 +174,7 @@ def compare_pairs(
     problem: Problem, leader: Predictor, predictors: list[Predictor], confidence: float
 ) -> list[dict]:
     """The questions that people have, with answers in words."""
-    questions = []
+    pairs: list[tuple[str, Predictor, Predictor]] = []
     for model in predictors:
         for other in predictors:
             same_backbone = other.report["backbone"] == model.report["backbone"]
@@ -186,21 +182,20 @@ def compare_pairs(
                 continue
             for reference, question in REFERENCE_MODELS.items():
                 if other.report["name"] == model.report["name"] + reference:
-                    questions.append(answer(question, model, other, problem.headline, confidence))
+                    pairs.append((question, model, other))
     kmers = next((p for p in predictors if p.report["name"] == "kmer"), None)
     for combined in predictors:
         if kmers and combined.report["kind"] == COMBINED:
-            question = "does the language model know what k-mers do not"
-            questions.append(answer(question, combined, kmers, problem.headline, confidence))
+            pairs.append((questions.COMBINATION, combined, kmers))
     for stacked in predictors:
         if stacked.report["kind"] == STACKED:
-            for other in members_to_compare(stacked, predictors):
-                questions.append(answer("does stacking help", stacked, other, problem.headline, confidence))
+            pairs += [
+                (questions.STACKING, stacked, other) for other in members_to_compare(stacked, predictors)
+            ]
     for other in predictors:
         if other.report["kind"] == "baseline" and other is not leader:
-            question = "does the model beat the baseline"
-            questions.append(answer(question, leader, other, problem.headline, confidence))
-    return questions
+            pairs.append((questions.BASELINE, leader, other))
+    return [answer(question, one, other, problem.headline, confidence) for question, one, other in pairs]
 
 
 def members_to_compare(stacked: Predictor, predictors: list[Predictor]) -> list[Predictor]:

@@ -55,17 +55,14 @@ from dnalm.evaluate.calibration import calibration_over_folds, fit
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.repetitions import spread
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
-from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.prepare_task.folds import TEST, TRAIN, VALIDATION, read_roles
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import SCRIPTS, digests
-from dnalm.running.commandline import add_settings_flags, collect_settings, parser, run
+from dnalm.running.commandline import collect_settings, parser, run
 from dnalm.running.devices import (
-    add_batch_tokens_flag,
-    add_device_flags,
     check_batch_tokens,
     choose_device,
     choose_precision,
@@ -403,23 +400,8 @@ if __name__ == "__main__":
     add = arguments.add_argument
     add("--sequences", type=Path, required=True, help="table of all sequences, with columns fold_1, …")
     add("--embeddings", type=Path, help="their embeddings (.npz), if the training reads such")
-    add(
-        "--kind",
-        required=True,
-        choices=["model", "published", "untrained", COMBINED, STACKED, "baseline"],
-        help="what is trained, as of scripts/evaluate.py",
-    )
-    add("--name", required=True, help="name of the language model or baseline")
-    add(
-        "--backbone", choices=[*BACKBONE_SETTINGS, COMBINED, STACKED], help="how the classifier is fine-tuned"
-    )
-    add("--task", required=True, help="name of the task")
     add_problem_flag(arguments)
-    add("--positive", help="class that precision, recall, F1, AUROC and AUPRC are about (see evaluate)")
-    add_settings_flags(arguments, EvaluateSettings)
-    add_settings_flags(arguments, StrandSettings, "strands")
-    add_batch_tokens_flag(arguments)
-    add_device_flags(arguments)
+    evaluate.add_evaluation_flags(arguments)
     add(
         "--checkpoints",
         type=Path,
@@ -432,9 +414,6 @@ if __name__ == "__main__":
         default=5.0,
         help="begin no training and leave so many minutes before the Slurm job ends (default %(default)g)",
     )
-    add("--metrics", type=Path, required=True, help="JSON of metrics to write")
-    add("--predictions", type=Path, required=True, help="TSV of predictions to write")
-    add("--curves", type=Path, required=True, help="JSON of curves to write")
     add("--telemetry", type=Path, help="JSON of what the trainings cost, to write")
     add(
         "training",

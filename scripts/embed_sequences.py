@@ -45,6 +45,7 @@ from dnalm.running.devices import add_inference_flags, check_batch_tokens, choos
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.running.versions import versions
+from dnalm.sequences.inputs import add_input_flags
 from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, Window, checked_kind, read_windows
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer
@@ -155,12 +156,7 @@ def names_of(columns: Mapping[str, np.ndarray]) -> list[str]:
 if __name__ == "__main__":
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
-    arguments.add_argument(
-        "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"
-    )
-    arguments.add_argument(
-        "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
-    )
+    add_input_flags(arguments)
     arguments.add_argument(
         "--name", default="language model", help="name of the model, written into the files"
     )

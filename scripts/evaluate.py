@@ -30,6 +30,7 @@ above 0.5; temperature and threshold of the calibration are fitted on the valida
 """
 
 import logging
+from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,7 +42,7 @@ import numpy as np
 from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.calibration import calibration_report, fit
 from dnalm.evaluate.metrics import confusion_matrices, curves, mean_curves, metric_intervals
-from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
+from dnalm.evaluate.predictions import PREDICTORS, Predictions, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate.strands import predict_strands
 from dnalm.finetune.settings import BACKBONE_SETTINGS
@@ -307,27 +308,25 @@ def curve_report(problem: Problem, truth: np.ndarray, outputs: np.ndarray, label
     }
 
 
-if __name__ == "__main__":
-    arguments = parser(__doc__)
-    arguments.add_argument("--predictor", type=Path, required=True, help="classifier or baseline directory")
-    arguments.add_argument(
+def add_evaluation_flags(arguments: ArgumentParser) -> None:
+    """Add what tells who predicts what, how that is judged, and where it is written."""
+    add = arguments.add_argument
+    add(
         "--kind",
         required=True,
-        choices=["model", "published", "untrained", COMBINED, STACKED, "baseline"],
+        choices=PREDICTORS,
         help="a classifier on a pretrained backbone, on the same before its adaptation, on an untrained one, "
         "a regression on k-mers and embeddings (scripts/combine.py), several predictors stacked "
         "(scripts/stack.py), or a baseline",
     )
-    arguments.add_argument("--name", required=True, help="name of the language model or baseline")
-    arguments.add_argument(
+    add("--name", required=True, help="name of the language model or baseline")
+    add(
         "--backbone",
         choices=[*BACKBONE_SETTINGS, COMBINED, STACKED],
-        help="how the classifier was fine-tuned, or that it reads k-mers beside embeddings, or stacks all",
+        help="how the classifier is fine-tuned, or that it reads k-mers beside embeddings, or stacks all",
     )
-    arguments.add_argument("--task", required=True, help="name of the task")
-    arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
-    arguments.add_argument("--validation", type=Path, help="table of the validation split, for calibration")
-    arguments.add_argument(
+    add("--task", required=True, help="name of the task")
+    add(
         "--positive",
         help="class that precision, recall, F1, AUROC and AUPRC are about, where there are two (default: the "
         "one whose opposite is named as its absence, else the last in order)",
@@ -336,7 +335,15 @@ if __name__ == "__main__":
     add_settings_flags(arguments, StrandSettings, "strands")
     add_batch_tokens_flag(arguments)
     add_device_flags(arguments)
-    arguments.add_argument("--metrics", type=Path, required=True, help="JSON of metrics to write")
-    arguments.add_argument("--predictions", type=Path, required=True, help="TSV of predictions to write")
-    arguments.add_argument("--curves", type=Path, required=True, help="JSON of curves to write")
+    add("--metrics", type=Path, required=True, help="JSON of metrics to write")
+    add("--predictions", type=Path, required=True, help="TSV of predictions to write")
+    add("--curves", type=Path, required=True, help="JSON of curves to write")
+
+
+if __name__ == "__main__":
+    arguments = parser(__doc__)
+    arguments.add_argument("--predictor", type=Path, required=True, help="classifier or baseline directory")
+    arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
+    arguments.add_argument("--validation", type=Path, help="table of the validation split, for calibration")
+    add_evaluation_flags(arguments)
     run(main, arguments.parse_args())

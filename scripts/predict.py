@@ -44,6 +44,7 @@ from dnalm.running.devices import add_inference_flags, check_batch_tokens, choos
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
+from dnalm.sequences.inputs import add_input_flags
 from dnalm.sequences.labels import positive_class
 from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, checked_kind, read_windows
 from dnalm.stack.predictor import DESCRIPTION, classifier_of
@@ -185,12 +186,7 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py or stack.py"
     )
-    arguments.add_argument(
-        "--input", type=Path, required=True, help="FASTA, GenBank, EMBL, 2bit, BED or table"
-    )
-    arguments.add_argument(
-        "--genome", type=Path, help="file of sequences in which the regions of a BED file lie"
-    )
+    add_input_flags(arguments)
     add_settings_flags(arguments, ScanSettings)
     add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument(

@@ -34,7 +34,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show, why_absent
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Names, Settings, each_once, validated
-from dnalm.sequences.formats import FORMATS
+from dnalm.sequences.formats import ANY_FORMAT, FORMATS
 from dnalm.sequences.inputs import KIND_NAMES, check_beginning, kind_of_input
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
@@ -125,9 +125,9 @@ class Config(Settings):
     genomes: str | None = Field(
         None,
         min_length=1,
-        description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; FASTA, "
-        "GenBank, EMBL or 2bit), optional `validation` (names of the held-out sequences, separated by "
-        "commas), optional `sha256`. Without it models learn from `corpora` alone.",
+        description="Sheet of genomes (TSV), one row per genome: `genome`, `fasta` (path or URL; "
+        f"{ANY_FORMAT}), optional `validation` (names of the held-out sequences, separated by commas), "
+        "optional `sha256`. Without it models learn from `corpora` alone.",
     )
     tasks: str | None = Field(
         None,
@@ -612,8 +612,7 @@ def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: s
         kind = _kind_of(asked.genome, f"{place}.genome")
         if kind not in FORMATS:
             raise InputError(
-                f"{place}.genome: {asked.genome} is a {KIND_NAMES[kind]} file. Give FASTA, GenBank, "
-                "EMBL or 2bit."
+                f"{place}.genome: {asked.genome} is a {KIND_NAMES[kind]} file. Give {ANY_FORMAT}."
             )
         _check_beginning(asked.genome, kind, f"{place}.genome")
 

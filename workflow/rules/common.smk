@@ -37,7 +37,7 @@ from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.devices import SUBMITTED
 from dnalm.running.errors import InputError
-from dnalm.running.loggers import missing_packages
+from dnalm.running.loggers import check_loggers
 from dnalm.running.settings import ArithmeticSettings, flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
@@ -147,11 +147,10 @@ ALLOW_CPU = "--allow-cpu" if config["resources"]["allow_cpu"] else ""
 
 # Packages of conda environments and images are seen by the scripts alone.
 if workflow.is_main_process and not (WITH_CONDA or IMAGE):
-    for package in missing_packages(config["loggers"]):
-        raise WorkflowError(
-            f"loggers: the package {package} is not installed. Type `pip install {package}`, or take its "
-            "logger out."
-        )
+    try:
+        check_loggers(config["loggers"])
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def loggers(training):

@@ -1,4 +1,4 @@
-# Genome (FASTA, GenBank, EMBL, 2bit) -> lines of windows.length bp, one sequence per line.
+# Genome (FASTA, GenBank, EMBL, 2bit) -> lines of `extract_windows.length` bp, one sequence per line.
 
 
 rule extract_windows:

@@ -26,11 +26,11 @@ rule report:
         windows_stats=expand("<results>/windows/{genome}.stats.json", genome=CORPORA),
         tokenizers=expand(
             "<results>/tokenizers/{tokenizer}.json",
-            tokenizer=sorted({m["tokenizer"] for m in MODELS.values()}),
+            tokenizer=USED_TOKENIZERS,
         ),
         tokens=[
             f"<results>/tokens/{tokenizer}/{genome}.{split}.json"
-            for tokenizer in sorted({m["tokenizer"] for m in MODELS.values()})
+            for tokenizer in USED_TOKENIZERS
             for genome in CORPORA
             for split in SPLITS
         ],

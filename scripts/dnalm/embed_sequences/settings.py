@@ -4,6 +4,7 @@ from pydantic import Field
 
 from dnalm.predict.settings import ScanSettings
 from dnalm.running.settings import Whole
+from dnalm.sequences.formats import ANY_FORMAT
 
 
 class VectorSettings(ScanSettings):
@@ -34,7 +35,7 @@ class EmbedSequencesSettings(VectorSettings):
 
     input: str = Field(
         min_length=1,
-        description="FASTA, GenBank, EMBL or 2bit, TSV, CSV or Parquet with a column `seq`, or BED.",
+        description=f"{ANY_FORMAT}, TSV, CSV or Parquet with a column `seq`, or BED.",
     )
     genome: str | None = Field(
         None, min_length=1, description="File of sequences that a BED input refers to."

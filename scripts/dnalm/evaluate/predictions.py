@@ -1,6 +1,7 @@
 """What an evaluation writes and a comparison reads: predictions by sequence, and who predicted them."""
 
 import csv
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import REGRESSION
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 
+# Kinds of predictors in the order of tables: a classifier on a pretrained backbone, on the same before its
+# adaptation, on an untrained one; k-mers and embeddings together; several stacked; no language model at all.
+PREDICTORS = ("model", "published", "untrained", COMBINED, STACKED, "baseline")
 PROBABILITY = "probability_"
 COLUMNS = ("id", "label", "predicted")
 
@@ -36,6 +41,11 @@ def read_metrics(path: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or not wanted <= set(report):
         raise InputError(f"{path}: not a metrics file by scripts/evaluate.py. Give a metrics.json.")
     return report
+
+
+def identity(metrics: Mapping[str, Any]) -> str:
+    """What comparisons call the predictor of a metrics.json: NAME/BACKBONE, or NAME without a backbone."""
+    return f"{metrics['name']}/{metrics['backbone']}" if metrics["backbone"] else metrics["name"]
 
 
 def check_pairs(metrics: list[Path], predictions: list[Path]) -> None:

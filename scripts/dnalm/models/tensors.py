@@ -35,7 +35,7 @@ def backbone_shapes(config: Mapping[str, Any]) -> Shapes:
     make = {"modernbert": _modernbert, "distilbert": _distilbert, "esm": _esm}.get(kind, _bert)
     once, each = make(known, hidden, inner)
     shapes = dict(once)
-    stem = {"modernbert": "layers", "distilbert": "transformer.layer"}.get(kind, "encoder.layer")
+    stem = family.layers.removeprefix(f"{family.backbone}.")
     for layer in range(layers):
         shapes |= {f"{stem}.{layer}.{name}": shape for name, shape in each.items()}
     if kind == "modernbert":

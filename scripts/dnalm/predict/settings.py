@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from dnalm.finetune.settings import Backbone
 from dnalm.running.settings import Fraction, Settings, Whole
+from dnalm.sequences.formats import ANY_FORMAT
 
 
 class ScanSettings(Settings):
@@ -41,8 +42,8 @@ class PredictSettings(ScanSettings):
 
     input: str = Field(
         min_length=1,
-        description="FASTA, GenBank, EMBL or 2bit (long records are scanned in windows), TSV, CSV or "
-        "Parquet with a column `seq`, or BED.",
+        description=f"{ANY_FORMAT} (long records are scanned in windows), TSV, CSV or Parquet with a column "
+        "`seq`, or BED.",
     )
     genome: str | None = Field(
         None, min_length=1, description="File of sequences that a BED input refers to."

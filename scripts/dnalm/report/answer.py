@@ -2,13 +2,16 @@
 
 from typing import Any
 
+from dnalm.baseline.settings import UNTRAINED
+from dnalm.compare import questions
+from dnalm.evaluate.predictions import identity
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
 from dnalm.report.language_model import loss_chart
 from dnalm.report.parts import link, table, with_interval
-from dnalm.report.run import Evaluation, Run, difference_to, identity
+from dnalm.report.run import Evaluation, Run, difference_to
 from dnalm.report.styles import series_style
 
 
@@ -121,12 +124,12 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
     Of a published model that was trained further the question is what the further training changed.
     """
     lead = run.headline(task).metrics
-    adapted = _differences(run, task, "does adaptation help")
+    adapted = _differences(run, task, questions.ADAPTATION)
     if adapted:
         evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == lead["name"]), {})
         held_out = [words.held_out_change_verdict(evaluation)] if evaluation.get("published") else []
         return [*words.adaptation_verdicts(adapted), *held_out]
-    return words.pretraining_verdicts(_differences(run, task, "does pretraining help"))
+    return words.pretraining_verdicts(_differences(run, task, questions.PRETRAINING))
 
 
 def _differences(run: Run, task: str, question_text: str) -> dict[str, dict[str, Any]]:
@@ -163,8 +166,7 @@ def _combination(run: Run, task: str) -> list[dict[str, str]]:
             {**asked["difference"], "metric": asked["metric"], "confidence": run.confidence}, name
         )
         for asked in run.comparisons.get(task, {}).get("questions", [])
-        if asked["question"] == "does the language model know what k-mers do not"
-        and asked["predictor"] == f"{name}/combined"
+        if asked["question"] == questions.COMBINATION and asked["predictor"] == f"{name}/combined"
     ]
 
 
@@ -176,7 +178,7 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
     differences = {
         named[asked["compared_with"]].name: {**asked["difference"], "confidence": run.confidence}
         for asked in run.comparisons.get(task, {}).get("questions", [])
-        if asked["question"] == "does stacking help" and asked["predictor"] == f"{name}/stacked"
+        if asked["question"] == questions.STACKING and asked["predictor"] == f"{name}/stacked"
     }
     if not stacked or not differences:
         return []
@@ -349,7 +351,7 @@ def overview(run: Run) -> dict[str, Any] | None:
         others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
         best = max(others, key=lambda e: e.leading_value, default=None)
         named = {identity(e.metrics): e for e in run.of_task(task)}
-        untrained = named.get(f"{lead.metrics['name']}{words.UNTRAINED}/{lead.metrics['backbone']}")
+        untrained = named.get(f"{lead.metrics['name']}{UNTRAINED}/{lead.metrics['backbone']}")
         stacked = named.get(f"{lead.metrics['name']}/stacked")
         leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""
         rows.append(

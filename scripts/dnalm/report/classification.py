@@ -5,6 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from dnalm.baseline.settings import UNTRAINED
+from dnalm.evaluate.predictions import identity
+from dnalm.pretrain.settings import PUBLISHED
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.calibration import calibration_figures, calibration_table
@@ -12,7 +15,7 @@ from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, li
 from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, table, text, with_interval
-from dnalm.report.run import Evaluation, Run, difference_to, identity
+from dnalm.report.run import Evaluation, Run, difference_to
 from dnalm.report.styles import series_style
 
 WORST_PREDICTIONS = 12
@@ -496,6 +499,6 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
 
 def finetuned(summary: dict[str, Any]) -> Evaluation:
     """The predictor that a fine-tuning run made, so that it bears the same name and colour everywhere."""
-    kinds = {words.UNTRAINED: "untrained", words.PUBLISHED: "published"}
+    kinds = {UNTRAINED: "untrained", PUBLISHED: "published"}
     kind = next((kind for ending, kind in kinds.items() if summary["model"].endswith(ending)), "model")
     return Evaluation({"name": summary["model"], "kind": kind, "backbone": summary["backbone"]})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from dnalm.evaluate.predictions import PREDICTORS, identity
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import METRIC_NAMES
 from dnalm.report import words
@@ -156,7 +157,7 @@ class Run:
         """Evaluations of a task: models, then untrained ones, then baselines, the majority class last."""
         of_task = [e for e in self.evaluations if e.metrics["task"] == task]
         return sorted(
-            of_task, key=lambda e: (words.KIND_ORDER[e.metrics["kind"]], e.metrics["name"] == "majority")
+            of_task, key=lambda e: (PREDICTORS.index(e.metrics["kind"]), e.metrics["name"] == "majority")
         )
 
     def headline(self, task: str) -> Evaluation:
@@ -168,11 +169,6 @@ class Run:
         reference = self.comparisons.get(task, {}).get("reference")
         named = [e for e in self.of_task(task) if identity(e.metrics) == reference]
         return (named or self.of_task(task))[0]
-
-
-def identity(metrics: dict[str, Any]) -> str:
-    """NAME/BACKBONE, or NAME where there is no backbone, as comparisons call a predictor."""
-    return f"{metrics['name']}/{metrics['backbone']}" if metrics["backbone"] else metrics["name"]
 
 
 def difference_to(run: Run, task: str, other: Evaluation) -> dict[str, Any] | None:

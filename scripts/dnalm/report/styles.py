@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from dnalm.report import words
+from dnalm.baseline.settings import UNTRAINED
+from dnalm.pretrain.settings import PUBLISHED
 from dnalm.report.run import Evaluation, Run
 
 # Of the colours of charts.py; the second one is the baseline's, the last one the majority's.
@@ -45,7 +46,7 @@ def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]
-    model = (metrics["name"].removesuffix(words.UNTRAINED).removesuffix(words.PUBLISHED), metrics["backbone"])
+    model = (metrics["name"].removesuffix(UNTRAINED).removesuffix(PUBLISHED), metrics["backbone"])
     place = models.index(model) if model in models else len(models)
     colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
     return SeriesStyle(colour, 0, "dot") if metrics["kind"] == "model" else SeriesStyle(colour, 1, "ring")

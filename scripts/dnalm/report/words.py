@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dnalm.baseline.settings import UNTRAINED
 from dnalm.evaluate.settings import FEW_SEQUENCES
+from dnalm.pretrain.settings import PUBLISHED
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION
 
-# What the workflow appends to the name of a model for its reference without pretraining.
-UNTRAINED, PUBLISHED = "-untrained", "-published"
-KIND_ORDER = {"model": 0, "published": 1, "untrained": 2, "combined": 3, "stacked": 4, "baseline": 5}
 BASELINE_NAMES = {
     "majority": "majority class",
     "kmer": "k-mer regression",

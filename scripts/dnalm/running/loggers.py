@@ -31,11 +31,6 @@ class Logger(Protocol):
     def close(self) -> None: ...
 
 
-def missing_packages(names: Iterable[str]) -> list[str]:
-    """The packages of these loggers that are not installed here."""
-    return [PACKAGES[name] for name in names if importlib.util.find_spec(PACKAGES[name]) is None]
-
-
 class Loggers:
     """All loggers of one training.
 
@@ -81,11 +76,12 @@ class Loggers:
 
 def check_loggers(names: Iterable[str]) -> None:
     """Raise InputError if the package of one is missing."""
-    for package in missing_packages(names):
-        raise InputError(
-            f"loggers: the package {package} is not installed. Type `pip install {package}`, or take its "
-            "logger out."
-        )
+    for package in (PACKAGES[name] for name in names):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"loggers: the package {package} is not installed. Type `pip install {package}`, or take its "
+                "logger out."
+            )
 
 
 def add_logger_flags(arguments: argparse.ArgumentParser) -> None:

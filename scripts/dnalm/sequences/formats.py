@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from dnalm.running.hints import either
+
 GZIP, BZIP2, XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ"
 # UCSC's 2bit, from machines of either byte order. Source: genome.ucsc.edu/FAQ/FAQformat.html#format7
 TWO_BIT = (b"\x43\x27\x41\x1a", b"\x1a\x41\x27\x43")
@@ -18,6 +20,7 @@ _EMBL = re.compile(rb"\A\s*ID {3}")
 
 # Names of formats as people say them.
 FORMATS = {"fasta": "FASTA", "genbank": "GenBank", "embl": "EMBL", "2bit": "2bit"}
+ANY_FORMAT = either([*FORMATS.values()])
 
 
 def sequence_format(head: bytes) -> str | None:

@@ -5,9 +5,11 @@ Light: the workflow asks when it starts, hours before a model is there to read t
 
 import re
 import zlib
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.running.errors import InputError
+from dnalm.running.hints import either
 from dnalm.sequences.bed import bed_fields
 from dnalm.sequences.columns import is_parquet, open_table
 from dnalm.sequences.formats import FORMATS, HEAD_BYTES, head_of, sequence_format
@@ -15,6 +17,13 @@ from dnalm.sequences.strands import IUPAC
 
 # What the kinds are called in messages.
 KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
+
+
+def add_input_flags(arguments: ArgumentParser) -> None:
+    """Add `--input` and `--genome`, files of sequences of any kind."""
+    add = arguments.add_argument
+    add("--input", type=Path, required=True, help=either([*KIND_NAMES.values()]))
+    add("--genome", type=Path, help="file of sequences in which the regions of a BED file lie")
 
 
 def kind_of_input(path: Path) -> str:
@@ -30,7 +39,7 @@ def kind_of_input(path: Path) -> str:
     if form := sequence_format(head):
         return form
     if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
-        raise InputError(f"{path}: a binary file. Give FASTA, GenBank, EMBL, 2bit, BED or a table.")
+        raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED or a table.")
     lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
     if lines and lines[0].startswith(("##fileformat=VCF", "#CHROM\tPOS")):
         raise InputError(
