@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import sklearn
-from safetensors.numpy import save_file
 
 from dnalm.baseline.gapped import GappedKmerRegression, train_gapped_regression
-from dnalm.baseline.predictors import KmerRegression, train_kmer_regression
+from dnalm.baseline.predictors import KmerRegression, train_kmer_regression, write_arrays
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline.splits import read_splits, read_training
 from dnalm.problems.flags import add_problem_flag
@@ -57,9 +56,7 @@ def main(
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
         if tensors:
-            # safetensors writes the memory of numpy arrays as it lies; scikit-learn's may lie by columns.
-            rows_first = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-            save_file(rows_first, directory / "model.safetensors")
+            write_arrays(directory / "model.safetensors", tensors)
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 

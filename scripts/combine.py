@@ -22,13 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import sklearn
-from safetensors.numpy import save_file
 
-from dnalm.baseline.predictors import KmerRegression
+from dnalm.baseline.predictors import KmerRegression, write_arrays
 from dnalm.baseline.splits import Split, read_splits
 from dnalm.baseline.stored import load_baseline
 from dnalm.combine.predictor import train_combined
-from dnalm.embed.embedding import model_digest, read_embeddings
+from dnalm.embed.embedding import POOLINGS, model_digest, read_embeddings
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
@@ -91,9 +90,7 @@ def main(
     }
     with atomic_directory(output) as directory:
         write_json(directory / "combined.json", description)
-        # safetensors writes the memory of numpy arrays as it lies; scikit-learn's may lie by columns.
-        rows_first = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
-        save_file(rows_first, directory / "combined.safetensors")
+        write_arrays(directory / "combined.safetensors", tensors)
         shutil.copytree(model, directory / "language_model")
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
@@ -125,12 +122,7 @@ def command_line() -> ArgumentParser:
     add("--validation", type=Path, required=True, help="TSV of the validation split")
     add("--train-embeddings", type=Path, required=True, help="its embeddings (.npz)")
     add("--validation-embeddings", type=Path, required=True, help="the embeddings of the validation split")
-    add(
-        "--pooling",
-        choices=("cls", "mean", "max"),
-        default="mean",
-        help="which embedding (default %(default)s)",
-    )
+    add("--pooling", choices=POOLINGS, default="mean", help="which embedding (default %(default)s)")
     add("--output", type=Path, required=True, help="directory to write")
     add("--summary", type=Path, required=True, help="JSON summary to write")
     return arguments

@@ -18,7 +18,6 @@ after SIGTERM, the run saves and ends with exit code 75: start it again.
 """
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -30,7 +29,7 @@ from typing import Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import check_start, read_architecture
-from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.models.directory import quieten, write_model_directory
 from dnalm.models.families import tokens_read
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
@@ -46,7 +45,7 @@ from dnalm.running.devices import (
     suggest_bf16,
 )
 from dnalm.running.errors import InputError, Interrupted
-from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
+from dnalm.running.files import sha256_of_directory, write_json
 from dnalm.running.launch import as_node, as_worker, is_node, is_worker, launch, leads, processes_wanted
 from dnalm.running.loggers import Loggers, add_logger_flags, check_loggers
 from dnalm.running.memory import checkpoint_gradients, kept_lines
@@ -278,8 +277,6 @@ def pretrain(options: SimpleNamespace) -> None:
                 training.load_weights(network, checkpointer.store.at(schedule.steps).weights())
             cut = {"train": lines.counts(), "validation": held_out_lines.counts()}
             write_results(network, state, schedule, cut, new_head, precision, checkpointer.store, options)
-            if options.summary is not None:
-                write_directory_summary(options.summary, options.output, "training_summary.json")
             if options.telemetry is not None:
                 about = {"model": options.model, "processes": world.size, "precision": precision}
                 write_json(options.telemetry, about | Sessions(checkpointer.store.directory).totals())
@@ -312,10 +309,10 @@ def write_results(
     store: Any,
     options: SimpleNamespace,
 ) -> None:
-    """Write the model directory, whole or not at all."""
+    """Write the model directory, whole or not at all, and its summary."""
     evaluations = [record for record in state.log if record["event"] == "evaluation"]
     before, after = evaluations[0], evaluations[-1]
-    summary = {
+    description = {
         "model": options.model,
         "parameters": count_parameters(network),
         "steps": schedule.steps,
@@ -329,13 +326,15 @@ def write_results(
         "fingerprint": store.fingerprint,
         "versions": store.settings["versions"],
     }
-    with atomic_directory(options.output, check_held) as directory:
-        network.to("cpu").save_pretrained(directory)
-        copy_tokenizer(options.tokenizer, directory)
-        (directory / "training_log.jsonl").write_text(
-            "".join(json.dumps(record) + "\n" for record in state.log)
-        )
-        write_json(directory / "training_summary.json", summary)
+    write_model_directory(
+        options.output,
+        network.to("cpu"),
+        options.tokenizer,
+        description,
+        log=state.log,
+        summary=options.summary,
+        check=check_held,
+    )
     logger.info(
         "model %s: held-out loss on [MASK] %.3f before and %.3f after %s steps; written to %s",
         options.model,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model
 from dnalm.models.checks import check_start
-from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.models.directory import quieten, write_model_directory
 from dnalm.running.commandline import parser, run
-from dnalm.running.files import atomic_directory, sha256_of_directory, write_directory_summary, write_json
+from dnalm.running.files import sha256_of_directory
 from dnalm.running.versions import versions
 from dnalm.tokenizers.encoding import load_tokenizer
 
@@ -38,13 +38,7 @@ def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary
         "settings": {"checkpoint": sha256_of_directory(checkpoint)},
         "versions": versions(),
     }
-    with atomic_directory(output) as directory:
-        network.save_pretrained(directory)
-        copy_tokenizer(tokenizer, directory)
-        (directory / "training_log.jsonl").touch()
-        write_json(directory / "training_summary.json", description)
-    if summary is not None:
-        write_directory_summary(summary, output, "training_summary.json")
+    write_model_directory(output, network, tokenizer, description, log=[], summary=summary)
     logger.info("model of %s parameters as published: %s", f"{parameters['total']:,}", output)
 
 

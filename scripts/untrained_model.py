@@ -15,11 +15,10 @@ from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import read_architecture
-from dnalm.models.directory import copy_tokenizer, quieten
+from dnalm.models.directory import quieten, write_model_directory
 from dnalm.pretrain.settings import TrainingSettings
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_directory, write_directory_summary, write_json
 from dnalm.running.versions import versions
 from dnalm.tokenizers.encoding import load_tokenizer
 
@@ -53,12 +52,7 @@ def main(
         "settings": {"seed": seed},
         "versions": versions(),
     }
-    with atomic_directory(output) as directory:
-        network.save_pretrained(directory)
-        copy_tokenizer(tokenizer, directory)
-        write_json(directory / "training_summary.json", description)
-    if summary is not None:
-        write_directory_summary(summary, output, "training_summary.json")
+    write_model_directory(output, network, tokenizer, description, summary=summary)
     logger.info("untrained model of %s parameters: %s", f"{parameters['total']:,}", output)
 
 

@@ -5,11 +5,13 @@ A baseline directory holds `baseline.json` (what it is, labels, how it was chose
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
+from safetensors.numpy import save_file
 
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import MULTI_LABEL, REGRESSION
@@ -195,3 +197,9 @@ def train_kmer_regression(
             logger.info("k = %d, %s: best loss so far %.4f", k, strands, best[0])
     assert best is not None
     return best[1], tried
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as safetensors."""
+    # It writes the memory of numpy arrays as it lies; scikit-learn's may lie by columns.
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)

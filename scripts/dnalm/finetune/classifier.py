@@ -24,10 +24,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from dnalm.embed.embedding import read_model_config
-from dnalm.models.architecture import check_weights
+from dnalm.models.architecture import check_weights, freeze_unused
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.directory import quieten
-from dnalm.models.families import FAMILIES, part_of_model
+from dnalm.models.families import FAMILIES, count_by_part
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.devices import usual_batch_tokens
@@ -220,10 +220,7 @@ def full_model(
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{directory}: config.json does not describe model.safetensors ({error}).") from None
-    for name, parameter in model.base_model.named_parameters():
-        if name.startswith(FAMILIES[config.model_type].unused or ("\0",)):
-            parameter.requires_grad_(False)
-    make_masks_ahead(model)
+    make_masks_ahead(freeze_unused(model))
     return model
 
 
@@ -233,23 +230,11 @@ def pooling_of(config: dict[str, Any], pooling: str) -> dict[str, str]:
 
 
 def count_parameters(weights: dict[str, torch.Tensor], trainable: Set[str]) -> dict[str, Any]:
-    """Numbers of parameters, as for a language model.
-
-    `trainable`: names of the weights that learn. Returns `{"total": n, "trainable": n, "parts": {part:
-    {"total": n, "trainable": n}}}`.
-    """
-    parts: dict[str, dict[str, int]] = {}
-    for name, value in weights.items():
-        part = parts.setdefault(part_of_model(name), {"total": 0, "trainable": 0})
-        part["total"] += value.numel()
-        part["trainable"] += value.numel() if name in trainable else 0
+    """:func:`dnalm.models.families.count_by_part` of weights, of which those named `trainable` learn."""
+    counted = count_by_part((name, value.numel(), name in trainable) for name, value in weights.items())
     order = ["token embeddings", "attention", "feed-forward", "final norm", "contact head", "head"]
     order += ["classifier"]
-    return {
-        "total": sum(part["total"] for part in parts.values()),
-        "trainable": sum(part["trainable"] for part in parts.values()),
-        "parts": {name: parts[name] for name in order if name in parts},
-    }
+    return counted | {"parts": {name: counted["parts"][name] for name in order if name in counted["parts"]}}
 
 
 # ----------------------------------------------------------------------------- examples

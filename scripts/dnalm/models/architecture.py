@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnalm.models.checks import check_model_directory
-from dnalm.models.families import FAMILIES, part_of_model
+from dnalm.models.families import FAMILIES, count_by_part
 from dnalm.models.new_token import add_row, is_new_token
 from dnalm.running.errors import InputError
 
@@ -54,7 +54,7 @@ def new_model(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
     # The weights are drawn on the CPU whatever the device, and the caller's random numbers are left alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _without_unused(AutoModelForMaskedLM.from_config(config).float())
+        return freeze_unused(AutoModelForMaskedLM.from_config(config).float())
 
 
 def load_model(
@@ -100,7 +100,7 @@ def load_model(
     if tokenizer is not None and is_new_token(model.config.vocab_size, tokenizer):
         logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
         add_row(model, tokenizer)
-    return _without_unused(model)
+    return freeze_unused(model)
 
 
 def check_weights(
@@ -168,28 +168,14 @@ def _check_tokenizer(
             )
 
 
-def _without_unused(model: "PreTrainedModel") -> "PreTrainedModel":
+def freeze_unused(model: "PreTrainedModel") -> "PreTrainedModel":
     """The model, with weights that take no part in it left as they are."""
-    unused = FAMILIES[model.config.model_type].unused
     for name, parameter in model.base_model.named_parameters():
-        if name.startswith(unused or ("\0",)):
+        if name.startswith(FAMILIES[model.config.model_type].unused):
             parameter.requires_grad_(False)
     return model
 
 
 def count_parameters(model: "torch.nn.Module") -> dict[str, Any]:
-    """Numbers of parameters, tied ones counted once.
-
-    Returns `{"total": n, "trainable": n, "parts": {part: {"total": n, "trainable": n}}}`, in the order of
-    the forward pass.
-    """
-    parts: dict[str, dict[str, int]] = {}
-    for name, parameter in model.named_parameters():
-        part = parts.setdefault(part_of_model(name), {"total": 0, "trainable": 0})
-        part["total"] += parameter.numel()
-        part["trainable"] += parameter.numel() if parameter.requires_grad else 0
-    return {
-        "total": sum(part["total"] for part in parts.values()),
-        "trainable": sum(part["trainable"] for part in parts.values()),
-        "parts": parts,
-    }
+    """:func:`dnalm.models.families.count_by_part`, in the order of the forward pass, tied ones once."""
+    return count_by_part((name, p.numel(), p.requires_grad) for name, p in model.named_parameters())

@@ -1,10 +1,46 @@
-"""What the writers of model directories share: the tokenizer's files, and quiet libraries."""
+"""What the writers of model directories share."""
 
+import json
 import shutil
 import warnings
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from dnalm.running.files import atomic_directory, write_directory_summary, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# What is said of a model, in its directory.
+DESCRIPTION = "training_summary.json"
 TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
+
+
+def write_model_directory(
+    output: Path,
+    network: "PreTrainedModel",
+    tokenizer: Path,
+    description: Mapping[str, Any],
+    *,
+    log: Iterable[Mapping[str, Any]] | None = None,
+    summary: Path | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Write config.json, model.safetensors, the files of the `tokenizer` directory and the description.
+
+    With `log` also training_log.jsonl, a record per line. `summary`: a JSON file with the description and the
+    checksum of the directory. `check` as of :func:`dnalm.running.files.atomic_directory`.
+    """
+    with atomic_directory(output, check) as directory:
+        network.save_pretrained(directory)
+        copy_tokenizer(tokenizer, directory)
+        if log is not None:
+            lines = [json.dumps(record) + "\n" for record in log]
+            (directory / "training_log.jsonl").write_text("".join(lines))
+        write_json(directory / DESCRIPTION, description)
+    if summary is not None:
+        write_directory_summary(summary, output, DESCRIPTION)
 
 
 def copy_tokenizer(source: Path, target: Path) -> None:

@@ -5,7 +5,7 @@ classifier of each, so that what is saved here loads with its Auto classes alone
 the workflow asks too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +229,21 @@ def part_of_model(parameter: str) -> str:
         if word in f".{parameter}":
             return part
     return "other"
+
+
+def count_by_part(parameters: Iterable[tuple[str, int, bool]]) -> dict[str, Any]:
+    """Numbers of parameters by part of the model, from the name, the size and whether it learns of each.
+
+    Returns `{"total": n, "trainable": n, "parts": {part: {"total": n, "trainable": n}}}`, parts in the order
+    in which they come.
+    """
+    parts: dict[str, dict[str, int]] = {}
+    for name, size, learns in parameters:
+        part = parts.setdefault(part_of_model(name), {"total": 0, "trainable": 0})
+        part["total"] += size
+        part["trainable"] += size if learns else 0
+    total, trainable = (sum(part[key] for part in parts.values()) for key in ("total", "trainable"))
+    return {"total": total, "trainable": trainable, "parts": parts}
 
 
 # The first that occurs in the name, which here begins with a dot, decides.
