@@ -21,7 +21,7 @@ import sklearn
 
 from dnalm.baseline.gapped import GappedKmerRegression, train_gapped_regression
 from dnalm.baseline.predictors import KmerRegression, train_kmer_regression, write_arrays
-from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline.settings import KmerSettings, baselines_of
 from dnalm.baseline.splits import read_splits, read_training
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
@@ -89,7 +89,7 @@ def command_line() -> ArgumentParser:
     """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
-        "--baseline", required=True, choices=["majority", "kmer", "gapped_kmer"], help="which baseline"
+        "--baseline", required=True, choices=baselines_of("baseline"), help="which baseline"
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")

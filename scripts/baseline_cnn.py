@@ -14,6 +14,7 @@ import logging
 from argparse import ArgumentParser
 from pathlib import Path
 
+from dnalm.baseline.settings import baselines_of
 from dnalm.baseline.splits import read_splits
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate.settings import StrandSettings
@@ -83,7 +84,7 @@ def command_line() -> ArgumentParser:
     """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
-        "--baseline", default="cnn", choices=["cnn", "deep_cnn"], help="which (default %(default)s)"
+        "--baseline", default="cnn", choices=baselines_of("baseline_cnn"), help="which (default %(default)s)"
     )
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="TSV of the training split")

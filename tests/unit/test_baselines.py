@@ -25,7 +25,7 @@ from dnalm.baseline.predictors import (
     train_kmer_regression,
     word_features,
 )
-from dnalm.baseline.settings import KmerSettings
+from dnalm.baseline.settings import BASELINES, BaselineSettings, KmerSettings
 from dnalm.baseline.stored import load_baseline
 from dnalm.baseline_cnn.network import MotifNetwork, encode_bases, predict_logits
 from dnalm.baseline_cnn.settings import CnnSettings
@@ -33,6 +33,7 @@ from dnalm.combine.predictor import WEIGHTS, Combined, Features, train_combined
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.report import words
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_directory
 from dnalm.sequences.strands import canonical, reverse_complement
@@ -378,3 +379,10 @@ def test_an_incomplete_directory_of_k_mers_and_embeddings_is_refused(tmp_path):
     (tmp_path / "combined.json").write_text(json.dumps({"problem": SINGLE_LABEL, "labels": ["0", "1"]}))
     with pytest.raises(InputError, match=r"not a complete directory of scripts/combine\.py"):
         Combined(tmp_path)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_has_a_script_a_switch_and_words(name, repository):
+    assert (repository / f"scripts/{BASELINES[name]}.py").is_file()
+    assert BaselineSettings.model_fields[name].annotation is bool
+    assert words.BASELINES[name].name and words.BASELINES[name].described

@@ -31,7 +31,7 @@ from dnalm.predict.settings import ScanSettings
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.report.language_model import language_model_section
 from dnalm.report.run import LanguageModel, Run, Training
-from dnalm.report.words import BASELINES
+from dnalm.report.words import TOKEN_BASELINES
 from dnalm.running.commandline import collect_settings, parser
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.settings import ImportTokenizerSettings
@@ -306,7 +306,7 @@ def test_overlapping_kmers_run_the_whole_chain(how, data, tmp_path):
     other = {key: value for key, value in metrics.items() if key != "overlapping_kmers"}
     for found, lines in ((metrics, False), (other, True)):
         curve = str(language_model_section(reported(model, found))["parts"][0]["rows"][0])
-        assert "Learning curve of tiny" in curve and (BASELINES["uniform"] in curve) == lines
+        assert "Learning curve of tiny" in curve and (TOKEN_BASELINES["uniform"] in curve) == lines
     summary = json.loads((tmp_path / "train.json").read_text())
     lines = (data / "train.txt").read_text().split()
     assert summary["tokens"] == sum(len(line) - 2 + 2 for line in lines)

@@ -13,7 +13,7 @@ rule baseline:
     benchmark:
         "<benchmarks>/baseline/{baseline}/{task}.tsv"
     wildcard_constraints:
-        baseline="majority|kmer|gapped_kmer",
+        baseline="|".join(baselines_of("baseline")),
     group:
         SHARED_JOBS.of("baseline")
     conda:
@@ -49,7 +49,7 @@ rule baseline_cnn:
     benchmark:
         "<benchmarks>/baseline_cnn/{baseline}/{task}.tsv"
     wildcard_constraints:
-        baseline="cnn|deep_cnn",
+        baseline="|".join(baselines_of("baseline_cnn")),
     group:
         SHARED_JOBS.of("baseline")
     conda:

@@ -18,7 +18,7 @@ import slurm_limits
 import slurm_status
 import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
-from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings, stacks
+from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings, baselines_of, stacks
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.config import is_hub_id, is_url
 from dnalm.corpora.settings import LinesSettings
@@ -424,14 +424,9 @@ def seed_of(wildcards):
     return int(wildcards.backbone.partition(REPETITION)[2] or classifier_settings(wildcards.model)["seed"])
 
 
-def baseline_trainer(baseline):
-    """The script that trains a baseline."""
-    return "baseline_cnn" if baseline in ("cnn", "deep_cnn") else "baseline"
-
-
 def baseline_flags(baseline, task):
     """The flags of a baseline's training, but for its files."""
-    if baseline_trainer(baseline) == "baseline_cnn":
+    if ALL_BASELINES[baseline] == "baseline_cnn":
         return f"{strands_flag(task)} {settings_flags(CnnSettings, config['baseline'])}"
     return settings_flags(KmerSettings, config["baseline"])
 
@@ -764,7 +759,7 @@ def stack_in_fold():
     """The commands that train all members in a fold and stack them, in the order of the rule stack."""
     names = [name for name in BASELINES if name != "majority"]
     commands = [
-        baseline_in_fold(baseline_trainer(name), name, f"{{params.{name}}}", f"{name}/predictor")
+        baseline_in_fold(ALL_BASELINES[name], name, f"{{params.{name}}}", f"{name}/predictor")
         for name in names
     ]
     members = [f"{name}/predictor" for name in names]

@@ -262,13 +262,13 @@ rule cross_validate_baseline:
         ),
     params:
         *code("cross_validate", "train"),
-        trainer=lambda wildcards: code_of("train", baseline_trainer(wildcards.baseline)),
+        trainer=lambda wildcards: code_of("train", ALL_BASELINES[wildcards.baseline]),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{baseline}}/{{task}}",
         positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
         strands=lambda wildcards: strands_flag(wildcards.task),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
-        script=lambda wildcards: baseline_trainer(wildcards.baseline),
+        script=lambda wildcards: ALL_BASELINES[wildcards.baseline],
         training=lambda wildcards: baseline_flags(wildcards.baseline, wildcards.task),
     message:
         "Cross-validating baseline {wildcards.baseline} on {wildcards.task}"

@@ -10,12 +10,23 @@ from dnalm.running.settings import Settings, each_once
 
 # Appended to the name of a model for the same model without pretraining.
 UNTRAINED = "-untrained"
-# Names of predictors that no model may have.
-BASELINES = ("majority", "kmer", "gapped_kmer", "cnn", "deep_cnn")
+# The baselines in the order of tables, and the script that trains each. No model may have such a name.
+BASELINES = {
+    "majority": "baseline",
+    "kmer": "baseline",
+    "gapped_kmer": "baseline",
+    "cnn": "baseline_cnn",
+    "deep_cnn": "baseline_cnn",
+}
 # Stands in place of the backbone where k-mers and embeddings are read together.
 COMBINED = "combined"
 # Stands in place of the backbone where the predictors of a task are stacked.
 STACKED = "stacked"
+
+
+def baselines_of(script: str) -> list[str]:
+    """The baselines that a script trains."""
+    return [name for name, trainer in BASELINES.items() if trainer == script]
 
 
 class KmerSettings(Settings):

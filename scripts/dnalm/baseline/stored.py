@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 
 from dnalm.baseline.gapped import GappedKmerRegression
 from dnalm.baseline.predictors import KmerRegression, Majority
+from dnalm.baseline.settings import baselines_of
 from dnalm.problems.kinds import KINDS
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
@@ -66,7 +67,7 @@ def load_baseline(directory: str | Path) -> Baseline:
         if description["baseline"] == "majority":
             frequencies = [description["frequencies"][label] for label in description["labels"]]
             return Majority(description["problem"], description["labels"], np.array(frequencies))
-        if description["baseline"] in ("cnn", "deep_cnn"):
+        if description["baseline"] in baselines_of("baseline_cnn"):
             return load_network(description, directory / "model.safetensors")
         tensors = load_file(directory / "model.safetensors")
         if description["baseline"] == "gapped_kmer":

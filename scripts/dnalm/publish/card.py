@@ -275,7 +275,7 @@ def language_model_rows(metrics: Mapping[str, Any]) -> list[list[str]]:
     sources = {f"**{metrics['model']}**": metrics["metrics"]}
     if metrics.get("published"):
         sources["the same before its adaptation"] = metrics["published"]["metrics"]
-    sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
+    sources |= {words.TOKEN_BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     keys = ("loss", "perplexity", "masked_accuracy")
     return [[name, *[with_interval(source[key]) for key in keys]] for name, source in sources.items()]
 

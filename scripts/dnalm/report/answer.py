@@ -153,8 +153,8 @@ def _simple_baseline(run: Run, task: str) -> dict[str, str]:
     if not baselines:
         return words.baseline_verdict(None, None)
     best = max(baselines, key=lambda e: e.leading_value)
-    name = f"always naming the {best.name}" if best.metrics["name"] == "majority" else _described(best)
     unfinished = bool(run.headline(task).metrics.get("still_improving"))
+    name = words.baseline_in_a_sentence(best.metrics)
     return words.baseline_verdict(difference_to(run, task, best), name, unfinished)
 
 
@@ -189,17 +189,6 @@ def _stacking(run: Run, task: str) -> list[dict[str, str]]:
         if (i := member["name"]) in named or (i := f"{name}/{member['name']}") in named
     ]
     return [words.stacking_verdict(differences, members, about["n_validation"], stacked.folds)]
-
-
-def _described(evaluation: Evaluation) -> str:
-    kind = "ridge" if evaluation.problem.name == REGRESSION else "logistic"
-    described = {
-        "kmer": f"{kind} regression on k-mers",
-        "gapped_kmer": f"{kind} regression on gapped or positional k-mers",
-        "cnn": "a small convolutional network",
-        "deep_cnn": "a convolutional network of two layers",
-    }
-    return described.get(evaluation.metrics["name"], evaluation.name)
 
 
 def task_facts(run: Run, task: str) -> list[dict[str, str]]:

@@ -83,7 +83,7 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         # k-mers they do: the longer the runs of hidden ones, the less is visible.
         baselines = (
             [
-                (words.BASELINES[f], evaluation.metrics["baselines"][f]["loss"]["value"])
+                (words.TOKEN_BASELINES[f], evaluation.metrics["baselines"][f]["loss"]["value"])
                 for f in ("uniform", "unigram")
             ]
             if evaluation and not overlap(evaluation)
@@ -124,7 +124,7 @@ def loss_chart(metrics: dict[str, Any]) -> str:
         of_baseline = baseline["loss"]
         rows.append(
             Estimate(
-                words.BASELINES[name],
+                words.TOKEN_BASELINES[name],
                 of_baseline["value"],
                 of_baseline["low"],
                 of_baseline["high"],
@@ -152,7 +152,7 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
     if metrics.get("published"):
         sources["as published"] = metrics["published"]["metrics"]
         parts.append({"kind": "verdicts", "rows": [words.held_out_change_verdict(metrics)]})
-    sources |= {words.BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
+    sources |= {words.TOKEN_BASELINES[name]: baseline for name, baseline in metrics["baselines"].items()}
     rows = [[name, *[with_interval(source[key]) for key in names]] for name, source in sources.items()]
     parts.append({"kind": "verdicts", "rows": [words.counting_verdict(metrics)]})
     shared = (

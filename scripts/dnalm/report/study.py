@@ -17,7 +17,7 @@ BESIDE = ("baseline", "stacked")
 
 def study_section(study: dict[str, Any]) -> dict[str, Any]:
     """Leaderboards over tasks and of each task, and the curves."""
-    reference = words.BASELINE_NAMES.get(study["reference"], study["reference"])
+    reference = words.baseline_name(study["reference"])
     variants = sum(row["kind"] not in BESIDE for row in study["over_tasks"])
     parts: list[dict[str, Any]] = [
         text(
@@ -140,7 +140,7 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
 def name_of(row: dict[str, Any]) -> str:
     """A row as a reader calls it."""
     if row["kind"] == "baseline":
-        return words.BASELINE_NAMES.get(row["name"], row["name"])
+        return words.baseline_name(row["name"])
     if row["settings"] or not row["name"] or row["kind"] == "stacked":
         return row_name(row) or row.get("backbone", "")
     return words.predictor_name(row)

@@ -14,16 +14,28 @@ from dnalm.evaluate.settings import FEW_SEQUENCES
 from dnalm.pretrain.settings import PUBLISHED
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION
 
-BASELINE_NAMES = {
-    "majority": "majority class",
-    "kmer": "k-mer regression",
-    "gapped_kmer": "gapped or positional k-mers",
-    "cnn": "convolutional network",
-    "deep_cnn": "deep convolutional network",
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline in words: in tables, and in a sentence (see :func:`baseline_in_a_sentence`)."""
+
+    name: str
+    described: str
+
+
+BASELINES = {
+    "majority": Baseline("majority class", "always naming the {name}"),
+    "kmer": Baseline("k-mer regression", "{regression} regression on k-mers"),
+    "gapped_kmer": Baseline(
+        "gapped or positional k-mers", "{regression} regression on gapped or positional k-mers"
+    ),
+    "cnn": Baseline("convolutional network", "a small convolutional network"),
+    "deep_cnn": Baseline("deep convolutional network", "a convolutional network of two layers"),
 }
 # What the baseline without a sequence says, where it is no class.
 CONSTANTS = {MULTI_LABEL: "shares of the labels", REGRESSION: "mean of training"}
-BASELINES = {
+# Predictors of hidden tokens.
+TOKEN_BASELINES = {
     "uniform": "guessing at random",
     "unigram": "counting tokens",
     "bigram": "counting pairs of tokens",
@@ -86,12 +98,26 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     if kind == "baseline":
         if name == "majority" and metrics.get("problem") in CONSTANTS:
             return CONSTANTS[metrics["problem"]]
-        return BASELINE_NAMES.get(name, name)
+        return baseline_name(name)
     if kind == "combined":
         return f"k-mers + {name} embeddings"
     if kind == "stacked":
         return f"stacked with {name}"
     return f"{name} pretrained{how}"
+
+
+def baseline_name(name: str) -> str:
+    """What a reader calls a baseline; one that has no words here, by its name in the configuration."""
+    return BASELINES[name].name if name in BASELINES else name
+
+
+def baseline_in_a_sentence(metrics: dict[str, Any]) -> str:
+    """`logistic regression on k-mers`, `always naming the majority class`."""
+    name = predictor_name(metrics)
+    if metrics["name"] not in BASELINES:
+        return name
+    regression = "ridge" if metrics["problem"] == REGRESSION else "logistic"
+    return BASELINES[metrics["name"]].described.format(name=name, regression=regression)
 
 
 def number(value: float) -> str:
@@ -446,7 +472,7 @@ def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     advantage = language_model["advantage"][best]
     text = (
         f"Its loss on [MASK] positions is {language_model['metrics']['loss']['value']:.3f} nats; "
-        f"{BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
+        f"{TOKEN_BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
         f"the difference is {estimate(advantage)}."
     )
     if advantage["low"] > 0:
