@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
-from dnalm.config import check_name, check_path, is_url
+from dnalm.config import check_name
+from dnalm.config_paths import check_path, is_url
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.settings import FoldSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL

@@ -20,7 +20,6 @@ import software
 from dnalm.baseline.settings import BASELINES as ALL_BASELINES
 from dnalm.baseline.settings import COMBINED, STACKED, UNTRAINED, KmerSettings, baselines_of, stacks
 from dnalm.baseline_cnn.settings import CnnSettings
-from dnalm.config import is_hub_id, is_url
 from dnalm.corpora.settings import LinesSettings
 from dnalm.embed_sequences.settings import VectorSettings
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -38,6 +37,7 @@ from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.devices import SUBMITTED
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import check_loggers
+from dnalm.config_paths import is_hub_id, is_url
 from dnalm.running.settings import ArithmeticSettings, flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of

@@ -1,0 +1,330 @@
+"""What several sections of a configuration must agree on, and what is told of the files that they name.
+
+Before any job starts, so that nobody learns after a night of training that a name was misspelt. Only light
+packages are imported, because every cluster job reads the Snakefile again.
+"""
+
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dnalm.baseline.settings import BASELINES, STACKED, stacks
+from dnalm.config_paths import check_file, check_path, check_source, is_url, paths_in
+from dnalm.embed_sequences.settings import EmbedSequencesSettings
+from dnalm.fill_mask.settings import check_gaps, check_words
+from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
+from dnalm.models.families import check_layers, check_rank, tokens_read
+from dnalm.models.keys import DEFAULTS
+from dnalm.predict.settings import PredictSettings
+from dnalm.pretrain.settings import ModelSettings, check_runs
+from dnalm.running.errors import InputError
+from dnalm.running.hints import either, nearest, show
+from dnalm.sequences.formats import ANY_FORMAT, FORMATS
+from dnalm.sequences.inputs import KIND_NAMES, check_beginning, kind_of_input
+from dnalm.study.variants import check_classifiers, check_keys, expand
+from dnalm.tokenizers.settings import TokenizerSettings
+from dnalm.tokenizers.special_tokens import (
+    check_n_policy,
+    check_vocabulary,
+    overlapping_kmer_length,
+    read_vocabulary,
+    tokenizer_file,
+)
+
+if TYPE_CHECKING:
+    from dnalm.config import Config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def check_sections(config: "Config", values: Mapping[str, Any], source: str) -> None:
+    """Raise InputError for the first thing that is wrong. `values`: the same as plain dictionaries."""
+    check_path(config.results, f"{source}: results")
+    _check_paths(values, source)
+    _check_results(config.results, source)
+    _check_corpora(config, source)
+    _check_tokenizers(config, source)
+    _check_models(config, source)
+    _check_gaps(config, source)
+    _check_embedded(config, source)
+    _check_predictions(config, source)
+    _check_publications(config, source)
+    _check_study(config, values, source)
+
+
+def _check_paths(values: Mapping[str, Any], source: str) -> None:
+    for key, path in paths_in(values):
+        check_path(path, f"{source}: {key}")
+        if key in ("genomes", "tasks") and is_url(path):
+            raise InputError(f"{source}: {key} is a URL. Download the sheet, and give its path.")
+
+
+def _check_results(results: str, source: str) -> None:
+    """Raise InputError unless the folder is there or can be made."""
+    path = Path(results)
+    there = next(p for p in (path, *path.absolute().parents) if os.path.lexists(p))
+    if not there.is_dir():
+        what = "a file" if there == path else f"but {there} is a file"
+        raise InputError(f"{source}: results is {show(results)}, {what}. Name a folder.")
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            f"{source}: results is {show(results)}, but you may not write to {there}. Name another folder."
+        )
+    inside = next((p for p in (Path.cwd(), REPOSITORY) if p.resolve().is_relative_to(path.resolve())), None)
+    if inside is not None:
+        raise InputError(
+            f"{source}: results is {show(results)}, a folder that holds {inside}. Name one of its own, such "
+            'as "results".'
+        )
+
+
+def _check_corpora(config: "Config", source: str) -> None:
+    if config.genomes is None and not config.corpora:
+        raise InputError(f"{source}: needs 'genomes' or 'corpora', something to learn from.")
+    for name, corpus in config.corpora.items():
+        if corpus.task is not None and config.tasks is None:
+            raise InputError(
+                f"{source}: corpora.{name}.task is {show(corpus.task)}, but there are no tasks. Set 'tasks'."
+            )
+        if corpus.lines is not None:
+            if is_url(corpus.lines):
+                raise InputError(
+                    f"{source}: corpora.{name}.lines is a URL. Download the file, and give its path."
+                )
+            check_file(corpus.lines, f"{source}: corpora.{name}.lines")
+    for (name, one), (other, two) in itertools.combinations(config.corpora.items(), 2):
+        if (one.task, one.lines) == (two.task, two.lines):
+            raise InputError(
+                f"{source}: corpora.{other} is made of the same as corpora.{name}, so its sequences would "
+                "count twice. Remove one."
+            )
+
+
+def _check_tokenizers(config: "Config", source: str) -> None:
+    for name, tokenizer in config.tokenizers.items():
+        place = f"{source}: tokenizers.{name}.source"
+        check_source(tokenizer.source, tokenizer.revision, place)
+        if tokenizer.source is None or not Path(tokenizer.source).exists():
+            continue
+        if Path(tokenizer.source).is_dir():
+            _check_content(Path(tokenizer.source), ("tokenizer.json",), place)
+        path = tokenizer_file(Path(tokenizer.source))
+        try:
+            check_vocabulary(read_vocabulary(path), path)
+            check_n_policy(path, tokenizer.n_policy)
+        except InputError as error:
+            raise InputError(f"{place}: {error}") from None
+
+
+def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> None:
+    for pattern in patterns:
+        if not any(directory.glob(pattern)):
+            raise InputError(
+                f"{place}: the directory {directory} has no {pattern.replace('*', 'model')}. Name another."
+            )
+
+
+def _check_models(config: "Config", source: str) -> None:
+    for name, model in config.models.items():
+        _check_model_files(config, model, f"{source}: models.{name}")
+        gpus = config.resources.pretrain_gpus * config.resources.pretrain_nodes
+        if model.training is not None and model.training.fsdp and gpus < 2:
+            raise InputError(
+                f"{source}: models.{name}.training.fsdp spreads a model over several GPUs, but by "
+                f"resources.pretrain_gpus there {'is one' if gpus else 'are none'}. Raise that, or leave "
+                "fsdp out."
+            )
+
+
+def _check_model_files(config: "Config", model: ModelSettings, place: str) -> None:
+    if model.tokenizer not in config.tokenizers:
+        raise InputError(
+            f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
+            f"{nearest(model.tokenizer, config.tokenizers)}"
+        )
+    check_source(model.checkpoint, model.revision, f"{place}.checkpoint")
+    if model.architecture:
+        check_file(model.architecture, f"{place}.architecture")
+    if model.training is not None:
+        length = _overlapping_kmer_length(config.tokenizers[model.tokenizer])
+        check_runs(model.masking, length, f"{place}.masking.span_tokens")
+    try:
+        _check_network(config, model)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _overlapping_kmer_length(tokenizer: TokenizerSettings) -> int | None:
+    """The length of k-mers that overlap; None where they do not, or where that is not known yet."""
+    if tokenizer.overlapping:
+        return tokenizer.kmer_length
+    if tokenizer.source is None or not Path(tokenizer.source).exists():
+        return None
+    return overlapping_kmer_length(read_vocabulary(Path(tokenizer.source)))
+
+
+def _shape_of(model: ModelSettings) -> dict[str, Any] | None:
+    """The configuration of the network; None for a checkpoint that is yet to be fetched."""
+    if model.architecture:
+        return read_architecture(model.architecture)
+    if model.checkpoint and Path(model.checkpoint).exists():
+        return check_start(model.checkpoint)[0]
+    return None
+
+
+def _check_network(config: "Config", model: ModelSettings) -> None:
+    shape = _shape_of(model)
+    if shape is None:
+        return
+    tokenizer = config.tokenizers[model.tokenizer].source
+    if model.checkpoint and tokenizer and Path(tokenizer).exists():
+        check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
+    tokens_read(shape, model.max_tokens, "max_tokens")
+    tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
+    sizes = _with_defaults(shape)
+    if "partial" in config.finetune.backbones:
+        check_layers(sizes, config.finetune.partial.layers, "finetune.partial.layers")
+    if "lora" in config.finetune.backbones:
+        check_rank(sizes, config.finetune.lora.rank, "finetune.lora.rank")
+
+
+def _with_defaults(shape: dict[str, Any]) -> dict[str, Any]:
+    """An architecture file may leave a size to its family's default."""
+    return {**DEFAULTS[shape["model_type"]], **shape}
+
+
+def _check_gaps(config: "Config", source: str) -> None:
+    for name, gaps in config.fill_mask.items():
+        place = f"{source}: fill_mask.{name}"
+        _check_model(gaps.model, config, place)
+        check_gaps(gaps, f"{place}: ")
+        tokenizer = config.tokenizers[config.models[gaps.model].tokenizer]
+        check_words(gaps, _overlapping_kmer_length(tokenizer), f"{place}: ")
+
+
+def _check_embedded(config: "Config", source: str) -> None:
+    for name, embedded in config.embed_sequences.items():
+        place = f"{source}: embed_sequences.{name}"
+        _check_model(embedded.model, config, place)
+        _check_sequences(embedded, config.results, place)
+        shape = _shape_of(config.models[embedded.model])
+        if shape and embedded.layer is not None:
+            check_layers(_with_defaults(shape), embedded.layer, f"{place}.layer")
+
+
+def _check_predictions(config: "Config", source: str) -> None:
+    for name, prediction in config.predict.items():
+        place = f"{source}: predict.{name}"
+        _check_model(prediction.model, config, place)
+        _check_sequences(prediction, config.results, place)
+        if prediction.backbone == STACKED:
+            _check_stacked(config, place)
+        else:
+            _check_backbone(prediction.backbone, config, place)
+        if config.tasks is None:
+            raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
+
+
+def _check_model(name: str, config: "Config", place: str) -> None:
+    if name not in config.models:
+        raise InputError(f"{place}.model is {show(name)}, not under models.{nearest(name, config.models)}")
+
+
+def _check_backbone(name: str, config: "Config", place: str) -> None:
+    if name not in config.finetune.backbones:
+        raise InputError(
+            f"{place}.backbone is {show(name)}, but finetune.backbones lists only "
+            f"{either(config.finetune.backbones)}. Add it there, or choose another."
+        )
+
+
+def _check_stacked(config: "Config", place: str) -> None:
+    if not config.baseline.stacked:
+        raise InputError(
+            f"{place}.backbone is {show(STACKED)}, but baseline.stacked is false. Set it to true."
+        )
+    if not stacks(config.baseline.model_dump(), config.finetune.backbones):
+        raise InputError(
+            f"{place}.backbone is {show(STACKED)}, but there is only one predictor. Set baseline.kmer to "
+            "true, or name more finetune.backbones."
+        )
+
+
+def _check_publications(config: "Config", source: str) -> None:
+    for name, published in config.publish.items():
+        place = f"{source}: publish.{name}"
+        _check_model(published.model, config, place)
+        if published.task is None:
+            continue
+        if config.tasks is None:
+            raise InputError(f"{place}.task is {show(published.task)}, but there are no tasks. Set 'tasks'.")
+        _check_backbone(published.backbone, config, place)
+
+
+def _check_study(config: "Config", values: Mapping[str, Any], source: str) -> None:
+    if config.study is None:
+        return
+    _check_model(config.study.model, config, f"{source}: study")
+    if config.tasks is None:
+        raise InputError(f"{source}: study compares classifiers, but there are no tasks. Set 'tasks'.")
+    if config.models[config.study.model].training is None:
+        raise InputError(f"{source}: study.model is {show(config.study.model)}, which is not trained here.")
+    compared = [name for name in BASELINES if getattr(config.baseline, name)]
+    if config.study.reference not in compared:
+        raise InputError(
+            f"{source}: study.reference is {show(config.study.reference)}, but the baselines are "
+            f"{either(compared)}."
+        )
+    check_keys(values["study"], source)
+    study = expand(values, source)
+    check_classifiers(study, source)
+    for name, model in study.models.items():
+        place = f"{source}: study.vary ({name})"
+        _check_model_files(config, ModelSettings.model_validate(model), place)
+
+
+def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: str, place: str) -> None:
+    for key, path in (("input", asked.input), ("genome", asked.genome)):
+        if path is None or Path(path).is_relative_to(results):
+            continue
+        if is_url(path):
+            raise InputError(f"{place}.{key} is a URL. Download it, and give the path of the file.")
+        check_file(path, f"{place}.{key}")
+    if not Path(asked.input).is_file():
+        return
+    kind = _kind_of(asked.input, f"{place}.input")
+    if kind == "bed" and asked.genome is None:
+        raise InputError(f"{place} needs 'genome', the sequences that the BED file {asked.input} is about.")
+    if kind == "table" and asked.genome is not None:
+        raise InputError(
+            f"{place}.genome goes with a BED file, but {asked.input} does not begin with chromosome, "
+            "start and end, parted by tabs. Write it so, or leave the genome out."
+        )
+    if kind != "bed" and asked.genome is not None:
+        raise InputError(
+            f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. Leave it out."
+        )
+    _check_beginning(asked.input, kind, f"{place}.input")
+    if asked.genome is not None and Path(asked.genome).is_file():
+        kind = _kind_of(asked.genome, f"{place}.genome")
+        if kind not in FORMATS:
+            raise InputError(
+                f"{place}.genome: {asked.genome} is a {KIND_NAMES[kind]} file. Give {ANY_FORMAT}."
+            )
+        _check_beginning(asked.genome, kind, f"{place}.genome")
+
+
+def _kind_of(path: str, place: str) -> str:
+    try:
+        return kind_of_input(Path(path))
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _check_beginning(path: str, kind: str, place: str) -> None:
+    try:
+        check_beginning(Path(path), kind)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
