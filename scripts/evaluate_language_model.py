@@ -10,7 +10,8 @@ Out:
 - fill-mask examples (TSV): a hidden token in its context, and the five tokens held for likeliest.
 
 The share of hidden tokens is the same for all models, whatever they were trained with, so that they can be
-compared. Bits per base can also be compared between vocabularies, perplexities cannot.
+compared. Bits per base can also be compared between vocabularies, though not to the last tenth of a bit (the
+length of a token has to be guessed, too); perplexities cannot.
 
 Of overlapping k-mers runs of at least k are hidden, for fewer would be spelled by their neighbours. Such a
 token has bases that visible neighbours show; bits per base are the sum of all losses over the number of

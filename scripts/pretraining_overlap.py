@@ -3,7 +3,8 @@
 In:  the test split of a task (TSV with `id`, `seq`, `label`) and the training lines of all genomes and
      corpora (scripts/extract_windows.py, scripts/corpus_from_task.py), one sequence per line.
 Out: a JSON: task, n (test sequences), word_bp, and test sequences of which the lines hold every word of 32
-     bp (`whole`), at least half of them (`half`), or any (`any`), on either strand.
+     bp (`whole`), at least half of them (`half`), or any (`any`), on either strand; and those that have no
+     such word (`without_words`), being shorter or full of N.
 
 Nothing is dropped for it: genomes are public, and published models have read them all. But a model that has
 read a test sequence may be better on it than on one that nobody has sequenced yet. Words over the border of
@@ -11,6 +12,7 @@ two lines are not counted, and repeats of 32 bp are.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -36,12 +38,14 @@ def main(task: str, test: Path, windows: list[Path], output: Path) -> None:
 
 
 def count_overlaps(lines: Iterable[str], sequences: list[str]) -> dict[str, int]:
-    """How many of the sequences share all, at least half, or any of their words with the lines."""
+    """How many sequences share all, half or more, or any of their words with the lines, or have none."""
     fractions = overlap_fractions(lines, sequences)
+    wordless = sum(re.search(f"[ACGT]{{{OVERLAP_BP}}}", sequence) is None for sequence in sequences)
     return {
         "whole": int((fractions == 1).sum()),
         "half": int((fractions >= 0.5).sum()),
         "any": int((fractions > 0).sum()),
+        "without_words": wordless,
     }
 
 

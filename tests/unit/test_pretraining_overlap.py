@@ -26,13 +26,32 @@ def test_whole_half_and_parts_are_counted_on_both_strands(tmp_path):
     second.write_text(f"{half[:90].lower()}{draw(20)}\n{some[50:90]}\n")
     pretraining_overlap.main("t", test, [first, second], tmp_path / "out.json")
     found = json.loads((tmp_path / "out.json").read_text())
-    assert found == {"task": "t", "n": 4, "word_bp": 32, "whole": 1, "half": 2, "any": 3}
+    counts = {"whole": 1, "half": 2, "any": 3, "without_words": 0}
+    assert found == {"task": "t", "n": 4, "word_bp": 32} | counts
     assert "2 of them (50.0%)" in overlap_sentence(found) and "1 whole" in overlap_sentence(found)
 
 
 def test_nothing_is_said_where_nobody_looked():
     assert overlap_sentence(None) == ""
-    assert "None of them" in overlap_sentence({"n": 3, "half": 0, "whole": 0})
+    assert overlap_sentence({"n": 3, "half": 0, "whole": 0, "word_bp": 32}).startswith(" None of them")
+
+
+def test_of_sequences_without_a_word_nothing_is_claimed(tmp_path):
+    """One of 31 bp, and one with an N in its middle; a line that holds both does not show it."""
+    short, parted, long = "ACGTT" * 6 + "A", "GATTC" * 6 + "N" + "GATTC" * 6, "GGCAT" * 8
+    test, lines = tmp_path / "test.tsv", tmp_path / "lines.txt"
+    lines.write_text(f"{short}{parted}\n")
+    for sequences, start in (
+        ((short, parted), " They have none of the words of 32 bp"),
+        (
+            (short, parted, long),
+            " None of them stood in the pretraining lines, whole or by half. 2 have none",
+        ),
+    ):
+        test.write_text("seq\tlabel\n" + "".join(f"{s}\t1\n" for s in sequences))
+        pretraining_overlap.main("t", test, [lines], tmp_path / "out.json")
+        found = json.loads((tmp_path / "out.json").read_text())
+        assert found["without_words"] == 2 and overlap_sentence(found).startswith(start)
 
 
 def test_lines_that_are_not_there_are_refused(tmp_path):

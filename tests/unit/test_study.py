@@ -190,6 +190,9 @@ def test_of_equal_mean_ranks_the_more_accurate_leads():
     for order in (("one", "two"), ("two", "one")):
         table = over_tasks({task: boards[task] for task in order})
         assert [(row["name"], row["mean_rank"]) for row in table] == [("a", 1.5), ("b", 1.5)]
+    # Of equals none is first, whatever their order.
+    tied = over_tasks({"four": [row("a", 0.9), row("b", 0.9), row("c", 0.7)]})
+    assert [table["mean_rank"] for table in tied] == [1.5, 1.5, 3]
     # A better rank comes before a higher accuracy.
     boards["three"] = [row("b", 0.5), row("a", 0.49)]
     assert [row["name"] for row in over_tasks(boards)] == ["b", "a"]

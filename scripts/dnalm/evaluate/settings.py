@@ -1,8 +1,9 @@
 """Settings of evaluate and compare: how predictions on the test split are judged."""
 
-from typing import Literal
+import math
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from dnalm.running.settings import Seed, Settings
 
@@ -31,6 +32,17 @@ class IntervalSettings(Settings):
         description="Number of bootstrap samples behind every confidence interval.",
     )
     confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the confidence intervals.")
+
+    @model_validator(mode="after")
+    def _samples_beyond_the_bounds(self) -> Self:
+        # One beyond either bound; with fewer the bounds are those of the outermost samples.
+        needed = math.ceil(2 / (1 - self.confidence) - 1e-6)
+        if self.bootstrap_samples < needed:
+            raise ValueError(
+                f"has a {{confidence}} of {self.confidence:g}, for which {self.bootstrap_samples:,} "
+                f"{{bootstrap_samples}} are too few. Take {needed:,} or more."
+            )
+        return self
 
 
 class EvaluateSettings(IntervalSettings):

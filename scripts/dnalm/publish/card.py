@@ -228,7 +228,7 @@ def tested_sentence(facts: Facts) -> str:
             "of its relatives. This model learned from all of them and was not tested itself. Models of two "
             "folds share training sequences, so the intervals are approximations."
         )
-    return f"On {n:,} test sequences that no training has seen, {intervals}."
+    return f"On {n:,} test sequences, used for nothing but the search for leaks and this test, {intervals}."
 
 
 def training_settings(facts: Facts) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def _simple_baseline(run: Run, task: str) -> dict[str, str]:
     best = max(baselines, key=lambda e: e.leading_value)
     unfinished = bool(run.headline(task).metrics.get("still_improving"))
     name = words.baseline_in_a_sentence(best.metrics)
-    return words.baseline_verdict(difference_to(run, task, best), name, unfinished)
+    return words.baseline_verdict(difference_to(run, task, best), name, unfinished, len(baselines))
 
 
 def _combination(run: Run, task: str) -> list[dict[str, str]]:

@@ -84,6 +84,11 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
         f"right (ECE, 15 bins). {fitted} fitted {where}. Scaled: logits divided by the temperature; above 1 "
         "it says that the predictor is too sure."
     )
+    tested = evaluations[0].metrics["n"]
+    note += (
+        f" By chance alone the error is up to about {words.number(tested**-0.5)} with "
+        f"{words.tested(evaluations[0].metrics)}, also where every probability is right."
+    )
     if n < FEW_SEQUENCES:
         note += " With so few, they say little."
     if binary:

@@ -23,6 +23,8 @@ LONGEST_SEQUENCE_SHOWN = 320
 MARKERS_UP_TO = 40
 # Metrics of which less is better.
 ERRORS = ("mae", "rmse")
+# With fewer sequences of a class the bootstrap does not see all that can happen.
+FEW_OF_A_CLASS = 20
 
 
 def classification_section(run: Run) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
     note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
+    note += rare_labels_note(evaluations[0].metrics)
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     folds = evaluations[0].folds
     where = f"of the {folds}-fold cross-validation" if folds else "on the test split"
@@ -139,6 +142,22 @@ def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
         f"Precision, recall, F1, AUROC and AUPRC are those of class {metrics['positive_label']} "
         f"({metrics['positive_because']}; the column positive of the task sheet chooses); “weighted” ones "
         "are means over both classes."
+    )
+
+
+def rare_labels_note(metrics: dict[str, Any]) -> str:
+    """What the intervals (metrics.json) are worth where a label is rare; empty where none is."""
+    counts, several = metrics["label_counts"] or {}, metrics["problem"] == MULTI_LABEL
+    # Of one of several labels both who carry it and who do not.
+    rare = [
+        label for label, n in counts.items() if min(n, metrics["n"] - n if several else n) < FEW_OF_A_CLASS
+    ]
+    if not rare:
+        return ""
+    what = "carry, or do not carry," if several else "are of class"
+    return (
+        f" Fewer than {FEW_OF_A_CLASS} of the tested sequences {what} {words.listing(rare)}: bootstrapped "
+        "intervals are too narrow then."
     )
 
 

@@ -55,7 +55,7 @@ def over_tasks_table(study: dict[str, Any]) -> dict[str, Any]:
         ["Variant", "Mean rank", "Mean accuracy", "Tasks", "Better on", "Worse on"],
         rows,
         note="Better and worse: tasks on which the difference to the reference is more than chance, all "
-        "comparisons considered.",
+        "comparisons of that task considered, those of the other tasks not. Equal accuracies share a rank.",
     )
 
 

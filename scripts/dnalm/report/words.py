@@ -292,9 +292,9 @@ def _by_status(
 
 
 def baseline_verdict(
-    difference: dict[str, float] | None, baseline: str | None, still_improving: bool = False
+    difference: dict[str, float] | None, baseline: str | None, still_improving: bool = False, of: int = 1
 ) -> dict[str, str]:
-    """Is the model better than the strongest baseline that needs no language model?"""
+    """Is the model better than the strongest of the baselines, so many, that need no language model?"""
     if difference is None:
         return _verdict(
             "unsure",
@@ -307,10 +307,11 @@ def baseline_verdict(
         "bad": "A simple baseline is better than the model.",
         "unsure": "The model and the best simple baseline cannot be told apart.",
     }
-    more = " The model was still improving when fine-tuning ended." if still_improving else ""
-    return _verdict(
-        status, heads[status], f"{_measure(difference)} against {baseline}: {_points(difference)}." + more
-    )
+    chosen = f", which came out best of {of} here" if of > 1 else ""
+    more = " The best of several looks a little better than it is." if chosen and status == "bad" else ""
+    more += " The model was still improving when fine-tuning ended." if still_improving else ""
+    against = f"{_measure(difference)} against {baseline}{chosen}"
+    return _verdict(status, heads[status], f"{against}: {_points(difference)}." + more)
 
 
 def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
@@ -457,11 +458,16 @@ def overlap_sentence(overlap: dict[str, Any] | None) -> str:
     """Which test sequences the model knows from pretraining, without labels; empty where nobody looked."""
     if overlap is None:
         return ""
+    unknown = overlap.get("without_words", 0)
+    words = f"words of {overlap['word_bp']} bp by which they would be found in the pretraining lines"
+    if unknown == overlap["n"]:
+        return f" They have none of the {words}."
+    rest = f" {count(unknown, 'has', 'have')} none of the {words}." if unknown else ""
     if not overlap["half"]:
-        return " None of them stood in the pretraining lines, whole or by half."
+        return " None of them stood in the pretraining lines, whole or by half." + rest
     return (
         f" {overlap['half']:,} of them ({overlap['half'] / overlap['n']:.1%}) stood in the pretraining lines "
-        f"by half or more, {overlap['whole']:,} whole; without labels."
+        f"by half or more, {overlap['whole']:,} whole; without labels." + rest
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import ttest_1samp
+from scipy.stats import rankdata, ttest_1samp
 
 from dnalm.evaluate.metrics import bootstrap_weights, interval
 
@@ -113,11 +113,13 @@ def over_tasks(boards: Mapping[str, list[dict[str, Any]]], confidence: float = 0
     """One row per variant over all tasks, by mean accuracy: `mean_accuracy`, `mean_rank`, `better`, `worse`.
 
     `better` and `worse` count the tasks on which the adjusted p value of the difference to the reference is
-    below 1 - `confidence`.
+    below 1 - `confidence`. Equal accuracies share the mean of their ranks (Demšar 2006).
     """
-    found: dict[tuple, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
+    found: dict[tuple, list[tuple[float, dict[str, Any]]]] = defaultdict(list)
     for rows in boards.values():
-        for rank, row in enumerate(rows, 1):
+        # Means over seeds differ in the last bits.
+        ranks = rankdata([-round(row["accuracy"]["value"], 9) for row in rows])
+        for rank, row in zip(ranks, rows, strict=True):
             key = (row["kind"], row["backbone"], *sorted(map(str, row["settings"].items())))
             found[(row["name"] if not row["settings"] else "", *key)].append((rank, row))
     table = []
