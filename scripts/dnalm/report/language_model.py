@@ -168,8 +168,8 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             strong=[0],
             note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
             "[MASK], the same for all. Guessing single bases costs two bits per base. Between vocabularies "
-            "bits per base can be compared but for about a tenth of a bit: where the tokens differ in length, "
-            f"that has to be guessed, too.{shared if overlap(model) else ''}",
+            "bits per base can be compared but for about a tenth of a bit: where tokens differ in length, "
+            f"it has to be guessed, too.{shared if overlap(model) else ''}",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
