@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from dnalm.running.errors import InputError
 
 
 class Vocabulary4096:
-    pad_token_id, cls_token_id, sep_token_id = 3, 1, 2
+    pad_token_id, cls_token_id, sep_token_id, mask_token_id = 3, 1, 2, 4
 
     def __len__(self):
         return 4096
@@ -55,6 +56,13 @@ def test_architecture_files_say_how_many_parameters_they_have(repository):
         assert said == found, file.name
 
 
+@pytest.mark.parametrize("rope", [7, {"full_attention": {"rope_type": "yarn", "rope_theta": 5.0}}])
+def test_what_transformers_refuses_is_one_line(rope):
+    with pytest.raises(InputError, match=r"Transformers refuses it \(.*rope.*\)\. Mend it") as error:
+        model_config({"rope_parameters": rope}, Vocabulary4096())
+    assert "\n" not in str(error.value)
+
+
 def test_new_model_depends_on_the_seed_only():
     config = model_config(
         {"num_hidden_layers": 1, "hidden_size": 8, "intermediate_size": 8, "num_attention_heads": 2},
@@ -80,4 +88,9 @@ def test_load_model_refuses_what_does_not_fit(tmp_path, tiny_model):
         load_model(tiny_model, Vocabulary4096())
     (tmp_path / "config.json").write_text((tiny_model / "config.json").read_text())
     with pytest.raises(InputError, match=r"no model\.safetensors"):
+        load_model(tmp_path, tokenizer)
+    shutil.copyfile(tiny_model / "model.safetensors", tmp_path / "model.safetensors")
+    config = json.loads((tiny_model / "config.json").read_text()) | {"mask_token_id": 9}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="mask_token_id is 9, the tokenizer's is 4"):
         load_model(tmp_path, tokenizer)

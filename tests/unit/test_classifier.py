@@ -588,13 +588,6 @@ class TestErrors:
         with pytest.raises(InputError, match="the classifier cannot be loaded"):
             classifier.Classifier(tmp_path)
 
-    def test_a_head_with_another_activation(self, tiny_model):
-        config = classifier.read_model_config(tiny_model) | {"classifier_activation": "silu"}
-        with pytest.raises(
-            InputError, match="classifier_activation is 'silu'; a frozen backbone needs 'gelu'"
-        ):
-            classifier.Head(config, 2)
-
     def test_embeddings_of_another_model(self, tiny_model, data, tmp_path):
         other = tmp_path / "other"
         other.mkdir()

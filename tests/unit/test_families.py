@@ -217,6 +217,26 @@ def test_a_head_has_transformers_defaults_where_the_configuration_is_silent(kind
     assert (pooled == {"classifier_pooling": "cls"}) is hasattr(theirs.config, "classifier_pooling")
 
 
+@pytest.mark.parametrize(("kind", "counts"), [("modernbert", True), ("bert", False), ("electra", False)])
+def test_a_head_has_the_activation_that_transformers_gives_it(kind, counts):
+    """Of a ModernBERT the configuration's; others have their own, whatever else the file says."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    config = architecture(kind) | {"classifier_activation": "silu", "vocab_size": 18, "pad_token_id": 3}
+    theirs = AutoModelForSequenceClassification.from_config(AutoConfig.for_model(**config)).eval()
+    ours, vectors = classifier.Head(config, 2).eval(), torch.randn(5, 16)
+    ours.load_state_dict({name: theirs.state_dict()[name] for name in ours.state_dict()})
+    plain = classifier.Head({k: v for k, v in config.items() if k != "classifier_activation"}, 2).eval()
+    plain.load_state_dict(ours.state_dict())
+    if kind == "bert":
+        expected = theirs.classifier(theirs.bert.pooler(vectors[:, None]))
+    else:
+        above = theirs.head if kind == "modernbert" else (lambda v: v)
+        expected = theirs.classifier(above(vectors if kind == "modernbert" else vectors[:, None]))
+    torch.testing.assert_close(ours(vectors), expected)
+    assert torch.allclose(ours(vectors), plain(vectors)) is not counts
+
+
 def test_new_layers_are_drawn_as_transformers_draws_them(checkpoint, tmp_path):
     """Where the configuration is silent, with a standard deviation of 0.02, or cut at two of them."""
     shutil.copytree(checkpoint, tmp_path / "model")

@@ -28,6 +28,7 @@ from dnalm.models.architecture import check_weights, freeze_unused
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, count_by_part
+from dnalm.models.keys import DEFAULTS
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.devices import usual_batch_tokens
@@ -59,12 +60,10 @@ class Head(nn.Module):
     def __init__(self, config: dict[str, Any], classes: int):
         super().__init__()
         parts = FAMILIES[config["model_type"]].classifier_head
-        activation = config.get("classifier_activation", parts.activation)
-        if activation != parts.activation:
-            raise InputError(
-                f"classifier_activation is {activation!r}; a frozen backbone needs {parts.activation!r}."
-            )
-        self.parts, self.activation = parts, ACTIVATIONS[activation]
+        activation = parts.activation
+        if "classifier_activation" in DEFAULTS[config["model_type"]]:
+            activation = config.get("classifier_activation", activation)
+        self.parts, self.activation = parts, activation_of(activation)
         hidden = hidden_size(config)
         bias = config.get("classifier_bias", False) if parts.norm else True
         _place(self, parts.dense, nn.Linear(hidden, hidden, bias=bias))
@@ -83,11 +82,14 @@ class Head(nn.Module):
         return self.get_submodule(self.parts.output)(self.drop(states))
 
 
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "gelu": nn.functional.gelu,
-    "tanh": torch.tanh,
-    "relu": nn.functional.relu,
-}
+def activation_of(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The activation function that Transformers calls so; the usual ones without importing it."""
+    usual = {"gelu": nn.functional.gelu, "tanh": torch.tanh, "relu": nn.functional.relu}
+    if name in usual:
+        return usual[name]
+    from transformers.activations import ACT2FN
+
+    return ACT2FN[name]
 
 
 def _place(module: nn.Module, name: str, part: nn.Module) -> None:

@@ -29,7 +29,7 @@ def model_config(architecture: Mapping[str, Any], tokenizer: "PreTrainedTokenize
     """The configuration of a model of this architecture for this tokenizer.
 
     The ids of the special tokens must be set: ModernBERT's own pad id, 50283, lies outside of any DNA
-    vocabulary and crashes the embedding.
+    vocabulary and crashes the embedding. Raises InputError for what Transformers refuses.
     """
     settings = dict(architecture)
     kind = settings.pop("model_type", "modernbert")
@@ -43,7 +43,12 @@ def model_config(architecture: Mapping[str, Any], tokenizer: "PreTrainedTokenize
         "mask_token_id": getattr(tokenizer, "mask_token_id", None),
     }
     known = inspect.signature(_config_class(kind).__init__).parameters
-    return _config_class(kind)(**settings, **{key: value for key, value in ids.items() if key in known})
+    settings |= {key: value for key, value in ids.items() if key in known}
+    try:
+        return _config_class(kind)(**settings)
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"the architecture file: Transformers refuses it ({reason}). Mend it.") from None
 
 
 def new_model(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
@@ -154,11 +159,13 @@ def _check_tokenizer(
         "pad_token_id": tokenizer.pad_token_id,
         "cls_token_id": tokenizer.cls_token_id,
         "sep_token_id": tokenizer.sep_token_id,
+        # An ESM's embeddings look for it.
+        "mask_token_id": tokenizer.mask_token_id,
     }
     for key, value in expected.items():
         found = config.get(key)
         # A checkpoint may have a few rows more than the tokenizer has tokens, never fewer. Many families
-        # do not note the ids of [CLS] and [SEP].
+        # do not note the ids of [CLS], [SEP] and [MASK].
         fits = (found or 0) >= value if key == "vocab_size" else found is None or found == value
         fits = fits or (key == "vocab_size" and is_new_token(found, tokenizer))
         if not fits:

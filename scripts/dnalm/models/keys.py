@@ -26,7 +26,7 @@ COMMON = {
 }
 # Keys that are no parameter of the class, but understood by it.
 ALSO_KNOWN = {"modernbert": {"global_attn_every_n_layers"}}
-# Names of activation functions, as Transformers knows them.
+# Names of activation functions, as Transformers knows them, but for those that have weights of their own.
 ACTIVATIONS = (
     "gelu",
     "gelu_10",
@@ -41,7 +41,6 @@ ACTIVATIONS = (
     "leaky_relu",
     "linear",
     "mish",
-    "prelu",
     "quick_gelu",
     "relu",
     "relu2",
@@ -51,7 +50,6 @@ ACTIVATIONS = (
     "sqrtsoftplus",
     "swish",
     "tanh",
-    "xielu",
 )
 
 # What BERT has, and its descendants with few changes.
@@ -161,6 +159,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
+# Keys that are true or false here whatever Transformers allows, and what is expected of them: a decoder sees
+# nothing of what it has to name, outputs are asked for by name, and lines have all lengths.
+_ENCODER = "false (an encoder, which reads both sides of a token)"
+FIXED = {
+    "add_cross_attention": (False, _ENCODER),
+    "chunk_size_feed_forward": (False, "0"),
+    "is_decoder": (False, _ENCODER),
+    "is_encoder_decoder": (False, _ENCODER),
+    "return_dict": (True, "true"),
+}
+# Kinds of layers of a ModernBERT.
+LAYER_TYPES = ("full_attention", "sliding_attention")
+
 # Beyond this a size is a typing error: the largest models in use have tens of thousands.
 LARGEST_SIZE = 1_000_000
 CHOICES = {
@@ -178,8 +189,16 @@ def problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the values of a model's configuration, which has a `model_type`; other keys pass."""
     defaults = DEFAULTS[settings["model_type"]]
     for key, value in settings.items():
-        if key in defaults and (expected := _expected(key, value, defaults[key])):
+        if key in FIXED and bool(value) is not FIXED[key][0]:
+            yield f"{key} is {value!r}; {FIXED[key][1]} was expected."
+        elif key in defaults and (expected := _expected(key, value, defaults[key])):
             yield f"{key} is {value!r}; {expected} was expected."
+    kinds = settings.get("layer_types") if "layer_types" in defaults else None
+    layers = settings.get("num_hidden_layers", defaults.get("num_hidden_layers"))
+    if kinds is not None and not (
+        isinstance(kinds, list) and len(kinds) == layers and all(kind in LAYER_TYPES for kind in kinds)
+    ):
+        yield f"layer_types is {kinds!r}; {either(LAYER_TYPES)} for each layer ({layers}) was expected."
 
 
 def _expected(key: str, value: Any, default: Any) -> str:
@@ -199,6 +218,8 @@ def _expected(key: str, value: Any, default: Any) -> str:
     if isinstance(default, int) and key != "sparse_pred_ignore_index":
         whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
         return "" if whole else f"a whole number from 1 to {LARGEST_SIZE}"
+    if key.startswith("initializer_"):
+        return "" if number and value > 0 else "a number above 0"
     if isinstance(default, float):
         return "" if number and value >= 0 else "a number of 0 or more"
     return ""
