@@ -84,7 +84,11 @@ class Head(nn.Module):
 
 def activation_of(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """The activation function that Transformers calls so; the usual ones without importing it."""
-    usual = {"gelu": nn.functional.gelu, "tanh": torch.tanh, "relu": nn.functional.relu}
+    usual: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "gelu": nn.functional.gelu,
+        "tanh": torch.tanh,
+        "relu": nn.functional.relu,
+    }
     if name in usual:
         return usual[name]
     from transformers.activations import ACT2FN
