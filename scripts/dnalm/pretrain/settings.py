@@ -83,7 +83,7 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         ge=1,
         le=10**6,
         description="Lines that one GPU holds at once. The rest of the batch is accumulated. Where memory "
-        "runs out it is halved; the result stays the same up to rounding. Empty: those that hold "
+        "runs out it is halved; the result stays the same up to rounding and dropout. Empty: those that hold "
         f"{TOKENS_PER_MICRO_BATCH['cuda']:,} tokens at most, on a CPU {TOKENS_PER_MICRO_BATCH['cpu']:,}.",
     )
     learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
@@ -114,12 +114,12 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     compile: bool = Field(
         False,
         description="Translate the layers with `torch.compile` when training starts, which takes a "
-        "while. For long trainings on GPUs. The result stays the same up to rounding.",
+        "while. For long trainings on GPUs. The result stays the same up to rounding and dropout.",
     )
     fsdp: bool = Field(
         False,
         description="Spread weights, gradients and optimizer over all GPUs (FSDP), for models "
-        "that do not fit into one. The result stays the same up to rounding.",
+        "that do not fit into one. The result stays the same up to rounding and dropout.",
     )
     seed: Seed = Field(42, description="Seed of the initial weights, the order of lines and the masks.")
 
