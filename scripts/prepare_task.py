@@ -9,7 +9,7 @@ Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, an
      rows:       per input: rows read, rows dropped by reason, rows kept; how many are related to those of
                  another split; of test also how many are related to other test sequences,
      leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
-                 the first 20 as pairs of ids, whether they were dropped from training; the same for the
+                 the first of them as pairs of ids, whether they were dropped from training; the same for the
                  validation sequences; and how many test sequences overlap training sequences in part,
      composition: how well length, G and C, lower case and N alone tell the labels apart (AUROC), or the
                   values (rank correlation),

@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 
 import config_docs
+from dnalm.config import Config
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import METRIC_NAMES
+from settings import GENOME_COLUMNS, TASK_COLUMNS
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = {
@@ -52,6 +56,28 @@ def test_keys_of_the_configuration_are_known(name):
         key = word.split(".")
         if key[0] in within and key[-1] not in ("tsv", "json", "html", "npz"):
             assert is_known(key), word
+
+
+@pytest.mark.parametrize("sheet, columns", [("genomes", GENOME_COLUMNS), ("tasks", TASK_COLUMNS)])
+def test_every_column_of_a_sheet_is_told(sheet, columns):
+    name, required, optional = columns
+    table = config_docs.INTRODUCTION.split(f"`{sheet}.tsv`, one row per")[1].split("\n\n")[1]
+    cells = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert {word for cell in cells for word in re.findall(r"`(\w+)`", cell)} == {name, *required, *optional}
+    described = set(re.findall(r"`(\w+)`", Config.model_fields[sheet].description))
+    assert described >= {name, *required, *optional}
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_every_problem_is_told_with_the_metric_that_leads(kind):
+    (row,) = [line for line in config_docs.INTRODUCTION.splitlines() if line.startswith(f"| `{kind.name}` |")]
+    assert row.split("|")[3].strip() == METRIC_NAMES[kind.headline]
+
+
+def test_the_front_page_tells_results_as_their_page_does():
+    results = PAGES["README.md"].split("## Real results")[1].split("\n## ")[0]
+    rows = [line for line in results.splitlines() if line.startswith("| ")]
+    assert rows and set(rows) <= set(PAGES["docs/laptop.md"].splitlines())
 
 
 @pytest.mark.parametrize("name", sorted(PAGES.keys() - {"CHANGELOG.md"}))

@@ -6,7 +6,7 @@ Only light packages are imported, because every cluster job reads the Snakefile 
 import csv
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,25 @@ from dnalm.running.hints import nearest, why_absent
 from dnalm.running.settings import Names, validated
 from dnalm.sequences.columns import has_label, is_parquet, open_table
 
+SPLITS = ("train", "validation", "test")
+# What the user's tables may call otherwise.
+TABLE_COLUMNS = ("seq", "label", "id")
+# The columns of the sheets: the name, those that must be filled in, and those that may be absent.
+GENOME_COLUMNS = ("genome", ("fasta",), ("sha256", "validation"))
+TASK_COLUMNS = (
+    "task",
+    ("train",),
+    (
+        "test",
+        "validation",
+        "folds",
+        "problem",
+        "positive",
+        "strands",
+        *(f"sha256_{split}" for split in SPLITS),
+        *(f"{column}_column" for column in TABLE_COLUMNS),
+    ),
+)
 # Names of parameters in URLs whose values open something.
 SECRETS = re.compile(r"(?i)token|password|passwd|secret|signature|credential|api[-_]?key|^(sig|key|auth)$")
 
@@ -64,7 +83,7 @@ def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict
     if sheet is None:
         return {}
     genomes: dict[str, Genome] = {}
-    for place, row in _read_sheet(sheet, "genome", ["fasta"], ["sha256", "validation"]):
+    for place, row in _read_sheet(sheet, *GENOME_COLUMNS):
         _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])
         validation = _names(row["validation"], f"{place}, column validation")
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
@@ -82,28 +101,15 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     """Read the task sheet; no sheet, no tasks. Raises InputError with row and column."""
     if sheet is None:
         return {}
-    splits = ["train", "validation", "test"]
-    checksums = [f"sha256_{split}" for split in splits]
-    columns = ["seq", "label", "id"]
-    optional = [
-        "test",
-        "validation",
-        "folds",
-        "problem",
-        "positive",
-        "strands",
-        *checksums,
-        *(f"{column}_column" for column in columns),
-    ]
     tasks = {}
-    for place, row in _read_sheet(sheet, "task", ["train"], optional):
-        files = {split: row[split] for split in splits if row[split]}
+    for place, row in _read_sheet(sheet, *TASK_COLUMNS):
+        files = {split: row[split] for split in SPLITS if row[split]}
         for split, path in files.items():
             _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
         _check_splits(files, place)
         folds = _folds(row, place)
-        sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in splits}
-        names = {column: row[f"{column}_column"] for column in columns if row[f"{column}_column"]}
+        sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in SPLITS}
+        names = {column: row[f"{column}_column"] for column in TABLE_COLUMNS if row[f"{column}_column"]}
         sums = {split: checksum for split, checksum in sha256.items() if checksum}
         if needless := next((split for split in sums if split not in files), None):
             raise InputError(
@@ -151,7 +157,7 @@ def check_tables(tasks: dict[str, Task], sheet: str | None, made_by_workflow: st
 
 
 def _read_sheet(
-    sheet: str, name_column: str, required: list[str], optional: list[str]
+    sheet: str, name_column: str, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (place for messages, row) for each row, every column present, absent ones empty."""
     try:
