@@ -40,6 +40,10 @@ VARIANTS = [
 ]
 
 
+def test_every_family_is_among_the_variants():
+    assert {kind for kind, _ in VARIANTS} == set(FAMILIES)
+
+
 def configuration(kind: str, settings: dict):
     sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 24, 2, 2), strict=True))
     tokens = TOKENS | ({"mask_token_id": 4} if kind == "esm" else {})

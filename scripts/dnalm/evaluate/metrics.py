@@ -16,7 +16,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-# In the order in which tables show them.
+# In the order of files; that of the report is `dnalm.problems.names.METRIC_NAMES`.
 METRICS = (
     "accuracy",
     "balanced_accuracy",

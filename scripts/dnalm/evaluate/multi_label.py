@@ -8,7 +8,7 @@ import numpy as np
 
 from dnalm.evaluate.metrics import SMALLEST_PROBABILITY, mean_of_defined, ranking_areas, ratio
 
-# In the order in which tables show them.
+# In the order of files.
 METRICS = (
     "auroc_macro",
     "auprc_macro",

@@ -5,7 +5,7 @@ MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEMS = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
-# What people call the metrics of all kinds, in the order of tables.
+# What people call the metrics of all kinds, in the order of the report.
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
