@@ -20,7 +20,8 @@ Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, an
      warnings:   sentences for people.
 
 What happens to the rows:
-  1. A sequence and its reverse complement count as the same molecule.
+  1. A sequence and its reverse complement count as the same molecule. With --strands forward, where the
+     strand decides the label, they do so only in the search for leaks and relatives.
   2. Molecules that carry several labels in training are dropped from it, repeated ones are kept once.
      Of numbers that a molecule was measured to have the mean is kept. The same for validation. The test
      split is never changed.
@@ -46,7 +47,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.checks import (
+    FORWARD,
+    MOLECULE,
     OVERLAP_BP,
     Leakage,
     add_molecules,
@@ -91,9 +95,12 @@ def main(
     columns: list[str] | None = None,
     problem: str = SINGLE_LABEL,
     folding: FoldSettings | None = None,
+    strands: StrandSettings | None = None,
 ) -> None:
     """Write the three splits and the checks of one task. Raises InputError if the task cannot be used."""
     folds = folding.folds if folding else None
+    read = (strands or StrandSettings()).strands
+    same = FORWARD if read == "forward" else MOLECULE
     given = {"train": train, "test": test, "validation": validation}
     inputs = {name: path for name, path in given.items() if path}
     check_given(inputs, folds)
@@ -109,9 +116,11 @@ def main(
 
     fold_report = None
     if folds:
-        splits, rows, leakage, fold_report = make_folds(kind, labels, tables["train"], settings, task, folds)
+        splits, rows, leakage, fold_report = make_folds(
+            kind, labels, tables["train"], settings, task, same, folds
+        )
     else:
-        splits, rows, leakage = make_splits(kind, labels, tables, settings, task)
+        splits, rows, leakage = make_splits(kind, labels, tables, settings, task, same)
     check_splits(kind, splits, labels, task)
     groups = {name: carried(kind, split, labels) for name, split in splits.items()}
     test_overlap = np.concatenate([overlap_fractions(*of) for of in learned_and_tested(splits)])
@@ -119,7 +128,9 @@ def main(
         "task": task,
         "problem": problem,
         "labels": labels,
-        "settings": settings.model_dump() | ({"validation_fraction": None} if validation else {}),
+        "settings": settings.model_dump()
+        | ({"validation_fraction": None} if validation else {})
+        | {"strands": read},
         "inputs": {
             name: {"file": path.name, "sha256": sha256_of_file(path)} for name, path in inputs.items()
         },
@@ -292,8 +303,9 @@ def make_splits(
     tables: dict[str, pd.DataFrame],
     settings: PrepareTaskSettings,
     task: str,
+    same: str,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
-    """Clean the tables and cut them into train, validation and test.
+    """Clean the tables by the column `same` (see `drop_duplicates`) and cut them into train, validation, test.
 
     Returns the splits, for every table the counts of rows read, dropped by reason and kept, and the leakage
     of the test and (if given) the validation table, counted on the tables as they came.
@@ -309,7 +321,7 @@ def make_splits(
     for name in ("train", "validation"):
         if name not in tables:
             continue
-        cleaned = drop_duplicates(tables[name], values)
+        cleaned = drop_duplicates(tables[name], values, same)
         leaked = cleaned.rows["molecule"].isin(in_test)
         kept[name] = cleaned.rows[~leaked] if drop_leaked else cleaned.rows
         counts[name] = {
@@ -335,7 +347,7 @@ def make_splits(
     for name in counts:
         counts[name]["kept"] = len(kept[name])
     # Nothing is dropped from the test table; its duplicates make the interval look narrower than it is.
-    repeated = drop_duplicates(test, values)
+    repeated = drop_duplicates(test, values, same)
     counts["test"] = {
         "read": len(test),
         "homologs_of_train": int(np.isin(related["test"], related["train"]).sum()),
@@ -355,6 +367,7 @@ def make_folds(
     table: pd.DataFrame,
     settings: PrepareTaskSettings,
     task: str,
+    same: str,
     folds: int,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage], dict[str, Any]]:
     """Clean the table, deal it to folds, and cut it into train and validation for what is put to use.
@@ -362,9 +375,9 @@ def make_folds(
     Returns what `make_splits` does, of which the test split is all rows with what they are in each fold, and
     what is to be said of the folds.
     """
-    cleaned = drop_duplicates(table, kind.name == REGRESSION)
+    cleaned = drop_duplicates(table, kind.name == REGRESSION, same)
     rows = cleaned.rows
-    clusters = find_clusters(rows["forward"].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
+    clusters = find_relatives(rows, settings)
     of_labels = carried(kind, rows, labels)
     check_enough(of_labels, clusters, folds, task)
     groups = kind.membership(rows["label"], labels)
@@ -417,8 +430,7 @@ def drop_homologs(
     were kept. Returns the cluster of each row that is left. Raises InputError if there must be none.
     """
     parts = {**kept, "test": test}
-    sequences = [sequence for part in parts.values() for sequence in part["forward"]]
-    clusters = find_clusters(sequences, settings.homolog_word_bp, settings.homolog_fraction)
+    clusters = find_relatives(pd.concat(parts.values()), settings)
     ends = np.cumsum([len(part) for part in parts.values()])
     of = dict(zip(parts, np.split(clusters, ends[:-1]), strict=True))
     for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
@@ -436,6 +448,13 @@ def drop_homologs(
         if settings.homologs == "drop":
             kept[name], of[name] = kept[name][~related], of[name][~related]
     return of
+
+
+def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndarray:
+    """The cluster of each row: int64[n]. Rows of one molecule share it, also those too short for words."""
+    clusters = find_clusters(rows[FORWARD].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
+    molecule, first = pd.factorize(rows[MOLECULE])[0], ~rows.duplicated(MOLECULE).to_numpy()
+    return clusters[first][molecule]
 
 
 def count_related(clusters: np.ndarray) -> int:
@@ -616,6 +635,7 @@ if __name__ == "__main__":
     add_problem_flag(arguments)
     add_settings_flags(arguments, PrepareTaskSettings)
     add_settings_flags(arguments, FoldSettings, "folding")
+    add_settings_flags(arguments, StrandSettings, "strands")
     arguments.add_argument(
         "--sha256", nargs="+", metavar="SPLIT=SUM", help="checksums that the tables must have: train=…"
     )

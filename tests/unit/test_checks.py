@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dnalm.prepare_task import checks
 from dnalm.prepare_task.checks import (
+    FORWARD,
     add_molecules,
     content_keys,
     drop_duplicates,
@@ -32,6 +33,15 @@ def test_a_molecule_is_kept_once_and_not_at_all_where_its_labels_conflict():
     found = drop_duplicates(rows, values=False)
     assert found.rows["id"].tolist() == ["r1", "r6"]
     assert (found.conflicting, found.duplicates, found.of_which_reverse_complement) == (2, 2, 1)
+
+
+def test_where_the_strand_decides_the_label_the_other_one_is_no_repeat():
+    rows = table(("AAC", "0"), ("GTT", "1"), ("aac", "0"), ("CCG", "1"), ("CCG", "0"))
+    found = drop_duplicates(rows, False, FORWARD)
+    assert found.rows["id"].tolist() == ["r1", "r2"]
+    assert (found.conflicting, found.duplicates, found.of_which_reverse_complement) == (2, 1, 0)
+    measured = drop_duplicates(table(("AAC", "1"), ("GTT", "3"), ("AAC", "2")), True, FORWARD)
+    assert dict(zip(measured.rows["id"], measured.rows["label"], strict=True)) == {"r1": "1.5", "r2": "3"}
 
 
 def test_repeated_measurements_become_their_mean_and_others_stay_as_written():

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_task
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_fractions
-from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import canonical, reverse_complement
 from dnalm.sequences.tables import read_labelled_table
@@ -42,13 +45,15 @@ def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict
     prepare_task.main(
         task="toy",
         train=write(folder / "train.tsv", train),
-        test=write(folder / "test.tsv", test),
+        test=write(folder / "test.tsv", test) if test else None,
         validation=write(folder / "validation.tsv", validation) if validation else None,
         settings=PrepareTaskSettings(
             validation_fraction=options.get("fraction", 0.3),
             seed=options.get("seed", 42),
             drop_leaked=options.get("drop_leaked", True),
         ),
+        strands=StrandSettings(strands=options.get("strands", "both")),
+        folding=FoldSettings(folds=options.get("folds")),
         checks=folder / "checks.json",
         **outputs,
     )
@@ -198,6 +203,25 @@ def test_sequences_too_short_for_relatives_to_be_found_are_counted(tmp_path):
     assert any("4 of 36 test sequences are shorter than the words" in line for line in checks["warnings"])
 
 
+@pytest.mark.parametrize("length", [10, 60])
+def test_sense_and_antisense_can_be_told_apart_and_share_a_split(tmp_path, length):
+    """Also where they are too short for the words by which relatives are found."""
+    sense = [seq for seq, _ in random_rows(60, 1, length)]
+    rows = [(seq, "sense") for seq in sense] + [(reverse_complement(seq), "antisense") for seq in sense]
+    splits, checks = prepare(tmp_path, rows, rows[:5] + rows[60:65], strands="forward")
+    assert checks["label_counts"]["test"] == {"antisense": 5, "sense": 5}
+    assert len(splits["train"]) + len(splits["validation"]) == 110
+    assert not molecules(splits["train"]) & molecules(splits["validation"])
+    assert not molecules(splits["train"]) & molecules(splits["test"])
+    prepare(tmp_path, rows, None, strands="forward", folds=4)
+    table = pd.read_csv(tmp_path / "out.test.tsv", sep="\t")
+    assert len(table) == 120
+    for fold in ("fold_1", "fold_2", "fold_3", "fold_4"):
+        assert (table.groupby(table["seq"].map(canonical))[fold].nunique() == 1).all()
+    with pytest.raises(InputError, match="no train sequence of label 'antisense' is left"):
+        prepare(tmp_path, rows, rows[:5] + rows[60:65])
+
+
 def test_relatives_within_and_across_the_splits_are_told(tmp_path):
     """Two test sequences differ in one base, a third is a training sequence with one base changed."""
     train, test = random_rows(30, 1, 80), random_rows(20, 2, 80)
@@ -222,8 +246,6 @@ def test_lower_case_that_leaks_the_label_is_reported(tmp_path):
 
 def test_length_distribution_counts_everything():
     lengths = [5, 5, 6, 40, 300]
-    import pandas as pd
-
     found = length_distribution(pd.Series(["A" * n for n in lengths]))
     assert (found["min"], found["median"], found["max"]) == (5, 6.0, 300)
     assert sum(found["counts"]) == 5 and len(found["edges"]) == len(found["counts"]) + 1 <= 22

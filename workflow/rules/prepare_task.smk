@@ -33,6 +33,7 @@ rule prepare_task:
         size=lambda wildcards: given_bytes(*TASKS[wildcards.task].files.values()),
         held_out=lambda wildcards, input: flags({s: list(input[s]) for s in ("test", "validation")}),
         flags=settings_flags(PrepareTaskSettings, config["prepare_task"]),
+        strands=lambda wildcards: strands_flag(wildcards.task),
         folds=lambda wildcards: settings_flags(FoldSettings, {"folds": TASKS[wildcards.task].folds}),
         sha256=lambda wildcards: flags({"sha256": own_checksums(wildcards.task)}),
         columns=lambda wildcards: flags(
@@ -44,6 +45,6 @@ rule prepare_task:
         command(
             "prepare_task",
             "--log {log:q} --task {wildcards.task} --problem {params.problem} --train {input.train:q}"
-            " {params.held_out} {params.folds} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
+            " {params.held_out} {params.folds} {params.strands} {params.flags} {params.sha256} {params.columns} --output-train {output.train:q}"
             " --output-validation {output.validation:q} --output-test {output.test:q} --checks {output.checks:q}",
         )

@@ -12,13 +12,13 @@ FEW_SEQUENCES = 100
 
 
 class StrandSettings(Settings):
-    """Which strands of a sequence are read, in evaluation and in prediction. A column of the task sheet."""
+    """Which strands of a sequence carry its label and are read. A column of the task sheet."""
 
     strands: Literal["both", "forward"] = Field(
         "both",
         description="`both`: the mean of what is said of a sequence and of its reverse complement, which are "
         "two views of one molecule. `forward`: the sequence as it is given, where the strand decides the "
-        "label.",
+        "label; the other strand is no repeat of it then.",
     )
 
 

@@ -1,7 +1,8 @@
 """What can go wrong with a task, and the splits that come out of it.
 
 Two sequences are *the same molecule* if they are equal or each other's reverse complement: both strands of
-a double helix carry the same label. All comparisons below are made by molecule.
+a double helix carry the same label. All comparisons below are made by molecule, but for repeats and
+conflicting labels where the strand decides the label.
 """
 
 import hashlib
@@ -18,6 +19,8 @@ from dnalm.sequences.strands import canonical
 OVERLAP_BP = 32
 # So many cells that the words of a large test split fill a few of a hundred.
 CELL_BITS = 24
+# Columns of `add_molecules`.
+FORWARD, MOLECULE = "forward", "molecule"
 
 
 def add_molecules(rows: pd.DataFrame) -> pd.DataFrame:
@@ -38,26 +41,27 @@ class Cleaned:
     of_which_reverse_complement: int
 
 
-def drop_duplicates(rows: pd.DataFrame, values: bool) -> Cleaned:
+def drop_duplicates(rows: pd.DataFrame, values: bool, same: str = MOLECULE) -> Cleaned:
     """Keep the first row of every molecule; keep none of a molecule that carries several labels.
 
-    Where the labels are `values`, a molecule that was measured several times keeps the mean of them.
+    Where the labels are `values`, a molecule that was measured several times keeps the mean of them. `same`:
+    the column by which rows are of one molecule; FORWARD takes its strands for two.
     """
     if values:
-        rows = with_mean_values(rows)
-    conflicting = rows.groupby("molecule", sort=False)["label"].transform("nunique") > 1
+        rows = with_mean_values(rows, same)
+    conflicting = rows.groupby(same, sort=False)["label"].transform("nunique") > 1
     agreeing = rows[~conflicting]
-    later = agreeing.duplicated("molecule")
-    first_strand = agreeing.groupby("molecule", sort=False)["forward"].transform("first")
+    later = agreeing.duplicated(same)
+    first_strand = agreeing.groupby(same, sort=False)["forward"].transform("first")
     turned = later & (first_strand != agreeing["forward"])
     return Cleaned(agreeing[~later], int(conflicting.sum()), int(later.sum()), int(turned.sum()))
 
 
-def with_mean_values(rows: pd.DataFrame) -> pd.DataFrame:
+def with_mean_values(rows: pd.DataFrame, same: str = MOLECULE) -> pd.DataFrame:
     """The rows, each with the mean value of its molecule as its label; values that agree stay as written."""
-    groups = rows.groupby("molecule", sort=False)["label"]
+    groups = rows.groupby(same, sort=False)["label"]
     repeated = groups.transform("nunique") > 1
-    means = rows["label"].astype(float).groupby(rows["molecule"], sort=False).transform("mean")
+    means = rows["label"].astype(float).groupby(rows[same], sort=False).transform("mean")
     return rows.assign(label=rows["label"].where(~repeated, means.map("{:.9g}".format)))
 
 

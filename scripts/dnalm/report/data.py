@@ -287,6 +287,7 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
                 f"{counts['kept']:,}",
             ]
         )
+    forward = checks["settings"].get("strands") == "forward"
     columns = ["Table", "Rows read", "Duplicates dropped", "Conflicting labels dropped", "Leaked, dropped"]
     columns += ["Moved to validation", "Related to test", "Kept"]
     parts: list[dict[str, Any]] = [heading(f"Checks of task {task}")]
@@ -305,8 +306,9 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             "What became of the labelled sequences",
             columns,
             rows,
-            note="A sequence and its reverse complement count as the same molecule. Nothing is ever dropped "
-            "from the test table.",
+            note="A sequence and its reverse complement count as the same molecule"
+            + (", but as two for duplicates and labels: the strand decides the label" if forward else "")
+            + ". Nothing is ever dropped from the test table.",
         )
     )
     if composition := checks.get("composition"):
