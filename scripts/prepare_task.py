@@ -305,7 +305,7 @@ def make_splits(
     task: str,
     same: str,
 ) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
-    """Clean the tables by the column `same` (see `drop_duplicates`) and cut them into train, validation, test.
+    """Clean the tables by the column `same` (see `drop_duplicates`); cut them into train, validation, test.
 
     Returns the splits, for every table the counts of rows read, dropped by reason and kept, and the leakage
     of the test and (if given) the validation table, counted on the tables as they came.

@@ -61,7 +61,7 @@ which Snakemake runs.
 | `folds` | in place of `test`: how many folds of `train` are cross-validated (`docs/splits.md`) |
 | `validation` | optional: the same; empty: a share of the training sequences is held out |
 | `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
-| `strands` | optional: `both` (also if empty: the mean of both is read) or `forward`: the strand decides the label |
+| `strands` | optional: `both` (also if empty: read both) or `forward`: the strand decides the label |
 | `seq_column`, `label_column`, `id_column` | optional: what the tables call these columns |
 | `positive` | optional: the class that precision, recall and the like are about, where there are two |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of the files |
