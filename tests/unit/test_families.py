@@ -383,6 +383,22 @@ def test_incomplete_and_damaged_weights_are_refused(checkpoint, tmp_path):
         assert json.loads((output / "training_summary.json").read_text())["new_head"] is new
 
 
+def test_what_a_published_configuration_asks_for_or_lacks(checkpoint, tmp_path):
+    """One that gives attentions can be trained and saved; one without a padding token is another model."""
+    folder = tmp_path / "model"
+    shutil.copytree(checkpoint, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"output_attentions": True}))
+    load_model(folder, load_tokenizer(folder)).save_pretrained(tmp_path / "saved")
+    load_model(tmp_path / "saved", load_tokenizer(folder))
+    del config["pad_token_id"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(
+        InputError, match=r"it lacks pad_token_id.*but 3 by the tokenizer|Padding_idx must be"
+    ):
+        load_model(folder, load_tokenizer(folder))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -97,11 +97,18 @@ def load_model(
                 use_safetensors=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
+                # Which the fast kinds of attention do not have, so that the model could not be saved.
+                output_attentions=False,
                 output_loading_info=True,
             )
     except Exception as error:
         raise InputError(f"{directory}: the checkpoint cannot be loaded ({error}).") from error
     check_weights(directory, model, report, new_head=new_head)
+    if tokenizer is not None and model.config.pad_token_id != tokenizer.pad_token_id:
+        raise InputError(
+            f"{directory}/config.json: it lacks pad_token_id, which is then {model.config.pad_token_id}, but "
+            f"{tokenizer.pad_token_id} by the tokenizer. Write that into it."
+        )
     if tokenizer is not None and is_new_token(model.config.vocab_size, tokenizer):
         logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
         add_row(model, tokenizer)
