@@ -149,13 +149,14 @@ def sequences_to_settle(found: dict[str, float | None], n: int) -> int | None:
     """About how many test sequences would move zero out of the interval, if the difference stayed as it is.
 
     The width of an interval falls with the root of the number of sequences. None where the `n` sequences
-    settle it already, where there is no difference at all, or where the interval is not defined. Two digits.
+    settle it already, where there is no difference at all, or where the interval is not defined. Two digits,
+    and more than `n`.
     """
     value, low, high = found["value"], found["low"], found["high"]
     if not value or low is None or high is None or low > 0 or high < 0:
         return None
-    needed = n * ((value - low if value > 0 else high - value) / value) ** 2
-    step = 10 ** max(0, math.floor(math.log10(max(needed, 1))) - 1)
+    needed = max(n + 1, n * ((value - low if value > 0 else high - value) / value) ** 2)
+    step = 10 ** max(0, math.floor(math.log10(needed)) - 1)
     return math.ceil(needed / step) * step
 
 

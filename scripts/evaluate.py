@@ -133,7 +133,7 @@ def in_words(value: dict[str, float | None], confidence: float) -> str:
         return "is not defined"
     if value["low"] is None or value["high"] is None:
         return f"{value['value']:.3f}"
-    interval = f"{100 * confidence:.0f}% interval {value['low']:.3f} to {value['high']:.3f}"
+    interval = f"{100 * confidence:g}% interval {value['low']:.3f} to {value['high']:.3f}"
     return f"{value['value']:.3f} ({interval})"
 
 

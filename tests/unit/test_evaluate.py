@@ -382,6 +382,9 @@ def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
         (0.0, -0.1, 0.1, 100, None),
         (None, None, None, 100, None),
         (0.001, -0.05, 0.052, 600, 1_600_000),
+        # An interval that ends at zero: not settled by as many again.
+        (0.02, 0.0, 0.04, 1000, 1100),
+        (-0.02, -0.04, 0.0, 568, 570),
     ],
 )
 def test_how_many_sequences_would_settle_a_difference(value, low, high, n, needed):

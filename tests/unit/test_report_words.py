@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
-from dnalm.report.classification import rare_labels_note
+from dnalm.report.classification import metrics_note, rare_labels_note
 
 
 def difference(value, low, high):
@@ -70,6 +70,30 @@ def test_the_best_of_several_baselines_is_said_to_be_that():
     assert "looks a little better than it is" in worse["text"]
     better = words.baseline_verdict(difference(0.035, 0.008, 0.09), "k-mers", of=4)
     assert "best of 4 here" in better["text"] and "looks" not in better["text"]
+
+
+@pytest.mark.parametrize(
+    ("confidence", "said"), [(0.95, "95%"), (0.975, "97.5%"), (0.995, "99.5%"), (0.57, "57%")]
+)
+def test_no_interval_is_said_to_cover_all(confidence, said):
+    assert words.interval_text({"value": 0.5, "low": 0.4, "high": 0.6}, confidence).startswith(f"{said} int")
+    assert f"({said} interval" in words._points(difference(0.1, 0.05, 0.15) | {"confidence": confidence})
+
+
+def test_a_mean_over_labels_says_over_which():
+    about = {"metrics": {"exact_match": {"value": 0.5}}, "n": 10, "labels": ["a", "b", "c"]}
+    leading = {"value": 0.7, "low": 0.6, "high": 0.8}
+    for counts, said in (((3, 4, 5), "mean over 3 labels"), ((0, 10, 5), "mean over 1 of 3 labels")):
+        metrics = about | {"label_counts": dict(zip("abc", counts, strict=True))}
+        assert said in words.labels_text(metrics, leading, 0.95)
+
+
+def test_a_class_that_no_tested_sequence_has_is_named():
+    metrics = {"labels": ["a", "b", "c"], "label_counts": {"a": 30, "b": 0, "c": 30}}
+    assert "is of class b, which counts as 0" in metrics_note(SINGLE_LABEL, metrics)
+    assert "counts as 0" not in metrics_note(
+        SINGLE_LABEL, metrics | {"label_counts": {"a": 9, "b": 9, "c": 9}}
+    )
 
 
 def test_a_clean_test_set():

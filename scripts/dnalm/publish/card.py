@@ -220,7 +220,7 @@ def tested_sentence(facts: Facts) -> str:
     if not facts.comparison:
         return ""
     n, confidence = facts.comparison["n"], facts.comparison["bootstrap"]["confidence"]
-    intervals = f"with {confidence:.0%} intervals"
+    intervals = f"with {words.percent(confidence)} intervals"
     if crossed := facts.evaluation.get("cross_validation"):
         return (
             f"In a {len(crossed['sequences'])}-fold cross-validation of {n:,} sequences, {intervals}: each "

@@ -35,8 +35,8 @@ def answer(run: Run, task: str) -> dict[str, Any]:
         "number_text": f" ({number_text(run, headline)})",
         "verdicts": task_verdicts(run, task),
         "chart": headline_chart(run, task),
-        "chart_note": f"Dot: {name} on the {words.tested(metrics)}. Line: {run.confidence:.0%} interval "
-        f"over {'' if headline.folds else 'test '}sequences.",
+        "chart_note": f"Dot: {name} on the {words.tested(metrics)}. Line: "
+        f"{words.percent(run.confidence)} interval over {'' if headline.folds else 'test '}sequences.",
         "facts": task_facts(run, task),
         "evaluations": evaluations,
     }

@@ -77,7 +77,7 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     folds = evaluations[0].folds
     where = f"of the {folds}-fold cross-validation" if folds else "on the test split"
     return table(
-        f"All metrics {where}, with {run.confidence:.0%} intervals",
+        f"All metrics {where}, with {words.percent(run.confidence)} intervals",
         ["Metric", *[e.name for e in evaluations]],
         rows,
         strong=[0],
@@ -137,7 +137,12 @@ def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
             "where its probability is above 0.5. Exact match: all labels of a sequence right."
         )
     if len(metrics["labels"]) > 2:
-        return "Precision, recall, F1, AUROC and AUPRC are means over the classes."
+        missing = [label for label, n in metrics["label_counts"].items() if not n]
+        absent = (
+            f" No tested sequence is of class {words.listing(missing)}, which counts as 0 in the first three "
+            "and is left out of the areas."
+        )
+        return "Precision, recall, F1, AUROC and AUPRC are means over the classes." + absent * bool(missing)
     return (
         f"Precision, recall, F1, AUROC and AUPRC are those of class {metrics['positive_label']} "
         f"({metrics['positive_because']}; the column positive of the task sheet chooses); “weighted” ones "
@@ -212,7 +217,12 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
         return None
     return table(
         f"{lead.leading_name[0].upper()}{lead.leading_name[1:]} of {lead.name} minus that of",
-        ["Other predictor", "Difference", f"{run.confidence:.0%} interval", "Is the leading model better?"],
+        [
+            "Other predictor",
+            "Difference",
+            f"{words.percent(run.confidence)} interval",
+            "Is the leading model better?",
+        ],
         rows,
         numeric=[1, 2],
         note="Both predictors saw the same test sequences; the difference is bootstrapped pair by pair.",

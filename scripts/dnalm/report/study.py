@@ -92,8 +92,8 @@ def board_table(task: str, board: list[dict[str, Any]], reference: str, confiden
             "Fine-tuning, CPU hours",
         ],
         rows,
-        note=f"{confidence:.0%} intervals over test sequences. Spread: standard deviation over seeds. Hours "
-        "are those of one seed, as measured, and of all folds of a cross-validation."
+        note=f"{words.percent(confidence)} intervals over test sequences. Spread: standard deviation over "
+        "seeds. Hours are those of one seed, as measured, and of all folds of a cross-validation."
         + (f" {left:,} more rows are in study/leaderboard.tsv." if left else ""),
     )
 
@@ -122,9 +122,15 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
     svg = interval_chart(estimates, f"Best variants, task {task}", "test accuracy", (0, 1))
     caption = f"The {min(ROWS_DRAWN, len(board))} most accurate rows, and what stands beside the variants."
     figures = [figure("Best variants", svg, caption, f"{task}.study")]
-    for key, title, axis in (
-        ("token_curves", "Accuracy against pretraining", "tokens of pretraining"),
-        ("label_curves", "Accuracy against labelled sequences", "labelled training sequences"),
+    for key, title, axis, more in (
+        ("token_curves", "Accuracy against pretraining", "tokens of pretraining", ""),
+        (
+            "label_curves",
+            "Accuracy against labelled sequences",
+            "labelled training sequences",
+            " The validation split, which has labels as well, is the same and whole for all: it chooses "
+            "epochs and penalties.",
+        ),
     ):
         series = []
         for number, curve in enumerate(study[key][task]):
@@ -133,7 +139,7 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
             series.append(Series(name, x, y, number % COLOURS, number // COLOURS, markers=True))
         if series:
             svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy")
-            figures.append(figure(title, svg, "Each dot: another training.", f"{task}.{key}"))
+            figures.append(figure(title, svg, "Each dot: another training." + more, f"{task}.{key}"))
     return figures
 
 

@@ -131,6 +131,11 @@ def estimate(value: dict[str, float]) -> str:
     return "{} ({} to {})".format(*(number(value[key]) for key in ("value", "low", "high")))
 
 
+def percent(confidence: float) -> str:
+    """`95%`, `97.5%`, `99.9%`: never rounded to a certainty that nobody has."""
+    return f"{100 * confidence:g}%"
+
+
 def mean_and_spread(value: dict[str, float] | None) -> str:
     """`0.873 ± 0.006 (0.866 to 0.880)`, from mean, sd, low and high; nothing where there is none."""
     if value is None:
@@ -187,8 +192,11 @@ def accuracy_text(metrics: dict[str, Any], confidence: float) -> str:
 def labels_text(metrics: dict[str, Any], leading: dict[str, float], confidence: float) -> str:
     """What stands behind the large number of a task of several labels."""
     exact, n = metrics["metrics"]["exact_match"]["value"], metrics["n"]
+    # Of a label that all or none carry there is no area.
+    defined, labels = sum(0 < of < n for of in metrics["label_counts"].values()), len(metrics["labels"])
+    those = f"{labels}" if defined == labels else f"{defined} of {labels}"
     return (
-        f"{interval_text(leading, confidence)}; mean over {len(metrics['labels'])} labels, 0.5 is guessing; "
+        f"{interval_text(leading, confidence)}; mean over {those} labels, 0.5 is guessing; "
         f"all labels right for {round(exact * n):,} of {tested(metrics)}"
     )
 
@@ -207,7 +215,7 @@ def interval_text(value: dict[str, Any], confidence: float) -> str:
     """`95% interval 0.841 to 0.903`; empty where there is none."""
     if value["low"] is None:
         return "no interval"
-    return f"{confidence:.0%} interval {number(value['low'])} to {number(value['high'])}"
+    return f"{percent(confidence)} interval {number(value['low'])} to {number(value['high'])}"
 
 
 def adaptation_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
@@ -236,8 +244,8 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
         status,
         heads[status],
         f"{before:.3f} nats per [MASK] as published, {after:.3f} after adaptation, on the same "
-        f"{metrics['hidden_tokens']:,} tokens; lower by {change['value']:.4f} ({confidence:.0%} interval "
-        f"{change['low']:.4f} to {change['high']:.4f}).",
+        f"{metrics['hidden_tokens']:,} tokens; lower by {change['value']:.4f} ({percent(confidence)} "
+        f"interval {change['low']:.4f} to {change['high']:.4f}).",
     )
 
 
@@ -527,7 +535,7 @@ def _points(difference: dict[str, Any]) -> str:
         value, low, high = (signed(bound) for bound in bounds)
     needed = difference.get("sequences_to_settle")
     settle = f"; about {needed:,} tested sequences would settle it, if it stays so" if needed else ""
-    return f"{value}{unit} ({difference['confidence']:.0%} interval {low} to {high}{settle})"
+    return f"{value}{unit} ({percent(difference['confidence'])} interval {low} to {high}{settle})"
 
 
 def _measure(difference: dict[str, Any]) -> str:
