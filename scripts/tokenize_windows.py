@@ -24,8 +24,8 @@ from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
 from dnalm.tokenizers import bpe, words
-from dnalm.tokenizers.agreement import split
-from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL, token_dtype
+from dnalm.tokenizers.encoder import split, token_dtype
+from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL
 
 # Sequences are read as bytes; anything else in a line is a mistake of the file, not an unknown base.
 SEQUENCE_LETTERS = string.ascii_letters.encode()

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from dnalm.running.errors import InputError
-from dnalm.tokenizers.encoding import token_dtype
+from dnalm.tokenizers.encoder import token_dtype
 
 # Lines per Arrow record batch, the unit in which a cache is written: about 2 MB for lines of 1000 bp.
 LINES_PER_BATCH = 4096

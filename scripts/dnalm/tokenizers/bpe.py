@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from dnalm.tokenizers.agreement import agree
-from dnalm.tokenizers.encoding import token_dtype
+from dnalm.tokenizers.encoder import agree, token_dtype
 from dnalm.tokenizers.special_tokens import BASES
 
 # Steps that never cut a line of letters.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnalm.running.errors import InputError
-from dnalm.tokenizers.agreement import Encoder, split
+from dnalm.tokenizers.encoder import Encoder, split, token_dtype
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,11 +47,6 @@ def load_tokenizer(directory: str | Path) -> "PreTrainedTokenizerFast":
             "Import the tokenizer with scripts/import_tokenizer.py."
         )
     return tokenizer
-
-
-def token_dtype(vocabulary_size: int) -> np.dtype:
-    """The smallest integer type for ids below `vocabulary_size`: uint16, else int32."""
-    return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.int32)
 
 
 def reading_limit(tokenizer: "PreTrainedTokenizerFast") -> int | None:

@@ -8,8 +8,7 @@ numbers of all places of a text come from k additions.
 import numpy as np
 from tokenizers import Tokenizer
 
-from dnalm.tokenizers.agreement import agree
-from dnalm.tokenizers.encoding import token_dtype
+from dnalm.tokenizers.encoder import agree, token_dtype
 from dnalm.tokenizers.special_tokens import BASES, overlapping_kmer_length
 
 # Classes of letters beside the bases 0 to 3.

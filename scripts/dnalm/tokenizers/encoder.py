@@ -1,9 +1,14 @@
-"""What gives the ids of a tokenizer sooner than the `tokenizers` library, and whether they are the same."""
+"""What encoders are that give the ids of the `tokenizers` library sooner, and whether theirs are the same."""
 
 from typing import Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
+
+
+def token_dtype(vocabulary_size: int) -> np.dtype:
+    """The smallest integer type for ids below `vocabulary_size`: uint16, else int32."""
+    return np.dtype(np.uint16 if vocabulary_size <= 1 << 16 else np.int32)
 
 
 class Encoder(Protocol):
