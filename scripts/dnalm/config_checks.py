@@ -8,9 +8,10 @@ import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dnalm.baseline.settings import BASELINES, STACKED, stacks
+from dnalm.config import Config
 from dnalm.config_paths import check_file, check_path, check_source, is_url, paths_in
 from dnalm.embed_sequences.settings import EmbedSequencesSettings
 from dnalm.fill_mask.settings import check_gaps, check_words
@@ -33,13 +34,10 @@ from dnalm.tokenizers.special_tokens import (
     tokenizer_file,
 )
 
-if TYPE_CHECKING:
-    from dnalm.config import Config
-
 REPOSITORY = Path(__file__).parents[2]
 
 
-def check_sections(config: "Config", values: Mapping[str, Any], source: str) -> None:
+def check_sections(config: Config, values: Mapping[str, Any], source: str) -> None:
     """Raise InputError for the first thing that is wrong. `values`: the same as plain dictionaries."""
     check_path(config.results, f"{source}: results")
     _check_paths(values, source)
@@ -80,7 +78,7 @@ def _check_results(results: str, source: str) -> None:
         )
 
 
-def _check_corpora(config: "Config", source: str) -> None:
+def _check_corpora(config: Config, source: str) -> None:
     if config.genomes is None and not config.corpora:
         raise InputError(f"{source}: needs 'genomes' or 'corpora', something to learn from.")
     for name, corpus in config.corpora.items():
@@ -102,7 +100,7 @@ def _check_corpora(config: "Config", source: str) -> None:
             )
 
 
-def _check_tokenizers(config: "Config", source: str) -> None:
+def _check_tokenizers(config: Config, source: str) -> None:
     for name, tokenizer in config.tokenizers.items():
         place = f"{source}: tokenizers.{name}.source"
         check_source(tokenizer.source, tokenizer.revision, place)
@@ -126,7 +124,7 @@ def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> No
             )
 
 
-def _check_models(config: "Config", source: str) -> None:
+def _check_models(config: Config, source: str) -> None:
     for name, model in config.models.items():
         _check_model_files(config, model, f"{source}: models.{name}")
         gpus = config.resources.pretrain_gpus * config.resources.pretrain_nodes
@@ -138,7 +136,7 @@ def _check_models(config: "Config", source: str) -> None:
             )
 
 
-def _check_model_files(config: "Config", model: ModelSettings, place: str) -> None:
+def _check_model_files(config: Config, model: ModelSettings, place: str) -> None:
     if model.tokenizer not in config.tokenizers:
         raise InputError(
             f"{place}.tokenizer is {show(model.tokenizer)}, not under tokenizers."
@@ -174,7 +172,7 @@ def _shape_of(model: ModelSettings) -> dict[str, Any] | None:
     return None
 
 
-def _check_network(config: "Config", model: ModelSettings) -> None:
+def _check_network(config: Config, model: ModelSettings) -> None:
     shape = _shape_of(model)
     if shape is None:
         return
@@ -195,7 +193,7 @@ def _with_defaults(shape: dict[str, Any]) -> dict[str, Any]:
     return {**DEFAULTS[shape["model_type"]], **shape}
 
 
-def _check_gaps(config: "Config", source: str) -> None:
+def _check_gaps(config: Config, source: str) -> None:
     for name, gaps in config.fill_mask.items():
         place = f"{source}: fill_mask.{name}"
         _check_model(gaps.model, config, place)
@@ -204,7 +202,7 @@ def _check_gaps(config: "Config", source: str) -> None:
         check_words(gaps, _overlapping_kmer_length(tokenizer), f"{place}: ")
 
 
-def _check_embedded(config: "Config", source: str) -> None:
+def _check_embedded(config: Config, source: str) -> None:
     for name, embedded in config.embed_sequences.items():
         place = f"{source}: embed_sequences.{name}"
         _check_model(embedded.model, config, place)
@@ -214,7 +212,7 @@ def _check_embedded(config: "Config", source: str) -> None:
             check_layers(_with_defaults(shape), embedded.layer, f"{place}.layer")
 
 
-def _check_predictions(config: "Config", source: str) -> None:
+def _check_predictions(config: Config, source: str) -> None:
     for name, prediction in config.predict.items():
         place = f"{source}: predict.{name}"
         _check_model(prediction.model, config, place)
@@ -227,12 +225,12 @@ def _check_predictions(config: "Config", source: str) -> None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
 
 
-def _check_model(name: str, config: "Config", place: str) -> None:
+def _check_model(name: str, config: Config, place: str) -> None:
     if name not in config.models:
         raise InputError(f"{place}.model is {show(name)}, not under models.{nearest(name, config.models)}")
 
 
-def _check_backbone(name: str, config: "Config", place: str) -> None:
+def _check_backbone(name: str, config: Config, place: str) -> None:
     if name not in config.finetune.backbones:
         raise InputError(
             f"{place}.backbone is {show(name)}, but finetune.backbones lists only "
@@ -240,7 +238,7 @@ def _check_backbone(name: str, config: "Config", place: str) -> None:
         )
 
 
-def _check_stacked(config: "Config", place: str) -> None:
+def _check_stacked(config: Config, place: str) -> None:
     if not config.baseline.stacked:
         raise InputError(
             f"{place}.backbone is {show(STACKED)}, but baseline.stacked is false. Set it to true."
@@ -252,7 +250,7 @@ def _check_stacked(config: "Config", place: str) -> None:
         )
 
 
-def _check_publications(config: "Config", source: str) -> None:
+def _check_publications(config: Config, source: str) -> None:
     for name, published in config.publish.items():
         place = f"{source}: publish.{name}"
         _check_model(published.model, config, place)
@@ -263,7 +261,7 @@ def _check_publications(config: "Config", source: str) -> None:
         _check_backbone(published.backbone, config, place)
 
 
-def _check_study(config: "Config", values: Mapping[str, Any], source: str) -> None:
+def _check_study(config: Config, values: Mapping[str, Any], source: str) -> None:
     if config.study is None:
         return
     _check_model(config.study.model, config, f"{source}: study")

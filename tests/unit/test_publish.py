@@ -397,7 +397,7 @@ def test_a_folder_without_a_card_is_not_pushed(tmp_path, monkeypatch):
 
 
 def test_the_configuration_names_what_cannot_be_published(repository):
-    from dnalm.config import read_config
+    from dnalm.config_reading import read_config
 
     config = yaml.safe_load(Path(repository, "tests/short/config.yaml").read_text())
     for wrong, expected in {

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 import config_docs
-from dnalm.config import read_config
 from dnalm.config_paths import is_hub_id
+from dnalm.config_reading import read_config
 from dnalm.running.errors import InputError
 from settings import check_tables, read_genomes, read_tasks
 

@@ -9,7 +9,7 @@ import pytest
 
 import study
 import subset_task
-from dnalm.config import read_config
+from dnalm.config_reading import read_config
 from dnalm.running.errors import InputError
 from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks
 from dnalm.study.variants import expand, seedless

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.baseline.settings import STACKED
-from dnalm.config import check_files, read_config
 from dnalm.config_paths import with_paths
+from dnalm.config_reading import check_files, read_config
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.report.published import read_published
 from dnalm.running.errors import InputError

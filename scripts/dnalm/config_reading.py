@@ -1,0 +1,103 @@
+"""The configuration as it is read from YAML: checked, with defaults filled in.
+
+Only light packages are imported, because every cluster job reads the Snakefile again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dnalm.config import Config
+from dnalm.config_checks import check_sections
+from dnalm.running.errors import InputError
+from dnalm.running.settings import Names, validated
+
+# What YAML makes of names that are not in quotes.
+YAML_KINDS = {
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "timestamp": "a date",
+}
+# Sections that had other names.
+RENAMED = {
+    "windows": "extract_windows",
+    "task_preparation": "prepare_task",
+    "language_model_evaluation": "evaluate_language_model",
+    "evaluation": "evaluate",
+    "baselines": "baseline",
+    "predictions": "predict",
+    "simulation": "simulate_demo",
+}
+
+
+def check_files(paths: Iterable[str | Path], section: Sequence[str] = ()) -> None:
+    """Raise InputError for what YAML passes over in silence: a key given twice, a name that is no text.
+
+    Only in the section that these keys lead to: all else in the files is another workflow's.
+    """
+    for path in paths:
+        try:
+            tree = yaml.compose(Path(path).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            # Snakemake has read the file, and says what is wrong with it.
+            continue
+        for key in section:
+            entries = tree.value if isinstance(tree, yaml.MappingNode) else []
+            tree = next((value for name, value in entries if name.value == key), None)
+        _check_keys(tree, ".".join(section), str(path))
+
+
+def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, key, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    lines: dict[str, int] = {}
+    for name, value in node.value:
+        full, line = f"{key}.{name.value}".removeprefix("."), name.start_mark.line + 1
+        if name.value in lines:
+            raise InputError(
+                f"{path} line {line}: {full} stands in line {lines[name.value]} already. Remove one of them."
+            )
+        lines[name.value] = line
+        kind = name.tag.rpartition(":")[2]
+        if kind not in ("str", "merge"):
+            raise InputError(
+                f"{path} line {line}: {full}: YAML reads this name as {YAML_KINDS.get(kind, kind)}. "
+                f'Put it in quotes: "{name.value}".'
+            )
+        _check_keys(value, full, path)
+
+
+def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """The configuration with all defaults filled in and numbers as numbers, as Snakemake keeps it.
+
+    `source` names the file(s) in messages. Raises InputError for the first thing that is wrong.
+    """
+    for old, new in RENAMED.items():
+        if old in config:
+            raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
+    predictions = config.get("predict")
+    for name, prediction in predictions.items() if isinstance(predictions, Mapping) else ():
+        if isinstance(prediction, Mapping) and "both_strands" in prediction:
+            raise InputError(
+                f"{source}: predict.{name}.both_strands is now decided for evaluation and prediction at "
+                "once, by the column 'strands' of the task sheet (both or forward). Remove the key."
+            )
+    models = config.get("models")
+    for name, model in models.items() if isinstance(models, Mapping) else ():
+        training = model.get("training") if isinstance(model, Mapping) else None
+        if isinstance(training, Mapping) and "precision" in training:
+            raise InputError(
+                f"{source}: models.{name}.training.precision now concerns all that the model does. Move it "
+                f"up to models.{name}.precision."
+            )
+    checked: Config = validated(Config, config, Names(source))
+    values = checked.model_dump(mode="json")
+    check_sections(checked, values, source)
+    return values
