@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dnalm.corpora.lines import describe_lines, read_lines, split_sequences, write_lines
 from dnalm.corpora.settings import LinesSettings
-from dnalm.running import commandline
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 
@@ -34,11 +34,11 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
-    parser.add_argument("--lines", type=Path, required=True, help="text with one sequence per line")
-    commandline.add_settings_flags(parser, LinesSettings)
-    parser.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
-    parser.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
-    parser.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
-    commandline.run(main, parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
+    arguments.add_argument("--lines", type=Path, required=True, help="text with one sequence per line")
+    add_settings_flags(arguments, LinesSettings)
+    arguments.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
+    arguments.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
+    arguments.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
+    run(main, arguments.parse_args())

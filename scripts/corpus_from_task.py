@@ -9,7 +9,7 @@ split held out; and a JSON file with counts, like that of extract_windows.
 from pathlib import Path
 
 from dnalm.corpora.lines import describe_lines, write_lines
-from dnalm.running import commandline
+from dnalm.running.commandline import parser, run
 from dnalm.running.files import write_json
 from dnalm.sequences.tables import read_sequence_table
 
@@ -30,14 +30,14 @@ def main(
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
-    parser.add_argument("--task", required=True, help="name of the task, for the counts")
-    parser.add_argument("--train-sequences", type=Path, required=True, help="table of the training split")
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
+    arguments.add_argument("--task", required=True, help="name of the task, for the counts")
+    arguments.add_argument("--train-sequences", type=Path, required=True, help="table of the training split")
+    arguments.add_argument(
         "--validation-sequences", type=Path, required=True, help="table of the validation split"
     )
-    parser.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
-    parser.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
-    parser.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
-    commandline.run(main, parser.parse_args())
+    arguments.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
+    arguments.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
+    arguments.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
+    run(main, arguments.parse_args())

@@ -49,7 +49,7 @@ import numpy as np
 import pandas as pd
 
 import evaluate
-from dnalm.baseline.settings import COMBINED, STACKED
+from dnalm.baseline.settings import BASELINES, COMBINED, STACKED
 from dnalm.cross_validate.kept import Fold, keep, read_kept
 from dnalm.evaluate.calibration import calibration_over_folds, fit
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
@@ -77,7 +77,7 @@ from dnalm.sequences.tables import read_labelled_table, write_labelled_table
 logger = logging.getLogger("dnalm")
 
 # The scripts that train. Rules name the code of the one that they use.
-TRAINERS = ("baseline", "baseline_cnn", "combine", "finetune", "stack")
+TRAINERS = (*dict.fromkeys(BASELINES.values()), "combine", "finetune", "stack")
 # Options of theirs that change no result: where to compute, how much at once, when to save, what to show.
 DECIDES_NOTHING = {
     "allow_cpu",

@@ -45,7 +45,7 @@ from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model
 from dnalm.models.families import tokens_read
 from dnalm.pretrain.settings import ContextSettings
-from dnalm.running import commandline
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
@@ -222,26 +222,28 @@ def write_table(path: Path, rows: list[list[Any]]) -> None:
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
+    arguments.add_argument(
         "--tokens", type=Path, nargs="+", required=True, help="token caches of held-out lines"
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--training-tokens",
         type=Path,
         nargs="+",
         required=True,
         help="token caches of training lines, which the baselines count",
     )
-    parser.add_argument(
+    arguments.add_argument(
         "--published", type=Path, help="the model before it was trained further; scored on the same tokens"
     )
-    parser.add_argument("--name", default="model", help="what reports call this model")
-    commandline.add_settings_flags(parser, ContextSettings, "context")
-    commandline.add_settings_flags(parser, EvaluateLanguageModelSettings)
-    add_device_flags(parser)
-    parser.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
-    parser.add_argument("--sequence-loss", type=Path, required=True, help="TSV file to write: loss per line")
-    parser.add_argument("--fill-mask", type=Path, required=True, help="TSV file to write: examples")
-    commandline.run(main, parser.parse_args())
+    arguments.add_argument("--name", default="model", help="what reports call this model")
+    add_settings_flags(arguments, ContextSettings, "context")
+    add_settings_flags(arguments, EvaluateLanguageModelSettings)
+    add_device_flags(arguments)
+    arguments.add_argument("--metrics", type=Path, required=True, help="JSON file to write")
+    arguments.add_argument(
+        "--sequence-loss", type=Path, required=True, help="TSV file to write: loss per line"
+    )
+    arguments.add_argument("--fill-mask", type=Path, required=True, help="TSV file to write: examples")
+    run(main, arguments.parse_args())

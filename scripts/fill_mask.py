@@ -30,7 +30,7 @@ from dnalm.fill_mask.settings import GapSettings, check_gaps, check_words
 from dnalm.models.architecture import load_model
 from dnalm.models.directory import quieten
 from dnalm.models.families import position_limit
-from dnalm.running import commandline
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.tokenizers.encoding import load_tokenizer
@@ -91,8 +91,8 @@ def answers(gap: Gap, log_probabilities: torch.Tensor, tokenizer: Any, top: int)
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
-    commandline.add_settings_flags(parser, GapSettings)
-    parser.add_argument("--output", type=Path, help="TSV to write (default: the terminal)")
-    commandline.run(main, parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
+    add_settings_flags(arguments, GapSettings)
+    arguments.add_argument("--output", type=Path, help="TSV to write (default: the terminal)")
+    run(main, arguments.parse_args())

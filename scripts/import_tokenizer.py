@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from dnalm.running import commandline
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.tokenizers import vocabulary
@@ -63,11 +63,11 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--source", type=Path, help="tokenizer.json, or a directory that holds one")
-    commandline.add_settings_flags(parser, ImportTokenizerSettings)
-    parser.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument("--source", type=Path, help="tokenizer.json, or a directory that holds one")
+    add_settings_flags(arguments, ImportTokenizerSettings)
+    arguments.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
+    arguments.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"
     )
-    commandline.run(main, parser.parse_args())
+    run(main, arguments.parse_args())

@@ -17,10 +17,9 @@ named by a fingerprint of everything that decides the result. Before the time li
 after SIGTERM, the run saves and ends with exit code 75: start it again.
 """
 
-import argparse
 import logging
 import math
-import sys
+from argparse import ArgumentParser
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -367,7 +366,9 @@ def check_ids(lines: TokenLines, vocabulary_size: int) -> None:
             )
 
 
-def add_arguments(arguments: argparse.ArgumentParser) -> None:
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
+    arguments = parser(__doc__)
     add = arguments.add_argument
     add("--tokens", type=Path, nargs="+", required=True, help="token caches of the training lines")
     add("--validation-tokens", type=Path, nargs="+", required=True, help="token caches of the held-out lines")
@@ -407,9 +408,8 @@ def add_arguments(arguments: argparse.ArgumentParser) -> None:
     add("--output", type=Path, required=True, help="model directory to write")
     add("--summary", type=Path, help="JSON file: training_summary.json and the model directory's SHA-256")
     add("--telemetry", type=Path, help="JSON file for speed, memory and interruptions")
+    return arguments
 
 
 if __name__ == "__main__":
-    arguments = parser(__doc__)
-    add_arguments(arguments)
-    run(main, arguments.parse_args(sys.argv[1:]))
+    run(main, command_line().parse_args())

@@ -344,10 +344,11 @@ def main(
 
 
 if __name__ == "__main__":
-    p = parser(__doc__)
-    add_settings_flags(p, SimulateDemoSettings)
-    p.add_argument("--genome", type=Path, required=True, help="genome to write (FASTA, gzip)")
-    p.add_argument("--train", type=Path, required=True, help="labelled training sequences to write (TSV)")
-    p.add_argument("--test", type=Path, required=True, help="labelled test sequences to write (TSV)")
-    p.add_argument("--description", type=Path, required=True, help="what was simulated (JSON)")
-    run(main, p.parse_args())
+    arguments = parser(__doc__)
+    add = arguments.add_argument
+    add_settings_flags(arguments, SimulateDemoSettings)
+    add("--genome", type=Path, required=True, help="genome to write (FASTA, gzip)")
+    add("--train", type=Path, required=True, help="labelled training sequences to write (TSV)")
+    add("--test", type=Path, required=True, help="labelled test sequences to write (TSV)")
+    add("--description", type=Path, required=True, help="what was simulated (JSON)")
+    run(main, arguments.parse_args())

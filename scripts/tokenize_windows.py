@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from dnalm.running import commandline
+from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
@@ -186,12 +186,12 @@ def checked_line(line: bytes, path: Path, number: int) -> bytes:
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument("--windows", type=Path, required=True, help="text file, one sequence per line")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
-    parser.add_argument("--genome", default="genome", help="name of the genome, for the summary")
-    parser.add_argument("--split", default="train", help="train or validation, for the summary")
-    parser.add_argument("--threads", type=int, default=1, help="CPU cores to use (default %(default)s)")
-    parser.add_argument("--output", type=Path, required=True, help="token cache directory to write")
-    parser.add_argument("--summary", type=Path, required=True, help="JSON file for the counts")
-    commandline.run(main, parser.parse_args())
+    arguments = parser(__doc__)
+    arguments.add_argument("--windows", type=Path, required=True, help="text file, one sequence per line")
+    arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
+    arguments.add_argument("--genome", default="genome", help="name of the genome, for the summary")
+    arguments.add_argument("--split", default="train", help="train or validation, for the summary")
+    arguments.add_argument("--threads", type=int, default=1, help="CPU cores to use (default %(default)s)")
+    arguments.add_argument("--output", type=Path, required=True, help="token cache directory to write")
+    arguments.add_argument("--summary", type=Path, required=True, help="JSON file for the counts")
+    run(main, arguments.parse_args())

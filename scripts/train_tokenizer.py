@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from dnalm.running import commandline
+from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.tokenizers import vocabulary
 from dnalm.tokenizers.settings import TrainTokenizerSettings, UnknownBaseSettings
@@ -134,14 +134,14 @@ def learn(sample: list[str], vocabulary_size: int, min_frequency: int) -> Tokeni
 
 
 if __name__ == "__main__":
-    parser = commandline.parser(__doc__)
-    parser.add_argument(
+    arguments = parser(__doc__)
+    arguments.add_argument(
         "--windows", type=Path, nargs="+", required=True, help="text files, one sequence per line"
     )
-    commandline.add_settings_flags(parser, TrainTokenizerSettings)
-    commandline.add_settings_flags(parser, UnknownBaseSettings, "unknown_bases")
-    parser.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
-    parser.add_argument(
+    add_settings_flags(arguments, TrainTokenizerSettings)
+    add_settings_flags(arguments, UnknownBaseSettings, "unknown_bases")
+    arguments.add_argument("--output", type=Path, required=True, help="tokenizer directory to write")
+    arguments.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"
     )
-    commandline.run(main, parser.parse_args())
+    run(main, arguments.parse_args())

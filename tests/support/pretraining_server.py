@@ -103,7 +103,7 @@ def serve() -> None:
     from dnalm.pretrain import (
         training,  # noqa: F401
     )
-    from dnalm.running import commandline
+    from dnalm.running.commandline import run
 
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -128,10 +128,8 @@ def serve() -> None:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.environ.update(request["environment"])
             sys.argv = [str(REPOSITORY / "scripts" / "pretrain.py"), *request["arguments"]]
-            arguments = commandline.parser(pretrain.__doc__)
-            pretrain.add_arguments(arguments)
             try:
-                commandline.run(pretrain.main, arguments.parse_args(request["arguments"]))
+                run(pretrain.main, pretrain.command_line().parse_args(request["arguments"]))
             except SystemExit as end:
                 os._exit(end.code or 0)
         answer(pid=pid)

@@ -34,6 +34,8 @@ def step(x: int) -> int:
         raise InputError(f"{x} is negative. Give a positive number.")
     logger.info("adding %d", x)
     parser.add_argument("--x", default=3, help="what to add")
+    add = parser.add_argument
+    add("--y", default=5, help="what else")
     total: int = x + FAR
     return total
 '''
@@ -76,6 +78,7 @@ def changed(scripts, file, old, new):
         ("step.py", "x + FAR", "x - FAR"),
         ("step.py", "x < 0", "x < 1"),
         ("step.py", "default=3", "default=4"),
+        ("step.py", "default=5", "default=6"),
         ("step.py", "VALUE as FAR", "VALUES as FAR"),
         ("step.py", "raise InputError", "raise ValueError"),
         ("step.py", "", "print(1)\n"),
@@ -102,6 +105,7 @@ def test_what_can_change_a_number_counts_and_is_named(scripts, file, old, new):
         ("step.py", '"adding %d"', '"now adding %d"'),
         ("step.py", '    logger.info("adding %d", x)\n', ""),
         ("step.py", "what to add", "the summand"),
+        ("step.py", "what else", "what more"),
         ("step.py", "(x: int) -> int", "(x: float) -> float"),
         ("step.py", "total: int", "total: float"),
         ("step.py", "FAR", "DISTANT"),

@@ -32,7 +32,7 @@ from dnalm.pretrain.settings import ContextSettings
 from dnalm.report.language_model import language_model_section
 from dnalm.report.run import LanguageModel, Run, Training
 from dnalm.report.words import TOKEN_BASELINES
-from dnalm.running.commandline import collect_settings, parser
+from dnalm.running.commandline import collect_settings
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.settings import ImportTokenizerSettings
 
@@ -126,8 +126,6 @@ def pretrained(
             output=folder / split,
             summary=folder / f"{split}.json",
         )
-    arguments = parser("")
-    pretrain.add_arguments(arguments)
     flags = {
         "tokens": folder / "train",
         "validation-tokens": folder / "validation",
@@ -140,7 +138,7 @@ def pretrained(
         "output": folder / "model",
     }
     words = [*words, *(str(word) for flag, value in flags.items() for word in (f"--{flag}", value))]
-    options = collect_settings(vars(arguments.parse_args(words)))
+    options = collect_settings(vars(pretrain.command_line().parse_args(words)))
     options.pop("log")
     pretrain.main(**options)
     evaluate_language_model.main(

@@ -442,7 +442,7 @@ def test_of_the_gpus_of_a_server_as_many_are_used_as_were_asked_for(place, monke
     import torch
 
     import pretrain
-    from dnalm.running.commandline import collect_settings, parser
+    from dnalm.running.commandline import collect_settings
     from dnalm.running.world import World
 
     class Alone(Exception):
@@ -457,9 +457,7 @@ def test_of_the_gpus_of_a_server_as_many_are_used_as_were_asked_for(place, monke
     monkeypatch.setattr(pretrain, "launch_until_it_fits", lambda processes, *_: launched.append(processes))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(World, "join", alone)
-    arguments = parser("")
-    pretrain.add_arguments(arguments)
-    options = vars(arguments.parse_args(place.arguments("server", gpus=gpus)))
+    options = vars(pretrain.command_line().parse_args(place.arguments("server", gpus=gpus)))
     options.pop("log")
     with pytest.raises(Alone) if gpus == 1 else nullcontext():
         pretrain.main(**collect_settings(options))

@@ -216,7 +216,7 @@ rule cross_validate_stacked:
             backbone: lambda wildcards, backbone=backbone: classifier_flags(trained_as(wildcards, backbone))
             for backbone in BACKBONES
         },
-        trainers=code_of("finetune", "baseline", "baseline_cnn", "combine", "finetune", "stack"),
+        trainers=code_of("finetune", *dict.fromkeys(ALL_BASELINES.values()), "combine", "finetune", "stack"),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{model}}/{{task}}/{STACKED}",
         embeddings=lambda wildcards, input: flags({"embeddings": input.embeddings or None}),

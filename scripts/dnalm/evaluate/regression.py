@@ -5,7 +5,7 @@
 
 import numpy as np
 
-# In the order in which tables show them.
+# In the order of files.
 METRICS = ("r2", "pearson", "spearman", "mae", "rmse")
 # A spread below this part of the largest value is one of rounding, not of the sequences.
 RELATIVE_ROUNDING = 1e-9

@@ -294,7 +294,9 @@ class _WithoutWords(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        if isinstance(node.func, ast.Attribute) and node.func.attr.startswith("add_"):
+        # `arguments.add_argument(…)`, which some scripts call `add`.
+        name: str = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name == "add" or name.startswith("add_"):
             node.keywords = [k for k in node.keywords if k.arg not in {"help", "metavar"}]
         return self.generic_visit(node)
 
