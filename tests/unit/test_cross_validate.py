@@ -14,6 +14,7 @@ import baseline
 import cross_validate
 import embed
 import evaluate
+import prepare_task
 import stack
 from dnalm.baseline.settings import KmerSettings
 from dnalm.evaluate.calibration import calibration_over_folds, fit
@@ -22,11 +23,13 @@ from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.settings import SequenceSettings
 from dnalm.prepare_task.folds import read_roles
+from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import sha256_of_directory
+from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_labelled_table, write_labelled_table
 
 SETTINGS = EvaluateSettings(bootstrap_samples=100)
@@ -199,6 +202,53 @@ def test_what_is_stacked_is_trained_and_fitted_in_every_fold(tmp_path, table):
     best = min((kmer, gapped), key=lambda about: about["loss"])
     assert report["stacked"]["best_single"] == best["name"]
     assert kmer["weight"] >= 0 and gapped["weight"] >= 0
+
+
+def family(generator: np.random.Generator) -> list[str]:
+    """A sequence, itself shifted by 15 bp, and its other strand with six other letters."""
+    letters = list("ACGT")
+    whole = "".join(generator.choice(letters, 115))
+    turned = np.array(list(reverse_complement(whole[:100])))
+    turned[generator.choice(100, 6, replace=False)] = generator.choice(letters, 6)
+    return [whole[:100], whole[15:], "".join(turned)]
+
+
+@pytest.mark.parametrize("parted", [False, True])
+def test_labels_drawn_at_random_are_predicted_at_random(tmp_path, parted):
+    """Each family has one label, which nothing tells: who predicts it has seen relatives.
+
+    Where folds part families on purpose, the same predictors find most labels.
+    """
+    generator = np.random.default_rng(3)
+    labels = generator.permutation(np.arange(60) % 2)
+    rows = [f"{sequence}\t{'ab'[label]}\n" for label in labels for sequence in family(generator)]
+    given, sequences = tmp_path / "given.tsv", tmp_path / "test.tsv"
+    given.write_text("seq\tlabel\n" + "".join(generator.permutation(rows)))
+    outputs = {f"output_{split}": tmp_path / f"{split}.tsv" for split in ("train", "validation", "test")}
+    checks, folds = tmp_path / "checks.json", FoldSettings(folds=FOLDS)
+    prepare_task.main(
+        "toy", given, None, None, PrepareTaskSettings(), checks=checks, folding=folds, **outputs
+    )
+    if parted:
+        lines = [line.split("\t") for line in sequences.read_text().splitlines()]
+        roles = generator.permutation([line[3:] for line in lines[1:]])
+        again = [lines[0], *[[*line[:3], *of] for line, of in zip(lines[1:], roles, strict=True)]]
+        sequences.write_text("".join("\t".join(line) + "\n" for line in again))
+    where = "--output {fold}/kmer/predictor --summary {fold}/kmer/predictor.json"
+    network = "--output {fold}/cnn/predictor --summary {fold}/cnn/predictor.json --cnn-epochs 4"
+    training = (
+        f"{KMER.replace('lengths 2', 'lengths 5 6')} {where} ::: baseline_cnn --task toy {SPLITS} {network} "
+        "::: stack --name toy --task toy --members {fold}/kmer/predictor {fold}/cnn/predictor --validation "
+        f"{{fold}}/validation.tsv {PREDICTOR}"
+    )
+    about = {"name": "toy", "backbone": "stacked"}
+    report, _ = run(tmp_path / "out", sequences, training, "stacked", **about)
+    # 60 families that are right or wrong together: a standard error of 0.065.
+    accuracy, at = report["metrics"]["accuracy"]["value"], report["calibration"]["threshold"]["accuracy"]
+    if parted:
+        assert accuracy > 0.75
+    else:
+        assert abs(accuracy - 0.5) < 0.15 and abs(at - 0.5) < 0.15
 
 
 @pytest.mark.parametrize("problem", [MULTI_LABEL, REGRESSION])

@@ -68,5 +68,6 @@ def folds_table(run: Run, task: str) -> dict[str, Any] | None:
         note=f"Folds of {sizes} sequences. The spread tells how much folds differ, and no more: since "
         "predictors of two folds share training sequences, it is no measure of how well a metric is known. "
         "Areas under curves of all predictions together rank outputs of different predictors; here they do "
-        "not.",
+        "not. Who only counts labels can come out below chance: a fold that tests more of a class learns "
+        "from less of it.",
     )
