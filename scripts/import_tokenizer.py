@@ -9,6 +9,8 @@ Out: a Hugging Face fast tokenizer directory: `tokenizer.json`, `tokenizer_confi
 and a JSON summary, the same with the SHA-256 of the directory. The tokenizer is called as its directory.
 """
 
+import logging
+import random
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -18,7 +20,15 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import sha256_of_file
 from dnalm.tokenizers import vocabulary
 from dnalm.tokenizers.settings import ImportTokenizerSettings
-from dnalm.tokenizers.special_tokens import check_n_policy, check_vocabulary, tokenizer_file
+from dnalm.tokenizers.special_tokens import (
+    BASES,
+    check_n_policy,
+    check_vocabulary,
+    overlapping_kmer_length,
+    tokenizer_file,
+)
+
+logger = logging.getLogger("dnalm")
 
 
 def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, summary: Path) -> None:
@@ -41,8 +51,32 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
     plain = vocabulary.copy(tokenizer)
     vocabulary.adjust_for_dna(tokenizer, special_tokens, settings.n_policy)
     vocabulary.check(tokenizer, special_tokens, settings.n_policy, place)
+    if told := otherwise_read(plain, tokenizer):
+        logger.warning("%s: %s", place, told)
     description = {**origin, **vocabulary.describe(tokenizer, plain, special_tokens, settings.n_policy)}
     vocabulary.save(tokenizer, special_tokens, description, output, summary)
+
+
+def otherwise_read(plain: Tokenizer, adjusted: Tokenizer) -> str:
+    """A sentence for people if A, C, G, T become other tokens now than before the adjustment; else empty.
+
+    Special tokens are compared unless `plain` is a bare vocabulary, without a template for them.
+    """
+    sequence = "".join(random.Random(0).choices(BASES, k=300))
+    length = overlapping_kmer_length(plain.get_vocab()) or 1
+    words = [sequence[start : start + length] for start in range(len(sequence) - length + 1)]
+    own, whole = vocabulary.copy(plain), plain.post_processor is not None
+    own.no_truncation()
+    own.no_padding()
+    before = own.encode(" ".join(words) if length > 1 else sequence, add_special_tokens=whole)
+    now = adjusted.encode(sequence, add_special_tokens=whole)
+    if before.ids == now.ids:
+        return ""
+    said = [f"{' '.join(found.tokens[:3])} … {' '.join(found.tokens[-2:])}" for found in (before, now)]
+    return (
+        f"by itself it reads DNA as {said[0]}, here as {said[1]}. A model that was trained with it before "
+        "reads what it does not know; train it further, or train a new one."
+    )
 
 
 def read_vocabulary(path: Path) -> tuple[Tokenizer, dict[str, str]]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from settings_objects import grouped
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 import import_tokenizer
 import tokenize_windows
@@ -213,6 +213,31 @@ def test_a_tokenizer_made_here_can_be_taken_again(tmp_path, trained):
         assert (again / "tokenizer.json").read_bytes() == (directory / "tokenizer.json").read_bytes()
     with pytest.raises(InputError, match=r"has a token N of its own, .* Set n_policy to token"):
         import_(trained["token"], tmp_path / "refused", "unk")
+
+
+def test_import_tells_of_dna_that_is_read_otherwise_than_before(tmp_path, caplog):
+    specials = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    path = make_tokenizer(tmp_path / "tokenizer.json", specials)
+    tokenizer = Tokenizer.from_file(str(path))
+
+    def told() -> str:
+        caplog.clear()
+        tokenizer.save(str(path))
+        import_(path, tmp_path / "t")
+        return caplog.text
+
+    assert not told(), "a bare vocabulary has no template"
+    tokenizer.enable_truncation(20)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
+    )
+    assert not told()
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 1)])
+    before, here = told().split("reads DNA as ")[1].split(", here as ")
+    assert before.startswith("[CLS] ") and not before.endswith("[SEP]")
+    assert here.startswith("[CLS] ") and here.split(".")[0].endswith("[SEP]")
+    tokenizer.post_processor, tokenizer.normalizer = None, normalizers.Replace("ACG", "A C G")
+    assert "A model that was trained with it before reads what it does not know" in told()
 
 
 def test_import_refuses_word_pieces(tmp_path):
