@@ -9,21 +9,28 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import gpu_check
+from gpu_checks import finetuning as checks_of_finetuning
+from gpu_checks.findings import Finding
+from gpu_checks.interruptions import check_kill, check_kill_finetuning
+from gpu_checks.memory import MB, half_of
+from gpu_checks.place import ON_CPU, Place
+from gpu_checks.pretraining import check_precision, check_several
 
+from dnalm.finetune import trained, training
 from dnalm.models.architecture import new_model
 from dnalm.models.directory import copy_tokenizer
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> gpu_check.Place:
-    place = gpu_check.Place(tmp_path_factory.mktemp("check"), gpu_check.ON_CPU, torch.device("cpu"))
+def place(tmp_path_factory) -> Place:
+    place = Place(tmp_path_factory.mktemp("check"), ON_CPU, torch.device("cpu"))
     new_model(place.config, 1).save_pretrained(place.model)
     copy_tokenizer(place.tokenizer, place.model)
     return place
 
 
 def test_the_cpu_passes(place, monkeypatch):
-    starting_processes = (gpu_check.check_kill, gpu_check.check_several, gpu_check.check_kill_finetuning)
+    starting_processes = (check_kill, check_several, check_kill_finetuning)
     alone = [check for check in gpu_check.CHECKS if check not in starting_processes]
     monkeypatch.setattr(gpu_check, "CHECKS", alone)
     found = {finding.check: finding for finding in gpu_check.findings(place)}
@@ -48,11 +55,11 @@ def test_the_cpu_passes(place, monkeypatch):
 
 def test_a_fine_tuning_that_goes_wrong_is_told(place, monkeypatch):
     """The optimizer's state is lost with an interruption, the low-rank matrices with the merge."""
-    lora = gpu_check.ways_to_learn(place)["lora"]
-    monkeypatch.setattr(gpu_check, "ways_to_learn", lambda place: {"wrong": lora})
-    monkeypatch.setattr(gpu_check.finetuning, "load_optimizer_state", lambda *_: None)
-    monkeypatch.setattr(gpu_check.trained, "merged", lambda weights, module: weights)
-    bad = {finding.check for finding in gpu_check.check_finetuning(place) if finding.good is False}
+    lora = checks_of_finetuning.ways_to_learn(place)["lora"]
+    monkeypatch.setattr(checks_of_finetuning, "ways_to_learn", lambda place: {"wrong": lora})
+    monkeypatch.setattr(training, "load_optimizer_state", lambda *_: None)
+    monkeypatch.setattr(trained, "merged", lambda weights, module: weights)
+    bad = {finding.check for finding in checks_of_finetuning.check_finetuning(place) if finding.good is False}
     assert bad == {
         "wrong: interrupted and resumed",
         "wrong: saved, read here",
@@ -62,13 +69,13 @@ def test_a_fine_tuning_that_goes_wrong_is_told(place, monkeypatch):
 
 def test_memory_held_in_reserve_does_not_escape_the_limit(monkeypatch):
     told = []
-    gpu = SimpleNamespace(total_memory=1000 * gpu_check.MB)
+    gpu = SimpleNamespace(total_memory=1000 * MB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: told.append("emptied"))
     monkeypatch.setattr(
         torch.cuda, "set_per_process_memory_fraction", lambda fraction, device: told.append(fraction)
     )
-    with pytest.raises(ValueError), gpu_check.half_of(torch.device("cuda"), 300):
+    with pytest.raises(ValueError), half_of(torch.device("cuda"), 300):
         told.append("work")
         raise ValueError
     assert told == ["emptied", 0.15, "work", 1.0]
@@ -76,11 +83,11 @@ def test_memory_held_in_reserve_does_not_escape_the_limit(monkeypatch):
 
 def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    place = gpu_check.Place(tmp_path, gpu_check.ON_CPU, torch.device("cuda"))
+    place = Place(tmp_path, ON_CPU, torch.device("cuda"))
     assert place.usual == "fp32"
     # A stand-in: there is no GPU to compute on.
     place.device = torch.device("cpu")
-    found = {finding.check: finding.measured for finding in gpu_check.check_precision(place)}
+    found = {finding.check: finding.measured for finding in check_precision(place)}
     assert "left out" in found.pop("bf16")
     assert [name for name in found if "bf16" in name] == []
     assert "speed in fp32, lengths as they are" in found
@@ -103,13 +110,13 @@ def test_a_gpu_that_cannot_be_used_is_told_in_one_line(monkeypatch):
 
 def test_what_is_bad_ends_with_an_error(monkeypatch, capsys):
     def fine(place):
-        yield gpu_check.Finding("a", "1 | 2", "1", True)
+        yield Finding("a", "1 | 2", "1", True)
 
     def wrong(place):
-        yield gpu_check.Finding("b", "3", "4", False)
+        yield Finding("b", "3", "4", False)
 
     def broken(place):
-        yield gpu_check.Finding("c", "first")
+        yield Finding("c", "first")
         raise RuntimeError("CUDA error")
 
     monkeypatch.setattr(gpu_check, "Place", lambda *_: None)

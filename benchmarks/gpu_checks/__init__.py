@@ -1,0 +1,1 @@
+"""Checks of a machine's GPUs: see gpu_check.py."""

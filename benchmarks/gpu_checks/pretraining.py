@@ -1,0 +1,124 @@
+"""Pretraining: precisions and their speed, several GPUs."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dnalm.models.architecture import new_model
+from dnalm.models.flops import peak_flops
+from dnalm.models.masked_lm import compile_layers
+from dnalm.models.optimization import adamw
+from dnalm.pretrain import batches, training
+from dnalm.pretrain.telemetry import TrainingMonitor
+from gpu_checks.findings import Finding, agreement, falling, most_apart
+from gpu_checks.place import Place
+
+
+def wait_for(device: torch.device) -> None:
+    """Until all is computed that was asked of the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+class Stopwatch(TrainingMonitor):
+    """Times the second half of the steps, when everything is warm."""
+
+    def end_step(self, step: int, all_tokens: int, all_flops: float) -> None:
+        wait_for(self.device)
+        super().end_step(step, all_tokens, all_flops)
+        if step == self.steps // 2:
+            self.begin(step)
+            self.all_tokens, self.all_flops = 0, 0.0
+
+
+def train(
+    place: Place, precision: str, *, compiled: bool = False, multiple_of: int = 8
+) -> tuple[list[float], Stopwatch]:
+    """Held-out losses and speed of a training in this process; lines padded to a multiple."""
+    sizes, device = place.sizes, place.device
+    network = new_model(place.config, 42).to(device)
+    if compiled:
+        compile_layers(network)
+    peak = peak_flops(torch.cuda.get_device_name(device), precision) if device.type == "cuda" else None
+    watch = Stopwatch(sizes.steps, device=device, quiet=True, peak_flops=peak)
+    state = training.TrainingState()
+    every = max(1, sizes.steps // 4)
+    schedule = training.Schedule(sizes.steps, 5e-4, "cosine", 0.05, 0.0, 1.0, every, 42)
+    held_out = place.corpus("held_out")
+    training.train(
+        training.MaskedTokenLoss(network),
+        adamw(network, schedule.learning_rate, 0.0),
+        batches.TrainingBatches(place.corpus("train", multiple_of), sizes.steps, sizes.batch_size),
+        training.HeldOut(held_out, batches.evaluation_lines(len(held_out.lengths), 200)),
+        schedule,
+        state,
+        device=device,
+        precision=precision,
+        monitor=watch,
+    )
+    return [r["masked_loss"] for r in state.log if r["event"] == "evaluation"], watch
+
+
+def check_precision(place: Place) -> Iterator[Finding]:
+    """bf16, where the GPU has it, learns as fp32 does and is faster."""
+    ways: dict[str, dict[str, Any]] = {"fp32": {"precision": "fp32"}}
+    best = "bf16" if place.bf16 else "fp32"
+    if place.bf16:
+        ways["bf16"] = {"precision": "bf16"}
+    else:
+        yield Finding("bf16", "left out: GPUs before Ampere have none, trainings take fp32")
+    ways[f"{best}, lengths as they are"] = {"precision": best, "multiple_of": 1}
+    if place.device.type == "cuda":
+        ways[f"{best}, compiled"] = {"precision": best, "compiled": True}
+    results = {name: train(place, **way) for name, way in ways.items()}
+    reference = results["fp32"][0]
+    yield Finding(
+        "held-out loss in fp32",
+        falling(reference),
+        "falls",
+        reference[-1] < reference[0] - 0.05,
+    )
+    for name, (losses, watch) in results.items():
+        if name != "fp32":
+            yield agreement(f"loss in {name}", most_apart(losses, reference), 0.05, " nats")
+        faster = watch.tokens_per_second() / results["fp32"][1].tokens_per_second()
+        mfu = watch.mfu()
+        speed = f"{watch.tokens_per_second():,.0f} tokens/s, {faster:.2f} times fp32"
+        speed += f", MFU {mfu:.1%}" if mfu is not None else ", MFU unknown"
+        speed += f", padding {watch.padding / (watch.padding + watch.tokens):.1%}"
+        expected = name == "bf16" and place.device.type == "cuda"
+        yield Finding(
+            f"speed in {name}",
+            speed,
+            "faster than fp32" if expected else "",
+            faster > 1 if expected else None,
+        )
+
+
+def check_several(place: Place) -> Iterator[Finding]:
+    """Several GPUs end where one does, copied (DDP) or sharded (FSDP)."""
+    several = torch.cuda.device_count() if place.device.type == "cuda" else 2
+    if several < 2:
+        yield Finding("several GPUs", "only one here")
+        return
+    reference = place.losses(place.model.name)
+    speed = json.loads((place.folder / f"{place.model.name}.telemetry.json").read_text())["tokens_per_second"]
+    for name, words in (("copied (DDP)", []), ("sharded (FSDP)", ["--training-fsdp"])):
+        output = name.split()[0]
+        # The last one counts.
+        subprocess.run(
+            place.pretraining(output, "--processes", several, *words), check=True, capture_output=True
+        )
+        apart = most_apart(place.losses(output), reference)
+        telemetry = json.loads((place.folder / f"{output}.telemetry.json").read_text())
+        faster = telemetry["tokens_per_second"] / speed
+        unit = "GPUs" if place.device.type == "cuda" else "processes"
+        yield Finding(
+            f"{several} {unit}, {name}",
+            f"loss at most {apart:.5f} apart; {faster:.2f} times one",
+            "≤ 0.02 nats",
+            apart <= 0.02,
+        )
