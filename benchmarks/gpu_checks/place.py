@@ -207,7 +207,7 @@ class Place:
 
     @property
     def model(self) -> Path:
-        """The language model that `interruptions.check_kill` pretrains, from which the checks after it start."""
+        """The language model that `interruptions.check_kill` pretrains, from which later checks start."""
         return self.folder / "undisturbed"
 
     def losses(self, name: str) -> list[float]:

@@ -6,7 +6,7 @@ rounded up generously: a job that waits a little longer is better than one that 
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,30 @@ def gres(gpus: int, generic_resource: str | None, nodes: int = 1) -> str | None:
 def tasks(gpus: int, nodes: int) -> int | None:
     """Slurm's --ntasks where it must be said: a job without GPUs otherwise has one task, on one node."""
     return nodes if nodes > 1 and not gpus else None
+
+
+def on_gpus(gpus: int | Callable[[Any], int], generic_resource: str | None, nodes: int = 1) -> dict[str, Any]:
+    """What a rule asks for to compute on so many GPUs of each node: a number, or a function of wildcards.
+
+    The scheduler is asked for `gpu` or, where it knows only generic resources, for `gres`; scripts are told
+    `devices`. How many nodes, tasks and CPUs is said too, because a site's defaults for these would otherwise
+    replace threads and mem_mb.
+    """
+
+    def asked(by: Callable[[int, str | None, int], Any]) -> Any:
+        if callable(gpus):
+            return lambda wildcards: by(gpus(wildcards), generic_resource, nodes)
+        return by(gpus, generic_resource, nodes)
+
+    return {
+        "gpu": asked(gpu),
+        "gres": asked(gres),
+        "devices": gpus,
+        "nodes": nodes,
+        "tasks": None if callable(gpus) else tasks(gpus, nodes),
+        "cpus_per_task": lambda wildcards, threads: threads,
+        "mem_mb_per_cpu": None,
+    }
 
 
 def check_clusters(workflow: Any) -> None:

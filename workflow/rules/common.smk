@@ -134,9 +134,7 @@ IMAGE = config["resources"]["image"] if software.with_images(METHODS) else None
 PYTHON = "python" if WITH_CONDA or IMAGE else shlex.quote(sys.executable)
 SCRIPTS = ROOT / "scripts"
 
-# The scheduler is asked for `gpu` or, where it knows only generic resources, for `gres`; scripts are told
-# `devices`. Rules that use GPUs also say how many nodes, tasks and CPUs, because a site's defaults for
-# these would otherwise replace threads and mem_mb.
+# What `resources.on_gpus` is told.
 GRES = config["resources"]["gres"]
 PRETRAIN_GPUS = config["resources"]["pretrain_gpus"]
 PRETRAIN_NODES = config["resources"]["pretrain_nodes"]

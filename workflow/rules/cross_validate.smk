@@ -30,13 +30,7 @@ rule cross_validate:
         "../../envs/finetune.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: resources.gpu(cross_validation_gpus(wildcards), GRES),
-        gres=lambda wildcards: resources.gres(cross_validation_gpus(wildcards), GRES),
-        devices=cross_validation_gpus,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(cross_validation_gpus, GRES),
         mem_mb=lambda wildcards, input, attempt: training_memory_mb(
             wildcards, size_mb([input.sequences]), attempt
         ),
@@ -101,13 +95,7 @@ rule cross_validate_combined:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resources.gpu(EMBED_GPUS, GRES),
-        gres=resources.gres(EMBED_GPUS, GRES),
-        devices=EMBED_GPUS,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(EMBED_GPUS, GRES),
         mem_mb=lambda wildcards, input, attempt: resources.model_memory_mb(
             parameters(wildcards), size_mb([input.sequences, input.embeddings]), attempt
         ),
@@ -175,13 +163,7 @@ rule cross_validate_stacked:
         "../../envs/finetune.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: resources.gpu(stacking_gpus(wildcards), GRES),
-        gres=lambda wildcards: resources.gres(stacking_gpus(wildcards), GRES),
-        devices=stacking_gpus,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(stacking_gpus, GRES),
         mem_mb=lambda wildcards, input, attempt: max(
             resources.model_memory_mb(
                 read_parameters(wildcards.model, STACKED), size_mb([input.sequences]), attempt

@@ -25,13 +25,7 @@ rule embed_sequences:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resources.gpu(EMBED_GPUS, GRES),
-        gres=resources.gres(EMBED_GPUS, GRES),
-        devices=EMBED_GPUS,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(EMBED_GPUS, GRES),
         mem_mb=lambda wildcards, input, attempt: resources.embedding_memory_mb(
             size_mb([input.sequences]), embedding_parameters(wildcards), attempt
         ),

@@ -32,13 +32,7 @@ rule evaluate_language_model:
         "../../envs/train.yaml"
     threads: 2
     resources:
-        gpu=resources.gpu(EMBED_GPUS, GRES),
-        gres=resources.gres(EMBED_GPUS, GRES),
-        devices=EMBED_GPUS,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(EMBED_GPUS, GRES),
         mem_mb=lambda wildcards, attempt: resources.model_memory_mb(parameters(wildcards), 0, attempt),
         runtime=lambda wildcards, attempt: resources.language_model_runtime_min(
             config["evaluate_language_model"]["max_lines"],

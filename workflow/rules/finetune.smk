@@ -23,13 +23,7 @@ rule finetune:
         "../../envs/finetune.yaml"
     threads: 1
     resources:
-        gpu=lambda wildcards: resources.gpu(finetune_gpus(wildcards), GRES),
-        gres=lambda wildcards: resources.gres(finetune_gpus(wildcards), GRES),
-        devices=finetune_gpus,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(finetune_gpus, GRES),
         mem_mb=finetune_memory_mb,
         runtime=finetune_runtime_min,
     params:

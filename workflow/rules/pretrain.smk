@@ -27,13 +27,7 @@ rule pretrain:
         "../../envs/train.yaml"
     threads: config["resources"]["pretrain_threads"]
     resources:
-        gpu=resources.gpu(PRETRAIN_GPUS, GRES, PRETRAIN_NODES),
-        gres=resources.gres(PRETRAIN_GPUS, GRES, PRETRAIN_NODES),
-        devices=PRETRAIN_GPUS,
-        nodes=PRETRAIN_NODES,
-        tasks=resources.tasks(PRETRAIN_GPUS, PRETRAIN_NODES),
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(PRETRAIN_GPUS, GRES, PRETRAIN_NODES),
         mem_mb=lambda wildcards, attempt: resources.pretrain_memory_mb(
             parameters(wildcards), PRETRAIN_GPUS, attempt
         ),

@@ -19,13 +19,7 @@ rule stack:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        gpu=resources.gpu(EMBED_GPUS, GRES),
-        gres=resources.gres(EMBED_GPUS, GRES),
-        devices=EMBED_GPUS,
-        nodes=1,
-        tasks=None,
-        cpus_per_task=lambda wildcards, threads: threads,
-        mem_mb_per_cpu=None,
+        **resources.on_gpus(EMBED_GPUS, GRES),
         mem_mb=lambda wildcards, input, attempt: resources.model_memory_mb(
             read_parameters(wildcards.model, STACKED), size_mb([input.validation]), attempt
         ),
