@@ -176,22 +176,25 @@ TESTED_ONCE = [name for name in [*SUBSETS, *TASKS] if name not in CROSS_VALIDATE
 SHARED_JOBS = SharedJobs(workflow, [*TASKS, *SUBSETS], config["resources"]["tasks_per_job"])
 
 
+def one_of(names):
+    """The constraint of a wildcard that is one of these names; without any, nothing fits."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    genome="|".join(map(re.escape, CORPORA)),
-    task="|".join(map(re.escape, [*SUBSETS, *TASKS])) or "no_task",
-    tokenizer="|".join(map(re.escape, config["tokenizers"])),
-    model="|".join(
-        map(re.escape, [*VARIANTS, *ALL_MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS, *STUDY_UNTRAINED])
-    ),
-    trained_model="|".join(map(re.escape, MODELS)),
+    genome=one_of(CORPORA),
+    task=one_of([*SUBSETS, *TASKS]),
+    tokenizer=one_of(config["tokenizers"]),
+    model=one_of([*VARIANTS, *ALL_MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS, *STUDY_UNTRAINED]),
+    trained_model=one_of(MODELS),
     backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?|{COMBINED}|{STACKED}",
     split="train|validation|test",
     baseline="|".join(ALL_BASELINES),
-    name="|".join(map(re.escape, config["predict"])) or "no_prediction",
-    gap="|".join(map(re.escape, config["fill_mask"])) or "no_gap",
-    asked="|".join(map(re.escape, ASKED)) or "nothing",
-    embedded="|".join(map(re.escape, config["embed_sequences"])) or "no_sequences",
-    publication="|".join(map(re.escape, config["publish"])) or "no_publication",
+    name=one_of(config["predict"]),
+    gap=one_of(config["fill_mask"]),
+    asked=one_of(ASKED),
+    embedded=one_of(config["embed_sequences"]),
+    publication=one_of(config["publish"]),
 
 
 def asked_sequences(wildcards):

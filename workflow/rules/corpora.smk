@@ -13,7 +13,7 @@ rule corpus_from_lines:
     benchmark:
         "<benchmarks>/corpus_from_lines/{genome}.tsv"
     wildcard_constraints:
-        genome="|".join(map(re.escape, FROM_LINES)) or "none",
+        genome=one_of(FROM_LINES),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/analyse.yaml"
@@ -49,7 +49,7 @@ rule corpus_from_task:
     benchmark:
         "<benchmarks>/corpus_from_task/{genome}.tsv"
     wildcard_constraints:
-        genome="|".join(map(re.escape, FROM_TASKS)) or "none",
+        genome=one_of(FROM_TASKS),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/analyse.yaml"

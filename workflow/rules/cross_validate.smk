@@ -24,7 +24,7 @@ rule cross_validate:
     benchmark:
         "<benchmarks>/cross_validate/{model}/{task}/{backbone}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, CROSS_VALIDATED)) or "no_task",
+        task=one_of(CROSS_VALIDATED),
         backbone=rf"({'|'.join(BACKBONE_SETTINGS)})({REPETITION}\d+)?",
     conda:
         "../../envs/finetune.yaml"
@@ -90,7 +90,7 @@ rule cross_validate_combined:
     benchmark:
         "<benchmarks>/cross_validate_combined/{model}/{task}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, CROSS_VALIDATED)) or "no_task",
+        task=one_of(CROSS_VALIDATED),
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -158,7 +158,7 @@ rule cross_validate_stacked:
     benchmark:
         "<benchmarks>/cross_validate_stacked/{model}/{task}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, CROSS_VALIDATED)) or "no_task",
+        task=one_of(CROSS_VALIDATED),
     conda:
         "../../envs/finetune.yaml"
     threads: 1
@@ -231,7 +231,7 @@ rule cross_validate_baseline:
     benchmark:
         "<benchmarks>/cross_validate_baseline/{baseline}/{task}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, CROSS_VALIDATED)) or "no_task",
+        task=one_of(CROSS_VALIDATED),
     conda:
         "../../envs/train.yaml"
     threads: 1

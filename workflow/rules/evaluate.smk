@@ -22,7 +22,7 @@ rule evaluate:
     benchmark:
         "<benchmarks>/evaluate/{model}/{task}/{backbone}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, TESTED_ONCE)) or "no_task",
+        task=one_of(TESTED_ONCE),
     group:
         SHARED_JOBS.of("evaluate")
     conda:
@@ -77,7 +77,7 @@ rule evaluate_baseline:
     benchmark:
         "<benchmarks>/evaluate_baseline/{baseline}/{task}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, TESTED_ONCE)) or "no_task",
+        task=one_of(TESTED_ONCE),
     group:
         SHARED_JOBS.of("baseline")
     conda:

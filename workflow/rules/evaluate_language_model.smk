@@ -27,7 +27,7 @@ rule evaluate_language_model:
     benchmark:
         "<benchmarks>/evaluate_language_model/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, MODELS)),
+        model=one_of(MODELS),
     conda:
         "../../envs/train.yaml"
     threads: 2

@@ -16,7 +16,7 @@ rule explore_batch:
     benchmark:
         "<benchmarks>/explore_batch/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, TRAINED_MODELS)) or "none",
+        model=one_of(TRAINED_MODELS),
     conda:
         "../../envs/train.yaml"
     threads: 1

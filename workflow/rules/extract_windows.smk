@@ -13,7 +13,7 @@ rule extract_windows:
     benchmark:
         "<benchmarks>/extract_windows/{genome}.tsv"
     wildcard_constraints:
-        genome="|".join(map(re.escape, GENOMES)) or "none",
+        genome=one_of(GENOMES),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/genome.yaml"

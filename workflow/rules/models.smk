@@ -14,7 +14,7 @@ rule untrained_model:
     benchmark:
         "<benchmarks>/untrained_model/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, [*UNTRAINED_MODELS, *STUDY_UNTRAINED])) or "none",
+        model=one_of([*UNTRAINED_MODELS, *STUDY_UNTRAINED]),
     conda:
         "../../envs/train.yaml"
     threads: 1
@@ -51,7 +51,7 @@ rule published_model:
     benchmark:
         "<benchmarks>/published_model/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, AS_PUBLISHED)) or "none",
+        model=one_of(AS_PUBLISHED),
     conda:
         "../../envs/train.yaml"
     threads: 1

@@ -16,7 +16,7 @@ rule prepare_task:
     benchmark:
         "<benchmarks>/prepare_task/{task}.tsv"
     wildcard_constraints:
-        task="|".join(map(re.escape, TASKS)) or "no_task",
+        task=one_of(TASKS),
     # A mistake is told while little has been computed.
     priority: BEFORE_ALL
     group:

@@ -21,7 +21,7 @@ rule pretrain:
     benchmark:
         "<benchmarks>/pretrain/{model}.tsv"
     wildcard_constraints:
-        model="|".join(map(re.escape, [*TRAINED_MODELS, *STUDY.models])) or "none",
+        model=one_of([*TRAINED_MODELS, *STUDY.models]),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/train.yaml"

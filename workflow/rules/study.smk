@@ -15,7 +15,7 @@ rule subset_task:
     benchmark:
         "<benchmarks>/subset_task/{full_task},train={size}.tsv"
     wildcard_constraints:
-        full_task="|".join(map(re.escape, TASKS)) or "no_task",
+        full_task=one_of(TASKS),
         size=r"\d+",
     # A mistake is told while little has been computed.
     priority: BEFORE_ALL

@@ -12,7 +12,7 @@ rule train_tokenizer:
     benchmark:
         "<benchmarks>/train_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer="|".join(map(re.escape, LEARNED)) or "none_is_learned",
+        tokenizer=one_of(LEARNED),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/tokenize.yaml"
@@ -53,7 +53,7 @@ rule import_tokenizer:
     benchmark:
         "<benchmarks>/import_tokenizer/{tokenizer}.tsv"
     wildcard_constraints:
-        tokenizer="|".join(re.escape(t) for t in config["tokenizers"] if t not in LEARNED) or "none_is_given",
+        tokenizer=one_of(t for t in config["tokenizers"] if t not in LEARNED),
     priority: LANGUAGE_MODEL
     conda:
         "../../envs/tokenize.yaml"
