@@ -36,6 +36,13 @@ def test_nothing_is_said_where_nobody_looked():
     assert overlap_sentence({"n": 3, "half": 0, "whole": 0, "word_bp": 32}).startswith(" None of them")
 
 
+def test_what_a_checkpoint_has_read_is_not_known():
+    before = " What its checkpoint had read before is not known."
+    assert overlap_sentence(None, checkpoint=True) == before
+    found = overlap_sentence({"n": 3, "half": 0, "whole": 0, "word_bp": 32}, checkpoint=True)
+    assert found.startswith(" None of them stood in the pretraining lines") and found.endswith(before)
+
+
 def test_of_sequences_without_a_word_nothing_is_claimed(tmp_path):
     """One of 31 bp, and one with an N in its middle; a line that holds both does not show it."""
     short, parted, long = "ACGTT" * 6 + "A", "GATTC" * 6 + "N" + "GATTC" * 6, "GGCAT" * 8

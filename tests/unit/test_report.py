@@ -474,5 +474,12 @@ def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():
 def test_what_pretraining_has_read_is_said(flags, tmp_path):
     counts = {"task": "enhancers", "n": 1000, "word_bp": 32, "whole": 3, "half": 14, "any": 20}
     (tmp_path / "overlap.json").write_text(json.dumps(counts))
-    text = text_of(page(flags | {"--overlaps": [str(tmp_path / "overlap.json")]}, tmp_path / "r.html"))
+    changed = flags | {"--overlaps": [str(tmp_path / "overlap.json")]}
+    text = text_of(page(changed, tmp_path / "r.html"))
     assert "14 of them (1.4%) stood in the pretraining lines by half or more, 3 whole" in text
+    assert "What its checkpoint had read" not in text
+    summary = json.loads(Path(flags["--training-summaries"][0]).read_text())
+    summary["settings"]["checkpoint"] = "sha256"
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    changed |= {"--training-summaries": [str(tmp_path / "summary.json")]}
+    assert "What its checkpoint had read before is not known." in text_of(page(changed, tmp_path / "s.html"))

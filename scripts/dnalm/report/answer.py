@@ -199,8 +199,10 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
         facts.append({"term": "Pretrained on", "text": pretraining_sentence(run, lead["name"])})
     way = words.WAYS.get(lead.get("backbone") or "")
     taught = way.taught if way else ""
+    training = next((t.summary for t in run.trainings if t.summary.get("model") == lead["name"]), {})
+    checkpoint = lead["kind"] == "model" and "checkpoint" in training.get("settings", {})
+    overlap = words.overlap_sentence(run.overlaps.get(task), checkpoint)
     if checks and run.headline(task).folds:
-        overlap = words.overlap_sentence(run.overlaps.get(task))
         facts += cross_validation_facts(run.headline(task), checks, tested_labels(checks), taught, overlap)
     elif checks:
         counts = checks["sequences"]
@@ -216,8 +218,7 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             {
                 "term": "Tested on",
                 "text": f"{words.count(counts['test'], 'sequence')} of {length} ({tested_labels(checks)}), "
-                "used for nothing but the check for leaks and this test."
-                + words.overlap_sentence(run.overlaps.get(task)),
+                f"used for nothing but the check for leaks and this test.{overlap}",
             }
         )
     related = checks["rows"]["test"].get("homologs_of_test", 0) if checks else 0

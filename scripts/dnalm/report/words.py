@@ -462,8 +462,16 @@ def leak_verdict(
     )
 
 
-def overlap_sentence(overlap: dict[str, Any] | None) -> str:
-    """Which test sequences the model knows from pretraining, without labels; empty where nobody looked."""
+def overlap_sentence(overlap: dict[str, Any] | None, checkpoint: bool = False) -> str:
+    """Which test sequences the model knows from pretraining, without labels; empty where nobody looked.
+
+    `checkpoint`: the model had learned elsewhere before, nobody knows from what.
+    """
+    before = " What its checkpoint had read before is not known." if checkpoint else ""
+    return _overlap_here(overlap) + before
+
+
+def _overlap_here(overlap: dict[str, Any] | None) -> str:
     if overlap is None:
         return ""
     unknown = overlap.get("without_words", 0)
