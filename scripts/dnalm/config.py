@@ -3,6 +3,7 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
+import os
 import re
 from typing import Annotated, Literal
 
@@ -60,7 +61,8 @@ class Config(Settings):
     """Every choice of a run. Unknown keys are errors."""
 
     title: str = Field("DNA language model", min_length=1, max_length=200, description="Title of the report.")
-    results: str = Field(
+    # As Snakemake would write it, so that its targets are found: results/ is results.
+    results: Annotated[str, AfterValidator(os.path.normpath)] = Field(
         "results",
         min_length=1,
         description="Folder for everything a run makes. Give every config file its own, so that two runs do "

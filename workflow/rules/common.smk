@@ -153,7 +153,7 @@ if workflow.is_main_process and not (WITH_CONDA or IMAGE):
 
 def loggers(training):
     """Flags of the loggers, which write beside the training's log. They change no result, hence no params."""
-    folder = f"{config['results']}/logs/{training}.events"
+    folder = f"{shlex.quote(config['results'])}/logs/{training}.events"
     return f"{flags({'loggers': config['loggers']})} --events {folder}" if config["loggers"] else ""
 
 

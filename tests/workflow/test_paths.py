@@ -1,0 +1,54 @@
+"""Folders and files whose names hold blanks and dots."""
+
+import shlex
+
+import pytest
+import yaml
+from workflow_jobs import REPOSITORY, workflow_jobs
+
+FOLDER = "my run.v1"
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory) -> list:
+    """A run of every section, in a folder and with files of such names."""
+    folder = tmp_path_factory.mktemp("a folder") / FOLDER
+    folder.mkdir()
+    results = folder / "results"
+    labelled = f"{results}/simulation/train.tsv"
+    for name, text in {
+        "genomes": f"genome\tfasta\nsimulated\t{results}/simulation/genome.fa.gz\n",
+        "tasks": "task\ttrain\ttest\tfolds\n"
+        f"split\t{labelled}\t{results}/simulation/test.tsv\t\ncrossed\t{labelled}\t\t4\n",
+        "sequences": f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\n",
+    }.items():
+        (folder / f"{name}.tsv").write_text(text)
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    config |= {name: f"{folder}/{name}.tsv" for name in ("genomes", "tasks")}
+    config["finetune"] |= {"backbones": ["frozen", "full"]}
+    asked = {"input": f"{folder}/sequences.tsv", "model": "demo"}
+    config |= {
+        "results": f"{results}/",
+        "embed_sequences": {"new": asked},
+        "predict": {"new": asked | {"task": "crossed", "backbone": "full"}},
+        "publish": {"given": {"model": "demo", "task": "split", "backbone": "full"}},
+        "study": {"model": "demo", "vary": {"finetune.pooling": ["mean", "cls"]}},
+        "published": "resources/published.tsv",
+    }
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return workflow_jobs(path)
+
+
+def test_they_are_one_word_of_every_command(jobs):
+    scripts = set()
+    for job in jobs:
+        words = shlex.split(job.shellcmd or "")
+        scripts.update(word for word in words if word.endswith(".py"))
+        # One that was cut at its blank has a half of the name only.
+        assert not [word for word in words if word.endswith(" my") or word.endswith("/my")], job.shellcmd
+    assert len(scripts) > 20
+
+
+def test_a_slash_behind_the_folder_of_results_is_none_of_its_name(jobs):
+    assert not [file for job in jobs for file in job.output if "//" in file]
