@@ -405,6 +405,9 @@ def test_benchmarks_can_be_a_folder(flags, tmp_path):
     table = text.split("What the rules needed")[1]
     assert "extract_windows 1 " in table and "finetune 2 " in table
     assert "set-resources: extract_windows: mem_mb: 2000 * 2 ** (attempt - 1) runtime:" in table
+    # In a storage they are elsewhere.
+    text = text_of(page(flags | {"--benchmarks": [str(tmp_path / "benchmarks")]}, tmp_path / "r.html"))
+    assert "No benchmark files are at hand." in text
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,13 @@ def test_the_workflow_runs_in_any_directory(clone, elsewhere):
     assert "total" in said
 
 
+def test_with_p_snakemake_tells_all_of_a_job(clone, elsewhere):
+    flags = ("-n", "-p", "--set-resources", "pretrain:mem_mb=1234", "-s", str(clone / "workflow/Snakefile"))
+    said = snakemake(*flags, cwd=elsewhere)
+    pretrain = said.partition("rule pretrain:")[2].partition("Shell command:")[0]
+    assert "results/models/demo" in pretrain and "mem_mb=1234" in pretrain
+
+
 def write_two_runs(folder: Path, snakefile: Path, *, then: str = "") -> None:
     """A workflow with rules, and a configuration, of its own; `one` and `two` are runs of this one."""
     whole = {"samples": {1: "first"}}

@@ -1,6 +1,8 @@
-"""Folders and files whose names hold blanks and dots."""
+"""Folders and files whose names hold blanks and dots, or that lie in a storage."""
 
 import shlex
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -52,3 +54,47 @@ def test_they_are_one_word_of_every_command(jobs):
 
 def test_a_slash_behind_the_folder_of_results_is_none_of_its_name(jobs):
     assert not [file for job in jobs for file in job.output if "//" in file]
+
+
+def test_what_a_command_reads_may_lie_in_a_storage(tmp_path):
+    pytest.importorskip("snakemake_storage_plugin_fs", reason="the plugin is not installed")
+    config = yaml.safe_load((REPOSITORY / "config/config.yaml").read_text())
+    asked = {"input": "regions.bed", "genome": "genome.fa", "model": "demo"}
+    config |= {name: str(REPOSITORY / config[name]) for name in ("genomes", "tasks")}
+    config |= {
+        "embed_sequences": {"new": asked},
+        "predict": {"new": asked | {"task": "enhancers", "backbone": "full"}},
+    }
+    here, storage = tmp_path / "here", tmp_path / "storage"
+    for folder in (here, storage):
+        folder.mkdir()
+        (folder / "regions.bed").write_text("chr1\t0\t50\n")
+        (folder / "genome.fa").write_text(f">chr1\n{'ACGTTGCA' * 25}\n")
+    (here / "config.yaml").write_text(yaml.safe_dump(config))
+    options = {
+        "snakefile": REPOSITORY / "workflow/Snakefile",
+        "configfile": "config.yaml",
+        "default-storage-provider": "fs",
+        "default-storage-prefix": storage,
+    }
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "-n",
+            "-p",
+            *(f"--{key}={value}" for key, value in options.items()),
+        ],
+        cwd=here,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    commands = [line for line in done.stdout.splitlines() if line.startswith("Shell command: exec")]
+    words = {word for line in commands for word in shlex.split(line)}
+    assert any(word.endswith(f"{storage}/genome.fa") for word in words)
+    # Checkpoints and event files stay where they are written.
+    kept = ("results/checkpoints", "results/logs/")
+    outside = [word for word in words if word.startswith(("results/", "genome.fa", "regions.bed"))]
+    assert [word for word in outside if not word.startswith(kept)] == []

@@ -273,6 +273,11 @@ def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, 
     if Path(path).is_dir():
         raise InputError(f"{place}: {path} is a directory. Name a file.")
     if not Path(path).is_file():
+        if made_by_workflow and Path(path).parent.name == Path(made_by_workflow).name:
+            raise InputError(
+                f"{place}: {kind} not found: {path}. In this run simulate_demo makes "
+                f"{Path(made_by_workflow) / Path(path).name}. Write that."
+            )
         raise InputError(
             f"{place}: {kind} not found: {path}.{why_absent(path)} "
             "Give a path relative to the working directory or a URL."

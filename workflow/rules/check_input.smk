@@ -23,7 +23,7 @@ rule check_input:
         runtime=lambda wildcards, input, attempt: resources.genome_runtime_min(size_mb(input), attempt),
     params:
         *code("check_input", "train"),
-        genome=lambda wildcards: flags({"genome": asked_sequences(wildcards)["genome"]}),
+        genome=lambda wildcards, input: flags({"genome": input.genome or None}),
     message:
         "Reading the sequences of {wildcards.asked}"
     shell:

@@ -40,7 +40,7 @@ rule embed_sequences:
         ),
     params:
         *code("embed_sequences", "train"),
-        genome=lambda wildcards: flags({"genome": embedding_settings(wildcards)["genome"]}),
+        genome=lambda wildcards, input: flags({"genome": input.genome or None}),
         flags=lambda wildcards: settings_flags(VectorSettings, embedding_settings(wildcards)),
         precision=lambda wildcards: precision_flag(embedding_settings(wildcards)["model"]),
         name=lambda wildcards: embedding_settings(wildcards)["model"],

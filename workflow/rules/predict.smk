@@ -33,7 +33,7 @@ rule predict:
         ),
     params:
         *code("predict", "train"),
-        genome=lambda wildcards: flags({"genome": prediction_settings(wildcards)["genome"]}),
+        genome=lambda wildcards, input: flags({"genome": input.genome or None}),
         label=lambda wildcards: flags(
             {"bedgraph_label": TASKS[prediction_settings(wildcards)["task"]].positive}
         ),

@@ -104,8 +104,8 @@ rule report:
         runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("report", "analyse"),
-        benchmarks=f"{config['results']}/benchmarks",
-        simulation=flags({"simulation": f"{SIMULATION}/description.json" if SIMULATION else None}),
+        benchmarks=lambda wildcards, input: benchmarks_beside(input.settings),
+        simulation=lambda wildcards, input: flags({"simulation": input.simulation or None}),
         simulated_tasks=flags({"simulated_tasks": SIMULATED_TASKS}),
         study=lambda wildcards, input: flags({"study": input.study or None}),
         published=lambda wildcards, input: flags({"published": input.published or None}),

@@ -78,7 +78,7 @@ rule study:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("study", "analyse"),
-        benchmarks=f"{config['results']}/benchmarks",
+        benchmarks=lambda wildcards, input: benchmarks_beside(input.configuration),
         telemetry=lambda wildcards, input: flags({"telemetry": list(input.telemetry)}),
         flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:

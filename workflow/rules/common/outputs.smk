@@ -108,5 +108,10 @@ def beside(summaries, log):
     return [f"{summary.removesuffix('.json')}/{log}" for summary in summaries]
 
 
+def benchmarks_beside(configuration):
+    """Snakemake's benchmarks are no inputs: they say nothing of a result, and a storage may not have them here."""
+    return f"{Path(configuration).parent}/benchmarks"
+
+
 def of_evaluations(file):
     return [path for task in TASKS for path in evaluation_files(file, task)]
