@@ -12,8 +12,8 @@ from dnalm.running.files import read_text
 def read_benchmarks(paths: list[Path]) -> list[Benchmark]:
     """Benchmark files of Snakemake: the files given, and all `<rule>/<job>.tsv` in the directories given.
 
-    A directory that is not there holds none. The time of this report's own last making says nothing about this
-    one and is left out.
+    A directory that is not there holds none. The time of this report's own last making says nothing about
+    this one and is left out.
     """
     found = []
     for path in paths:
