@@ -45,6 +45,7 @@ rule cross_validate:
         ),
     params:
         *code("cross_validate", "finetune"),
+        **JUDGING,
         trainer=code_of("finetune", "finetune"),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{model}}/{{task}}/{{backbone}}",
@@ -52,9 +53,6 @@ rule cross_validate:
         way=lambda wildcards: way(wildcards),
         embeddings=lambda wildcards, input: flags({"embeddings": input.get("embeddings")}),
         of_a_fold=lambda wildcards: EMBEDDINGS_OF_A_FOLD.format() if way(wildcards) == "frozen" else "",
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
         training=classifier_flags,
     message:
         "Cross-validating {wildcards.model}, backbone {wildcards.backbone}, on {wildcards.task}"
@@ -110,12 +108,10 @@ rule cross_validate_combined:
         ),
     params:
         *code("cross_validate", "train"),
+        **JUDGING,
         trainers=code_of("train", "baseline", "combine"),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{model}}/{{task}}/{COMBINED}",
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
         kmer=lambda wildcards: baseline_flags("kmer", wildcards.task),
         pooling=config["finetune"]["pooling"],
     message:
@@ -198,13 +194,11 @@ rule cross_validate_stacked:
             backbone: lambda wildcards, backbone=backbone: classifier_flags(trained_as(wildcards, backbone))
             for backbone in BACKBONES
         },
+        **JUDGING,
         trainers=code_of("finetune", *dict.fromkeys(ALL_BASELINES.values()), "combine", "finetune", "stack"),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{model}}/{{task}}/{STACKED}",
         embeddings=lambda wildcards, input: flags({"embeddings": input.embeddings or None}),
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
         pooling=config["finetune"]["pooling"],
     message:
         "Cross-validating the predictors of {wildcards.task} stacked, with {wildcards.model}"
@@ -244,12 +238,10 @@ rule cross_validate_baseline:
         ),
     params:
         *code("cross_validate", "train"),
+        **JUDGING,
         trainer=lambda wildcards: code_of("train", ALL_BASELINES[wildcards.baseline]),
         problem=problem_of,
         checkpoints=f"{CHECKPOINTS}/cross_validate/{{baseline}}/{{task}}",
-        positive=lambda wildcards: flags({"positive": TASKS[wildcards.task].positive}),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
         script=lambda wildcards: ALL_BASELINES[wildcards.baseline],
         training=lambda wildcards: baseline_flags(wildcards.baseline, wildcards.task),
     message:

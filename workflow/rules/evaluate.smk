@@ -41,13 +41,11 @@ rule evaluate:
         ),
     params:
         *code("evaluate", "train"),
+        **JUDGING,
         kind=lambda wildcards: (
             wildcards.backbone if wildcards.backbone in (COMBINED, STACKED) else kind_of(wildcards.model)
         ),
-        positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
         way=lambda wildcards: way(wildcards),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
     message:
         "Evaluating {wildcards.model}, backbone {wildcards.backbone}, on the test split of {wildcards.task}"
     shell:
@@ -88,9 +86,7 @@ rule evaluate_baseline:
         runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
     params:
         *code("evaluate", "train"),
-        positive=lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
-        strands=lambda wildcards: strands_flag(wildcards.task),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
+        **JUDGING,
     message:
         "Evaluating baseline {wildcards.baseline} on the test split of {wildcards.task}"
     shell:

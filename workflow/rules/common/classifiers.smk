@@ -83,6 +83,14 @@ def strands_flag(task):
     return settings_flags(StrandSettings, {"strands": strands_of(task)})
 
 
+# Params of the rules that judge predictions: the class that metrics are about, the strands that are read, and how.
+JUDGING = {
+    "positive": lambda wildcards: flags({"positive": TASKS[whole_task(wildcards.task)].positive}),
+    "strands": lambda wildcards: strands_flag(wildcards.task),
+    "flags": settings_flags(EvaluateSettings, config["evaluate"]),
+}
+
+
 def readings_of(task):
     """How often a sequence is read to predict it."""
     return 2 if strands_of(task) == "both" else 1
