@@ -15,7 +15,6 @@ frequencies and, beside them, the standardised embedding. How much the embedding
 penalty is are those with the lowest loss on the validation split. The test split is not read.
 """
 
-import logging
 import shutil
 from argparse import ArgumentParser
 from pathlib import Path
@@ -34,8 +33,6 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
-
-logger = logging.getLogger("dnalm")
 
 
 def main(

@@ -83,6 +83,7 @@ logger = logging.getLogger("dnalm")
 CODE = (
     "dnalm.finetune.training",
     "dnalm.finetune.classifier",
+    "dnalm.finetune.examples",
     "dnalm.finetune.trained",
     "dnalm.finetune.objectives",
     "dnalm.problems.kinds",
@@ -135,6 +136,7 @@ def main(
 
     from dnalm.finetune import classifier, objectives, trained
     from dnalm.finetune import training as finetuning
+    from dnalm.finetune.examples import Tokens
     from dnalm.tokenizers.encoding import encode, load_tokenizer
 
     # ----------------------------------------------------------------- network and examples
@@ -177,7 +179,7 @@ def main(
             checkpoint_gradients(whole)
         module = trained.prepare(whole, training, settings.seed).to(device)
         learned, held_out = (
-            classifier.Tokens(
+            Tokens(
                 tokens, targets_of(kind, table, labels), config["pad_token_id"], device, precision == "bf16"
             )
             for tokens, table in zip(encoded.values(), tables.values(), strict=True)
@@ -385,7 +387,7 @@ def read_vectors(
     import torch
 
     from dnalm.embed.embedding import model_digest, read_embeddings
-    from dnalm.finetune.classifier import Vectors
+    from dnalm.finetune.examples import Vectors
 
     read = read_embeddings(path, pooling)
     remedy = "Embed the sequences again with scripts/embed.py."

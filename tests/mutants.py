@@ -44,6 +44,7 @@ MODULES = {
     "dnalm/baseline/predictors.py": ("test_baselines.py",),
     "dnalm/combine/predictor.py": ("test_baselines.py", "test_problems.py"),
     "dnalm/finetune/classifier.py": ("test_classifier.py", "test_families.py"),
+    "dnalm/finetune/examples.py": ("test_finetuning.py", "test_classifier.py", "test_memory.py"),
     "dnalm/finetune/training.py": ("test_finetuning.py", "test_classifier.py"),
     "dnalm/evaluate/metrics.py": ("test_metrics.py",),
     "dnalm/evaluate/calibration.py": ("test_calibration.py",),

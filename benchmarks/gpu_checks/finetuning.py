@@ -11,6 +11,7 @@ from torch import nn
 
 from dnalm.finetune import classifier, trained
 from dnalm.finetune import training as finetuning
+from dnalm.finetune.examples import Tokens, predict_logits
 from dnalm.finetune.settings import (
     FullSettings,
     LearningSettings,
@@ -129,7 +130,7 @@ def check_finetuning(place: Place) -> Iterator[Finding]:
 def check_saved(place: Place, name: str, module: nn.Module) -> Iterator[Finding]:
     """The saved classifier, low-rank matrices merged, says what was said in training, on the CPU too."""
     examples = place.examples("validation", place.device, "fp32")
-    logits = classifier.predict_logits(module, examples)
+    logits = predict_logits(module, examples)
     said = KINDS[SINGLE_LABEL].outputs(logits.double().numpy())
     directory = save(place, f"classifier-{name}", trained.merged(initial_weights(place), module))
     for where, device in (("here", place.device), ("on the CPU", CPU)):
@@ -137,9 +138,7 @@ def check_saved(place: Place, name: str, module: nn.Module) -> Iterator[Finding]
         yield agreement(f"{name}: saved, read {where}", float(np.abs(outputs - said).max()), 1e-3)
 
 
-def large_step(
-    place: Place, settings: ThroughBackboneSettings
-) -> tuple[Callable[[], torch.Tensor], classifier.Tokens]:
+def large_step(place: Place, settings: ThroughBackboneSettings) -> tuple[Callable[[], torch.Tensor], Tokens]:
     """A step with many sequences that go through the model at once, and these: it may make that fewer."""
     module = new_classifier(place, settings, place.device).train()
     optimizer = adamw(module, 1e-5, 0.0)

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 import train_tokenizer
-from dnalm.finetune import classifier
+from dnalm.finetune.examples import Tokens
 from dnalm.models.architecture import model_config
 from dnalm.models.checks import read_architecture
 from dnalm.pretrain import batches
@@ -149,10 +149,10 @@ class Place:
     def longest(self) -> int:
         return int(load_tokens(self.folder / "train").lengths.max())
 
-    def examples(self, name: str, device: torch.device, precision: str) -> classifier.Tokens:
+    def examples(self, name: str, device: torch.device, precision: str) -> Tokens:
         """A split of the task."""
         table = self.task[name]
-        return classifier.Tokens(
+        return Tokens(
             encode(self.vocabulary, table["seq"].tolist(), 512),
             torch.tensor(table["label"].map(LABELS.index).to_numpy()),
             self.config.pad_token_id,

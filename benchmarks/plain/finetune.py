@@ -16,6 +16,7 @@ from transformers import AutoTokenizer, PrinterCallback, Trainer, TrainingArgume
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from dnalm.finetune import classifier
+from dnalm.finetune.examples import Vectors
 
 directory, *tables, max_tokens, epochs, output = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(directory)
@@ -38,7 +39,7 @@ class InOneOrder(Trainer):
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader:
         n = len(self.train_dataset)
-        order = classifier.Vectors(torch.zeros(n, 1), torch.zeros(n, dtype=torch.int64))
+        order = Vectors(torch.zeros(n, 1), torch.zeros(n, dtype=torch.int64))
         size, seed = self.args.per_device_train_batch_size, self.args.seed
 
         class Batches:

@@ -23,7 +23,7 @@ import embed
 import finetune
 from dnalm.finetune import classifier, objectives, trained
 from dnalm.finetune import training as finetuning
-from dnalm.finetune.classifier import Tokens, Vectors
+from dnalm.finetune.examples import Tokens, Vectors
 from dnalm.finetune.settings import (
     BACKBONE_SETTINGS,
     ClassifierSettings,

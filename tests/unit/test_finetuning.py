@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dnalm.finetune import training
-from dnalm.finetune.classifier import Tokens, Vectors, predict_logits
+from dnalm.finetune.examples import Tokens, Vectors, predict_logits
 from dnalm.finetune.settings import LearningSettings
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress

@@ -21,7 +21,7 @@ from dnalm.embed.embedding import POOLINGS, embed_tokens, load_backbone
 from dnalm.evaluate_language_model.scoring import MaskedLine, model_scores
 from dnalm.finetune import classifier
 from dnalm.finetune import training as finetuning
-from dnalm.finetune.classifier import Tokens, predict_logits
+from dnalm.finetune.examples import Tokens, predict_logits
 from dnalm.finetune.settings import LearningSettings
 from dnalm.models.architecture import load_model
 from dnalm.models.optimization import adamw

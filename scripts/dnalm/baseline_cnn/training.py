@@ -1,6 +1,5 @@
 """Training of the convolutional network."""
 
-import logging
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,6 @@ from dnalm.finetune.objectives import TargetScale, as_targets, evaluate, loss
 from dnalm.models.optimization import adamw, learning_rate_factor, set_learning_rate
 from dnalm.problems.names import REGRESSION
 from dnalm.running.progress import Progress
-
-logger = logging.getLogger("dnalm")
 
 WARMUP_FRACTION = 0.05
 WEIGHT_DECAY = 0.01

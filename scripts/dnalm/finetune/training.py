@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dnalm.finetune import objectives
-from dnalm.finetune.classifier import Examples, Tokens, predict_logits
+from dnalm.finetune.examples import Examples, Tokens, predict_logits
 from dnalm.models.optimization import (
     adamw,
     learning_rate_factor,
