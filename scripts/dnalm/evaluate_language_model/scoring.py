@@ -308,7 +308,9 @@ class LineBootstrap:
 
     `bases`: how many hidden bases the hidden tokens of each line hold, int64[n_lines]; one that several
     overlapping tokens hold counts in each of them. Lines, not tokens, are drawn: the tokens of a line are
-    neighbours in the genome and go together.
+    neighbours in the genome and go together. So are the lines of a held-out block, which are drawn one by
+    one: with blocks of 100 kb (4 of human, 7 each of worm and yeast DNA) the standard error of a counting
+    predictor's loss over blocks was 2.4, 6.4 and 1.2 times that over lines.
     """
 
     def __init__(

@@ -15,8 +15,6 @@ from dnalm.sequences.strands import reverse_complement
 
 EXTREME_LINES = 5
 MARKERS_UP_TO = 40
-# Drawing fewer lines anew shows less than can happen.
-FEW_LINES = 50
 
 
 def language_model_section(run: Run) -> dict[str, Any]:
@@ -162,7 +160,6 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
         "more, only bases that no visible token shows are asked for, and bits per base divide by their "
         "number. Those that only count know the visible bases too."
     )
-    few = " Intervals over so few lines are too narrow." if metrics["lines"] < FEW_LINES else ""
     parts.append(
         table(
             f"Predicting {metrics['hidden_tokens']:,} hidden tokens of {metrics['lines']:,} held-out lines",
@@ -172,7 +169,8 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
             "[MASK], the same for all. Guessing single bases costs two bits per base. Between vocabularies "
             "bits per base can be compared but for about a tenth of a bit: where tokens differ in length, "
-            f"it has to be guessed, too.{shared if overlap(model) else ''}{few}",
+            f"it has to be guessed, too.{shared if overlap(model) else ''} Intervals take lines for "
+            "independent: where those of a held-out block are alike, or lines are few, they are too narrow.",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
