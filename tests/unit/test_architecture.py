@@ -75,6 +75,9 @@ def test_new_model_depends_on_the_seed_only():
     # The caller's random numbers are left alone.
     assert torch.equal(torch.rand(3), expected)
     two, other = new_model(config, 7).state_dict(), new_model(config, 8).state_dict()
+    # Weights are drawn in fp32, whatever a copied config.json says.
+    config.dtype = torch.bfloat16
+    assert all(torch.equal(one[name], weight) for name, weight in new_model(config, 7).state_dict().items())
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["head.dense.weight"], other["head.dense.weight"])
 

@@ -388,7 +388,9 @@ def test_what_a_published_configuration_asks_for_or_lacks(checkpoint, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"output_attentions": True}))
+    (folder / "config.json").write_text(
+        json.dumps(config | {"output_attentions": True, "auto_map": [1], "output_hidden_states": True})
+    )
     load_model(folder, load_tokenizer(folder)).save_pretrained(tmp_path / "saved")
     load_model(tmp_path / "saved", load_tokenizer(folder))
     del config["pad_token_id"]

@@ -59,7 +59,7 @@ def new_model(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
     # The weights are drawn on the CPU whatever the device, and the caller's random numbers are left alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return freeze_unused(AutoModelForMaskedLM.from_config(config).float())
+        return freeze_unused(AutoModelForMaskedLM.from_config(config, dtype=torch.float32))
 
 
 def load_model(

@@ -88,7 +88,8 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
     config = read_json(directory / "config.json")
     if not isinstance(config, dict):
         raise InputError(f"{directory}/config.json: an object was expected. Fetch the model again.")
-    own_code = [name for name in config.get("auto_map") or {} if name.startswith("AutoModel")]
+    code = config.get("auto_map")
+    own_code = [name for name in (code if isinstance(code, dict) else {}) if name.startswith("AutoModel")]
     if own_code:
         raise InputError(
             f"{directory}/config.json: the model needs program code of its own (auto_map), which is never "

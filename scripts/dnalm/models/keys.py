@@ -159,12 +159,12 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
-# Keys that are true or false here whatever Transformers allows, and what is expected of them: a decoder sees
-# nothing of what it has to name, outputs are asked for by name, and lines have all lengths.
+# Keys with one value here whatever Transformers allows, and how it is called: a decoder does not see what
+# stands behind the token that it has to name, outputs are asked for by name, and lines have all lengths.
 _ENCODER = "false (an encoder, which reads both sides of a token)"
 FIXED = {
     "add_cross_attention": (False, _ENCODER),
-    "chunk_size_feed_forward": (False, "0"),
+    "chunk_size_feed_forward": (0, "0"),
     "is_decoder": (False, _ENCODER),
     "is_encoder_decoder": (False, _ENCODER),
     "return_dict": (True, "true"),
@@ -187,9 +187,9 @@ def known_keys(kind: str) -> set[str]:
 
 def problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the values of a model's configuration, which has a `model_type`; other keys pass."""
-    defaults = DEFAULTS[settings["model_type"]]
+    defaults = {"output_hidden_states": False} | DEFAULTS[settings["model_type"]]
     for key, value in settings.items():
-        if key in FIXED and bool(value) is not FIXED[key][0]:
+        if key in FIXED and value != FIXED[key][0]:
             yield f"{key} is {value!r}; {FIXED[key][1]} was expected."
         elif key in defaults and (expected := _expected(key, value, defaults[key])):
             yield f"{key} is {value!r}; {expected} was expected."
