@@ -13,7 +13,8 @@ Four ways:
   --backbone full     everything learns, from the sequences.
 
 Writes a directory that Transformers loads without this repository
-(`AutoModelForSequenceClassification.from_pretrained(DIR)`, `pipeline("text-classification", DIR)`):
+(`AutoModelForSequenceClassification.from_pretrained(DIR)`, `pipeline("text-classification", DIR)`, which is
+called with `truncation=True` to cut what is too long):
 
   config.json, model.safetensors, tokenizer files
   adapter/                   of --backbone lora: matrices and head, as `peft.PeftModel.from_pretrained` reads

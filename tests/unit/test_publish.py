@@ -138,6 +138,8 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     assert "left in training, so the test metrics are too good" in card
     assert "sequences of 90 to 110 bp" in card and "validation loss was still falling" in card
     assert 'pipeline("text-classification", "lab/promoters")' in card
+    # What is longer is cut where training cut.
+    assert "top_k=None, truncation=True)" in card
     assert "epochs: 3" in card and "hidden_size: 16" in card and "digest" not in card
 
 

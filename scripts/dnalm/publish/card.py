@@ -146,7 +146,7 @@ def usage(facts: Facts, source: str) -> str:
         return (
             "from transformers import pipeline\n\n"
             f'classifier = pipeline("text-classification", "{source}")\n'
-            f'classifier("ACGT" * {max(1, length // 4)}, top_k=None)'
+            f'classifier("ACGT" * {max(1, length // 4)}, top_k=None, truncation=True)'
         )
     # One unknown base hides every token that holds it.
     mask = facts.tokenizer["special_tokens"]["mask"]["token"] * (1 + _shared_bp(facts.tokenizer))
@@ -308,7 +308,7 @@ def limits(facts: Facts) -> list[str]:
         span = f"{lengths[0]:,} to {lengths[1]:,} bp" if lengths[0] != lengths[1] else f"{lengths[0]:,} bp"
         found.append(
             f"It learned from sequences of {span} and reads at most {facts.finetuning['max_tokens']:,} "
-            "tokens; what is longer is cut."
+            "tokens; what is longer is cut with `truncation=True`."
         )
         found.append(LIMITS[facts.finetuning.get("problem", SINGLE_LABEL)])
         beaten = [q for q in own_questions(facts) if "baseline" in q["question"] and q["answer"] != "yes"]
