@@ -22,6 +22,12 @@ def test_the_run_without_a_mistake_is_planned(dry_runs, tmp_path):
     assert {"extract_windows", "pretrain", "predict"} <= set(dry_runs.jobs(tmp_path, *SNAKEMAKE))
 
 
+def test_a_target_that_the_configuration_does_not_ask_for_is_none(dry_runs, tmp_path):
+    write_run(tmp_path)
+    with pytest.raises(RuntimeError, match="No rule to produce study"):
+        dry_runs.jobs(tmp_path, "study", *SNAKEMAKE)
+
+
 @pytest.mark.parametrize("mistake", SAMPLE)
 def test_the_start_refuses(dry_runs, tmp_path, mistake):
     row = ROWS[mistake]

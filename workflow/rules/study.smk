@@ -39,54 +39,56 @@ rule subset_task:
         )
 
 
-rule study:
-    input:
-        configuration="<results>/configuration.json",
-        metrics=[f"{folder}/metrics.json" for folder in study_folders()],
-        predictions=[f"{folder}/predictions.tsv" for folder in study_folders()],
-        checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
-        models=[
-            f"<results>/models/{name}.json"
-            for name in sorted({variant.language_model for variant in VARIANTS.values()})
-        ],
-        # What trainings took says nothing of their results.
-        telemetry=ancient(
-            expand(
-                "<results>/telemetry/cross_validate/{model}/{task}/{backbone}.json",
-                model=VARIANTS,
-                task=CROSS_VALIDATED,
-                backbone=BACKBONES,
+if VARIANTS:
+
+    rule study:
+        input:
+            configuration="<results>/configuration.json",
+            metrics=[f"{folder}/metrics.json" for folder in study_folders()],
+            predictions=[f"{folder}/predictions.tsv" for folder in study_folders()],
+            checks=expand("<results>/tasks/{task}/checks.json", task=TASKS),
+            models=[
+                f"<results>/models/{name}.json"
+                for name in sorted({variant.language_model for variant in VARIANTS.values()})
+            ],
+            # What trainings took says nothing of their results.
+            telemetry=ancient(
+                expand(
+                    "<results>/telemetry/cross_validate/{model}/{task}/{backbone}.json",
+                    model=VARIANTS,
+                    task=CROSS_VALIDATED,
+                    backbone=BACKBONES,
+                )
+            ),
+        output:
+            table=report(
+                "<results>/study/leaderboard.tsv",
+                category="Study",
+                labels={"what": "leaderboard"},
+                caption="../report/study.rst",
+            ),
+            leaderboards="<results>/study/leaderboard.json",
+        log:
+            "<logs>/study.log",
+        benchmark:
+            "<benchmarks>/study.tsv"
+        conda:
+            "../../envs/analyse.yaml"
+        threads: 1
+        resources:
+            mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+            runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        params:
+            *code("study", "analyse"),
+            benchmarks=lambda wildcards, input: benchmarks_beside(input.configuration),
+            telemetry=lambda wildcards, input: flags({"telemetry": list(input.telemetry)}),
+            flags=settings_flags(EvaluateSettings, config["evaluate"]),
+        message:
+            "Comparing the variants of the study"
+        shell:
+            command(
+                "study",
+                "--log {log:q} --configuration {input.configuration:q} --metrics {input.metrics:q}"
+                " --predictions {input.predictions:q} --models {input.models:q} --checks {input.checks:q} --benchmarks {params.benchmarks:q}"
+                " {params.telemetry} {params.flags} --output {output.table:q} --output-json {output.leaderboards:q}",
             )
-        ),
-    output:
-        table=report(
-            "<results>/study/leaderboard.tsv",
-            category="Study",
-            labels={"what": "leaderboard"},
-            caption="../report/study.rst",
-        ),
-        leaderboards="<results>/study/leaderboard.json",
-    log:
-        "<logs>/study.log",
-    benchmark:
-        "<benchmarks>/study.tsv"
-    conda:
-        "../../envs/analyse.yaml"
-    threads: 1
-    resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
-    params:
-        *code("study", "analyse"),
-        benchmarks=lambda wildcards, input: benchmarks_beside(input.configuration),
-        telemetry=lambda wildcards, input: flags({"telemetry": list(input.telemetry)}),
-        flags=settings_flags(EvaluateSettings, config["evaluate"]),
-    message:
-        "Comparing the variants of the study"
-    shell:
-        command(
-            "study",
-            "--log {log:q} --configuration {input.configuration:q} --metrics {input.metrics:q}"
-            " --predictions {input.predictions:q} --models {input.models:q} --checks {input.checks:q} --benchmarks {params.benchmarks:q}"
-            " {params.telemetry} {params.flags} --output {output.table:q} --output-json {output.leaderboards:q}",
-        )
