@@ -39,13 +39,9 @@ splits are all of them, too: for the predictor that is put to use.
 """
 
 import logging
-import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.checks import (
@@ -54,21 +50,19 @@ from dnalm.prepare_task.checks import (
     OVERLAP_BP,
     Leakage,
     add_molecules,
-    content_keys,
-    drop_duplicates,
-    find_leakage,
     length_distribution,
     overlap_fractions,
     soft_masked_fractions,
     value_distribution,
 )
 from dnalm.prepare_task.composition import telling_areas, telling_correlations
-from dnalm.prepare_task.folds import COLUMN, TEST, check_enough, check_roles, roles_in_folds
-from dnalm.prepare_task.homology import choose_clusters, find_clusters
+from dnalm.prepare_task.labels import carried, check_labels
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
+from dnalm.prepare_task.splits import check_splits, fold_columns, learned_and_tested, make_folds, make_splits
+from dnalm.prepare_task.warnings import warnings_for_people
 from dnalm.problems.flags import add_problem_flag
-from dnalm.problems.kinds import KINDS, Problem
-from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import check_sha256, sha256_of_file, write_json
@@ -76,8 +70,6 @@ from dnalm.sequences.tables import read_rows, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 
-# Lower case differing by more than this between labels tells them apart.
-CASE_DIFFERENCE = 0.05
 LISTED_LEAKS = 20
 
 
@@ -194,290 +186,6 @@ def check_given(inputs: dict[str, Path], folds: int | None) -> None:
         )
 
 
-def fold_columns(table: pd.DataFrame) -> list[str]:
-    """Names of the columns that say what a sequence is in each fold; none without folds."""
-    return [name for name in table.columns if name.startswith(COLUMN)]
-
-
-def learned_and_tested(splits: dict[str, pd.DataFrame]) -> Iterator[tuple[list[str], list[str]]]:
-    """The sequences that are trained on and those that are tested on, together or in each fold."""
-    test = splits["test"]
-    if not fold_columns(test):
-        yield splits["train"]["forward"].tolist(), test["forward"].tolist()
-    for fold in fold_columns(test):
-        tested = test[fold] == TEST
-        yield test["forward"][~tested].tolist(), test["forward"][tested].tolist()
-
-
-def carried(kind: Problem, rows: pd.DataFrame, labels: list[str]) -> dict[str, np.ndarray]:
-    """Which rows carry each label: bool[n]; of values all rows under one name."""
-    if kind.name == REGRESSION:
-        return {"all": np.ones(len(rows), dtype=bool)}
-    return dict(zip(labels, kind.membership(rows["label"], labels).T, strict=False))
-
-
-def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[str, Path]) -> list[str]:
-    """The labels of the task in class order. Raises InputError if the tables do not agree on them."""
-    labels = kind.labels_of(tables["train"]["label"])
-    if kind.name == REGRESSION:
-        for name, table in tables.items():
-            if np.ptp(kind.targets(table["label"], labels, inputs[name])) == 0:
-                raise InputError(
-                    f"{inputs[name]}: every sequence has the value {table['label'].iloc[0]}; nothing could "
-                    "be learned or measured. Give sequences of different values."
-                )
-        return labels
-    check_written_alike(kind, labels, tables["train"], inputs["train"])
-    if kind.name == MULTI_LABEL:
-        check_several_labels(kind, labels, tables, inputs)
-        return labels
-    if len(labels) < 2:
-        raise InputError(
-            f"{inputs['train']}: every sequence has the label {labels[0]!r}. Give sequences of two or more "
-            "labels."
-        )
-    for name in ("test", "validation"):
-        if name not in tables:
-            continue
-        table = tables[name]
-        unknown = table[~table["label"].isin(labels)]
-        if len(unknown):
-            row = unknown.iloc[0]
-            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
-            raise InputError(
-                f"{inputs[name]} line {row['line']}: label {row['label']!r} does not occur in training "
-                f"({known}). Correct the label or add training sequences for it."
-            )
-        if table["label"].nunique() < 2:
-            raise InputError(
-                f"{inputs[name]}: every sequence has the label {table['label'].iloc[0]!r}; nothing could be "
-                "measured on it. Give sequences of two or more labels."
-            )
-    return labels
-
-
-def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, path: Path) -> None:
-    """Raise InputError if two labels are one to a person: `Yes` and `yes`, `1` and `01`."""
-    seen: dict[str, str] = {}
-    for label, of in carried(kind, train, labels).items():
-        same = str(int(label)) if re.fullmatch(r"[-+]?[0-9]+", label) else label.casefold()
-        if same in seen:
-            line = train["line"].to_numpy()[of][0]
-            raise InputError(
-                f"{path} line {line}: the label is {label!r}, but others are {seen[same]!r}: two classes? "
-                "Write both alike, or name one otherwise."
-            )
-        seen[same] = label
-
-
-def check_several_labels(
-    kind: Problem, labels: list[str], tables: dict[str, pd.DataFrame], inputs: dict[str, Path]
-) -> None:
-    """Raise InputError unless some training sequences carry each label, some do not, and all are known.
-
-    Also if some other table has no label that some of its sequences carry and some do not.
-    """
-    if len(labels) < 2:
-        raise InputError(
-            f"{inputs['train']}: a task of the problem {MULTI_LABEL} needs two or more labels, such as a;b; "
-            f"here there is {labels[0] if labels else 'none'}."
-        )
-    targets = {name: kind.targets(table["label"], labels, inputs[name]) for name, table in tables.items()}
-    everywhere = targets["train"].all(axis=0)
-    if everywhere.any():
-        raise InputError(
-            f"{inputs['train']}: every sequence has the label {labels[int(everywhere.argmax())]!r}; nothing "
-            "could be learned of it. Give sequences without it, or leave the label out."
-        )
-    for name, carrying in targets.items():
-        if not np.ptp(carrying, axis=0).any():
-            raise InputError(
-                f"{inputs[name]}: every sequence has the same labels; nothing could be measured on it. Give "
-                "sequences of different labels."
-            )
-
-
-def make_splits(
-    kind: Problem,
-    labels: list[str],
-    tables: dict[str, pd.DataFrame],
-    settings: PrepareTaskSettings,
-    task: str,
-    same: str,
-) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage]]:
-    """Clean the tables by the column `same` (see `drop_duplicates`); cut them into train, validation, test.
-
-    Returns the splits, for every table the counts of rows read, dropped by reason and kept, and the leakage
-    of the test and (if given) the validation table, counted on the tables as they came.
-    """
-    train, test = tables["train"], tables["test"]
-    leakage = {"test": find_leakage(train, test)}
-    drop_leaked = settings.drop_leaked
-    in_test = set(test["molecule"])
-    counts: dict[str, dict] = {}
-    values = kind.name == REGRESSION
-
-    kept: dict[str, pd.DataFrame] = {}
-    for name in ("train", "validation"):
-        if name not in tables:
-            continue
-        cleaned = drop_duplicates(tables[name], values, same)
-        leaked = cleaned.rows["molecule"].isin(in_test)
-        kept[name] = cleaned.rows[~leaked] if drop_leaked else cleaned.rows
-        counts[name] = {
-            "read": len(tables[name]),
-            "dropped_conflicting_labels": cleaned.conflicting,
-            "dropped_duplicates": cleaned.duplicates,
-            "of_which_reverse_complement": cleaned.of_which_reverse_complement,
-            "dropped_in_test": int(leaked.sum()) if drop_leaked else 0,
-        }
-    if "validation" in tables:
-        leakage["validation"] = find_leakage(train, tables["validation"])
-        leaked = kept["train"]["molecule"].isin(set(tables["validation"]["molecule"]))
-        counts["train"]["dropped_in_validation"] = int(leaked.sum()) if drop_leaked else 0
-        if drop_leaked:
-            kept["train"] = kept["train"][~leaked]
-    related = drop_homologs(kept, test, counts, settings, task)
-    if "validation" not in tables:
-        keys = content_keys(kept["train"]["molecule"], settings.seed)
-        groups = kind.membership(kept["train"]["label"], labels)
-        chosen = choose_clusters(groups, related["train"], keys, settings.validation_fraction)
-        counts["train"]["moved_to_validation"] = int(chosen.sum())
-        kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
-    for name in counts:
-        counts[name]["kept"] = len(kept[name])
-    # Nothing is dropped from the test table; its duplicates make the interval look narrower than it is.
-    repeated = drop_duplicates(test, values, same)
-    counts["test"] = {
-        "read": len(test),
-        "homologs_of_train": int(np.isin(related["test"], related["train"]).sum()),
-        "homologs_of_test": count_related(related["test"]),
-        "too_short_for_homologs": int((test["forward"].str.len() < settings.homolog_word_bp).sum()),
-        "conflicting_labels": repeated.conflicting,
-        "duplicates": repeated.duplicates,
-        "of_which_reverse_complement": repeated.of_which_reverse_complement,
-        "kept": len(test),
-    }
-    return {"train": kept["train"], "validation": kept["validation"], "test": test}, counts, leakage
-
-
-def make_folds(
-    kind: Problem,
-    labels: list[str],
-    table: pd.DataFrame,
-    settings: PrepareTaskSettings,
-    task: str,
-    same: str,
-    folds: int,
-) -> tuple[dict[str, pd.DataFrame], dict[str, dict], dict[str, Leakage], dict[str, Any]]:
-    """Clean the table, deal it to folds, and cut it into train and validation for what is put to use.
-
-    Returns what `make_splits` does, of which the test split is all rows with what they are in each fold, and
-    what is to be said of the folds.
-    """
-    cleaned = drop_duplicates(table, kind.name == REGRESSION, same)
-    rows = cleaned.rows
-    clusters = find_relatives(rows, settings)
-    of_labels = carried(kind, rows, labels)
-    check_enough(of_labels, clusters, folds, task)
-    groups = kind.membership(rows["label"], labels)
-    keys = content_keys(rows["molecule"], settings.seed)
-    roles = roles_in_folds(groups, clusters, keys, folds, settings.validation_fraction)
-    check_roles(of_labels, roles, task)
-    chosen = choose_clusters(groups, clusters, keys, settings.validation_fraction)
-    counts = {
-        "train": {
-            "read": len(table),
-            "dropped_conflicting_labels": cleaned.conflicting,
-            "dropped_duplicates": cleaned.duplicates,
-            "of_which_reverse_complement": cleaned.of_which_reverse_complement,
-            "dropped_in_test": 0,
-            "homologs_of_test": 0,
-            "moved_to_validation": int(chosen.sum()),
-            "kept": int((~chosen).sum()),
-        },
-        "test": {
-            "read": len(rows),
-            "homologs_of_train": 0,
-            "homologs_of_test": count_related(clusters),
-            "too_short_for_homologs": int((rows["forward"].str.len() < settings.homolog_word_bp).sum()),
-            "conflicting_labels": 0,
-            "duplicates": 0,
-            "of_which_reverse_complement": 0,
-            "kept": len(rows),
-        },
-    }
-    sizes = np.bincount(np.unique(clusters, return_inverse=True)[1])
-    fold_report = {
-        "sequences": [int((role == TEST).sum()) for role in roles.values()],
-        "clusters": len(sizes),
-        "largest_cluster": int(sizes.max()),
-    }
-    splits = {"train": rows[~chosen], "validation": rows[chosen], "test": rows.assign(**roles)}
-    return splits, counts, {"test": Leakage()}, fold_report
-
-
-def drop_homologs(
-    kept: dict[str, pd.DataFrame],
-    test: pd.DataFrame,
-    counts: dict[str, dict],
-    settings: PrepareTaskSettings,
-    task: str,
-) -> dict[str, np.ndarray]:
-    """Count, and if wished drop from `kept`, what is related to sequences of a split that is held out.
-
-    Adds `homologs_of_test` and `homologs_of_validation` to `counts`, equal molecules included where these
-    were kept. Returns the cluster of each row that is left. Raises InputError if there must be none.
-    """
-    parts = {**kept, "test": test}
-    clusters = find_relatives(pd.concat(parts.values()), settings)
-    ends = np.cumsum([len(part) for part in parts.values()])
-    of = dict(zip(parts, np.split(clusters, ends[:-1]), strict=True))
-    for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
-        if name not in kept or held_out not in of:
-            continue
-        related = np.isin(of[name], of[held_out])
-        counts[name][f"homologs_of_{held_out}"] = int(related.sum())
-        if related.any() and settings.homologs == "error":
-            first = kept[name].iloc[int(np.flatnonzero(related)[0])]
-            raise InputError(
-                f"task {task}: {related.sum():,} {name} sequences are related to {held_out} sequences, the "
-                f"first in line {first['line']} of the {name} table (id {first['id']}). Remove them, or set "
-                "prepare_task.homologs to drop or report."
-            )
-        if settings.homologs == "drop":
-            kept[name], of[name] = kept[name][~related], of[name][~related]
-    return of
-
-
-def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndarray:
-    """The cluster of each row: int64[n]. Rows of one molecule share it, also those too short for words."""
-    clusters = find_clusters(rows[FORWARD].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
-    molecule, first = pd.factorize(rows[MOLECULE])[0], ~rows.duplicated(MOLECULE).to_numpy()
-    return clusters[first][molecule]
-
-
-def count_related(clusters: np.ndarray) -> int:
-    """How many share their cluster with another one; `clusters` int64[n]."""
-    sizes = np.bincount(clusters)
-    return int(sizes[sizes > 1].sum())
-
-
-def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
-    """Raise InputError if cleaning left a split without sequences of some label it needs."""
-    for name, needed in (("train", True), ("validation", False)):
-        present = carried(kind, splits[name], labels)
-        missing = [label for label, of in present.items() if needed and not of.any()]
-        if missing or not len(splits[name]):
-            what = f"no {name} sequence"
-            if missing and kind.name != REGRESSION:
-                what += f" of label {missing[0]!r}"
-            raise InputError(
-                f"task {task}: after dropping duplicates, conflicting labels and leaked sequences {what} is "
-                "left. Give more sequences or, if the leak is meant to be, switch dropping off."
-            )
-
-
 def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
     """The leakage of one table as numbers and the first pairs of ids."""
     pairs = [
@@ -493,137 +201,6 @@ def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
         "share": round(leakage.count / n_held_out, 6),
         "first": pairs[:LISTED_LEAKS],
     }
-
-
-def warnings_for_people(report: dict) -> list[str]:
-    """Sentences about everything in the checks that should make a reader careful."""
-    rows, leakage = report["rows"], report["leakage"]
-    dropped = leakage["dropped_from_training"]
-    warnings = []
-    for name in ("test", "validation"):
-        if name in leakage and leakage[name]["count"]:
-            found = leakage[name]
-            action = (
-                "they were dropped from training"
-                if dropped
-                else "they were KEPT in training, so results are too good"
-            )
-            warnings.append(
-                f"{found['count']:,} of {found['sequences']:,} {name} sequences also occur in training "
-                f"({found['exact']:,} on the same strand, {found['reverse_complement']:,} as reverse "
-                f"complement); {action}."
-            )
-    overlap = leakage["partial_overlap"]
-    # Leaked sequences that were kept overlap fully and are reported above.
-    half = overlap["test_sequences_sharing_half"] - (0 if dropped else leakage["test"]["count"])
-    if half > 0:
-        warnings.append(
-            f"{half:,} of {rows['test']['kept']:,} test sequences share at least half of their "
-            f"{OVERLAP_BP}-bp words with the training sequences (overlapping windows or repeats)."
-        )
-    for name, held_out in (("train", "test"), ("validation", "test"), ("train", "validation")):
-        count = rows.get(name, {}).get(f"homologs_of_{held_out}", 0)
-        if count:
-            are, were = ("sequence is", "it was") if count == 1 else ("sequences are", "they were")
-            done = "dropped" if report["settings"]["homologs"] == "drop" else "KEPT"
-            warnings.append(
-                f"{count:,} {name} {are} related to {held_out} sequences (shared words of "
-                f"{report['settings']['homolog_word_bp']} bp); {were} {done}."
-            )
-    if related := rows["test"]["homologs_of_test"]:
-        warnings.append(
-            f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "
-            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values take them "
-            "for independent, so they are too narrow and too low."
-        )
-    if short := rows["test"]["too_short_for_homologs"]:
-        warnings.append(
-            f"{short:,} of {rows['test']['kept']:,} test sequences are shorter than the words of "
-            f"{report['settings']['homolog_word_bp']} bp by which related sequences are found "
-            "(prepare_task.homolog_word_bp), so nothing is known of theirs."
-        )
-    warnings += composition_warnings(report)
-    for name in ("train", "validation"):
-        found = rows.get(name, {})
-        if found.get("dropped_conflicting_labels"):
-            warnings.append(
-                f"{_rows(found['dropped_conflicting_labels'])} of the {name} table dropped because the same "
-                "sequence carries different labels."
-            )
-        if found.get("dropped_duplicates"):
-            mean = "; of several values the mean was kept" if report["problem"] == REGRESSION else ""
-            warnings.append(
-                f"{_rows(found['dropped_duplicates'])} of the {name} table dropped as duplicates "
-                f"({found['of_which_reverse_complement']:,} as reverse complement){mean}."
-            )
-    if rows["test"]["duplicates"] or rows["test"]["conflicting_labels"]:
-        warnings.append(
-            f"in the test table {rows['test']['duplicates']:,} rows repeat a sequence and "
-            f"{rows['test']['conflicting_labels']:,} belong to a sequence with different labels; it was left "
-            "as it is."
-        )
-    for name, shares in report["soft_masked"].items():
-        if max(shares.values()) - min(shares.values()) > CASE_DIFFERENCE:
-            words = ", ".join(f"{share:.0%} of label {label}" for label, share in shares.items())
-            warnings.append(
-                f"lower case tells the labels apart in the {name} table ({words} is lower case); all "
-                "sequences were made upper case."
-            )
-            break
-    return warnings + (balance_warnings(report) if "label_counts" in report else [])
-
-
-FEATURES = {
-    "length": "the length",
-    "gc": "the share of G and C",
-    "lower_case": "the share of lower case",
-    "n": "the share of N",
-}
-
-
-def composition_warnings(report: dict) -> list[str]:
-    """Sentences about what tells the labels or values without being read."""
-    warnings = []
-    for feature, found in report["composition"].items():
-        if not found["tells"]:
-            continue
-        if "spearman" in found:
-            warnings.append(
-                f"{FEATURES[feature]} alone tells the value with a rank correlation of "
-                f"{found['spearman']:+.2f}; a model may have learnt no more than that."
-            )
-        # Lower case has a sentence of its own, by label, and is gone from the sequences.
-        elif feature != "lower_case":
-            warnings.append(
-                f"{FEATURES[feature]} alone tells label {found['label']} from the others with an AUROC of "
-                f"{found['auroc']:.2f}; a classifier may have learnt no more than that."
-            )
-    return warnings
-
-
-def balance_warnings(report: dict) -> list[str]:
-    """Sentences about labels that are missing or rare."""
-    labels, counts, warnings = report["labels"], report["label_counts"], []
-    for name in ("validation", "test"):
-        missing = [label for label in labels if not counts[name][label]]
-        if missing:
-            warnings.append(f"no {name} sequence has the label {', '.join(missing)}.")
-    rarest = min(counts["train"].values()) / report["sequences"]["train"]
-    if rarest < 0.1 / len(labels):
-        better = (
-            "balanced accuracy, MCC and AUPRC rather than accuracy"
-            if report["problem"] == SINGLE_LABEL
-            else "AUPRC and F1 of each label"
-        )
-        warnings.append(
-            f"the labels are unbalanced (the rarest has {rarest:.1%} of the training sequences); look at "
-            f"{better}."
-        )
-    return warnings
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ MODULES = {
     "dnalm/prepare_task/checks.py": ("test_checks.py", "test_prepare_task.py"),
     "dnalm/prepare_task/composition.py": ("test_composition.py",),
     "dnalm/prepare_task/homology.py": ("test_homology.py",),
+    "dnalm/prepare_task/splits.py": ("test_prepare_task.py", "test_folds.py"),
     "dnalm/embed/embedding.py": ("test_embedding.py", "test_families.py"),
     "dnalm/baseline/predictors.py": ("test_baselines.py",),
     "dnalm/combine/predictor.py": ("test_baselines.py", "test_problems.py"),
