@@ -90,16 +90,7 @@ def pretrain(options: SimpleNamespace) -> None:
     """Train from the newest checkpoint to the end and write the outputs, or have workers do so."""
     quieten()
     # Everything that can be wrong is found before the first expensive step.
-    check_loggers(options.loggers)
-    if (options.architecture is None) == (options.checkpoint is None):
-        raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
-    for name, value, least in (
-        ("--stop-before-minutes", options.stop_before_minutes, 0),
-        ("--gpus", options.gpus, 0),
-        ("--nodes", options.nodes, 1),
-    ):
-        if not value >= least:
-            raise InputError(f"{name} is {value}; at least {least} was expected.")
+    check_options(options)
     masking: MaskingSettings = options.masking
     recipe: TrainingSettings = options.training
     max_tokens = options.context.max_tokens
@@ -121,16 +112,7 @@ def pretrain(options: SimpleNamespace) -> None:
     # ----------------------------------------------------------------- settings and data
     tokenizer = load_tokenizer(options.tokenizer)
     check_runs(masking, overlapping_kmer_length(tokenizer.get_vocab()), "--masking-span-tokens")
-    new_head = False
-    if options.checkpoint is None:
-        start: dict[str, Any] = {"architecture": read_architecture(options.architecture)}
-        config = model_config(start["architecture"], tokenizer)
-        tokens_read(config.to_dict(), max_tokens, "--max-tokens")
-    else:
-        shape, has_head = check_start(options.checkpoint)
-        tokens_read(shape, max_tokens, "--max-tokens")
-        new_head = not has_head
-        start = {"checkpoint": sha256_of_directory(options.checkpoint)}
+    start, config, new_head = read_start(options, tokenizer)
     lines, held_out_lines = (
         ContextLines(
             open_corpus(directories, flag, len(tokenizer)), max_tokens, truncated=options.context.truncate
@@ -280,6 +262,37 @@ def pretrain(options: SimpleNamespace) -> None:
                 about = {"model": options.model, "processes": world.size, "precision": precision}
                 write_json(options.telemetry, about | Sessions(checkpointer.store.directory).totals())
         world.leave()
+
+
+def check_options(options: SimpleNamespace) -> None:
+    """Raise InputError for flags that do not go together, and for numbers that are too low."""
+    check_loggers(options.loggers)
+    if (options.architecture is None) == (options.checkpoint is None):
+        raise InputError("give either --architecture (a new network) or --checkpoint (one to go on from).")
+    for name, value, least in (
+        ("--stop-before-minutes", options.stop_before_minutes, 0),
+        ("--gpus", options.gpus, 0),
+        ("--nodes", options.nodes, 1),
+    ):
+        if not value >= least:
+            raise InputError(f"{name} is {value}; at least {least} was expected.")
+
+
+def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any], Any, bool]:
+    """Where training starts: what the fingerprint says of it, a new network's configuration, is its head new?
+
+    Of a checkpoint there is no configuration here, but in itself. Raises InputError where --max-tokens are
+    more than the network can read.
+    """
+    max_tokens = options.context.max_tokens
+    if options.checkpoint is None:
+        architecture = read_architecture(options.architecture)
+        config = model_config(architecture, tokenizer)
+        tokens_read(config.to_dict(), max_tokens, "--max-tokens")
+        return {"architecture": architecture}, config, False
+    shape, has_head = check_start(options.checkpoint)
+    tokens_read(shape, max_tokens, "--max-tokens")
+    return {"checkpoint": sha256_of_directory(options.checkpoint)}, None, not has_head
 
 
 def launch_until_it_fits(processes: int, nodes: int, checkpointer: Checkpointer) -> None:
