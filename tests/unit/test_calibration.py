@@ -26,6 +26,7 @@ from dnalm.evaluate.calibration import (
     metrics_at,
     scale,
 )
+from dnalm.evaluate.metrics import all_metrics
 
 
 def drawn(temperature: float, n: int = 4000, classes: int = 2, seed: int = 0):
@@ -133,7 +134,7 @@ def test_no_threshold_is_better_than_the_best(rows):
     scores = np.array([score for _, score in rows])
     best = metrics_at(truth, scores, best_threshold(truth, scores))["mcc"]
     for threshold in (0.0, 0.1, 0.3, 0.5, 0.6, 0.8, 0.95):
-        called = scores >= threshold
+        called = scores > threshold
         # Calling all or none positive is no threshold.
         if 0 < called.sum() < len(called):
             assert best >= matthews_corrcoef(truth, called) - 1e-9
@@ -155,12 +156,20 @@ def test_of_equally_good_thresholds_the_one_nearest_to_one_half_is_taken():
 
 
 def test_the_metrics_at_a_threshold_by_hand():
-    """From the threshold up is positive: 2 of 3 positives are found, 1 of 3 called so is not."""
+    """Above the threshold is positive: 2 of 3 positives are found, 1 of 3 called so is not."""
     truth, scores = np.array([1, 1, 1, 0, 0]), np.array([0.9, 0.4, 0.3, 0.6, 0.1])
-    found = metrics_at(truth, scores, 0.4)
+    found = metrics_at(truth, scores, 0.3)
     assert found == pytest.approx(
         {"accuracy": 3 / 5, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "mcc": 1 / 6}
     )
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0])), min_size=1))
+def test_at_one_half_the_metrics_are_those_of_the_predicted_class(rows):
+    truth, scores = (np.array(column) for column in zip(*rows, strict=True))
+    predicted = all_metrics(truth, np.stack([1 - scores, scores], axis=1), np.ones((1, len(truth))))
+    found = metrics_at(truth, scores, 0.5)
+    assert found == {name: predicted[name][0] for name in found}
 
 
 def test_a_report_judges_on_the_test_split_what_it_fits_on_the_validation_split():

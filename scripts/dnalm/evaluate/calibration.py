@@ -172,7 +172,7 @@ def calibration_curve(
 
 
 def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
-    """The probability of the positive class from which calling it positive gives the highest MCC.
+    """The probability of the positive class above which calling it positive gives the highest MCC.
 
     Halfway between two neighbouring scores; 0.5 where no threshold is better than it. `scores`: float64[n].
     """
@@ -180,7 +180,7 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
     candidates = np.append(0.5, (distinct[1:] + distinct[:-1]) / 2)
     order = np.argsort(scores, kind="stable")
     ordered, positive = scores[order], (truth == 1)[order]
-    below = np.searchsorted(ordered, candidates, side="left")
+    below = np.searchsorted(ordered, candidates, side="right")
     missed = np.append(0, np.cumsum(positive))[below]
     rejected = below - missed
     found, false = positive.sum() - missed, (~positive).sum() - rejected
@@ -194,11 +194,13 @@ def best_threshold(truth: np.ndarray, scores: np.ndarray) -> float:
 
 
 def metrics_at(truth: np.ndarray, scores: np.ndarray, threshold: float | np.ndarray) -> dict[str, float]:
-    """Accuracy, precision, recall, F1 and MCC where scores from `threshold` up are called positive.
+    """Accuracy, precision, recall, F1 and MCC where scores above `threshold` are called positive.
+
+    At 0.5 these are the metrics of the predicted class, which of two as likely is the first.
 
     threshold: one for all sequences, or one for each: float64[n]
     """
-    called = (scores >= threshold).astype(np.int64)
+    called = (scores > threshold).astype(np.int64)
     confusion = confusion_matrices(truth, called, 2, np.ones((1, len(truth))))
     found = confusion_metrics(confusion)
     return {name: float(found[name][0]) for name in THRESHOLD_METRICS}
