@@ -151,6 +151,19 @@ def test_losses_are_those_of_pytorch_and_of_the_evaluation(problem):
     assert summed == pytest.approx(6 * wanted)
 
 
+def test_rare_labels_of_several_weigh_more_and_smoothing_is_of_each():
+    """A label that one of four carries weighs three times as much there; smoothed it is 0.9 or 0.1."""
+    targets = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]])
+    weights = objectives.weigh_labels(MULTI_LABEL, targets, "balanced")
+    assert weights.tolist() == [3.0, 1.0]
+    logits = torch.tensor([[0.5, -1.0], [2.0, 0.0], [-0.5, 0.25], [1.0, -2.0]])
+    right, wrong = -torch.nn.functional.logsigmoid(logits), -torch.nn.functional.logsigmoid(-logits)
+    smoothed = torch.where(targets == 1, 0.9, 0.1)
+    expected = (smoothed * weights * right + (1 - smoothed) * wrong).mean()
+    torch.testing.assert_close(objectives.loss(MULTI_LABEL, logits, targets, weights, 0.2), expected)
+    assert objectives.weigh_labels(REGRESSION, targets[:, :1], "balanced") is None
+
+
 # ----------------------------------------------------------------------------- splits
 
 
