@@ -10,6 +10,7 @@ night of training that one line of the input was wrong.
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.running.commandline import parser, run
@@ -50,8 +51,13 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
     return list(lengths.values())
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add_input_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="JSON file for the counts")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -23,6 +23,7 @@ tell`) and a sentence.
 
 import logging
 import math
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -278,7 +279,8 @@ def number_cell(number: float | None) -> str:
     return "" if number is None else f"{number:.6g}"
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--metrics", type=Path, nargs="+", required=True, help="metrics.json of each")
@@ -298,4 +300,8 @@ if __name__ == "__main__":
     add_settings_flags(arguments, EvaluateSettings)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
     arguments.add_argument("--output-json", type=Path, required=True, help="JSON to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

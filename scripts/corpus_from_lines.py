@@ -8,6 +8,7 @@ Which sequences are held out depends on their content alone, not on their order 
 smallest digests. Both strands of a sequence, and copies of it, have one digest.
 """
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.corpora.lines import describe_lines, read_lines, split_sequences, write_lines
@@ -33,7 +34,8 @@ def main(
     write_json(stats, describe_lines(corpus, f"lines of {lines.name}", train, validation))
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
     arguments.add_argument("--lines", type=Path, required=True, help="text with one sequence per line")
@@ -41,4 +43,8 @@ if __name__ == "__main__":
     arguments.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
     arguments.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
     arguments.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -6,6 +6,7 @@ Out: two text files, one sequence per line: the training sequences to learn from
 split held out; and a JSON file with counts, like that of extract_windows.
 """
 
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.corpora.lines import describe_lines, write_lines
@@ -29,7 +30,8 @@ def main(
     write_json(stats, describe_lines(corpus, f"training sequences of task {task}", train, validation))
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--corpus", required=True, help="name of the corpus, for the counts")
     arguments.add_argument("--task", required=True, help="name of the task, for the counts")
@@ -40,4 +42,8 @@ if __name__ == "__main__":
     arguments.add_argument("--train", type=Path, required=True, help="lines to learn from, to write")
     arguments.add_argument("--validation", type=Path, required=True, help="held-out lines, to write")
     arguments.add_argument("--stats", type=Path, required=True, help="JSON file for the counts")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

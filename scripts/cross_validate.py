@@ -395,7 +395,8 @@ def over_folds(problem: Problem, truth: np.ndarray, outputs: np.ndarray, roles: 
     }
 
 
-if __name__ == "__main__":
+def command_line() -> argparse.ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--sequences", type=Path, required=True, help="table of all sequences, with columns fold_1, …")
@@ -420,4 +421,8 @@ if __name__ == "__main__":
         nargs=argparse.REMAINDER,
         help=f"a script that trains ({', '.join(TRAINERS)}) and its flags; several are parted by {NEXT}",
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -13,6 +13,7 @@ Reads a model directory (scripts/pretrain.py) and one or several tables with the
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,8 @@ def main(
         )
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
     arguments.add_argument(
@@ -120,4 +122,8 @@ if __name__ == "__main__":
     arguments.add_argument("--task", required=True, help="name of the task, written into the files")
     add_settings_flags(arguments, SequenceSettings)
     add_inference_flags(arguments)
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -22,6 +22,7 @@ Writes, with one row per sequence or window, in the order of the input:
 """
 
 import logging
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
@@ -153,7 +154,8 @@ def names_of(columns: Mapping[str, np.ndarray]) -> list[str]:
     return [f"{id}:{start}-{end}" if counts[id] > 1 else id for id, start, end in places]
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory of the language model")
     add_input_flags(arguments)
@@ -166,4 +168,8 @@ if __name__ == "__main__":
     arguments.add_argument("--parquet", type=Path, help="Parquet file to write")
     arguments.add_argument("--similarities", type=Path, help="TSV of cosine similarities to write")
     arguments.add_argument("--summary", type=Path, help="JSON file to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -340,10 +340,15 @@ def add_evaluation_flags(arguments: ArgumentParser) -> None:
     add("--curves", type=Path, required=True, help="JSON of curves to write")
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--predictor", type=Path, required=True, help="classifier or baseline directory")
     arguments.add_argument("--test", type=Path, required=True, help="table of the test split")
     arguments.add_argument("--validation", type=Path, help="table of the validation split, for calibration")
     add_evaluation_flags(arguments)
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

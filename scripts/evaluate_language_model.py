@@ -21,6 +21,7 @@ one asked for are hidden.
 """
 
 import csv
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,8 @@ def write_table(path: Path, rows: list[list[Any]]) -> None:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows(rows)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
     arguments.add_argument(
@@ -246,4 +248,8 @@ if __name__ == "__main__":
         "--sequence-loss", type=Path, required=True, help="TSV file to write: loss per line"
     )
     arguments.add_argument("--fill-mask", type=Path, required=True, help="TSV file to write: examples")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -13,6 +13,7 @@ The batch is the very one that the first training step reads: masks depend on se
 
 import itertools
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.explore.batch import masked_line, tokenizer_call
@@ -83,7 +84,8 @@ def call_texts(files: list[Path]) -> list[str]:
     return [text[:length] for text, length in zip(itertools.cycle(first), CALL_LENGTHS, strict=False)]
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--model", default="model", help="name of the model")
@@ -96,4 +98,8 @@ if __name__ == "__main__":
     add("--training-seed", type=int, required=True, help="seed of the pretraining")
     add_settings_flags(arguments, BatchSettings)
     add("--output", type=Path, required=True, help="JSON file to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

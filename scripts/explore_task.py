@@ -16,6 +16,7 @@ Everything is small: boxes instead of values, at most some hundred points. The r
 
 import csv
 import logging
+from argparse import ArgumentParser
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -187,7 +188,8 @@ def read_vectors(path: Path, pooling: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{path}: no embeddings ({error}). Make them with scripts/embed.py.") from None
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     several: dict[str, Any] = {"nargs": "*", "default": []}
@@ -204,4 +206,8 @@ if __name__ == "__main__":
     add("--pooling", choices=("cls", "mean", "max"), default="mean", help="which vectors are drawn")
     add_settings_flags(arguments, TaskSettings)
     add("--output", type=Path, required=True, help="JSON file to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -27,6 +27,7 @@ import contextlib
 import hashlib
 import logging
 import os
+from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -431,7 +432,8 @@ def main(
     )
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add(
@@ -453,4 +455,8 @@ if __name__ == "__main__":
     add("--train", type=Path, required=True, help="output: windows for training, one per line")
     add("--validation", type=Path, required=True, help="output: windows for validation, one per line")
     add("--stats", type=Path, required=True, help="output: counts, JSON")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

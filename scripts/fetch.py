@@ -31,6 +31,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -403,7 +404,8 @@ def main(*, url: str, sha256: str | None, output: Path, attempts: int, timeout: 
     logger.info("%s: %s bytes, SHA-256 %s (%s)", output.name, f"{size:,}", found, verified)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--url", required=True, help="what to download: http, https, ftp or file")
@@ -421,4 +423,8 @@ if __name__ == "__main__":
         default=60.0,
         help="seconds without an answer that count as trouble (%(default)s)",
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

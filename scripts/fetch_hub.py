@@ -15,6 +15,7 @@ Obeys HF_HOME (where downloads are cached and resumed), HF_HUB_OFFLINE=1 (use on
 import fnmatch
 import logging
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.running.commandline import parser, run
@@ -109,11 +110,16 @@ def main(*, repo: str, revision: str | None, kind: str, output: Path) -> None:
     logger.info("%s: %s, commit %s", output.name, repo, folder.name)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--repo", required=True, help="repository on the Hub, owner/name")
     add("--revision", help="branch, tag or commit (default: the repository's main branch)")
     add("--kind", choices=sorted(FILES), required=True, help="what is needed of the repository")
     add("--output", type=Path, required=True, help="output: directory")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

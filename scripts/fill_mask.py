@@ -18,6 +18,7 @@ sequence.
 
 import csv
 import sys
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -90,9 +91,14 @@ def answers(gap: Gap, log_probabilities: torch.Tensor, tokenizer: Any, top: int)
     ]
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--model", type=Path, required=True, help="model directory with its tokenizer")
     add_settings_flags(arguments, GapSettings)
     arguments.add_argument("--output", type=Path, help="TSV to write (default: the terminal)")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -20,6 +20,7 @@ import gzip
 import logging
 import os
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -139,8 +140,13 @@ def class_records(folder: Path) -> Iterator[tuple[str, str, str]]:
             yield f"{label.name}:{Path(name).stem}", (label / name).read_text().strip().upper(), label.name
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--suite", type=Path, required=True, help="folder of the suite")
     arguments.add_argument("--output", type=Path, required=True, help="folder for tasks.tsv and tables")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

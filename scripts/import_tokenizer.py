@@ -11,6 +11,7 @@ and a JSON summary, the same with the SHA-256 of the directory. The tokenizer is
 
 import logging
 import random
+from argparse import ArgumentParser
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -96,7 +97,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
         raise InputError(f"{path}: not a Hugging Face tokenizer.json ({error}). Fetch it again.") from error
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--source", type=Path, help="tokenizer.json, or a directory that holds one")
     add_settings_flags(arguments, ImportTokenizerSettings)
@@ -104,4 +106,8 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -26,6 +26,7 @@ predict with the same strands: then the test accuracy is that of these predictio
 """
 
 import logging
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
@@ -181,7 +182,8 @@ def write_track(file: TextIO, name: str, windows: list[tuple[int, int, float]]) 
         file.write(f"{name}\t{start}\t{end}\t{value:.4f}\n".replace("\t-0.0000\n", "\t0.0000\n"))
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
         "--classifier", type=Path, required=True, help="directory made by scripts/finetune.py or stack.py"
@@ -195,4 +197,8 @@ if __name__ == "__main__":
     add_inference_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
     arguments.add_argument("--bedgraph", type=Path, help="bedGraph file to write; for FASTA and BED input")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -39,6 +39,7 @@ splits are all of them, too: for the predictor that is put to use.
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -203,7 +204,8 @@ def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
     }
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--train", type=Path, required=True, help="table of training sequences")
@@ -226,4 +228,8 @@ if __name__ == "__main__":
     arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")
     arguments.add_argument("--output-test", type=Path, required=True, help="TSV of the test split")
     arguments.add_argument("--checks", type=Path, required=True, help="JSON of everything counted")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -13,6 +13,7 @@ two lines are not counted, and repeats of 32 bp are.
 
 import logging
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -61,10 +62,15 @@ def read_lines(path: Path) -> Iterator[str]:
         raise InputError(f"{path}: not lines of DNA.") from None
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--task", required=True, help="name of the task")
     arguments.add_argument("--test", type=Path, required=True, help="TSV of the test split")
     arguments.add_argument("--windows", type=Path, nargs="+", required=True, help="training lines")
     arguments.add_argument("--output", type=Path, required=True, help="JSON to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -13,6 +13,7 @@ Nothing leaves this machine; scripts/push_to_hub.py sends the folder, if asked.
 
 import logging
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def provenance(facts: Facts) -> dict[str, Any]:
     return found | {"genomes": [{"genome": g["genome"], "sha256": g["sha256"]} for g in facts.genomes]}
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--name", required=True, help="what the model is called")
@@ -109,4 +111,8 @@ if __name__ == "__main__":
     add_settings_flags(arguments, CardSettings)
     add("--output", type=Path, required=True, help="folder to write")
     add("--summary", type=Path, required=True, help="JSON file that stands for the folder")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

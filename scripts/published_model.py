@@ -11,6 +11,7 @@ checkpoint (domain adaptation) it is what the adapted one is compared with.
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model
@@ -42,7 +43,8 @@ def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary
     logger.info("model of %s parameters as published: %s", f"{parameters['total']:,}", output)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
     arguments.add_argument("--checkpoint", type=Path, required=True, help="model directory as published")
@@ -51,4 +53,8 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--summary", type=Path, help="JSON file: training_summary.json and the SHA-256 of the model directory"
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -9,6 +9,7 @@ The token is taken from HF_TOKEN and written nowhere. HF_ENDPOINT names another 
 
 import logging
 import os
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,16 @@ def send(folder: Path, repository: str, private: bool, token: str) -> Any:
         ) from None
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--folder", type=Path, required=True, help="published folder")
     add("--repository", required=True, help="repository on the Hub, owner/name")
     add("--private", action="store_true", help="make the repository private if it has to be made")
     add("--output", type=Path, required=True, help="JSON file to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

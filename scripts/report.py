@@ -17,6 +17,7 @@ alone; run times come from Snakemake's benchmark files.
 
 import csv
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +211,8 @@ def read_version(text: str) -> tuple[str, str]:
     return name, version
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--title", default="DNA language model", help="title of the report")
@@ -248,4 +250,8 @@ if __name__ == "__main__":
     add("--output", type=Path, required=True, help="the report, HTML")
     add("--figures", type=Path, help="directory for every figure as an SVG file")
     add("--summary", type=Path, help="TSV with one row per task and predictor")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -41,6 +41,7 @@ complement, so that the check for leaks has something to find.
 import gzip
 import io
 import math
+from argparse import ArgumentParser
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -343,7 +344,8 @@ def main(
     )
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add_settings_flags(arguments, SimulateDemoSettings)
@@ -351,4 +353,8 @@ if __name__ == "__main__":
     add("--train", type=Path, required=True, help="labelled training sequences to write (TSV)")
     add("--test", type=Path, required=True, help="labelled test sequences to write (TSV)")
     add("--description", type=Path, required=True, help="what was simulated (JSON)")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

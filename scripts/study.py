@@ -18,6 +18,7 @@ together, without the predictions.
 
 import csv
 import logging
+from argparse import ArgumentParser
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -239,7 +240,8 @@ def write_table(path: Path, boards: dict[str, list[dict[str, Any]]]) -> None:
                 writer.writerow([f"{c:.6g}" if isinstance(c, float) else c for c in cells])
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--configuration", type=Path, required=True, help="the complete configuration, JSON")
@@ -258,4 +260,8 @@ if __name__ == "__main__":
     add_settings_flags(arguments, EvaluateSettings)
     add("--output", type=Path, required=True, help="TSV of all leaderboards to write")
     add("--output-json", type=Path, required=True, help="JSON to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

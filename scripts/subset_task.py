@@ -7,6 +7,7 @@ Out: the same three tables; of training only `--size` sequences, with the labels
 """
 
 import shutil
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,8 @@ def subset(labels: pd.Series, size: int, seed: int) -> np.ndarray:
     return np.sort(np.argsort(place, kind="stable")[:size])
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     add = arguments.add_argument
     add("--train", type=Path, required=True, help="TSV of the training split")
@@ -71,4 +73,8 @@ if __name__ == "__main__":
     add("--output-train", type=Path, required=True, help="TSV of the subset to write")
     add("--output-validation", type=Path, required=True, help="TSV of the validation split to write")
     add("--output-test", type=Path, required=True, help="TSV of the test split to write")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -11,6 +11,7 @@ Memory stays bounded by a few thousand lines, whatever the size of the file.
 import hashlib
 import os
 import string
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -185,7 +186,8 @@ def checked_line(line: bytes, path: Path, number: int) -> bytes:
     raise InputError(f"{path} line {number}: {wrong!r} is no letter of a sequence. Only letters are allowed.")
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--windows", type=Path, required=True, help="text file, one sequence per line")
     arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
@@ -194,4 +196,8 @@ if __name__ == "__main__":
     arguments.add_argument("--threads", type=int, default=1, help="CPU cores to use (default %(default)s)")
     arguments.add_argument("--output", type=Path, required=True, help="token cache directory to write")
     arguments.add_argument("--summary", type=Path, required=True, help="JSON file for the counts")
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

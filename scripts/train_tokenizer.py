@@ -13,6 +13,7 @@ word. A whole genome would not fit; 20,000 lines of 1000 bp take 1.1 GB.
 
 import logging
 import re
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,7 +134,8 @@ def learn(sample: list[str], vocabulary_size: int, min_frequency: int) -> Tokeni
     return tokenizer
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument(
         "--windows", type=Path, nargs="+", required=True, help="text files, one sequence per line"
@@ -144,4 +146,8 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--summary", type=Path, required=True, help="JSON file: what it does, and its SHA-256"
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

@@ -11,6 +11,7 @@ step.
 """
 
 import logging
+from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
@@ -56,7 +57,8 @@ def main(
     logger.info("untrained model of %s parameters: %s", f"{parameters['total']:,}", output)
 
 
-if __name__ == "__main__":
+def command_line() -> ArgumentParser:
+    """The flags of this script."""
     arguments = parser(__doc__)
     arguments.add_argument("--tokenizer", type=Path, required=True, help="tokenizer directory")
     arguments.add_argument("--architecture", type=Path, help="JSON file with the size of the network")
@@ -72,4 +74,8 @@ if __name__ == "__main__":
     arguments.add_argument(
         "--summary", type=Path, help="JSON file: training_summary.json and the SHA-256 of the model directory"
     )
-    run(main, arguments.parse_args())
+    return arguments
+
+
+if __name__ == "__main__":
+    run(main, command_line().parse_args())

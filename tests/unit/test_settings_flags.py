@@ -1,5 +1,7 @@
 """A step by hand has the same settings as in the workflow: flags read back as what they say."""
 
+import importlib
+import inspect
 import random
 import re
 import subprocess
@@ -48,6 +50,9 @@ CLASSES = [
 ]
 
 
+SCRIPTS = sorted(path.stem for path in Path(__file__).parents[2].glob("scripts/*.py"))
+
+
 def read_back(settings, words: list[str]):
     arguments = parser("")
     add_settings_flags(arguments, settings)
@@ -79,6 +84,16 @@ def test_no_help_text_writes_a_number_that_is_a_default_elsewhere(repository):
     by_hand = re.compile(r"\(default:? [0-9]")
     scripts = sorted((repository / "scripts").rglob("*.py"))
     assert [path.name for path in scripts if by_hand.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_has_a_flag_for_each_thing_that_it_takes(script):
+    module = importlib.import_module(script)
+    # Settings have many flags, in one object.
+    flags = {action.dest.split(".")[0] for action in module.command_line()._actions} - {"help", "log"}
+    taken = inspect.signature(module.main).parameters
+    # Pretraining hands its options on as they are.
+    assert flags == set(taken) or [one.kind for one in taken.values()] == [inspect.Parameter.VAR_KEYWORD]
 
 
 @pytest.mark.parametrize(
