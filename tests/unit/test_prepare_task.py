@@ -230,7 +230,10 @@ def test_relatives_within_and_across_the_splits_are_told(tmp_path):
     _, checks = prepare(tmp_path, train, test + changed + known)
     counts = checks["rows"]["test"]
     assert (counts["homologs_of_test"], counts["homologs_of_train"]) == (2, 1)
-    assert any("2 of 22 test sequences are related to other test sequences" in w for w in checks["warnings"])
+    # 22² / (20 + 2²)
+    assert counts["independent_at_least"] == 20
+    (warning,) = (w for w in checks["warnings"] if "2 of 22 test sequences are related to other" in w)
+    assert warning.endswith("they would be those of 20 sequences.")
     _, checks = prepare(tmp_path, train, test)
     assert checks["rows"]["test"]["homologs_of_test"] == 0
     assert not any("related" in warning for warning in checks["warnings"])

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
+from dnalm.report.answer import certainty_sentence
 from dnalm.report.classification import metrics_note, rare_labels_note
+from dnalm.report.run import Evaluation
 
 
 def difference(value, low, high):
@@ -94,6 +96,17 @@ def test_a_class_that_no_tested_sequence_has_is_named():
     assert "counts as 0" not in metrics_note(
         SINGLE_LABEL, metrics | {"label_counts": {"a": 9, "b": 9, "c": 9}}
     )
+
+
+@pytest.mark.parametrize("related", [0, 7])
+def test_an_interval_over_relatives_is_said_to_be_too_narrow(related):
+    accuracy = {"value": 0.8, "low": 0.7, "high": 0.9}
+    headline = Evaluation({"problem": SINGLE_LABEL, "n": 100, "metrics": {"accuracy": accuracy}})
+    tested = {"homologs_of_test": related, "independent_at_least": 88}
+    sentence = certainty_sentence(headline, None, tested)
+    assert sentence.startswith("With 100 test sequences the accuracy is known to about ±0.100. ")
+    assert ("7 of these sequences are related" in sentence) == bool(related)
+    assert ("it would be that of 88 sequences. The interval covers" in sentence) == bool(related)
 
 
 def test_a_clean_test_set():

@@ -77,7 +77,7 @@ def make_splits(
     counts["test"] = {
         "read": len(test),
         "homologs_of_train": int(np.isin(related["test"], related["train"]).sum()),
-        "homologs_of_test": count_related(related["test"]),
+        **count_related(related["test"]),
         "too_short_for_homologs": int((test["forward"].str.len() < settings.homolog_word_bp).sum()),
         "conflicting_labels": repeated.conflicting,
         "duplicates": repeated.duplicates,
@@ -125,7 +125,7 @@ def make_folds(
         "test": {
             "read": len(rows),
             "homologs_of_train": 0,
-            "homologs_of_test": count_related(clusters),
+            **count_related(clusters),
             "too_short_for_homologs": int((rows["forward"].str.len() < settings.homolog_word_bp).sum()),
             "conflicting_labels": 0,
             "duplicates": 0,
@@ -183,10 +183,15 @@ def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndar
     return clusters[first][molecule]
 
 
-def count_related(clusters: np.ndarray) -> int:
-    """How many share their cluster with another one; `clusters` int64[n]."""
+def count_related(clusters: np.ndarray) -> dict[str, int]:
+    """How many tested sequences have relatives among them, and what all are worth; `clusters` int64[n].
+
+    If relatives were always judged alike, a share of all sequences would be as uncertain as that of so many
+    independent ones (Kish 1965): n² / Σ size².
+    """
     sizes = np.bincount(clusters)
-    return int(sizes[sizes > 1].sum())
+    worth = len(clusters) ** 2 / (sizes.astype(float) ** 2).sum()
+    return {"homologs_of_test": int(sizes[sizes > 1].sum()), "independent_at_least": round(worth)}
 
 
 def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:

@@ -70,7 +70,8 @@ def relative_warnings(report: dict) -> list[str]:
         warnings.append(
             f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "
             f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values take them "
-            "for independent, so they are too narrow and too low."
+            "for independent and are too narrow and too low: if relatives were always judged alike, they "
+            f"would be those of {rows['test']['independent_at_least']:,} sequences."
         )
     if short := rows["test"]["too_short_for_homologs"]:
         warnings.append(

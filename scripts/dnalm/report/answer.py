@@ -221,8 +221,8 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
                 f"used for nothing but the check for leaks and this test.{overlap}",
             }
         )
-    related = checks["rows"]["test"].get("homologs_of_test", 0) if checks else 0
-    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead), related)
+    tested = checks["rows"]["test"] if checks else {}
+    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead), tested)
     if simulated := run.simulated_task(task):
         best = simulated["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
@@ -285,8 +285,10 @@ def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, An
     return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
 
 
-def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None, related: int) -> str:
-    """What the interval covers and what it does not; `related`: sequences with relatives among the tested."""
+def certainty_sentence(
+    headline: Evaluation, repetitions: dict[str, Any] | None, tested: dict[str, int]
+) -> str:
+    """What the interval covers and what it does not; `tested`: what was counted of the tested sequences."""
     value = headline.leading
     known = ""
     if value["low"] is not None:
@@ -295,10 +297,11 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None,
         known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
-    if related:
+    if related := tested.get("homologs_of_test", 0):
         known += (
             f"{related:,} of these sequences are related to each other, which the interval takes for "
-            "independent: it is too narrow. "
+            "independent. It is too narrow: if relatives were always judged alike, it would be that of "
+            f"{tested['independent_at_least']:,} sequences. "
         )
     what = "sequences" if headline.folds else "test sequences"
     sentence = f"{known}The interval covers the choice of {what}, not the seed of training"
