@@ -29,7 +29,7 @@ from typing import Any
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import check_start, read_architecture
 from dnalm.models.directory import quieten, write_model_directory
-from dnalm.models.families import tokens_read
+from dnalm.models.families import padding_multiple, tokens_read
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
 from dnalm.running.checkpointer import Checkpointer
@@ -112,7 +112,7 @@ def pretrain(options: SimpleNamespace) -> None:
     # ----------------------------------------------------------------- settings and data
     tokenizer = load_tokenizer(options.tokenizer)
     check_runs(masking, overlapping_kmer_length(tokenizer.get_vocab()), "--masking-span-tokens")
-    start, config, new_head = read_start(options, tokenizer)
+    start, config, shape, new_head = read_start(options, tokenizer)
     lines, held_out_lines = (
         ContextLines(
             open_corpus(directories, flag, len(tokenizer)), max_tokens, truncated=options.context.truncate
@@ -128,8 +128,7 @@ def pretrain(options: SimpleNamespace) -> None:
         steps=recipe.steps or math.ceil((recipe.epochs or 0) * per_epoch),
         **recipe.model_dump(include=decided),
     )
-    # Attention on GPUs is fastest where lengths are multiples of 8.
-    pad_to_multiple_of = 8 if device.type == "cuda" else 1
+    pad_to_multiple_of = padding_multiple(shape, max_tokens) if device.type == "cuda" else 1
     fingerprinted = {
         **start,
         "tokenizer": sha256_of_directory(options.tokenizer),
@@ -278,21 +277,24 @@ def check_options(options: SimpleNamespace) -> None:
             raise InputError(f"{name} is {value}; at least {least} was expected.")
 
 
-def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any], Any, bool]:
-    """Where training starts: what the fingerprint says of it, a new network's configuration, is its head new?
+def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any], Any, dict[str, Any], bool]:
+    """Where training starts: what the fingerprint says of it, a new network's configuration, the network's
+    shape, is its head new?
 
     Of a checkpoint there is no configuration here, but in itself. Raises InputError where --max-tokens are
     more than the network can read.
     """
-    max_tokens = options.context.max_tokens
+    config, new_head = None, False
+    start: dict[str, Any]
     if options.checkpoint is None:
-        architecture = read_architecture(options.architecture)
-        config = model_config(architecture, tokenizer)
-        tokens_read(config.to_dict(), max_tokens, "--max-tokens")
-        return {"architecture": architecture}, config, False
-    shape, has_head = check_start(options.checkpoint)
-    tokens_read(shape, max_tokens, "--max-tokens")
-    return {"checkpoint": sha256_of_directory(options.checkpoint)}, None, not has_head
+        start = {"architecture": read_architecture(options.architecture)}
+        config = model_config(start["architecture"], tokenizer)
+        shape = config.to_dict()
+    else:
+        shape, has_head = check_start(options.checkpoint)
+        start, new_head = {"checkpoint": sha256_of_directory(options.checkpoint)}, not has_head
+    tokens_read(shape, options.context.max_tokens, "--max-tokens")
+    return start, config, shape, new_head
 
 
 def launch_until_it_fits(processes: int, nodes: int, checkpointer: Checkpointer) -> None:

@@ -20,6 +20,7 @@ from dnalm.models.families import (
     FAMILIES,
     choose_pooling,
     count_roughly,
+    padding_multiple,
     position_limit,
 )
 from dnalm.models.flops import peak_flops, training_flops
@@ -331,6 +332,20 @@ def test_as_many_tokens_as_positions_and_no_more(checkpoint):
         )
         with pytest.raises((IndexError, RuntimeError)):
             hidden_states(model, line)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_lines_that_are_padded_for_a_gpu_have_positions(kind, tiny_model):
+    shape = architecture(kind) | {"max_position_embeddings": 50}
+    model = new_model(model_config(shape, load_tokenizer(tiny_model)), seed=1).eval()
+    config = model.config.to_dict()
+    limit = position_limit(config) or 50
+    found = {length: padding_multiple(config, length) for length in (limit - 3, limit, 40)}
+    for length, multiple in found.items():
+        lines = [np.full(length, 5), np.full(length - 2, 6)]
+        hidden_states(model, **pad(lines, 3, multiple_of=multiple))
+    assert found[40] == 8
+    assert found[limit] == (1 if kind in ("bert", "distilbert", "electra") else 8)
 
 
 def change_weights(checkpoint: Path, folder: Path, change) -> Path:

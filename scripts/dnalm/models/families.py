@@ -195,6 +195,19 @@ def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str) -
     return max_tokens or limit
 
 
+def padding_multiple(config: Mapping[str, Any], max_tokens: int) -> int:
+    """To a multiple of what lines are padded for a GPU: 8, with which its attention is fastest.
+
+    1 where lines of `max_tokens` would be longer then than the model's table of positions.
+    """
+    padded = -(-max_tokens // 8) * 8
+    limit = position_limit(config)
+    # Families that number positions after the padding token's id give padding none.
+    if limit is None or FAMILIES[config["model_type"]].positions_after_padding or padded <= limit:
+        return 8
+    return 1
+
+
 def check_layers(config: Mapping[str, Any], layers: int, place: str) -> int:
     """How many layers the backbone has. Raises InputError, naming `place`, if `layers` are more than that."""
     family = FAMILIES[config["model_type"]]
