@@ -191,6 +191,7 @@ def test_stacking_is_better_only_if_it_is_better_than_all(against_best, against_
     verdict = words.stacking_verdict(differences, ["frozen", "k-mers"], 10)
     assert verdict["status"] == status
     assert "With so few, the weights stay close to equal ones." in verdict["text"]
+    assert ("In 2 comparisons chance alone" in verdict["text"]) == (status == "bad")
 
 
 def test_a_difference_that_is_not_defined_says_nothing_for_or_against():

@@ -362,13 +362,15 @@ def stacking_verdict(
     fitted = f"the {count(n_validation, 'validation sequence')}"
     if folds:
         fitted = f"validation sequences of each of {folds} folds, {n_validation:,} at least"
-    few = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
+    more = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
+    if status == "bad" and len(against) > 1:
+        more += f" In {len(against)} comparisons chance alone gives this answer more often than in one."
     return _verdict(
         status,
         heads[status],
         f"One logistic regression on the probabilities of {count(len(members), 'predictor')} "
         f"({'; '.join(members)}), fitted on {fitted}. "
-        f"Accuracy: {'; '.join(against)}.{few}",
+        f"Accuracy: {'; '.join(against)}.{more}",
     )
 
 
