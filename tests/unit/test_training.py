@@ -23,7 +23,7 @@ from dnalm.pretrain.batches import (
     epoch_batches,
     evaluation_lines,
 )
-from dnalm.pretrain.masking import EVALUATION
+from dnalm.pretrain.masking import EVALUATION, TRAINING
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import MaskingSettings, TrainingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
@@ -263,6 +263,51 @@ def test_masks_of_padded_batches_are_those_of_the_network(tiny_model):
     inputs = batch["input_ids"], batch["attention_mask"]
     with torch.no_grad():
         assert torch.equal(hidden_states(network, *inputs), network.model(*inputs)[0])
+
+
+def test_a_training_is_that_of_the_plain_loop(tiny_model):
+    """Transformers' model with its own loss on whole batches, its scheduler, PyTorch's clipping and AdamW."""
+    from transformers import ModernBertForMaskedLM
+
+    network, plain = (ModernBertForMaskedLM.from_pretrained(tiny_model) for _ in range(2))
+    data, state = corpus([5, 8, 11, 14, 18, 6] * 4), training.TrainingState()
+    batches, device = TrainingBatches(data, 9, 7, 3), torch.device("cpu")
+    training.train(
+        MaskedTokenLoss(network),
+        adamw(network, 0.01, 0.1),
+        batches,
+        training.HeldOut(data, np.arange(9)),
+        Schedule(9, 0.01, "cosine", 0.3, 0.1, 0.5, 300, 42),
+        state,
+        device=device,
+        precision="fp32",
+        monitor=TrainingMonitor(9, device=device, quiet=True),
+    )
+
+    matrices = [p for p in plain.parameters() if p.ndim > 1]
+    vectors = [p for p in plain.parameters() if p.ndim == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], 0.01
+    )
+    rates = get_scheduler("cosine", optimizer, num_warmup_steps=3, num_training_steps=9)
+    records = [record for record in state.log if record["event"] == "train"]
+    assert [record["step"] for record in records] == list(range(1, 10))
+    plain.train()
+    for step, record in enumerate(records):
+        epoch, lines = batches.batch(step)
+        batch = data.micro_batch(lines, epoch, TRAINING)
+        loss = plain(batch["input_ids"], batch.get("attention_mask"), labels=batch["labels"]).loss
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
+        assert norm > 0.5, "clipping has something to do"
+        assert record["learning_rate"] == pytest.approx(rates.get_last_lr()[0])
+        optimizer.step()
+        rates.step()
+        assert record["selected_loss"] == pytest.approx(loss.item(), rel=1e-5)
+        assert record["gradient_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    for ours, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 # ----------------------------------------------------------------------------- loader of GPUs
