@@ -1,5 +1,6 @@
 """One name per thing: who knows a rule knows its script, log, benchmark, file of rules and package."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from dnalm.config import Config
 REPOSITORY = Path(__file__).parents[2]
 # Files that hold the rules of a section of the configuration with several of them, or of several sections.
 SECTIONS = {"corpora", "explore", "fetch", "models", "publish", "tokenizers"}
+# What steps share, beside some of the sections.
+SHARED = {"problems", "sequences", "running"}
 # Rules that put the script of another rule to a special use.
 SPECIAL_USES = {
     "cross_validate_baseline": "cross_validate",
@@ -51,6 +54,25 @@ def test_a_package_is_a_step_a_section_or_shared():
     """And a section of the configuration that is a step has a script."""
     scripts = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
     packages = {path.parent.name for path in (REPOSITORY / "scripts/dnalm").glob("*/__init__.py")}
-    assert packages <= scripts | SECTIONS | {"problems", "sequences", "running"}
+    assert packages <= scripts | SECTIONS | SHARED
     sections = {name for name, field in Config.model_fields.items() if "Settings" in str(field.annotation)}
     assert sections <= scripts | SECTIONS | {"resources"}
+
+
+def imported(file: Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever it does."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+
+
+def test_what_steps_share_knows_no_step_and_the_library_no_script():
+    scripts = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
+    for file in (REPOSITORY / "scripts/dnalm").rglob("*.py"):
+        names = imported(file)
+        assert not scripts & {name.split(".")[0] for name in names}, file
+        if file.parent.name in SHARED | {"tokenizers", "models"}:
+            steps = {name.split(".")[1] for name in names if name.startswith("dnalm.")}
+            # What kinds of tasks are judged by are the metrics of the step that evaluates.
+            allowed = {"evaluate"} if file.parent.name == "problems" else set()
+            assert steps <= SHARED | {"tokenizers", "models"} | allowed, file
