@@ -38,8 +38,9 @@ import logging
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +49,6 @@ from dnalm.embed.embedding import token_limit
 from dnalm.finetune.settings import (
     BACKBONE_SETTINGS,
     ClassifierSettings,
-    FrozenSettings,
     LearningSettings,
     ThroughBackboneSettings,
     TrainingSettings,
@@ -77,6 +77,13 @@ from dnalm.running.settings import MemorySettings
 from dnalm.running.versions import versions
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_labelled_table
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from dnalm.finetune.classifier import Standardisation
+    from dnalm.finetune.examples import Examples
 
 logger = logging.getLogger("dnalm")
 
@@ -133,15 +140,11 @@ def main(
     check_backbone(backbone, embeddings, checkpoints, precision)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
-    from torch import nn
-
     from dnalm.finetune import classifier, objectives, trained
     from dnalm.finetune import training as finetuning
-    from dnalm.finetune.examples import Tokens
-    from dnalm.tokenizers.encoding import encode, load_tokenizer
+    from dnalm.tokenizers.encoding import load_tokenizer
 
     # ----------------------------------------------------------------- network and examples
-    standardise = isinstance(training, FrozenSettings) and training.standardise
     loop = training.model_dump(include=set(LearningSettings.model_fields))
     recipe = finetuning.Settings(**loop, seed=settings.seed, problem=problem)
     config = classifier.read_model_config(model)
@@ -150,49 +153,20 @@ def main(
         logger.info("%s classifiers read [CLS] only: pooling is %s", config["model_type"], pooling)
     max_tokens = token_limit(config, settings.max_tokens)
     tables = {"train": train_table, "validation": validation_table}
-    tokenizer = load_tokenizer(model)
-    weights = classifier.initial_weights(model, len(labels), settings.seed)
-    if not isinstance(training, ThroughBackboneSettings):
-        precision = "fp32"
-        cut = count_cuts(tokenizer, tables, max_tokens, encoded={})
-        learned, held_out = (
-            read_vectors(path, table, kind, labels, pooling, model, max_tokens)
-            for path, table in zip(embeddings, tables.values(), strict=True)
-        )
-        if standardise:
-            features = classifier.Standardisation.of(learned.vectors)
-            # The start is that of every other way; only the coordinates in which it learns differ.
-            config, weights = classifier.with_bias(config, weights)
-            weights = features.unfolded(config, weights)
-            for examples in (learned, held_out):
-                examples.vectors = features.applied(examples.vectors)
-        module: nn.Module = classifier.head_with(config, weights)
-    else:
-        encoded = {
-            split: encode(tokenizer, table["seq"].tolist(), max_tokens) for split, table in tables.items()
-        }
-        cut = count_cuts(tokenizer, tables, max_tokens, encoded)
+    labelled = Labelled(kind, labels, tables, load_tokenizer(model), max_tokens)
+    if isinstance(training, ThroughBackboneSettings):
         device = choose_device(gpus, allow_cpu=allow_cpu)
-        asked, precision = precision, choose_precision(precision, device)
-        whole = classifier.full_model(model, weights, len(labels), pooling, problem)
-        suggest_bf16(asked, device, whole)
-        if training.gradient_checkpointing:
-            checkpoint_gradients(whole)
-        module = trained.prepare(whole, training, settings.seed).to(device)
-        learned, held_out = (
-            Tokens(
-                tokens, targets_of(kind, table, labels), config["pad_token_id"], device, precision == "bf16"
-            )
-            for tokens, table in zip(encoded.values(), tables.values(), strict=True)
+        start = start_from_sequences(model, labelled, pooling, training, settings.seed, device, precision)
+    else:
+        start = start_from_embeddings(
+            model, labelled, pooling, embeddings, settings.seed, training.standardise
         )
-        if training.reverse_complement:
-            turned = [reverse_complement(sequence) for sequence in train_table["seq"]]
-            learned.opposite = encode(tokenizer, turned, max_tokens)
+    module, learned, held_out = start.module, start.learned, start.held_out
     if problem == REGRESSION:
         values = objectives.TargetScale.of(learned.labels)
         for examples in (learned, held_out):
             examples.labels = values.applied(examples.labels)
-    parameters = trained.count_trained(weights, module)
+    parameters = trained.count_trained(start.weights, module)
     packages = versions() | (versions("peft") if trained.is_adapted(module) else {})
     logger.info(
         "%s, %s: %s trainable parameters, %s training sequences, labels %s",
@@ -216,7 +190,7 @@ def main(
         "pooling": pooling,
         "max_tokens": max_tokens,
         "settings": decided,
-        "precision": precision,
+        "precision": start.precision,
         "versions": packages,
         "code": sha256_of_modules(CODE),
     }
@@ -244,7 +218,7 @@ def main(
             "pooling": pooling,
             "labels": labels,
             "max_tokens": max_tokens,
-            "cut": cut,
+            "cut": start.cut,
             "sequences": {"train": len(train_table), "validation": len(validation_table)},
             "label_counts": {
                 name: count_labels(kind, table, labels)
@@ -258,16 +232,16 @@ def main(
             "settings": decided,
             "steps": result.step,
             "kept": kept,
-            "precision": precision,
+            "precision": start.precision,
             "versions": packages,
         }
         with atomic_directory(output, check_held) as directory:
             finetuning.put_weights(module, result.best_weights)
             if trained.is_adapted(module):
                 trained.save_adapter(directory / trained.ADAPTER, module)
-            weights = trained.merged(weights, module)
-            if standardise:
-                weights = features.folded(config, weights)
+            weights = trained.merged(start.weights, module)
+            if start.features is not None:
+                weights = start.features.folded(start.config, weights)
             if problem == REGRESSION:
                 weights = values.folded(FAMILIES[config["model_type"]].classifier_head.output, weights)
             classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens, problem)
@@ -279,6 +253,103 @@ def main(
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
         if checkpointer:
             checkpointer.discard()
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The sequences of a task, and how they are read: `tables` by split, train and validation."""
+
+    kind: Problem
+    labels: list[str]
+    tables: dict[str, pd.DataFrame]
+    tokenizer: Any
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """A classifier before it learns, and what it learns from and is judged on.
+
+    `weights` are those of the whole classifier with the configuration `config`; `module` is what learns of
+    it, from `features` where these are standardised. `cut` by split: what of the sequences is not read.
+    """
+
+    config: dict[str, Any]
+    weights: "dict[str, torch.Tensor]"
+    module: "nn.Module"
+    learned: "Examples"
+    held_out: "Examples"
+    cut: dict[str, dict[str, Any]]
+    precision: str
+    features: "Standardisation | None" = None
+
+
+def start_from_embeddings(
+    model: Path, labelled: Labelled, pooling: str, embeddings: list[Path], seed: int, standardise: bool
+) -> Start:
+    """A head on a frozen backbone, and the vectors of the sequences."""
+    from dnalm.finetune import classifier
+
+    config = classifier.read_model_config(model)
+    weights = classifier.initial_weights(model, len(labelled.labels), seed)
+    cut = count_cuts(labelled.tokenizer, labelled.tables, labelled.max_tokens, encoded={})
+    learned, held_out = (
+        read_vectors(path, table, labelled.kind, labelled.labels, pooling, model, labelled.max_tokens)
+        for path, table in zip(embeddings, labelled.tables.values(), strict=True)
+    )
+    features = None
+    if standardise:
+        features = classifier.Standardisation.of(learned.vectors)
+        # The start is that of every other way; only the coordinates in which it learns differ.
+        config, weights = classifier.with_bias(config, weights)
+        weights = features.unfolded(config, weights)
+        for examples in (learned, held_out):
+            examples.vectors = features.applied(examples.vectors)
+    module = classifier.head_with(config, weights)
+    return Start(config, weights, module, learned, held_out, cut, "fp32", features)
+
+
+def start_from_sequences(
+    model: Path,
+    labelled: Labelled,
+    pooling: str,
+    training: ThroughBackboneSettings,
+    seed: int,
+    device: "torch.device",
+    precision: str,
+) -> Start:
+    """The whole classifier, of which `training` says what learns, and the tokens of the sequences."""
+    from dnalm.finetune import classifier, trained
+    from dnalm.finetune.examples import Tokens
+    from dnalm.tokenizers.encoding import encode
+
+    config = classifier.read_model_config(model)
+    weights = classifier.initial_weights(model, len(labelled.labels), seed)
+    encoded = {
+        split: encode(labelled.tokenizer, table["seq"].tolist(), labelled.max_tokens)
+        for split, table in labelled.tables.items()
+    }
+    cut = count_cuts(labelled.tokenizer, labelled.tables, labelled.max_tokens, encoded)
+    chosen = choose_precision(precision, device)
+    whole = classifier.full_model(model, weights, len(labelled.labels), pooling, labelled.kind.name)
+    suggest_bf16(precision, device, whole)
+    if training.gradient_checkpointing:
+        checkpoint_gradients(whole)
+    module = trained.prepare(whole, training, seed).to(device)
+    learned, held_out = (
+        Tokens(
+            tokens,
+            targets_of(labelled.kind, table, labelled.labels),
+            config["pad_token_id"],
+            device,
+            chosen == "bf16",
+        )
+        for tokens, table in zip(encoded.values(), labelled.tables.values(), strict=True)
+    )
+    if training.reverse_complement:
+        turned = [reverse_complement(sequence) for sequence in labelled.tables["train"]["seq"]]
+        learned.opposite = encode(labelled.tokenizer, turned, labelled.max_tokens)
+    return Start(config, weights, module, learned, held_out, cut, chosen)
 
 
 def count_cuts(
