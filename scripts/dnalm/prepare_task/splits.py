@@ -195,7 +195,7 @@ def count_related(clusters: np.ndarray) -> dict[str, int]:
 
 
 def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
-    """Raise InputError if cleaning left a split without sequences of some label it needs."""
+    """Raise InputError if a split is left without sequences of some label, or training without others."""
     for name, needed in (("train", True), ("validation", False)):
         present = carried(kind, splits[name], labels)
         missing = [label for label, of in present.items() if needed and not of.any()]
@@ -207,6 +207,13 @@ def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[st
                 f"task {task}: after dropping duplicates, conflicting labels and leaked sequences {what} is "
                 "left. Give more sequences or, if the leak is meant to be, switch dropping off."
             )
+    learned = carried(kind, splits["train"], labels)
+    everywhere = next((label for label, of in learned.items() if of.all()), None)
+    if everywhere and kind.name != REGRESSION:
+        raise InputError(
+            f"task {task}: every training sequence that is left beside those for validation has the label "
+            f"{everywhere!r}; nothing could be learned of it. Give more sequences without it."
+        )
 
 
 def fold_columns(table: pd.DataFrame) -> list[str]:
