@@ -124,7 +124,10 @@ def write_two_runs(folder: Path, snakefile: Path, *, then: str = "") -> None:
     (folder / "workflow" / "Snakefile").write_text(
         'configfile: "config.yaml"\n\n'
         'rule own:\n    input: "used.txt"\n    default_target: True\n\n'
-        'rule use:\n    input: "out/one/windows/simulated.stats.json", "out/two/tokenizers/short.json"\n'
+        # Path variables of its own, which Snakemake hands down to modules.
+        'pathvars:\n    results="own",\n    logs="own/logs",\n\n'
+        'rule use:\n    log: "<logs>/use.log"\n'
+        '    input: "out/one/windows/simulated.stats.json", "out/two/tokenizers/short.json"\n'
         '    output: "used.txt"\n    resources: slurm_partition="own_nodes"\n'
         '    shell: "cat {input} > {output}"\n\n' + modules + then
     )
@@ -137,7 +140,8 @@ def test_two_runs_stand_in_a_workflow_with_rules_of_its_own(clone, elsewhere):
     )
     changed = "use rule pretrain from one as one_* with:\n    threads: 7\n\n"
     write_two_runs(elsewhere, clone / "workflow/Snakefile", then=changed + queues)
-    said = snakemake("-n", cwd=elsewhere)
+    said = snakemake("-n", "-p", cwd=elsewhere)
+    assert "--log out/two/logs/train_tokenizer/short.log" in said and "log: own/logs/use.log" in said
     # It decides itself what is made if nothing is asked for, and where its own steps run.
     ran = {words[0] for line in said.splitlines() if (words := line.split()) and words[-1] == "1"}
     assert {"own", "use", "one_extract_windows", "two_train_tokenizer"} <= ran
@@ -160,12 +164,17 @@ def test_two_runs_stand_in_a_workflow_with_rules_of_its_own(clone, elsewhere):
         (
             "config: config['two']",
             "config: config['two']\n    prefix: 'below'",
-            "prefix: or replace_prefix: of",
+            "prefix:, replace_prefix: or pathvars: of",
         ),
         (
             "use rule * from two as two_*\n",
             "use rule * from two as two_*\nuse rule embed from two as two_* with:\n    resources: mem_mb=9\n",
             "replaces all resources of two_embed, its GPUs too. Take it out",
+        ),
+        (
+            "config: config['two']",
+            "config: config['two']\n    pathvars:\n        results='below'",
+            "prefix:, replace_prefix: or pathvars: of",
         ),
         ("configfile:", "import settings\n\nconfigfile:", "settings.py was read before this workflow"),
     ],

@@ -16,13 +16,23 @@ def section_of(config: Any, whole: Mapping[str, Any]) -> list[str] | None:
     return None
 
 
-def check_prefix(modifier: Any, results: str) -> None:
-    """Raise InputError for a module's `prefix:` or `replace_prefix:`, which reach only a part of the paths.
+# The level of path variables that a module is given, in Snakemake's numbers: above all others but a rule's.
+OF_MODULE = 1
 
-    `modifier` is what Snakemake changes the paths of inputs and outputs with.
+
+def check_paths(modifier: Any, folders: Mapping[str, str]) -> None:
+    """Raise InputError for what a module says of paths, because it reaches only a part of them.
+
+    `modifier` is what Snakemake changes a module by, `folders` are this workflow's path variables.
     """
-    if modifier.modifies_prefixes or modifier.replace_prefix(f"{results}/") != f"{results}/":
+    results, paths, variables = f"{folders['results']}/", modifier.path_modifier, modifier.pathvars
+    given = (name for name in folders if variables.level.get(name) == OF_MODULE)
+    if (
+        paths.modifies_prefixes
+        or paths.replace_prefix(results) != results
+        or any(variables.get(name) != folders[name] for name in given)
+    ):
         raise InputError(
-            "prefix: or replace_prefix: of a module would move some files of this workflow and leave others "
-            "where they are. Take it out, and name the folder under the key results of its configuration."
+            "prefix:, replace_prefix: or pathvars: of a module would move some files of this workflow and "
+            "not others. Take it out, and name the folder under the key results of its configuration."
         )

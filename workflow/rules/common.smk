@@ -44,9 +44,10 @@ from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
 from groups import SharedJobs
-from as_module import check_prefix, section_of
+from as_module import check_paths, section_of
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
+from snakemake.pathvars import Pathvars
 from snakemake.scheduling.job_scheduler import JobScheduler
 from start import read_run
 
@@ -66,7 +67,9 @@ try:
         look_into_tables=workflow.is_main_process,
         section=section_of(config, workflow.modifier_stack[0].globals["config"]),
     )
-    check_prefix(workflow.modifier.path_modifier, RUN.config["results"])
+    results = RUN.config["results"]
+    FOLDERS = {"results": results, "logs": f"{results}/logs", "benchmarks": f"{results}/benchmarks"}
+    check_paths(workflow.modifier, FOLDERS)
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -91,11 +94,8 @@ if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").st
     )
 
 
-pathvars:
-    results=config["results"],
-    logs=f"{config['results']}/logs",
-    benchmarks=f"{config['results']}/benchmarks",
-
+# Not by the directive `pathvars:`, over which those of a workflow that uses this one would win.
+workflow.pathvars.update(Pathvars.from_module(FOLDERS))
 
 STARTED = time.time()
 
