@@ -61,7 +61,7 @@ from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import SCRIPTS, digests
-from dnalm.running.commandline import collect_settings, parser, run
+from dnalm.running.commandline import parsed_options, parser, run
 from dnalm.running.devices import (
     check_batch_tokens,
     choose_device,
@@ -299,11 +299,7 @@ def train(script: str, words: list[str], folder: Path) -> None:
 def options_of(script: str, words: list[str]) -> dict[str, Any]:
     """What the script's `main` takes for these flags. Raises InputError for a value that is wrong."""
     trainer: Any = importlib.import_module(script)
-    flags: argparse.ArgumentParser = trainer.command_line()
-    options = vars(flags.parse_args(words))
-    # The log is that of this script.
-    options.pop("log")
-    return collect_settings(options)
+    return parsed_options(trainer.command_line(), words)
 
 
 def is_made(predictor: Path, summary: Path | None) -> bool:

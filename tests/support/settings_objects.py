@@ -1,8 +1,10 @@
-"""Settings for the mains of scripts, put together from single values."""
+"""What the mains of scripts take, put together from single values."""
 
+from types import ModuleType
 from typing import Any
 
-from dnalm.running.settings import Settings
+from dnalm.running.commandline import flag_words, parsed_options
+from dnalm.running.settings import Settings, flag
 
 
 def grouped(options: dict[str, Any], **classes: type[Settings]) -> dict[str, Any]:
@@ -15,3 +17,9 @@ def grouped(options: dict[str, Any], **classes: type[Settings]) -> dict[str, Any
         fields = {field: options.pop(field) for field in settings.model_fields if field in options}
         options[name] = settings.model_construct(**fields)
     return options
+
+
+def by_flags(script: ModuleType, **flags: Any) -> dict[str, Any]:
+    """What the script's `main` takes when these flags are given, and the others left out."""
+    words = [word for name, value in flags.items() for word in flag_words(flag(name), value)]
+    return parsed_options(script.command_line(), words)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from settings_objects import by_flags
 from tokenizers import Tokenizer, models
 
 import embed
 import evaluate
 import finetune
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
-from dnalm.finetune.settings import ClassifierSettings, FrozenSettings, FullSettings, SequenceSettings
+from dnalm.finetune.settings import FrozenSettings, FullSettings, SequenceSettings
 from dnalm.report import words
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_labelled_table
@@ -146,24 +147,21 @@ def tables(tmp_path_factory) -> dict[str, Path]:
 def fine_tune(model, tables, embeddings, backbone, training, max_tokens, folder) -> None:
     """Write `classifier` and `classifier.json` into a folder."""
     finetune.main(
-        model=model,
-        train_sequences=tables["train"],
-        validation_sequences=tables["validation"],
-        train_embeddings=embeddings.get("train"),
-        validation_embeddings=embeddings.get("validation"),
-        backbone=backbone,
-        settings=ClassifierSettings(max_tokens=max_tokens),
-        training=training,
-        precision="fp32",
-        gpus=0,
-        allow_cpu=False,
-        checkpoints=None,
-        checkpoint_every_minutes=10,
-        stop_before_minutes=5,
-        name="tiny",
-        task="end",
-        output=folder / "classifier",
-        summary_file=folder / "classifier.json",
+        **by_flags(
+            finetune,
+            model=model,
+            train_sequences=tables["train"],
+            validation_sequences=tables["validation"],
+            train_embeddings=embeddings.get("train"),
+            validation_embeddings=embeddings.get("validation"),
+            backbone=backbone,
+            max_tokens=max_tokens,
+            name="tiny",
+            task="end",
+            output=folder / "classifier",
+            summary=folder / "classifier.json",
+            **training.model_dump(),
+        )
     )
 
 

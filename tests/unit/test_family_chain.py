@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from settings_objects import grouped
+from settings_objects import by_flags, grouped
 
 import embed
 import evaluate_language_model
@@ -25,14 +25,14 @@ import tokenize_windows
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.fill_mask.settings import GapSettings
-from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, SequenceSettings
+from dnalm.finetune.settings import SequenceSettings
 from dnalm.models.families import FAMILIES
 from dnalm.predict.settings import ScanSettings
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.report.language_model import language_model_section
 from dnalm.report.run import LanguageModel, Run, Training
 from dnalm.report.words import TOKEN_BASELINES
-from dnalm.running.commandline import collect_settings
+from dnalm.running.commandline import parsed_options
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.settings import ImportTokenizerSettings
 
@@ -138,9 +138,7 @@ def pretrained(
         "output": folder / "model",
     }
     words = [*words, *(str(word) for flag, value in flags.items() for word in (f"--{flag}", value))]
-    options = collect_settings(vars(pretrain.command_line().parse_args(words)))
-    options.pop("log")
-    pretrain.main(**options)
+    pretrain.main(**parsed_options(pretrain.command_line(), words))
     evaluate_language_model.main(
         model=folder / "model",
         tokens=[folder / "validation"],
@@ -176,23 +174,19 @@ def classifier(model: Path, backbone: str, data: Path, folder: Path) -> Path:
             **DEVICE,
         )
     finetune.main(
-        model=model,
-        train_sequences=tables["train"],
-        validation_sequences=tables["validation"],
-        train_embeddings=embeddings["train"],
-        validation_embeddings=embeddings["validation"],
-        backbone=backbone,
-        settings=ClassifierSettings(),
-        training=BACKBONE_SETTINGS[backbone](epochs=2),
-        precision="auto",
-        checkpoints=None,
-        checkpoint_every_minutes=10,
-        stop_before_minutes=5,
-        name="tiny",
-        task="toy",
-        output=folder / "classifier",
-        summary_file=None,
-        **DEVICE,
+        **by_flags(
+            finetune,
+            model=model,
+            train_sequences=tables["train"],
+            validation_sequences=tables["validation"],
+            train_embeddings=embeddings["train"],
+            validation_embeddings=embeddings["validation"],
+            backbone=backbone,
+            epochs=2,
+            name="tiny",
+            task="toy",
+            output=folder / "classifier",
+        )
     )
     return folder / "classifier"
 

@@ -442,7 +442,7 @@ def test_of_the_gpus_of_a_server_as_many_are_used_as_were_asked_for(place, monke
     import torch
 
     import pretrain
-    from dnalm.running.commandline import collect_settings
+    from dnalm.running.commandline import parsed_options
     from dnalm.running.world import World
 
     class Alone(Exception):
@@ -457,10 +457,9 @@ def test_of_the_gpus_of_a_server_as_many_are_used_as_were_asked_for(place, monke
     monkeypatch.setattr(pretrain, "launch_until_it_fits", lambda processes, *_: launched.append(processes))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
     monkeypatch.setattr(World, "join", alone)
-    options = vars(pretrain.command_line().parse_args(place.arguments("server", gpus=gpus)))
-    options.pop("log")
+    options = parsed_options(pretrain.command_line(), place.arguments("server", gpus=gpus))
     with pytest.raises(Alone) if gpus == 1 else nullcontext():
-        pretrain.main(**collect_settings(options))
+        pretrain.main(**options)
     assert launched == ([] if gpus == 1 else [4])
 
 

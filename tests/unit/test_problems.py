@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
+from settings_objects import by_flags
 from sklearn import metrics as sk
 
 import baseline
@@ -27,7 +28,7 @@ from dnalm.evaluate import multi_label, regression
 from dnalm.evaluate.metrics import metric_intervals
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import objectives
-from dnalm.finetune.settings import BACKBONE_SETTINGS, ClassifierSettings, FrozenSettings, SequenceSettings
+from dnalm.finetune.settings import BACKBONE_SETTINGS, FrozenSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.problems.kinds import KINDS
@@ -295,25 +296,22 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
     for backbone, settings in ways.items():
         frozen = backbone == "frozen"
         finetune.main(
-            model=tiny_model,
-            train_sequences=splits[0],
-            validation_sequences=splits[1],
-            train_embeddings=vectors[0] if frozen else None,
-            validation_embeddings=vectors[1] if frozen else None,
-            backbone=backbone,
-            settings=ClassifierSettings(max_tokens=30),
-            training=settings,
-            precision="auto",
-            gpus=0,
-            allow_cpu=False,
-            checkpoints=None,
-            checkpoint_every_minutes=10,
-            stop_before_minutes=5,
-            name="tiny",
-            task="toy",
-            output=tmp_path / backbone,
-            summary_file=tmp_path / f"{backbone}.json",
-            problem=problem,
+            **by_flags(
+                finetune,
+                model=tiny_model,
+                train_sequences=splits[0],
+                validation_sequences=splits[1],
+                train_embeddings=vectors[0] if frozen else None,
+                validation_embeddings=vectors[1] if frozen else None,
+                backbone=backbone,
+                max_tokens=30,
+                problem=problem,
+                name="tiny",
+                task="toy",
+                output=tmp_path / backbone,
+                summary=tmp_path / f"{backbone}.json",
+                **settings.model_dump(),
+            )
         )
 
     # ------------------------------------------------------------- judged

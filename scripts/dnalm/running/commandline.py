@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -78,6 +78,13 @@ def collect_settings(options: dict[str, Any]) -> dict[str, Any]:
         values = {key.removeprefix(f"{name}."): value for key, value in given.items()}
         options[name] = validated(chosen, values, FlagNames(prefix))
     return options
+
+
+def parsed_options(arguments: argparse.ArgumentParser, words: Sequence[str]) -> dict[str, Any]:
+    """What a script's `main` takes for these words. Raises InputError naming the first flag that is wrong."""
+    options = vars(arguments.parse_args(words))
+    options.pop("log")
+    return collect_settings(options)
 
 
 def settings_words(settings: type[Settings], values: Mapping[str, Any], prefix: str = "") -> list[str]:
