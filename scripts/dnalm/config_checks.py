@@ -12,7 +12,7 @@ from typing import Any
 
 from dnalm.baseline.settings import BASELINES, STACKED, stacks
 from dnalm.config import Config
-from dnalm.config_paths import check_file, check_path, check_source, is_url, paths_in
+from dnalm.config_paths import Made, check_file, check_path, check_source, is_url, paths_in
 from dnalm.embed_sequences.settings import EmbedSequencesSettings
 from dnalm.fill_mask.settings import check_gaps, check_words
 from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
@@ -37,17 +37,17 @@ from dnalm.tokenizers.special_tokens import (
 REPOSITORY = Path(__file__).parents[2]
 
 
-def check_sections(config: Config, values: Mapping[str, Any], source: str) -> None:
+def check_sections(config: Config, values: Mapping[str, Any], source: str, made: Made) -> None:
     """Raise InputError for the first thing that is wrong. `values`: the same as plain dictionaries."""
     check_path(config.results, f"{source}: results")
     _check_paths(values, source)
     _check_results(config.results, source)
-    _check_corpora(config, source)
+    _check_corpora(config, source, made)
     _check_tokenizers(config, source)
     _check_models(config, source)
     _check_gaps(config, source)
-    _check_embedded(config, source)
-    _check_predictions(config, source)
+    _check_embedded(config, source, made)
+    _check_predictions(config, source, made)
     _check_publications(config, source)
     _check_study(config, values, source)
 
@@ -78,7 +78,7 @@ def _check_results(results: str, source: str) -> None:
         )
 
 
-def _check_corpora(config: Config, source: str) -> None:
+def _check_corpora(config: Config, source: str, made: Made) -> None:
     if config.genomes is None and not config.corpora:
         raise InputError(f"{source}: needs 'genomes' or 'corpora', something to learn from.")
     for name, corpus in config.corpora.items():
@@ -91,7 +91,8 @@ def _check_corpora(config: Config, source: str) -> None:
                 raise InputError(
                     f"{source}: corpora.{name}.lines is a URL. Download the file, and give its path."
                 )
-            check_file(corpus.lines, f"{source}: corpora.{name}.lines")
+            if not made(corpus.lines):
+                check_file(corpus.lines, f"{source}: corpora.{name}.lines")
     for (name, one), (other, two) in itertools.combinations(config.corpora.items(), 2):
         if (one.task, one.lines) == (two.task, two.lines):
             raise InputError(
@@ -202,21 +203,21 @@ def _check_gaps(config: Config, source: str) -> None:
         check_words(gaps, _overlapping_kmer_length(tokenizer), f"{place}: ")
 
 
-def _check_embedded(config: Config, source: str) -> None:
+def _check_embedded(config: Config, source: str, made: Made) -> None:
     for name, embedded in config.embed_sequences.items():
         place = f"{source}: embed_sequences.{name}"
         _check_model(embedded.model, config, place)
-        _check_sequences(embedded, config.results, place)
+        _check_sequences(embedded, config.results, place, made)
         shape = _shape_of(config.models[embedded.model])
         if shape and embedded.layer is not None:
             check_layers(_with_defaults(shape), embedded.layer, f"{place}.layer")
 
 
-def _check_predictions(config: Config, source: str) -> None:
+def _check_predictions(config: Config, source: str, made: Made) -> None:
     for name, prediction in config.predict.items():
         place = f"{source}: predict.{name}"
         _check_model(prediction.model, config, place)
-        _check_sequences(prediction, config.results, place)
+        _check_sequences(prediction, config.results, place, made)
         if prediction.backbone == STACKED:
             _check_stacked(config, place)
         else:
@@ -283,14 +284,16 @@ def _check_study(config: Config, values: Mapping[str, Any], source: str) -> None
         _check_model_files(config, ModelSettings.model_validate(model), place)
 
 
-def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: str, place: str) -> None:
+def _check_sequences(
+    asked: PredictSettings | EmbedSequencesSettings, results: str, place: str, made: Made
+) -> None:
     for key, path in (("input", asked.input), ("genome", asked.genome)):
-        if path is None or Path(path).is_relative_to(results):
+        if path is None or Path(path).is_relative_to(results) or made(path):
             continue
         if is_url(path):
             raise InputError(f"{place}.{key} is a URL. Download it, and give the path of the file.")
         check_file(path, f"{place}.{key}")
-    if not Path(asked.input).is_file():
+    if made(asked.input) or not Path(asked.input).is_file():
         return
     kind = _kind_of(asked.input, f"{place}.input")
     if kind == "bed" and asked.genome is None:
@@ -305,7 +308,7 @@ def _check_sequences(asked: PredictSettings | EmbedSequencesSettings, results: s
             f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. Leave it out."
         )
     _check_beginning(asked.input, kind, f"{place}.input")
-    if asked.genome is not None and Path(asked.genome).is_file():
+    if asked.genome is not None and not made(asked.genome) and Path(asked.genome).is_file():
         kind = _kind_of(asked.genome, f"{place}.genome")
         if kind not in FORMATS:
             raise InputError(

@@ -10,6 +10,8 @@ from typing import Any
 from dnalm.running.errors import InputError
 from dnalm.running.hints import show, why_absent
 
+# Whether a rule outside of this workflow makes a file.
+Made = Callable[[str], bool]
 # Of one part of a path, in bytes.
 LONGEST_PART = 255
 # Settings that name a file; `*` stands for each name of the user's choice.
@@ -27,6 +29,11 @@ PATHS = (
     "embed_sequences.*.input",
     "embed_sequences.*.genome",
 )
+
+
+def made_by_none(path: str) -> bool:
+    """Of a run that is no part of another workflow."""
+    return False
 
 
 def with_paths(config: dict[str, Any], found: Callable[[Any], Any]) -> dict[str, Any]:

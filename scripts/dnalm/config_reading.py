@@ -11,6 +11,7 @@ import yaml
 
 from dnalm.config import Config
 from dnalm.config_checks import check_sections
+from dnalm.config_paths import Made, made_by_none
 from dnalm.running.errors import InputError
 from dnalm.running.settings import Names, validated
 
@@ -74,10 +75,11 @@ def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:
         _check_keys(value, full, path)
 
 
-def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
+def read_config(config: Mapping[str, Any], source: str, made: Made = made_by_none) -> dict[str, Any]:
     """The configuration with all defaults filled in and numbers as numbers, as Snakemake keeps it.
 
-    `source` names the file(s) in messages. Raises InputError for the first thing that is wrong.
+    `source` names the file(s) in messages. Files that are `made` need not exist yet. Raises InputError for
+    the first thing that is wrong.
     """
     for old, new in RENAMED.items():
         if old in config:
@@ -99,5 +101,5 @@ def read_config(config: Mapping[str, Any], source: str) -> dict[str, Any]:
             )
     checked: Config = validated(Config, config, Names(source))
     values = checked.model_dump(mode="json")
-    check_sections(checked, values, source)
+    check_sections(checked, values, source, made)
     return values

@@ -152,6 +152,35 @@ def test_two_runs_stand_in_a_workflow_with_rules_of_its_own(clone, elsewhere):
     assert "localrules" not in said
 
 
+def test_rules_around_it_may_make_what_it_reads(clone, elsewhere, dry_runs):
+    config = yaml.safe_load((clone / "config/config.yaml").read_text())
+    asked = {"input": "made/peaks.bed", "genome": "made/genome.fa", "model": "demo"}
+    config |= {
+        "genomes": "genomes.tsv",
+        "tasks": "tasks.tsv",
+        "simulate_demo": None,
+        "predict": {"new": asked | {"task": "enhancers", "backbone": "full"}},
+        "corpora": {"reads": {"lines": "made/reads.txt"}},
+    }
+    (elsewhere / "config.yaml").write_text(yaml.safe_dump({"dna": config}))
+    (elsewhere / "genomes.tsv").write_text("genome\tfasta\nmine\tmade/genome.fa\n")
+    (elsewhere / "tasks.tsv").write_text("task\ttrain\ttest\nenhancers\tmade/train.tsv\tmade/test.tsv\n")
+    module = (
+        f'configfile: "config.yaml"\n\nmodule dna:\n    snakefile: "{clone}/workflow/Snakefile"\n'
+        '    config: config["dna"]\n\nuse rule * from dna as dna_*\n'
+    )
+    maker = 'rule make:\n    output: "made/{file}"\n    shell: "touch {output}"\n\n'
+    (elsewhere / "workflow" / "Snakefile").write_text(maker + module)
+    jobs = dry_runs.jobs(elsewhere, "dna_all")
+    assert jobs["make"] == {
+        f"file={name}" for name in ("genome.fa", "train.tsv", "test.tsv", "peaks.bed", "reads.txt")
+    }
+    assert jobs["dna_predict"] == {"name=new"}
+    (elsewhere / "workflow" / "Snakefile").write_text(module)
+    with pytest.raises(RuntimeError, match="no such file: made/reads"):
+        dry_runs.jobs(elsewhere, "dna_all")
+
+
 @pytest.mark.parametrize(
     "old, new, expected",
     [

@@ -1,6 +1,6 @@
 """This workflow as a module of another one."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dnalm.running.errors import InputError
@@ -14,6 +14,12 @@ def section_of(config: Any, whole: Mapping[str, Any]) -> list[str] | None:
         if isinstance(value, Mapping) and (below := section_of(config, value)) is not None:
             return [key, *below]
     return None
+
+
+def made_by(rules: Iterable[Any]) -> Callable[[str], bool]:
+    """Whether one of these rules makes a file."""
+    listed = list(rules)
+    return lambda path: any(rule.is_producer(path) for rule in listed)
 
 
 # The level of path variables that a module is given, in Snakemake's numbers: above all others but a rule's.

@@ -14,7 +14,7 @@ from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name
-from dnalm.config_paths import check_path, is_url
+from dnalm.config_paths import Made, check_path, is_url, made_by_none
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.settings import FoldSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
@@ -75,16 +75,19 @@ class Task:
     folds: int | None = None
 
 
-def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Genome]:
-    """Read the genome sheet; no sheet, no genomes. Files below `made_by_workflow` need not exist yet.
+def read_genomes(
+    sheet: str | None, made_by_workflow: str | None = None, made: Made = made_by_none
+) -> dict[str, Genome]:
+    """Read the genome sheet; no sheet, no genomes.
 
-    Raises InputError with row and column.
+    Files below `made_by_workflow`, and those that are `made` by another, need not exist yet. Raises
+    InputError with row and column.
     """
     if sheet is None:
         return {}
     genomes: dict[str, Genome] = {}
     for place, row in _read_sheet(sheet, *GENOME_COLUMNS):
-        _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"])
+        _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"], made)
         validation = _names(row["validation"], f"{place}, column validation")
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
         twin = next((g.genome for g in genomes.values() if _same_file(g.fasta, row["fasta"])), None)
@@ -97,7 +100,9 @@ def read_genomes(sheet: str | None, made_by_workflow: str | None = None) -> dict
     return genomes
 
 
-def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[str, Task]:
+def read_tasks(
+    sheet: str | None, made_by_workflow: str | None = None, made: Made = made_by_none
+) -> dict[str, Task]:
     """Read the task sheet; no sheet, no tasks. Raises InputError with row and column."""
     if sheet is None:
         return {}
@@ -105,7 +110,8 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     for place, row in _read_sheet(sheet, *TASK_COLUMNS):
         files = {split: row[split] for split in SPLITS if row[split]}
         for split, path in files.items():
-            _check_file(path, f"{place}, column {split}", "table", made_by_workflow, row[f"sha256_{split}"])
+            column = f"{place}, column {split}"
+            _check_file(path, column, "table", made_by_workflow, row[f"sha256_{split}"], made)
         _check_splits(files, place)
         folds = _folds(row, place)
         sha256 = {s: _checksum(row[f"sha256_{s}"], f"{place}, column sha256_{s}") for s in SPLITS}
@@ -133,7 +139,12 @@ def read_tasks(sheet: str | None, made_by_workflow: str | None = None) -> dict[s
     return tasks
 
 
-def check_tables(tasks: dict[str, Task], sheet: str | None, made_by_workflow: str | None = None) -> None:
+def check_tables(
+    tasks: dict[str, Task],
+    sheet: str | None,
+    made_by_workflow: str | None = None,
+    made: Made = made_by_none,
+) -> None:
     """Raise InputError for local tables without the columns of their task, or without its positive class.
 
     Reads headers, and labels down to the first positive one. The rest is left to prepare_task.
@@ -142,6 +153,7 @@ def check_tables(tasks: dict[str, Task], sheet: str | None, made_by_workflow: st
     def is_text_here(path: str) -> bool:
         made_here = made_by_workflow is not None and Path(path).is_relative_to(made_by_workflow)
         # Parquet needs packages that take long to import.
+        made_here = made_here or made(path)
         return not made_here and not is_url(path) and Path(path).is_file() and not is_parquet(path)
 
     for task in tasks.values():
@@ -259,7 +271,9 @@ def _check_splits(files: dict[str, str], place: str) -> None:
             )
 
 
-def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, sha256: str) -> None:
+def _check_file(
+    path: str, place: str, kind: str, made_by_workflow: str | None, sha256: str, made: Made
+) -> None:
     if is_url(path):
         _check_url(path, place, sha256)
     check_path(path, place)
@@ -268,7 +282,7 @@ def _check_file(path: str, place: str, kind: str, made_by_workflow: str | None, 
             f"{place}: {path} begins with none of https://, http://, ftp:// and file://. Correct it, or "
             "download the file yourself and give its path."
         )
-    if is_url(path) or (made_by_workflow and Path(path).is_relative_to(made_by_workflow)):
+    if is_url(path) or (made_by_workflow and Path(path).is_relative_to(made_by_workflow)) or made(path):
         return
     if Path(path).is_dir():
         raise InputError(f"{place}: {path} is a directory. Name a file.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.baseline.settings import STACKED
-from dnalm.config_paths import with_paths
+from dnalm.config_paths import Made, made_by_none, with_paths
 from dnalm.config_reading import check_files, read_config
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.report.published import read_published
@@ -34,26 +34,28 @@ def read_run(
     found: Callable[[Any], Any] = lambda path: path,
     look_into_tables: bool = True,
     section: Sequence[str] | None = (),
+    made: Made = made_by_none,
 ) -> Run:
     """The run that the configuration `config`, read from `files`, describes.
 
     `found` says where a path of the configuration really is. `look_into_tables`: read the headers of labelled
     tables too. `section`: the keys that lead to `config` in these files; None if it is no part of them.
-    Raises InputError for the first thing that is wrong.
+    `made`: whether other rules make a file, which then need not exist yet. Raises InputError for the first
+    thing that is wrong.
     """
     if section is None:
         source = "configuration of a module"
     else:
         check_files(files, section)
         source = ": ".join([" + ".join(map(str, files)), *([".".join(section)] if section else [])])
-    checked = read_config(with_paths(dict(config), found), source)
+    checked = read_config(with_paths(dict(config), found), source, made)
     simulation = f"{checked['results']}/simulation" if checked["simulate_demo"] is not None else None
-    genomes = read_genomes(checked["genomes"], made_by_workflow=simulation)
-    tasks = read_tasks(checked["tasks"], made_by_workflow=simulation)
+    genomes = read_genomes(checked["genomes"], simulation, made)
+    tasks = read_tasks(checked["tasks"], simulation, made)
     if checked["published"]:
         read_published(Path(checked["published"]))
     if look_into_tables:
-        check_tables(tasks, checked["tasks"], made_by_workflow=simulation)
+        check_tables(tasks, checked["tasks"], simulation, made)
     for name in genomes.keys() & checked["corpora"].keys():
         raise InputError(
             f"{source}: corpora.{name}: a genome of {checked['genomes']} has that name. Choose another."

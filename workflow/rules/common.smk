@@ -44,7 +44,7 @@ from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
 from error_message import error_message
 from groups import SharedJobs
-from as_module import check_paths, section_of
+from as_module import check_paths, made_by, section_of
 from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from snakemake.pathvars import Pathvars
@@ -59,6 +59,9 @@ BEFORE_ALL, LANGUAGE_MODEL = 2, 1
 if workflow.remote_exec:
     os.environ[SUBMITTED] = "1"
 
+# By the rules, so far, of a workflow that uses this one.
+MADE_ELSEWHERE = made_by(workflow.rules)
+
 try:
     RUN = read_run(
         config,
@@ -66,6 +69,7 @@ try:
         beside_workflow,
         look_into_tables=workflow.is_main_process,
         section=section_of(config, workflow.modifier_stack[0].globals["config"]),
+        made=MADE_ELSEWHERE,
     )
     results = RUN.config["results"]
     FOLDERS = {"results": results, "logs": f"{results}/logs", "benchmarks": f"{results}/benchmarks"}
@@ -298,7 +302,7 @@ def given_bytes(*paths):
     """Sizes of the user's own files, as a param. Snakemake looks into an input only if it is newer than the
     output, and so would miss a file that was replaced by an older one."""
     own = [p for p in paths if not is_url(p) and not (SIMULATION and Path(p).is_relative_to(SIMULATION))]
-    return [os.path.getsize(path) for path in own]
+    return [os.path.getsize(path) for path in own if not MADE_ELSEWHERE(path)]
 
 
 def own_checksum(genome):
