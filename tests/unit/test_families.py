@@ -318,6 +318,24 @@ def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
     )
 
 
+def test_a_head_computes_in_fp32_on_a_backbone_in_bf16(checkpoint, tmp_path):
+    """Features that differ by a thousandth are one number in bf16, and two for a head that learned them."""
+    config = classifier.read_model_config(checkpoint)
+    pooling = choose_pooling(config, "mean")
+    weights = classifier.initial_weights(checkpoint, 2, seed=5)
+    classifier.save_classifier(tmp_path, checkpoint, weights, ["a", "b"], pooling, 20)
+    found = classifier.Classifier(tmp_path, bf16=True)
+    for sequence in SEQUENCES:
+        [ids] = encode(found.tokenizer, [sequence], 20)
+        with torch.no_grad():
+            with torch.autocast("cpu", torch.bfloat16):
+                states = found.model.base_model(input_ids=torch.from_numpy(ids[None].astype(np.int64)))[0]
+            pooled = states.float().mean(dim=1) if pooling == "mean" else states.float()[:, 0]
+            logits = classifier.head_with(config, weights).eval()(pooled)
+        expected = torch.softmax(logits.double(), dim=1).numpy()
+        np.testing.assert_allclose(found.outputs([sequence]), expected, atol=1e-6)
+
+
 def test_as_many_tokens_as_positions_and_no_more(checkpoint):
     config = json.loads((checkpoint / "config.json").read_text())
     limit = position_limit(config)

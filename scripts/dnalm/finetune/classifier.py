@@ -96,6 +96,31 @@ def _place(module: nn.Module, name: str, part: nn.Module) -> None:
     module.add_module(last, part)
 
 
+class InFp32(nn.Module):
+    """A module that computes in fp32 where others compute in bf16."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(states.device.type, enabled=False):
+            return self.module(states.float())
+
+
+def compute_head_in_fp32(model: nn.Module) -> None:
+    """Have the head of a whole classifier, a Transformers model, compute in fp32 in any case.
+
+    One that learned from standardised features tells features apart that differ by a thousandth of their size
+    and less: those of [CLS], above all. bf16 has eight bits, and would round them to the same.
+    """
+    config: Any = model.config
+    parts = FAMILIES[config.model_type].classifier_head
+    for name in (parts.dense, parts.norm, parts.output):
+        if name is not None:
+            _place(model, name, InFp32(model.get_submodule(name)))
+
+
 def hidden_size(config: dict[str, Any]) -> int:
     """The width of the hidden states."""
     return int(config[FAMILIES[config["model_type"]].sizes.hidden])
@@ -309,6 +334,7 @@ class Classifier:
             raise InputError(f"{directory}: the classifier cannot be loaded ({error}).") from error
         check_weights(directory, self.model, report)
         make_masks_ahead(self.model)
+        compute_head_in_fp32(self.model)
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16
         self.cut = Cut(self.max_tokens)
