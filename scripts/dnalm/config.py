@@ -3,8 +3,8 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
-import os
 import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -62,7 +62,7 @@ class Config(Settings):
 
     title: str = Field("DNA language model", min_length=1, max_length=200, description="Title of the report.")
     # As Snakemake would write it, so that its targets are found: results/ is results.
-    results: Annotated[str, AfterValidator(os.path.normpath)] = Field(
+    results: Annotated[str, AfterValidator(lambda path: str(PurePosixPath(path)))] = Field(
         "results",
         min_length=1,
         description="Folder for everything a run makes. Give every config file its own, so that two runs do "
