@@ -68,10 +68,11 @@ def test_points_have_signs_and_intervals():
 
 def test_the_best_of_several_baselines_is_said_to_be_that():
     worse = words.baseline_verdict(difference(-0.035, -0.09, -0.008), "k-mers", of=4)
-    assert worse["status"] == "bad" and "k-mers, which came out best of 4 here: −3.5" in worse["text"]
-    assert "looks a little better than it is" in worse["text"]
+    assert worse["status"] == "bad"
+    assert worse["text"].endswith(" The best of 4 looks a little better than it is.")
+    # For a model that is better than it, this only makes the answer surer.
     better = words.baseline_verdict(difference(0.035, 0.008, 0.09), "k-mers", of=4)
-    assert "best of 4 here" in better["text"] and "looks" not in better["text"]
+    assert "looks" not in better["text"]
 
 
 @pytest.mark.parametrize(

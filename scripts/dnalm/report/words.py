@@ -315,10 +315,9 @@ def baseline_verdict(
         "bad": "A simple baseline is better than the model.",
         "unsure": "The model and the best simple baseline cannot be told apart.",
     }
-    chosen = f", which came out best of {of} here" if of > 1 else ""
-    more = " The best of several looks a little better than it is." if chosen and status == "bad" else ""
+    more = f" The best of {of} looks a little better than it is." if of > 1 and status == "bad" else ""
     more += " The model was still improving when fine-tuning ended." if still_improving else ""
-    against = f"{_measure(difference)} against {baseline}{chosen}"
+    against = f"{_measure(difference)} against {baseline}"
     return _verdict(status, heads[status], f"{against}: {_points(difference)}." + more)
 
 
