@@ -99,15 +99,15 @@ def test_a_class_that_no_tested_sequence_has_is_named():
     )
 
 
-@pytest.mark.parametrize("related", [0, 7])
-def test_an_interval_over_relatives_is_said_to_be_too_narrow(related):
+@pytest.mark.parametrize(("related", "worth", "said"), [(0, 100, False), (7, 95, False), (20, 88, True)])
+def test_an_interval_is_said_to_be_too_narrow_where_relatives_make_a_difference(related, worth, said):
     accuracy = {"value": 0.8, "low": 0.7, "high": 0.9}
     headline = Evaluation({"problem": SINGLE_LABEL, "n": 100, "metrics": {"accuracy": accuracy}})
-    tested = {"homologs_of_test": related, "independent_at_least": 88}
+    tested = {"homologs_of_test": related, "independent_at_least": worth}
     sentence = certainty_sentence(headline, None, tested)
     assert sentence.startswith("With 100 test sequences the accuracy is known to about ±0.100. ")
-    assert ("7 of these sequences are related" in sentence) == bool(related)
-    assert ("it would be that of 88 sequences. The interval covers" in sentence) == bool(related)
+    assert ("20 of these sequences are related" in sentence) == said
+    assert ("it would be that of 88 sequences. The interval covers" in sentence) == said
 
 
 def test_a_clean_test_set():
@@ -139,6 +139,12 @@ def test_relatives_in_training_are_a_warning():
     assert verdict["head"] == "No test sequence leaked, but some have relatives in training."
     assert "7 test sequences are related to training sequences" in verdict["text"]
     assert words.leak_verdict(checks(3, 2, 1, relatives=1))["status"] == "warn"
+    # Told, and no reason for alarm: one in a thousand.
+    few = checks(relatives=1)
+    few["leakage"]["test"]["sequences"] = 1000
+    verdict = words.leak_verdict(few)
+    assert (verdict["status"], verdict["head"]) == ("good", "No test sequence leaked.")
+    assert "1 test sequence is related" in verdict["text"]
     # Who let leaks stay knows worse.
     assert "related" not in words.leak_verdict(checks(3, 2, 1, dropped=False, relatives=9))["text"]
 

@@ -1,5 +1,6 @@
 """The first screen: how good, compared with what, trained on what, leaked or not."""
 
+import math
 from typing import Any
 
 from dnalm.baseline.settings import UNTRAINED
@@ -285,6 +286,10 @@ def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, An
     return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
 
 
+# Of the tested sequences: were more of them independent, intervals would be a twentieth wider at most.
+WORTH_SAYING = 0.9
+
+
 def certainty_sentence(
     headline: Evaluation, repetitions: dict[str, Any] | None, tested: dict[str, int]
 ) -> str:
@@ -297,7 +302,8 @@ def certainty_sentence(
         known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
-    if related := tested.get("homologs_of_test", 0):
+    if tested.get("independent_at_least", math.inf) < WORTH_SAYING * headline.metrics["n"]:
+        related = tested["homologs_of_test"]
         known += (
             f"{related:,} of these sequences are related to each other, which the interval takes for "
             "independent. It is too narrow: if relatives were always judged alike, it would be that of "

@@ -400,6 +400,10 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
     ]
 
 
+# Of the test sequences: fewer cannot change the accuracy by more than this.
+RELATIVES_THAT_MATTER = 0.01
+
+
 def leak_verdict(
     checks: dict[str, Any] | None, simulated_task: dict[str, Any] | None = None
 ) -> dict[str, str]:
@@ -428,9 +432,10 @@ def leak_verdict(
     if relatives:
         partly += (
             f" {count(relatives, 'test sequence is', 'test sequences are')} related to training sequences, "
-            "which were kept (prepare_task.homologs: drop leaves them out)."
+            "and these were kept (prepare_task.homologs: drop leaves them out)."
         )
-    status = "warn" if half > 0 or relatives else "good"
+    warned = half > 0 or relatives >= RELATIVES_THAT_MATTER * test["sequences"]
+    status = "warn" if warned else "good"
     if folds:
         return _verdict(
             status,
@@ -443,7 +448,7 @@ def leak_verdict(
         rest = " whole, but some in part." if half > 0 else ", but some have relatives in training."
         return _verdict(
             status,
-            head + (rest if status == "warn" else "."),
+            head + (rest if warned else "."),
             f"None of the {n} occurs in training, on either strand." + partly,
         )
     found = (
