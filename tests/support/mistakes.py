@@ -303,6 +303,74 @@ def a_checkpoint_with_code(folder: Path) -> None:
 
 
 @maker
+def a_checkpoint_with_code_for_its_attention(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(_attn_implementation="kernels-community/flash"))
+
+
+@maker
+def a_quantized_checkpoint(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(quantization_config={"quant_method": "fp8"}))
+
+
+@maker
+def a_checkpoint_with_an_adapter(folder: Path) -> None:
+    write_checkpoint(folder)
+    write(folder / "checkpoint/adapter_config.json", '{"peft_type": "LORA"}')
+
+
+@maker
+def a_checkpoint_with_too_many_layers(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(num_hidden_layers=1_000_000))
+
+
+@maker
+def a_checkpoint_nested_deeply(folder: Path) -> None:
+    write_checkpoint(folder)
+    write(folder / "checkpoint/config.json", "[" * 100_000)
+
+
+@maker
+def a_checkpoint_with_an_endless_number(folder: Path) -> None:
+    write_checkpoint(folder)
+    header = b'{"a": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}'
+    write(folder / "checkpoint/model.safetensors", len(header).to_bytes(8, "little") + header + bytes(4))
+
+
+@maker
+def a_checkpoint_with_names_that_steer_the_terminal(folder: Path) -> None:
+    write_checkpoint(folder)
+    header = b'{"\\u001b[2Jx": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'
+    write(folder / "checkpoint/model.safetensors", len(header).to_bytes(8, "little") + header + bytes(4))
+
+
+@maker
+def a_checkpoint_whose_weights_are_a_link_to_nowhere(folder: Path) -> None:
+    write_checkpoint(folder)
+    weights = folder / "checkpoint/model.safetensors"
+    weights.unlink()
+    weights.symlink_to("blobs/gone")
+
+
+@maker
+def a_tokenizer_that_is_a_pipe(folder: Path) -> None:
+    (folder / "tokenizer/tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer/tokenizer.json")
+
+
+@maker
+def a_tokenizer_that_leaves_out_merges(folder: Path) -> None:
+    content = tokenizer((*VOCABULARY, "AC"))
+    content["model"] |= {"merges": ["A C"], "dropout": 0.1}
+    content["added_tokens"] = content["added_tokens"][:-1]
+    write(folder / "tokenizer/tokenizer.json", json.dumps(content))
+
+
+@maker
+def a_tokenizer_with_a_word_in_one_case(folder: Path) -> None:
+    write(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer((*VOCABULARY, "GATTACA"))))
+
+
+@maker
 def a_checkpoint_with_a_small_vocabulary(folder: Path) -> None:
     def change(config: dict[str, Any], shapes: Shapes) -> None:
         config["vocab_size"] = 8

@@ -5,6 +5,7 @@ are made of; a few are made through Snakemake itself, to see that it is the same
 """
 
 import hashlib
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from mistakes import CHEAP, DOCUMENT, START, Mistake, documentation, meet, sections, write_run
 from mistakes import spoil as make
+
+from dnalm.running.commandline import set_up_logging
 
 TABLE = [row for section in sections() for row in section.mistakes]
 
@@ -89,6 +92,14 @@ def test_the_table_is_large_and_no_row_stands_twice():
     assert len(TABLE) >= 150
     names = [row.mistake for row in TABLE]
     assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys):
+    log = tmp_path / "step.log"
+    set_up_logging(log)
+    logging.getLogger("dnalm").info("1 sequence has no row: %s", "chr1\x1b[2J\x07")
+    assert capsys.readouterr().err == "1 sequence has no row: chr1\\x1b[2J\\x07\n"
+    assert "\x1b" not in log.read_text()
 
 
 def test_the_document_is_that_of_the_table():

@@ -172,6 +172,8 @@ def _read_sheet(
     sheet: str, name_column: str, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (place for messages, row) for each row, every column present, absent ones empty."""
+    if Path(sheet).exists() and not (Path(sheet).is_file() or Path(sheet).is_dir()):
+        raise InputError(f"{sheet}: no file.{why_absent(sheet)} Name a file of tab-separated text.")
     try:
         text = Path(sheet).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -180,6 +182,8 @@ def _read_sheet(
         raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
     except UnicodeDecodeError:
         raise InputError(f"{sheet}: not a text file. Save the sheet as tab-separated text.") from None
+    except OSError as error:
+        raise InputError(f"{sheet}: cannot be read ({error.strerror}). Let it be read by you.") from None
     rows = [
         (number, row)
         for number, row in enumerate(_cells(sheet, text), 1)

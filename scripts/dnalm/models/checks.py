@@ -12,7 +12,7 @@ from dnalm.models.keys import DEFAULTS, known_keys, problems
 from dnalm.models.tensors import check_backbone, has_prediction_head
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
-from dnalm.running.hints import nearest
+from dnalm.running.hints import nearest, show
 from dnalm.tokenizers.special_tokens import read_vocabulary, tokenizer_file
 
 # Keys of a model's configuration that follow from the tokenizer and have no place in an architecture file.
@@ -95,6 +95,7 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
             f"{directory}/config.json: the model needs program code of its own (auto_map), which is never "
             "run. Use a version of it that Transformers knows by itself."
         )
+    _check_nothing_else_is_loaded(directory, config)
     family_of(config, directory / "config.json")
     check_shape(config, directory / "config.json")
     if not any(directory.glob("model*.safetensors")):
@@ -106,6 +107,30 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
         )
     check_backbone(directory, config)
     return config
+
+
+def _check_nothing_else_is_loaded(directory: Path, config: Mapping[str, Any]) -> None:
+    """Raise InputError where Transformers would take more than the weights: code, an adapter, other numbers.
+
+    Which of them it takes depends on the packages that happen to be installed.
+    """
+    for key in ("attn_implementation", "_attn_implementation", "_attn_implementation_internal"):
+        # The name of a repository, from which compiled code is fetched and run.
+        if "/" in str(config.get(key)):
+            raise InputError(
+                f"{directory}/config.json: {key} is {show(config[key])}, program code of the Hub, which is "
+                "never run. Remove the key; Transformers has attention of its own."
+            )
+    if config.get("quantization_config") is not None:
+        raise InputError(
+            f"{directory}/config.json: quantized weights (quantization_config), which cannot be trained. "
+            "Use the model that they were made of."
+        )
+    if (directory / "adapter_config.json").exists():
+        raise InputError(
+            f"{directory}: an adapter (adapter_config.json), which changes the weights where the package "
+            "peft is installed, and only there. Merge it into the model (merge_and_unload), or remove it."
+        )
 
 
 def check_start(directory: str | Path) -> tuple[dict[str, Any], bool]:

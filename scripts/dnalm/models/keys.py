@@ -174,6 +174,9 @@ LAYER_TYPES = ("full_attention", "sliding_attention")
 
 # Beyond this a size is a typing error: the largest models in use have tens of thousands.
 LARGEST_SIZE = 1_000_000
+# Of layers, each of which is a step in a computation, the deepest have some hundreds.
+MOST_LAYERS = 1000
+_LAYERS = ("num_hidden_layers", "n_layers")
 CHOICES = {
     "position_embedding_type": ("absolute", "rotary"),
     "classifier_pooling": ("cls", "mean"),
@@ -216,8 +219,9 @@ def _expected(key: str, value: Any, default: Any) -> str:
     if isinstance(default, bool):
         return "" if isinstance(value, bool) else "true or false"
     if isinstance(default, int) and key != "sparse_pred_ignore_index":
-        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_SIZE
-        return "" if whole else f"a whole number from 1 to {LARGEST_SIZE}"
+        largest = MOST_LAYERS if key in _LAYERS else LARGEST_SIZE
+        whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+        return "" if whole else f"a whole number from 1 to {largest}"
     if key.startswith("initializer_"):
         return "" if number and value > 0 else "a number above 0"
     if isinstance(default, float):

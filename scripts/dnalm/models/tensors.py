@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from dnalm.models.families import FAMILIES
 from dnalm.models.keys import DEFAULTS
 from dnalm.running.errors import InputError
+from dnalm.running.hints import why_absent
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -163,6 +164,8 @@ def prediction_head_weights(config: Mapping[str, Any]) -> set[str]:
 
 def read_header(path: Path) -> Shapes:
     """Names and shapes of the weights in a safetensors file; InputError if it is none, or cut short."""
+    if not path.is_file():
+        raise InputError(f"{path}: no file.{why_absent(str(path))} Fetch it again.")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -175,7 +178,7 @@ def read_header(path: Path) -> Shapes:
         entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in entries.items()}
         end = max((int(entry["data_offsets"][1]) for entry in entries.values()), default=0)
-    except (ValueError, AttributeError, TypeError, KeyError, IndexError):
+    except (ValueError, AttributeError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         raise _not_safetensors(path) from None
     if 8 + length + end != size:
         raise InputError(

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted
+from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted, printable
 from dnalm.running.settings import FlagNames, Settings, flag, kinds_of, validated
 
 logger = logging.getLogger("dnalm")
@@ -167,6 +167,13 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
     sys.exit(0)
 
 
+class _Lines(logging.Formatter):
+    """Lines without anything that a terminal would obey: names of the user's sequences may stand in them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 def set_up_logging(log: Path | None = None) -> None:
     """Send messages of level INFO to stderr and, with time stamps, to the file `log` (appended)."""
     root = logging.getLogger("dnalm")
@@ -174,12 +181,12 @@ def set_up_logging(log: Path | None = None) -> None:
     root.handlers.clear()
     root.propagate = False
     terminal = logging.StreamHandler(sys.stderr)
-    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setFormatter(_Lines("%(message)s"))
     root.addHandler(terminal)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         file = logging.FileHandler(log)
-        file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        file.setFormatter(_Lines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         root.addHandler(file)
         # The terminal shows what happens; how to repeat it by hand is for the log.
         file.handle(logging.makeLogRecord({"msg": f"$ {shlex.join(sys.argv)}"}))
@@ -189,6 +196,6 @@ def _fail(message: str, code: int, word: str = "error") -> None:
     for handler in logger.handlers:
         if isinstance(handler, logging.FileHandler) and handler.stream is not None:
             handler.stream.write(traceback.format_exc())
-    logger.error("%s: %s", word, " ".join(message.split()))
+    logger.error("%s: %s", word, printable(message.strip()))
     logging.shutdown()
     sys.exit(code)

@@ -70,28 +70,37 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
-def read_text(path: Path) -> str:
-    """The text of a file. Raises InputError where there is none."""
+def read_text(path: str | Path) -> str:
+    """The text of a file. Raises InputError where there is none.
+
+    A pipe is refused, since whoever reads twice would wait for ever.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: no file, but a folder, a pipe or a device. Name a file.")
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
 
 
 def read_json(path: str | Path) -> Any:
     """Read JSON. Raises InputError naming the file, and the line where it does not parse."""
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(), object_pairs_hook=lambda pairs: _each_once(pairs, path))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file.") from None
+        return json.loads(text, object_pairs_hook=lambda pairs: _each_once(pairs, path))
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path} line {error.lineno}: not valid JSON ({error.msg}). Mend the file."
         ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file; JSON was expected.") from None
+    except (RecursionError, ValueError):
+        raise InputError(
+            f"{path}: JSON nested deeper, or a number longer, than anybody writes. Fetch the file again."
+        ) from None
 
 
 def _each_once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]:

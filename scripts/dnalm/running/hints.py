@@ -19,6 +19,8 @@ def why_absent(path: str) -> str:
     folder = Path(path).parent
     if Path(path).is_symlink():
         return f" It is a link to {Path(path).readlink()}, which is not there."
+    if os.path.isdir(path):
+        return " It is a folder."
     if os.path.lexists(path):
         return " It is a pipe or a device."
     if not folder.is_dir():

@@ -97,7 +97,7 @@ def read_vocabulary(source: Path) -> dict[str, int]:
         # A dictionary token -> id, or for Unigram a list of [token, score].
         ids = dict(tokens) if isinstance(tokens, dict) else {t: n for n, (t, _) in enumerate(tokens)}
         ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or []}
-        if not ids or not all(isinstance(number, int) for number in ids.values()):
+        if not ids or not all(isinstance(t, str) and isinstance(n, int) for t, n in ids.items()):
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.") from None

@@ -133,12 +133,18 @@ def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, s
     """Raise InputError, naming `source`, unless the adjusted tokenizer keeps DNA as it is.
 
     Checked by trying: 1000 random bases must come back from their tokens letter by letter, and N must do
-    what the policy says. Word-piece and byte-level vocabularies fail here.
+    what the policy says. Word-piece and byte-level vocabularies fail here; so do those that read the same
+    sequence otherwise the next time, or in lower case.
     """
     vocabulary = tokenizer.get_vocab()
     length = overlapping_kmer_length(vocabulary) or 1
     if sorted(vocabulary.values()) != list(range(len(vocabulary))):
         raise InputError(f"{source}: the ids of the vocabulary are not 0 to {len(vocabulary) - 1}.")
+    if getattr(tokenizer.model, "dropout", None):
+        raise InputError(
+            f"{source}: it leaves out merges at random (dropout), so that a sequence is read otherwise each "
+            "time. Set dropout of its model to null."
+        )
     letters = random.Random(0)
     sequence = "".join(letters.choices(BASES, k=1000))
     tokens = tokenizer.encode(sequence).tokens
@@ -150,6 +156,15 @@ def check(tokenizer: Tokenizer, special_tokens: dict[str, str], n_policy: str, s
             f"{source}: the tokens of a DNA sequence do not spell the sequence ({' '.join(tokens[:6])} …). "
             "Only vocabularies whose tokens are pieces of DNA can be used, such as BPE."
         )
+    for token in tokenizer.get_added_tokens_decoder().values():
+        # Looked for before letters become upper case, so that the case of a genome would show.
+        content = token.content
+        either_case = [tokenizer.encode(text).ids for text in (content.lower(), content.upper())]
+        if content.isalpha() and either_case[0] != either_case[1]:
+            raise InputError(
+                f"{source}: the added token {content!r} is found in upper or in lower case only, so that a "
+                "sequence is read otherwise where it is soft-masked. Remove it from added_tokens."
+            )
     text = "N" * length + "R"
     expected = {"drop": [], "unk": [special_tokens["unk"]] * 2, "token": ["N"] * len(text)}[n_policy]
     found = tokenizer.encode(text).tokens[1:-1]
