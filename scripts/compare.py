@@ -10,7 +10,8 @@ Out: a TSV with one row per predictor: task, predictor, name, kind, backbone, n,
      several seeds: the seeds, and of each metric and the loss mean, sd, low, high, values; in the TSV
      `seeds`, `_mean` and `_sd`).
 
-A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences.
+A difference is *paired*: both predictors are judged on the same bootstrap samples of the same test sequences,
+in which related sequences are drawn together.
 So its interval is usually narrower than those of the two metrics suggest. The questions are: does pretraining
 help (every model against the same model untrained, NAME-untrained, with the same backbone), does adaptation
 help (against the model as published, NAME-published), does the language model know what k-mers do not (k-mers
@@ -88,7 +89,10 @@ def main(
         check_same_sequences(tables[0], table, predictions[0], path)
     samples, confidence, seed = settings.bootstrap_samples, settings.confidence, settings.seed
     predictors = [
-        Predictor(report, *bootstrap_metrics(table.truth, table.outputs, samples, seed, problem.measures))
+        Predictor(
+            report,
+            *bootstrap_metrics(table.truth, table.outputs, table.clusters, samples, seed, problem.measures),
+        )
         for report, table in zip(reports, tables, strict=True)
     ]
     leader = predictors[names.index(reference)]
@@ -130,8 +134,13 @@ def read_reports(paths: list[Path], task: str) -> list[dict]:
 
 
 def check_same_sequences(first: Predictions, other: Predictions, first_path: Path, path: Path) -> None:
-    """Raise InputError unless both hold the same ids, labels and classes in the same order."""
-    if first.ids != other.ids or first.labels != other.labels or not np.array_equal(first.truth, other.truth):
+    """Raise InputError unless both hold the same ids, labels, classes and clusters in the same order."""
+    arrays = ((first.truth, other.truth), (first.clusters, other.clusters))
+    if (
+        first.ids != other.ids
+        or first.labels != other.labels
+        or not all(np.array_equal(*pair) for pair in arrays)
+    ):
         raise InputError(
             f"{path}: not the same test sequences, labels and order as {first_path}. Evaluate both on one "
             "test table."

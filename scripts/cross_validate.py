@@ -72,7 +72,7 @@ from dnalm.running.files import read_json, sha256_of_directory, sha256_of_file, 
 from dnalm.running.runlock import check_held
 from dnalm.running.settings import MemorySettings, Settings
 from dnalm.running.versions import versions
-from dnalm.sequences.tables import read_labelled_table, write_labelled_table
+from dnalm.sequences.tables import read_clusters, read_labelled_table, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -172,9 +172,12 @@ def main(
 
         labels = folds[-1].labels
         truth = measured.targets(table["label"], labels, sequences)
+        clusters = read_clusters(sequences, len(table))
         about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
         report: dict[str, Any] = about | {"strands": strands.strands}
-        report |= evaluate.measure_predictions(measured, truth, together, labels, positive, settings)
+        report |= evaluate.measure_predictions(
+            measured, truth, together, clusters, labels, positive, settings
+        )
         calibration = None
         if fitted := [fold.fitted for fold in folds if fold.fitted]:
             left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
@@ -188,7 +191,7 @@ def main(
             report |= {"seed": trained[0]["seed"], "still_improving": unfinished}
         report["cross_validation"] = over_folds(measured, truth, together, list(roles.values()))
         written = table["label"].tolist()
-        predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, together)
+        predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, together, clusters)
         check_held()
         write_predictions(predictions, predicted, table["seq"].tolist())
         write_json(curves, about | evaluate.curve_report(measured, truth, together, labels))

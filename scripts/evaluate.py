@@ -2,25 +2,27 @@
 
 In:  a classifier (scripts/finetune.py), a linear model on k-mers and embeddings (scripts/combine.py), a
      baseline (scripts/baseline.py, scripts/baseline_cnn.py) or all of these stacked (scripts/stack.py), each
-     a directory, and the test split: a table
-     with the columns seq and label (and id); for calibration also the validation split.
+     a directory, and the test split: a table with the columns seq and label (and id, and cluster, the same
+     text for related sequences); for calibration also the validation split.
 Out: metrics.json     task, problem, name, kind, backbone, labels (in their order, of two classes the
                       positive one last), positive_label and positive_because (null but with two classes),
-                      strands, n, label_counts (null of values), bootstrap (samples, confidence, seed),
+                      strands, n, label_counts (null of values), bootstrap (samples, confidence, seed, and
+                      how many clusters there are to draw),
                       metrics (each: value, low, high), loss (the same), confusion_matrix (rows: true class,
                       columns: predicted class; null but of classes), per_label (with several labels the
                       metrics of each, else null), cut (sequences with more tokens than the model reads, and
                       bases that it did not read; null for baselines), calibration (null without a validation
                       split, and but of classes), versions; of a stacked predictor also stacked: n_validation,
                       the members with their weights, and the best_single of them on the validation split
-     predictions.tsv  id, label, predicted; of values error, else correct and probability_<label>…; loss, seq;
-                      rows as in the table
+     predictions.tsv  id, label, predicted; of values error, else correct and probability_<label>…; loss,
+                      cluster, seq; rows as in the table
      curves.json      task, problem, name, kind, backbone, positive_label, positive_fraction, and the points
                       of the curves: roc (fpr, tpr) and pr (recall, precision); of values instead scatter
                       (measured, predicted), of many sequences a part of them
 
 The predictor knows the problem: one class, several labels, or a value for each sequence. Intervals of shares
-of sequences are Wilson's, all others those of the BCa bootstrap. With two classes precision, recall, F1,
+of sequences are Wilson's, all others those of the BCa bootstrap. Related sequences are drawn together, and
+count for as many independent ones as the draws show. With two classes precision, recall, F1,
 AUROC, AUPRC and the curves are those of the positive class (--positive; without it the one whose opposite is
 named as its absence, such as non-enhancer, else the last in class order); with more classes or several
 labels they are means over them, or as their names say. A metric that is not defined (AUROC of one class) is
@@ -54,7 +56,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
 from dnalm.running.versions import versions
 from dnalm.sequences.labels import positive_class, positive_last
-from dnalm.sequences.tables import read_labelled_table
+from dnalm.sequences.tables import read_clusters, read_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -91,10 +93,11 @@ def main(
     sequences, labels = table["seq"].tolist(), judged.labels
     outputs = nine_digits(judged.outputs(sequences))
     truth = problem.targets(table["label"], labels, test)
+    clusters = read_clusters(test, len(table))
 
     about = {"task": task, "problem": problem.name, "name": name, "kind": kind, "backbone": backbone}
     report: dict[str, Any] = about | {"strands": strands.strands}
-    report |= measure_predictions(problem, truth, outputs, labels, positive, settings)
+    report |= measure_predictions(problem, truth, outputs, clusters, labels, positive, settings)
     report["cut"] = count_unread(predictor, kind, sequences)
     report["calibration"] = None
     if validation and problem.name == SINGLE_LABEL:
@@ -110,7 +113,7 @@ def main(
     elif kind not in ("baseline", COMBINED):
         report |= about_training(predictor)
     written = table["label"].tolist()
-    predicted = Predictions(problem.name, labels, table["id"].tolist(), written, truth, outputs)
+    predicted = Predictions(problem.name, labels, table["id"].tolist(), written, truth, outputs, clusters)
     write_predictions(predictions, predicted, sequences)
     write_json(curves, about | curve_report(problem, truth, outputs, labels))
     write_json(metrics, report)
@@ -248,19 +251,21 @@ def measure_predictions(
     problem: Problem,
     truth: np.ndarray,
     outputs: np.ndarray,
+    clusters: np.ndarray,
     labels: list[str],
     positive: str | None,
     settings: EvaluateSettings,
 ) -> dict:
     """The part of metrics.json that follows from the predictions."""
     how = (settings.bootstrap_samples, settings.seed, settings.confidence)
-    intervals = metric_intervals(truth, outputs, *how, problem.measures)
+    intervals = metric_intervals(truth, outputs, clusters, *how, problem.measures)
     report: dict[str, Any] = {
         "labels": labels,
         "positive_label": None,
         "n": len(truth),
         "label_counts": None,
-        "bootstrap": dict(zip(("samples", "seed", "confidence"), how, strict=True)),
+        "bootstrap": dict(zip(("samples", "seed", "confidence"), how, strict=True))
+        | {"clusters": len(set(clusters.tolist()))},
         "metrics": {name: intervals[name] for name in problem.measures.names},
         "loss": intervals["loss"],
         "confusion_matrix": None,
@@ -275,7 +280,7 @@ def measure_predictions(
     if problem.name == MULTI_LABEL:
         report["label_counts"] = {label: int(truth[:, i].sum()) for i, label in enumerate(labels)}
         report["per_label"] = {
-            label: binary_metrics(truth[:, i], outputs[:, i], how) for i, label in enumerate(labels)
+            label: binary_metrics(truth[:, i], outputs[:, i], clusters, how) for i, label in enumerate(labels)
         }
     report["positive_because"] = None
     if report["positive_label"] is not None:
@@ -283,10 +288,12 @@ def measure_predictions(
     return report
 
 
-def binary_metrics(carried: np.ndarray, probability: np.ndarray, how: tuple[int, int, float]) -> dict:
+def binary_metrics(
+    carried: np.ndarray, probability: np.ndarray, clusters: np.ndarray, how: tuple[int, int, float]
+) -> dict:
     """The metrics of one of several labels, as those of a task of two classes."""
     two = np.column_stack([1 - probability, probability])
-    found = metric_intervals(carried.astype(np.int64), two, *how)
+    found = metric_intervals(carried.astype(np.int64), two, clusters, *how)
     return {name: found[name] for name in LABEL_METRICS}
 
 

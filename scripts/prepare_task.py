@@ -3,11 +3,13 @@
 In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `label`, optionally `id`: one for
      training, one for testing, optionally one for validation; with --folds one for all. --problem says what a
      label is: the name of a class, several names (`a;b`, or nothing), or a number.
-Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`, and checks.json:
+Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`; of test also
+     `cluster`, the same number for related sequences; and checks.json:
 
      task, problem, labels (in class order), settings, inputs (file name and sha256 of each),
      rows:       per input: rows read, rows dropped by reason, rows kept; how many are related to those of
-                 another split; of test also how many are related to other test sequences,
+                 another split; of test also how many are related to other test sequences, and how
+                 many clusters of related ones there are,
      leakage:    test sequences that also occur in training: exact, reverse_complement, count, share,
                  the first of them as pairs of ids, whether they were dropped from training; the same for the
                  validation sequences; and how many test sequences overlap training sequences in part,
@@ -67,7 +69,7 @@ from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import check_sha256, sha256_of_file, write_json
-from dnalm.sequences.tables import read_rows, write_labelled_table
+from dnalm.sequences.tables import CLUSTER, read_rows, write_labelled_table
 
 logger = logging.getLogger("dnalm")
 
@@ -170,7 +172,7 @@ def main(
         ("test", output_test),
     ):
         table = splits[name].assign(seq=splits[name]["forward"])
-        write_labelled_table(output, table, fold_columns(table) if name == "test" else ())
+        write_labelled_table(output, table, [*fold_columns(table), CLUSTER] if name == "test" else ())
     write_json(checks, report)
     sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))

@@ -130,6 +130,7 @@ def read_entry(
         metrics={metric: report["metrics"][metric]["value"] for metric in AVERAGED},
         accuracy=report["metrics"]["accuracy"],
         right=(table.outputs.argmax(axis=1) == table.truth).astype(np.float64),
+        clusters=table.clusters,
         cost=cost,
     )
 

@@ -240,9 +240,10 @@ def test_only_metrics_of_one_task_and_one_kind_are_compared(tmp_path):
         compare.main("toy", [written("a")], [], [], "a", None, tmp_path / "t", tmp_path / "j")
 
 
-@pytest.mark.parametrize("change", ["ids", "labels", "truth"])
+@pytest.mark.parametrize("change", ["ids", "labels", "truth", "clusters"])
 def test_predictions_of_other_sequences_are_refused(change):
     about = {"ids": ["s1", "s2"], "labels": ["a", "b"], "truth": np.array([0, 1])}
+    about["clusters"] = np.array([0, 1])
 
     def predictions(**changes) -> Predictions:
         return Predictions(SINGLE_LABEL, written=[], outputs=np.zeros((2, 2)), **about | changes)

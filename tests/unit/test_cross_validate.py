@@ -118,7 +118,7 @@ def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, t
         fitted.append(fit(found.truth[roles == "validation"], held_out))
     # Metrics are those of all predictions together.
     again = evaluate.measure_predictions(
-        KINDS[SINGLE_LABEL], found.truth, found.outputs, found.labels, None, SETTINGS
+        KINDS[SINGLE_LABEL], found.truth, found.outputs, found.clusters, found.labels, None, SETTINGS
     )
     assert again.items() <= report.items() and report["n"] == 36
     over_folds = report["cross_validation"]
@@ -266,7 +266,7 @@ def test_several_labels_and_values(tmp_path, table, problem):
     report, folder = run(tmp_path / "out", other, f"{KMER} --problem {problem} {PREDICTOR}", problem=problem)
     found = read_predictions(folder / "predictions.tsv", problem)
     again = evaluate.measure_predictions(
-        KINDS[problem], found.truth, found.outputs, found.labels, None, SETTINGS
+        KINDS[problem], found.truth, found.outputs, found.clusters, found.labels, None, SETTINGS
     )
     assert again["metrics"] == report["metrics"] and report["calibration"] is None
     assert report["cross_validation"]["sequences"] == [12, 12, 12]

@@ -125,7 +125,7 @@ def test_files_of_an_evaluation(tmp_path, labels):
     assert table["id"].tolist() == [f"s{i}" for i in range(40)]
     assert table["correct"].mean() == report["metrics"]["accuracy"]["value"]
     assert table["loss"].mean() == pytest.approx(report["loss"]["value"])
-    assert list(table.columns[4:-2]) == [f"probability_{label}" for label in labels]
+    assert list(table.columns[4:-3]) == [f"probability_{label}" for label in labels]
     curves = json.loads((out / "curves.json").read_text())
     assert curves["roc"]["fpr"][0] == 0 and curves["pr"]["recall"][-1] == 1
 
@@ -324,6 +324,7 @@ def test_predictions_are_read_back_exactly(tmp_path, pretended):
         KINDS[SINGLE_LABEL],
         found.truth,
         found.outputs,
+        found.clusters,
         found.labels,
         None,
         EvaluateSettings(bootstrap_samples=200, seed=1),
@@ -389,3 +390,39 @@ def test_the_script_fails_in_one_line_and_leaves_nothing(repository, tmp_path):
 )
 def test_how_many_sequences_would_settle_a_difference(value, low, high, n, needed):
     assert compare.sequences_to_settle({"value": value, "low": low, "high": high}, n) == needed
+
+
+def test_related_sequences_widen_the_intervals_of_metrics_and_of_differences(tmp_path, pretended):
+    """Eight clusters of five, each judged alike; a table without the column takes them for independent."""
+    rows = write_test(tmp_path / "test.tsv", ["0", "1"]).read_text().splitlines()
+    related = tmp_path / "related.tsv"
+    cells = [f"{row}\t{'cluster' if i == 0 else f'family {(i - 1) // 5}'}" for i, row in enumerate(rows)]
+    related.write_text("\n".join(cells) + "\n")
+    truth, cluster = np.arange(40) % 2, np.arange(40) // 5
+    for name, wrong in (("m", {0, 1}), ("n", {1, 2, 3})):
+        right = ~np.isin(cluster, list(wrong))
+        of_one = np.where(right == (truth == 1), 0.9, 0.1)
+        pretended[name] = np.stack([1 - of_one, of_one], axis=1)
+    widths: dict[str, list[float]] = {}
+    for test in (tmp_path / "test.tsv", related):
+        outs = [run_evaluation(tmp_path / test.stem, name, test, Path(name), "model") for name in "mn"]
+        report = json.loads((outs[0] / "metrics.json").read_text())
+        assert report["bootstrap"]["clusters"] == (8 if test == related else 40)
+        table = read_predictions(outs[0] / "predictions.tsv", SINGLE_LABEL)
+        assert len(set(table.clusters)) == report["bootstrap"]["clusters"]
+        compare.main(
+            "toy",
+            [out / "metrics.json" for out in outs],
+            [out / "predictions.tsv" for out in outs],
+            [],
+            "m",
+            EvaluateSettings(bootstrap_samples=200, seed=1),
+            tmp_path / "comparison.tsv",
+            tmp_path / "comparison.json",
+        )
+        compared = json.loads((tmp_path / "comparison.json").read_text())
+        difference = compared["predictors"][1]["accuracy_difference"]
+        for name, found in (("accuracy", report["metrics"]["accuracy"]), ("difference", difference)):
+            widths.setdefault(name, []).append(found["high"] - found["low"])
+    for name, (alone, together) in widths.items():
+        assert together > 1.5 * alone, name

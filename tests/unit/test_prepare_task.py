@@ -15,7 +15,7 @@ from dnalm.prepare_task.checks import OVERLAP_BP, length_distribution, overlap_f
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import canonical, reverse_complement
-from dnalm.sequences.tables import read_labelled_table
+from dnalm.sequences.tables import read_clusters, read_labelled_table
 
 SPLITS = ("train", "validation", "test")
 
@@ -230,10 +230,11 @@ def test_relatives_within_and_across_the_splits_are_told(tmp_path):
     _, checks = prepare(tmp_path, train, test + changed + known)
     counts = checks["rows"]["test"]
     assert (counts["homologs_of_test"], counts["homologs_of_train"]) == (2, 1)
-    # 22² / (20 + 2²)
-    assert counts["independent_at_least"] == 20
+    assert counts["clusters"] == 21
+    # Whoever evaluates is told which.
+    assert read_clusters(tmp_path / "out.test.tsv", 22).tolist() == [*range(20), 0, 20]
     (warning,) = (w for w in checks["warnings"] if "2 of 22 test sequences are related to other" in w)
-    assert warning.endswith("they would be those of 20 sequences.")
+    assert warning.endswith("as 21 independent groups.")
     _, checks = prepare(tmp_path, train, test)
     assert checks["rows"]["test"]["homologs_of_test"] == 0
     assert not any("related" in warning for warning in checks["warnings"])

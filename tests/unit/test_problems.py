@@ -25,7 +25,7 @@ import report
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate import multi_label, regression
-from dnalm.evaluate.metrics import metric_intervals
+from dnalm.evaluate.metrics import metric_intervals, unrelated
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import objectives
 from dnalm.finetune.settings import BACKBONE_SETTINGS, FrozenSettings, SequenceSettings
@@ -213,7 +213,7 @@ def test_tasks_that_nothing_can_be_learned_of_are_refused(tmp_path):
 def test_labels_that_all_or_none_carry_have_no_area_but_can_be_counted(carried):
     """By hand scripts/evaluate.py takes such tables, too."""
     truth, outputs = np.full((6, 2), carried), np.full((6, 2), 0.9 * carried)
-    found = metric_intervals(truth, outputs, 100, 1, 0.95, KINDS[MULTI_LABEL].measures)
+    found = metric_intervals(truth, outputs, unrelated(len(truth)), 100, 1, 0.95, KINDS[MULTI_LABEL].measures)
     assert found["auroc_macro"]["value"] is None
     assert found["label_accuracy"]["value"] == 1 > found["label_accuracy"]["low"]
 

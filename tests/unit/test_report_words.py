@@ -99,15 +99,13 @@ def test_a_class_that_no_tested_sequence_has_is_named():
     )
 
 
-@pytest.mark.parametrize(("related", "worth", "said"), [(0, 100, False), (7, 95, False), (20, 88, True)])
-def test_an_interval_is_said_to_be_too_narrow_where_relatives_make_a_difference(related, worth, said):
+@pytest.mark.parametrize(("clusters", "said"), [(1000, False), (995, False), (970, True)])
+def test_the_first_screen_says_that_relatives_were_taken_together_where_it_matters(clusters, said):
     accuracy = {"value": 0.8, "low": 0.7, "high": 0.9}
-    headline = Evaluation({"problem": SINGLE_LABEL, "n": 100, "metrics": {"accuracy": accuracy}})
-    tested = {"homologs_of_test": related, "independent_at_least": worth}
-    sentence = certainty_sentence(headline, None, tested)
-    assert sentence.startswith("With 100 test sequences the accuracy is known to about ±0.100. ")
-    assert ("20 of these sequences are related" in sentence) == said
-    assert ("it would be that of 88 sequences. The interval covers" in sentence) == said
+    about = {"problem": SINGLE_LABEL, "n": 1000, "metrics": {"accuracy": accuracy}}
+    sentence = certainty_sentence(Evaluation(about | {"bootstrap": {"clusters": clusters}}), None)
+    assert sentence.startswith("With 1,000 test sequences the accuracy is known to about ±0.100. ")
+    assert ("the interval takes them as 970 independent groups. The interval covers" in sentence) == said
 
 
 def test_a_clean_test_set():

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 
 import study
 import subset_task
 from dnalm.config_reading import read_config
+from dnalm.evaluate.metrics import unrelated
 from dnalm.running.errors import InputError
-from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks
+from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks, paired_p
 from dnalm.study.variants import expand, seedless
 from dnalm.study.words import row_name
 
@@ -131,7 +133,8 @@ def entry(name: str, right: np.ndarray, settings: dict | None = None, kind: str 
     value = float(right.mean())
     accuracy = {"value": value, "low": value - 0.03, "high": value + 0.03}
     metrics = {"accuracy": value, "mcc": 0.0, "auroc": 0.5}
-    return Entry("toy", name, None, settings or {}, kind, metrics, accuracy, right.astype(float), {"x": 1.0})
+    found = (metrics, accuracy, right.astype(float), unrelated(len(right)))
+    return Entry("toy", name, None, settings or {}, kind, *found, {"x": 1.0})
 
 
 def test_seeds_are_one_row_with_a_spread_of_their_own():
@@ -331,3 +334,13 @@ def test_fine_tuning_in_folds_costs_what_all_their_trainings_took(tmp_path: Path
     # Without benchmark files the folds still say theirs.
     alone = study.hours(None, small, "toy", "full", folds)
     assert alone["pretraining_hours"] is None and alone["finetuning_cpu_hours"] == pytest.approx(0.01)
+
+
+def test_the_p_value_is_that_of_a_paired_t_test_and_counts_relatives_once():
+    gain = np.random.default_rng(3).choice([-1.0, 0.0, 1.0], 60, p=[0.1, 0.6, 0.3])
+    assert paired_p(gain, unrelated(60)) == pytest.approx(ttest_1samp(gain, 0).pvalue)
+    # Of copies nothing more is learned.
+    copied = paired_p(np.repeat(gain, 3), np.repeat(np.arange(60), 3))
+    assert copied == pytest.approx(paired_p(gain, unrelated(60)))
+    assert paired_p(np.zeros(9), unrelated(9)) == paired_p(np.ones(5), np.zeros(5, dtype=int)) == 1
+    assert paired_p(np.ones(5), unrelated(5)) == 0

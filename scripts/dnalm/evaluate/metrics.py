@@ -5,6 +5,11 @@ weight for every sequence (how often it was drawn), so that one sort serves all 
 float64[n_samples, n], `truth` int64[n] (class numbers), `probabilities` float64[n, n_classes]; a metric is
 float64[n_samples], NaN where it is not defined. With weights of 1 the values are those of scikit-learn.
 
+`clusters` int64[n] tells which sequences are related: those of one cluster have the same number, counted from
+0 in the order of their first sequence. Whole clusters are drawn (cluster bootstrap; Davison & Hinkley 1997,
+section 3.8), since a predictor tends to be right about all relatives or about none. :func:`unrelated` gives
+every sequence a cluster of its own.
+
 With two classes precision, recall, F1, AUROC and AUPRC are those of the positive class, the last one. With
 more classes they are means over the classes (AUROC and AUPRC: each class against the others).
 """
@@ -123,17 +128,49 @@ def ranking_areas(
     return np.where(undefined, np.nan, auroc), np.where(n_positive == 0, np.nan, auprc)
 
 
-def bootstrap_weights(n: int, n_samples: int, seed: int, block: int = 100) -> Iterator[np.ndarray]:
-    """Draw `n_samples` bootstrap samples of `n` sequences, as blocks of weights float64[<= block, n].
+def unrelated(n: int) -> np.ndarray:
+    """Clusters of `n` sequences of which none is related to another."""
+    return np.arange(n)
 
-    The samples depend on `n` and `seed` only, so that two predictors of the same sequences are compared on
-    the same samples.
+
+def bootstrap_weights(
+    clusters: np.ndarray, n_samples: int, seed: int, block: int = 100
+) -> Iterator[np.ndarray]:
+    """Draw `n_samples` bootstrap samples of whole `clusters`, as blocks of weights float64[<= block, n].
+
+    The samples depend on the clusters and the seed only, so that two predictors of the same sequences are
+    compared on the same samples.
     """
-    generator = np.random.default_rng(seed)
+    generator, n = np.random.default_rng(seed), int(clusters.max()) + 1
     for start in range(0, n_samples, block):
         size = min(block, n_samples - start)
         drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+        times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+        yield times[:, clusters]
+
+
+def worth_of_clusters(clusters: np.ndarray) -> float:
+    """As many independent sequences tell as much as all, if relatives are judged alike (Kish 1965).
+
+    That is n² / Σ size², the least that they are worth.
+    """
+    sizes = np.bincount(clusters).astype(float)
+    return float(len(clusters) ** 2 / (sizes**2).sum())
+
+
+def independent_trials(value: float, trials: int, samples: np.ndarray, clusters: np.ndarray) -> float:
+    """How many independent sequences tell as much of a share `value` as the `trials` sequences do.
+
+    That is the effective sample size of surveys (Korn & Graubard 1998): value · (1 − value) / variance, where
+    the variance is that of the bootstrap `samples` of whole clusters; never more than `trials`. Where the
+    samples do not vary, relatives count as judged alike.
+    """
+    if clusters.max() + 1 == len(clusters):
+        return trials
+    variance = float(samples.var())
+    if variance > 0 and 0 < value < 1:
+        return min(trials, value * (1 - value) / variance)
+    return trials * worth_of_clusters(clusters) / len(clusters)
 
 
 def class_trials(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, int]:
@@ -171,19 +208,19 @@ CLASS_MEASURES = Measures(METRICS, all_metrics, class_trials, rarest_class)
 def bootstrap_metrics(
     truth: np.ndarray,
     probabilities: np.ndarray,
+    clusters: np.ndarray,
     n_samples: int,
     seed: int,
     measures: Measures = CLASS_MEASURES,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """All metrics on the sequences as they are, and on `n_samples` bootstrap samples of them.
 
-    The sequences are drawn with replacement, independently of their label. Returns the values and the
-    samples float64[n_samples] by name of the metric, `loss` included.
+    Clusters are drawn with replacement, independently of labels. Returns the values and the samples
+    float64[n_samples] by name of the metric, `loss` included.
     """
     as_they_are = measures.of(truth, probabilities, np.ones((1, len(truth))))
     blocks = [
-        measures.of(truth, probabilities, weights)
-        for weights in bootstrap_weights(len(truth), n_samples, seed)
+        measures.of(truth, probabilities, weights) for weights in bootstrap_weights(clusters, n_samples, seed)
     ]
     values = {name: float(value[0]) for name, value in as_they_are.items()}
     return values, {name: np.concatenate([block[name] for block in blocks]) for name in values}
@@ -202,12 +239,13 @@ def interval(value: float, samples: np.ndarray, confidence: float) -> dict[str, 
 def jackknife_metrics(
     truth: np.ndarray,
     probabilities: np.ndarray,
+    clusters: np.ndarray,
     measures: Measures = CLASS_MEASURES,
     groups: int = JACKKNIFE_GROUPS,
 ) -> dict[str, np.ndarray]:
-    """All metrics without one sequence at a time, or with many sequences without one group at a time."""
-    n = len(truth)
-    left_out = np.arange(n) % min(n, groups)
+    """All metrics without one cluster at a time, or of many clusters without one group at a time."""
+    n = int(clusters.max()) + 1
+    left_out = clusters % min(n, groups)
     blocks = [
         measures.of(truth, probabilities, (left_out != group[:, None]).astype(np.float64))
         for group in np.array_split(np.arange(min(n, groups)), max(1, groups // 50))
@@ -249,6 +287,7 @@ def bca_interval(
 def metric_intervals(
     truth: np.ndarray,
     probabilities: np.ndarray,
+    clusters: np.ndarray,
     n_samples: int,
     seed: int,
     confidence: float,
@@ -258,14 +297,16 @@ def metric_intervals(
     defined.
 
     Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, all
-    others that of the BCa bootstrap. A metric that is 1 in every sample, because no sequence is misjudged,
-    has the lower bound of a share without failure among the sequences of the rarest class. One that is the
-    same in every sample although predictions differ (F1 where no sequence is called positive) has no
-    interval: the samples do not show how it varies.
+    others that of the BCa bootstrap. A share of related sequences is as uncertain as that of fewer
+    independent ones (:func:`independent_trials`). A metric that is 1 in every sample, because no sequence is
+    misjudged, has the lower bound of a share without failure among the sequences of the rarest class. One
+    that is the same in every sample although predictions differ (F1 where no sequence is called positive) has
+    no interval: the samples do not show how it varies.
     """
-    values, samples = bootstrap_metrics(truth, probabilities, n_samples, seed, measures)
-    jackknife = jackknife_metrics(truth, probabilities, measures)
-    trials, fewest = measures.trials(truth, probabilities), measures.fewest(truth)
+    values, samples = bootstrap_metrics(truth, probabilities, clusters, n_samples, seed, measures)
+    jackknife = jackknife_metrics(truth, probabilities, clusters, measures)
+    trials = measures.trials(truth, probabilities)
+    fewest = measures.fewest(truth) * worth_of_clusters(clusters) / len(clusters)
     differ = bool((probabilities != probabilities[0]).any())
     found: dict[str, dict[str, float | None]] = {}
     for name, value in values.items():
@@ -278,7 +319,8 @@ def metric_intervals(
             found[name] = {"value": None, "low": None, "high": None}
             continue
         if trials.get(name):
-            low, high = wilson_interval(value * trials[name], trials[name], confidence)
+            independent = independent_trials(value, trials[name], defined, clusters)
+            low, high = wilson_interval(value * independent, independent, confidence)
         elif not len(defined) or not len(without):
             low = high = None
         elif name != "loss" and value == 1 and (defined == 1).all():

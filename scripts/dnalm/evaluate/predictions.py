@@ -14,6 +14,7 @@ from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import REGRESSION
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
+from dnalm.sequences.tables import CLUSTER, read_clusters
 
 # Kinds of predictors in the order of tables: a classifier on a pretrained backbone, on the same before its
 # adaptation, on an untrained one; k-mers and embeddings together; several stacked; no language model at all.
@@ -32,6 +33,7 @@ class Predictions:
     written: list[str]  # the labels as they stand in the table
     truth: np.ndarray  # targets of the kind, [n] or [n, n_labels]
     outputs: np.ndarray  # float64[n, n_labels]
+    clusters: np.ndarray  # int64[n]: which sequences are related, see `dnalm.evaluate.metrics`
 
 
 def read_metrics(path: Path) -> dict[str, Any]:
@@ -67,7 +69,8 @@ def write_predictions(path: str | Path, predictions: Predictions, sequences: lis
     """Write one row per sequence as TSV, atomically.
 
     Columns: id, label, predicted; of classes and labels: correct (1 or 0; with several labels: all of them),
-    probability_<label> of every label; of numbers: error (predicted minus label); loss; seq.
+    probability_<label> of every label; of numbers: error (predicted minus label); loss; cluster (the
+    same number for related sequences); seq.
     """
     kind, outputs = KINDS[predictions.problem], predictions.outputs
     predicted = kind.predicted(outputs, predictions.labels)
@@ -80,10 +83,11 @@ def write_predictions(path: str | Path, predictions: Predictions, sequences: lis
         correct = (again == predictions.truth).reshape(len(again), -1).all(axis=1)
         further = np.column_stack([correct, outputs])
     with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join([*COLUMNS, *columns, "loss", "seq"]) + "\n")
+        file.write("\t".join([*COLUMNS, *columns, "loss", CLUSTER, "seq"]) + "\n")
         for i, (name, sequence) in enumerate(zip(predictions.ids, sequences, strict=True)):
             numbers = [f"{value:.9g}" for value in (*further[i], loss[i])]
-            cells = [name, predictions.written[i], predicted[i], *numbers, sequence]
+            cluster = str(predictions.clusters[i] + 1)
+            cells = [name, predictions.written[i], predicted[i], *numbers, cluster, sequence]
             file.write("\t".join(cells) + "\n")
 
 
@@ -100,7 +104,8 @@ def read_predictions(path: str | Path, problem: str) -> Predictions:
         outputs = table[columns].to_numpy(dtype=np.float64)
         written = table["label"].tolist()
         truth = kind.targets(written, labels, path)
-        return Predictions(problem, labels, table["id"].tolist(), written, truth, outputs)
+        clusters = read_clusters(path, len(table))
+        return Predictions(problem, labels, table["id"].tolist(), written, truth, outputs, clusters)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (KeyError, ValueError) as error:

@@ -21,6 +21,7 @@ from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.problems.kinds import Problem
 from dnalm.problems.names import REGRESSION
 from dnalm.running.errors import InputError
+from dnalm.sequences.tables import CLUSTER
 
 
 def make_splits(
@@ -84,6 +85,7 @@ def make_splits(
         "of_which_reverse_complement": repeated.of_which_reverse_complement,
         "kept": len(test),
     }
+    test = test.assign(**numbered(related["test"]))
     return {"train": kept["train"], "validation": kept["validation"], "test": test}, counts, leakage
 
 
@@ -139,7 +141,11 @@ def make_folds(
         "clusters": len(sizes),
         "largest_cluster": int(sizes.max()),
     }
-    splits = {"train": rows[~chosen], "validation": rows[chosen], "test": rows.assign(**roles)}
+    splits = {
+        "train": rows[~chosen],
+        "validation": rows[chosen],
+        "test": rows.assign(**roles, **numbered(clusters)),
+    }
     return splits, counts, {"test": Leakage()}, fold_report
 
 
@@ -184,14 +190,14 @@ def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndar
 
 
 def count_related(clusters: np.ndarray) -> dict[str, int]:
-    """How many tested sequences have relatives among them, and what all are worth; `clusters` int64[n].
-
-    If relatives were always judged alike, a share of all sequences would be as uncertain as that of so many
-    independent ones (Kish 1965): n² / Σ size².
-    """
+    """How many tested sequences have relatives among them, and how many clusters there are; int64[n]."""
     sizes = np.bincount(clusters)
-    worth = len(clusters) ** 2 / (sizes.astype(float) ** 2).sum()
-    return {"homologs_of_test": int(sizes[sizes > 1].sum()), "independent_at_least": round(worth)}
+    return {"homologs_of_test": int(sizes[sizes > 1].sum()), "clusters": int((sizes > 0).sum())}
+
+
+def numbered(clusters: np.ndarray) -> dict[str, np.ndarray]:
+    """The column that says which sequences are related: numbers from 1 in the order of the rows."""
+    return {CLUSTER: (pd.factorize(clusters)[0] + 1).astype(str)}
 
 
 def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:

@@ -69,9 +69,8 @@ def relative_warnings(report: dict) -> list[str]:
     if related := rows["test"]["homologs_of_test"]:
         warnings.append(
             f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "
-            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values take them "
-            "for independent and are too narrow and too low: if relatives were always judged alike, they "
-            f"would be those of {rows['test']['independent_at_least']:,} sequences."
+            f"(shared words of {report['settings']['homolog_word_bp']} bp). Intervals and p values take "
+            f"relatives together, as {rows['test']['clusters']:,} independent groups."
         )
     if short := rows["test"]["too_short_for_homologs"]:
         warnings.append(

@@ -1,6 +1,5 @@
 """The first screen: how good, compared with what, trained on what, leaked or not."""
 
-import math
 from typing import Any
 
 from dnalm.baseline.settings import UNTRAINED
@@ -222,8 +221,7 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
                 f"used for nothing but the check for leaks and this test.{overlap}",
             }
         )
-    tested = checks["rows"]["test"] if checks else {}
-    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead), tested)
+    sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))
     if simulated := run.simulated_task(task):
         best = simulated["accuracy_of_informed_reader"]
         sure += f" A reader who knows the simulated motifs would reach {best:.3f}."
@@ -286,14 +284,12 @@ def repetitions_of(run: Run, task: str, metrics: dict[str, Any]) -> dict[str, An
     return next((group for group in groups if (group["name"], group["backbone"]) == own), None)
 
 
-# Of the tested sequences: were more of them independent, intervals would be a twentieth wider at most.
-WORTH_SAYING = 0.9
+# Of the tested sequences: with more groups of related ones than this an interval is hardly wider for it.
+WORTH_SAYING = 0.99
 
 
-def certainty_sentence(
-    headline: Evaluation, repetitions: dict[str, Any] | None, tested: dict[str, int]
-) -> str:
-    """What the interval covers and what it does not; `tested`: what was counted of the tested sequences."""
+def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None) -> str:
+    """What the interval covers and what it does not."""
     value = headline.leading
     known = ""
     if value["low"] is not None:
@@ -302,13 +298,9 @@ def certainty_sentence(
         known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
-    if tested.get("independent_at_least", math.inf) < WORTH_SAYING * headline.metrics["n"]:
-        related = tested["homologs_of_test"]
-        known += (
-            f"{related:,} of these sequences are related to each other, which the interval takes for "
-            "independent. It is too narrow: if relatives were always judged alike, it would be that of "
-            f"{tested['independent_at_least']:,} sequences. "
-        )
+    if headline.clusters < WORTH_SAYING * headline.metrics["n"]:
+        groups = words.count(headline.clusters, "independent group")
+        known += f"Some of these sequences are related; the interval takes them as {groups}. "
     what = "sequences" if headline.folds else "test sequences"
     sentence = f"{known}The interval covers the choice of {what}, not the seed of training"
     over_seeds = repetitions["metrics"].get(headline.problem.headline) if repetitions else None

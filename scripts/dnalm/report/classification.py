@@ -72,7 +72,7 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
     note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
-    note += rare_labels_note(evaluations[0].metrics)
+    note += relatives_note(evaluations[0]) + rare_labels_note(evaluations[0].metrics)
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     folds = evaluations[0].folds
     where = f"of the {folds}-fold cross-validation" if folds else "on the test split"
@@ -147,6 +147,18 @@ def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
         f"Precision, recall, F1, AUROC and AUPRC are those of class {metrics['positive_label']} "
         f"({metrics['positive_because']}; the column positive of the task sheet chooses); “weighted” ones "
         "are means over both classes."
+    )
+
+
+def relatives_note(evaluation: Evaluation) -> str:
+    """How the intervals take related sequences; empty where none are."""
+    n, groups = evaluation.metrics["n"], evaluation.clusters
+    if groups == n:
+        return ""
+    few = " Of so few, bootstrapped intervals are too narrow." if groups < FEW_OF_A_CLASS else ""
+    return (
+        f" Related sequences are drawn together, as {words.count(groups, 'independent group')} of "
+        f"{words.count(n, 'sequence')}, and a share is as uncertain as the draws show.{few}"
     )
 
 
@@ -225,7 +237,8 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
         ],
         rows,
         numeric=[1, 2],
-        note="Both predictors saw the same test sequences; the difference is bootstrapped pair by pair. "
+        note="Both predictors saw the same test sequences; the difference is bootstrapped pair by pair, "
+        "related sequences together. "
         f"Each row stands for itself: of {1 / (1 - run.confidence):,.0f} rows without a difference about one "
         "says otherwise.",
     )

@@ -48,6 +48,11 @@ class Evaluation:
         return len(crossed["sequences"]) if crossed else None
 
     @property
+    def clusters(self) -> int:
+        """How many groups of unrelated sequences were tested; as many as sequences where none are related."""
+        return self.metrics["bootstrap"]["clusters"]
+
+    @property
     def how(self) -> str:
         """How the metrics were measured, as stands before their names."""
         return "cross-validated" if self.folds else "test"

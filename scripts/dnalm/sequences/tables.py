@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from dnalm.problems.kinds import KINDS, SEPARATOR, Problem
@@ -13,6 +14,9 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.sequences.columns import find_columns, is_parquet, open_table
 from dnalm.sequences.strands import check_dna
+
+# What names the groups of related sequences in a table of scripts/prepare_task.py.
+CLUSTER = "cluster"
 
 
 def read_labelled_table(path: str | Path, problem: Problem | None = KINDS[SINGLE_LABEL]) -> pd.DataFrame:
@@ -34,6 +38,21 @@ def read_sequence_table(path: str | Path) -> pd.DataFrame:
     """Like :func:`read_labelled_table` where no label is needed: the columns `id` and `seq` only."""
     rows = read_rows(path, columns=("seq",))
     return rows[["id", "seq"]].assign(seq=lambda rows: rows["seq"].str.upper())
+
+
+def read_clusters(path: str | Path, n: int) -> np.ndarray:
+    """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.evaluate.metrics`.
+
+    Those with the same text in the column `cluster` are. Without such a column, and in Parquet, none are.
+    """
+    path = Path(path)
+    if is_parquet(path):
+        return np.arange(n)
+    with open_table(path, ("label",), {}) as (file, delimiter, header, _):
+        if CLUSTER not in header:
+            return np.arange(n)
+        rows = (row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row))
+        return pd.factorize(np.array([row[header.index(CLUSTER)].strip() for row in rows], dtype=object))[0]
 
 
 def read_rows(

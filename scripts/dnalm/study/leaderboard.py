@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata, ttest_1samp
+from scipy.stats import rankdata, t
 
 from dnalm.evaluate.metrics import bootstrap_weights, interval
 
@@ -29,6 +29,7 @@ class Entry:
     metrics: dict[str, float | None]  # those of AVERAGED
     accuracy: dict[str, float]  # with its interval
     right: np.ndarray  # float64[n]: 1 where the prediction of a test sequence is right
+    clusters: np.ndarray  # int64[n]: which test sequences are related, see `dnalm.evaluate.metrics`
     cost: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -61,19 +62,21 @@ def leaderboard(
     A row has `name` (of its first seed), `kind`, `backbone`, `settings`, `seeds`, `accuracy` (value, low,
     high over test sequences), `seed_spread` (standard deviation over seeds, None of one), the means of
     AVERAGED, the mean cost, and, but for the reference itself, `difference` (accuracy minus that of
-    `reference`, paired: value, low, high), `p` (paired t-test over test sequences) and `p_adjusted` (Holm
-    1979, over the rows).
+    `reference`, paired: value, low, high), `p` (:func:`paired_p`) and `p_adjusted` (Holm 1979, over the
+    rows).
     """
     groups = grouped(entries)
     lead = next(group for group in groups if group.entries[0].name == reference)
-    weights = np.concatenate(list(bootstrap_weights(len(lead.right), n_samples, seed)))
+    clusters = lead.entries[0].clusters
+    weights = np.concatenate(list(bootstrap_weights(clusters, n_samples, seed)))
+    drawn = weights.sum(axis=1)
     rows = []
     for group in groups:
         first, gain = group.entries[0], group.right - lead.right
         accuracies = [entry.accuracy["value"] for entry in group.entries]
         accuracy: dict[str, Any] = dict(first.accuracy)
         if len(group.entries) > 1:
-            samples = weights @ group.right / len(gain)
+            samples = weights @ group.right / drawn
             accuracy = interval(float(group.right.mean()), samples, confidence)
         row: dict[str, Any] = {
             "name": first.name,
@@ -89,13 +92,28 @@ def leaderboard(
             "p": None,
         }
         if group is not lead:
-            row["difference"] = interval(float(gain.mean()), weights @ gain / len(gain), confidence)
-            # Without a single difference there is nothing to test.
-            row["p"] = float(ttest_1samp(gain, 0).pvalue) if gain.any() and len(gain) > 1 else 1.0
+            row["difference"] = interval(float(gain.mean()), weights @ gain / drawn, confidence)
+            row["p"] = paired_p(gain, clusters)
         rows.append(row)
     for row, adjusted in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_adjusted"] = adjusted
     return sorted(rows, key=lambda row: -row["accuracy"]["value"])
+
+
+def paired_p(gain: np.ndarray, clusters: np.ndarray) -> float:
+    """p value of a mean gain of zero, two-sided; gain: float64[n], clusters: int64[n].
+
+    A paired t-test whose standard error is that of whole clusters (Liang & Zeger 1986), with as many degrees
+    of freedom as there are clusters but one. Without relatives that is the ordinary one.
+    """
+    n_clusters = int(clusters.max()) + 1
+    of_cluster = np.bincount(clusters, weights=gain - gain.mean())
+    variance = (of_cluster**2).sum() * n_clusters / max(1, n_clusters - 1) / len(gain) ** 2
+    # Without a single difference, or with one cluster, there is nothing to test.
+    if not gain.any() or n_clusters == 1:
+        return 1.0
+    with np.errstate(divide="ignore"):
+        return float(2 * t.sf(abs(gain.mean()) / np.sqrt(variance), n_clusters - 1))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:
