@@ -82,6 +82,8 @@ def test_an_interval_chart_says_its_numbers_to_those_who_cannot_see_it():
     svg = interval_chart([Estimate("demo", 0.873, 0.841, 0.903)], "Test accuracy", "accuracy", (0, 1))
     label = ElementTree.fromstring(svg).attrib["aria-label"]
     assert "demo 0.873, 0.841 to 0.903" in label
+    near = interval_chart([Estimate("demo", 0.9996, 0.9991, 0.9999)], "Test accuracy", "accuracy", (0, 1))
+    assert "0.9996  (0.999 to 0.9999)" in near
 
 
 @settings(max_examples=50, deadline=None)
@@ -138,6 +140,11 @@ def test_a_chart_can_stand_alone():
 )
 def test_numbers_on_axes(value, text):
     assert number(value) == text
+
+
+def test_medians_of_long_sequences_are_not_told_in_powers_of_ten():
+    svg = box_chart([("", [Box("0", 1000, 1100, 1234, 1300, 2000)])], "Length", "length in bp")
+    assert ">1,234<" in svg and "e+" not in svg
 
 
 def test_weighted_median():

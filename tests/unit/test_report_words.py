@@ -180,6 +180,44 @@ def test_small_words():
     assert words.signed(-0.02) == "−0.020" and words.number(150.0951) == "150.1"
 
 
+@given(st.floats(-1, 1))
+def test_a_number_is_said_to_be_0_or_1_only_if_it_is(value):
+    said = words.number(value)
+    assert (float(said.replace("−", "-")) in (0, 1, -1)) == (
+        min(abs(abs(value) - 1), abs(value)) < words.NOISE
+    )
+    assert abs(float(said.replace("−", "-")) - value) <= 0.0005 + 1e-12
+
+
+@given(st.floats(0, 1))
+def test_a_share_is_said_to_be_none_or_all_only_if_it_is(value):
+    said = words.share(value)
+    assert said not in ("0%", "100%") or min(value, 1 - value) < words.NOISE
+    assert words.share(0) == "0%" and words.share(1, 1) == "100.0%"
+    assert words.share(value, 1) != "0.0%" or value < words.NOISE
+
+
+def test_numbers_near_their_ends():
+    assert [words.number(value) for value in (0.9996, 0.99999, 1.0, 0.0004, 0.0, -0.0)] == [
+        *("0.9996", "0.99999", "1.000", "0.0004", "0.000", "0.000")
+    ]
+    assert [words.share(value) for value in (0.998, 0.002, 0.97, 1)] == ["99.8%", "0.2%", "97%", "100%"]
+    assert [words.guessed(value) for value in (0.0003, 0.31, 0.9998)] == ["<1%", "31%", ">99%"]
+    assert words.signed(0.0003) == "+0.0003" and words.signed(0) == "0.000"
+
+
+def test_an_interval_that_ends_beside_zero_is_not_said_to_touch_it():
+    text = words.baseline_verdict(difference(0.001, 0.0003, 0.002), "k-mers")["text"]
+    assert text.endswith("+0.1 percentage points (95% interval +0.03 to +0.2).")
+
+
+def test_what_has_a_unit_keeps_its_digits():
+    """Measured values may be small: an expression in moles is not 0.000."""
+    said = [words.quantity(value) for value in (5.956e-06, -0.000421, 0.0123, 12.345, 12218.21, 0.0)]
+    assert said == ["5.96e−06", "−0.000421", "0.0123", "12.35", "12,218.2", "0.000"]
+    assert words.shown_as("rmse") is words.quantity and words.shown_as("r2") is words.number
+
+
 @pytest.mark.parametrize(
     ("against_best", "against_kmers", "status"),
     [

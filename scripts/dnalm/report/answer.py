@@ -233,7 +233,7 @@ def tested_labels(checks: dict[str, Any]) -> str:
     """How the labels or values of the test sequences are distributed."""
     if "values" in checks:
         values = checks["values"]["test"]
-        return f"values {words.number(values['min'])} to {words.number(values['max'])}"
+        return f"values {words.quantity(values['min'])} to {words.quantity(values['max'])}"
     noun = "with label" if checks["problem"] == MULTI_LABEL else "of class"
     return words.listing([f"{n:,} {noun} {label}" for label, n in checks["label_counts"]["test"].items()])
 
@@ -295,7 +295,7 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None)
     if value["low"] is not None:
         half = (value["high"] - value["low"]) / 2
         n = words.tested(headline.metrics)
-        known = f"With {n} the {headline.leading_name} is known to about ±{half:.3f}. "
+        known = f"With {n} the {headline.leading_name} is known to about ±{words.number(half)}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
     if headline.clusters < WORTH_SAYING * headline.metrics["n"]:

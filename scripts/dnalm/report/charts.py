@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from dnalm.report.words import number as measured
+
 WIDTH = 400
 MAX_POINTS = 400
 
@@ -95,9 +97,9 @@ def interval_chart(rows: Sequence[Estimate], title: str, axis: str, limits: tupl
         # The grid stays below the text.
         parts += [_line("grid", place(tick), y + 21, place(tick), y + row_height) for tick in ticks]
         weight = " strong" if row.strong else ""
-        numbers = f"{row.value:.3f}"
+        numbers = measured(row.value)
         if row.high > row.low:
-            numbers += f"  ({row.low:.3f} to {row.high:.3f})"
+            numbers += f"  ({measured(row.low)} to {measured(row.high)})"
         parts.append(
             f'<g class="c{row.colour}"><title>{escape(row.name)}: {numbers}</title>'
             + _text(row.name, left, y + 16, weight.strip())
@@ -112,7 +114,9 @@ def interval_chart(rows: Sequence[Estimate], title: str, axis: str, limits: tupl
         anchor = "end" if place(tick) > right - 12 else "middle" if place(tick) > left + 12 else ""
         parts.append(_text(number(tick), place(tick), bottom + 15, f"small quiet {anchor}".strip()))
     parts.append(_text(axis, WIDTH / 2, bottom + 31, "small quiet middle"))
-    described = "; ".join(f"{row.name} {row.value:.3f}, {row.low:.3f} to {row.high:.3f}" for row in rows)
+    described = "; ".join(
+        f"{row.name} {measured(row.value)}, {measured(row.low)} to {measured(row.high)}" for row in rows
+    )
     return _svg(bottom + 38, title, f"{axis}. {described}.", parts)
 
 
@@ -174,7 +178,7 @@ def line_chart(
         label_y = y - 4 if previous is None else max(y - 4, previous + 13)
         previous = label_y
         parts.append(_line("reference", left, y, right, y))
-        parts.append(_text(f"{name} {value:.2f}", right - 2, label_y, "small quiet end"))
+        parts.append(_text(f"{name} {short(value)}", right - 2, label_y, "small quiet end"))
     for one in series:
         points = " ".join(f"{x_place(x):.1f},{y_place(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
         dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
@@ -183,14 +187,15 @@ def line_chart(
             for x, y in zip(one.x, one.y, strict=True):
                 parts.append(
                     f'<circle class="fill" cx="{x_place(x):.1f}" cy="{y_place(y):.1f}" r="3">'
-                    f"<title>{escape(one.name)}: {number(x)}, {y:.4g}</title></circle>"
+                    f"<title>{escape(one.name)}: {number(x)}, {short(y)}</title></circle>"
                 )
         parts.append("</g>")
     described = "; ".join(
-        f"{one.name} goes from {one.y[0]:.4g} at {number(one.x[0])} to {one.y[-1]:.4g} at {number(one.x[-1])}"
+        f"{one.name} goes from {short(one.y[0])} at {number(one.x[0])} to {short(one.y[-1])} at "
+        f"{number(one.x[-1])}"
         for one in series
     )
-    named = "".join(f" {name} is {value:.4g}." for name, value in reference_lines)
+    named = "".join(f" {name} is {short(value)}." for name, value in reference_lines)
     return _svg(bottom + 40, title, f"{y_axis} against {x_axis}: {described}.{named}", parts)
 
 
@@ -327,8 +332,8 @@ def box_chart(groups: Sequence[tuple[str, Sequence[Box]]], title: str, axis: str
             middle = y + 12
             parts.append(
                 _text(_shorten(box.name, left), left - 8, middle + 4, "small quiet end")
-                + f'<g class="c{box.colour}"><title>{escape(box.name)}: median {box.median:.4g}, half of all '
-                f"between {box.q1:.4g} and {box.q3:.4g}</title>"
+                + f'<g class="c{box.colour}"><title>{escape(box.name)}: median {short(box.median)}, half of '
+                f"all between {short(box.q1)} and {short(box.q3)}</title>"
                 + _line("stroke", place(box.low), middle, place(box.high), middle)
                 + f'<rect class="box" x="{place(box.q1):.1f}" y="{middle - 7}" height="14" rx="1" '
                 f'width="{max(place(box.q3) - place(box.q1), 1):.1f}"/>'
@@ -336,15 +341,15 @@ def box_chart(groups: Sequence[tuple[str, Sequence[Box]]], title: str, axis: str
                 f'd="M{place(box.median):.1f},{middle - 7}v14"/>'
                 + _dots([(place(value), middle) for value in box.outliers])
                 + "</g>"
-                + _text(f"{box.median:.3g}", WIDTH - 2, middle + 4, "small end")
+                + _text(short(box.median), WIDTH - 2, middle + 4, "small end")
             )
             y += 24
     parts.append(_line("axis", left, bottom, right, bottom))
     parts += [_text(number(tick), place(tick), bottom + 15, "small quiet middle") for tick in ticks]
     parts.append(_text(axis, (left + right) / 2, bottom + 31, "small quiet middle"))
     described = "; ".join(
-        f"{' '.join(part for part in (name, box.name) if part)} median {box.median:.4g}, quartiles "
-        f"{box.q1:.4g} and {box.q3:.4g}"
+        f"{' '.join(part for part in (name, box.name) if part)} median {short(box.median)}, quartiles "
+        f"{short(box.q1)} and {short(box.q3)}"
         for name, group in groups
         for box in group
     )
@@ -446,6 +451,11 @@ def number(value: float) -> str:
     if value == round(value):
         return f"{value:,.0f}"
     return f"{value:g}"
+
+
+def short(value: float) -> str:
+    """A value in four digits that count, whole if it is large: `0.4033`, `12,345`, `6.5e-05`."""
+    return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:.4g}"
 
 
 def weighted_median(counts: dict[int, int]) -> int:

@@ -21,8 +21,6 @@ from dnalm.report.styles import series_style
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
 MARKERS_UP_TO = 40
-# Metrics of which less is better.
-ERRORS = ("mae", "rmse")
 # With fewer sequences of a class the bootstrap does not see all that can happen.
 FEW_OF_A_CLASS = 20
 
@@ -63,11 +61,15 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     evaluations = run.of_task(task)
     names = [name for name in METRIC_NAMES if name in evaluations[0].metrics["metrics"]]
     rows = [
-        [METRIC_NAMES[name], *[with_interval(e.metrics["metrics"].get(name)) for e in evaluations]]
+        [
+            METRIC_NAMES[name],
+            *[with_interval(e.metrics["metrics"].get(name), words.shown_as(name)) for e in evaluations],
+        ]
         for name in names
     ]
     problem = evaluations[0].problem.name
-    rows.append([loss_name(problem), *[with_interval(e.metrics["loss"]) for e in evaluations]])
+    shown = words.quantity if problem == REGRESSION else words.number
+    rows.append([loss_name(problem), *[with_interval(e.metrics["loss"], shown) for e in evaluations]])
     shares = {SINGLE_LABEL: "shares of sequences", MULTI_LABEL: "exact match", REGRESSION: ""}[problem]
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
@@ -95,15 +97,16 @@ def published_table(run: Run, task: str) -> dict[str, Any] | None:
     for published in of_task:
         metric = published.metric
         known = [e for e in evaluations if (e.metrics["metrics"].get(metric) or {}).get("value") is not None]
-        sign = -1 if metric in ERRORS else 1
+        sign = -1 if metric in words.ERRORS else 1
         best = max(known, key=lambda e: sign * e.metrics["metrics"][metric]["value"], default=None)
-        here = with_interval(best.metrics["metrics"][metric]) if best else ""
+        shown = words.shown_as(metric)
+        here = with_interval(best.metrics["metrics"][metric], shown) if best else ""
         name = best.name if best else ""
         rows.append(
             [
                 published.predictor,
                 METRIC_NAMES[metric],
-                words.number(published.value),
+                shown(published.value),
                 here,
                 name,
                 published.source,
@@ -250,10 +253,12 @@ def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
     if not groups:
         return None
     names = [name for name in METRIC_NAMES if name in groups[0]["metrics"]]
-    loss = loss_name(run.headline(task).problem.name)
+    problem = run.headline(task).problem.name
+    labels = [(name, METRIC_NAMES[name], words.shown_as(name)) for name in names]
+    labels.append(("loss", loss_name(problem), words.quantity if problem == REGRESSION else words.number))
     rows = [
-        [label, *[words.mean_and_spread(group["metrics"].get(name)) for group in groups]]
-        for name, label in [*[(name, METRIC_NAMES[name]) for name in names], ("loss", loss)]
+        [label, *[words.mean_and_spread(group["metrics"].get(name), shown) for group in groups]]
+        for name, label, shown in labels
     ]
     seeds = groups[0]["seeds"]
     return table(
@@ -397,7 +402,7 @@ def confusion_part(run: Run, task: str) -> dict[str, Any] | None:
                 {
                     "count": f"{cell:,.0f}",
                     "share": f"{share:.3f}",
-                    "percent": f"{share:.0%} of {label}",
+                    "percent": words.share(share),
                     "right": i == j,
                 }
                 for j, (cell, share) in enumerate(zip(matrix[i], shares, strict=True))
@@ -467,10 +472,10 @@ def _wrong_labels(row: pd.Series) -> dict[str, str]:
 
 def _wrong_value(row: pd.Series) -> dict[str, str]:
     return {
-        "Measured": row["label"],
-        "Predicted": words.number(float(row["predicted"])),
-        "Error": words.number(row["error"]),
-        "Squared error": words.number(row["loss"]),
+        "Measured": words.quantity(float(row["label"])),
+        "Predicted": words.quantity(float(row["predicted"])),
+        "Error": words.quantity(row["error"]),
+        "Squared error": words.quantity(row["loss"]),
     }
 
 

@@ -38,7 +38,7 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
                 words.bases(stats["bases"]),
                 f"{stats['sequences']:,}",
                 f"{stats['gc_content']:.1%}",
-                f"{stats['soft_masked_fraction']:.1%}",
+                words.share(stats["soft_masked_fraction"], 1),
                 f"{stats['windows']['train']:,}",
                 f"{stats['windows']['validation']:,}",
                 f"{dropped['incomplete']:,}",
@@ -153,14 +153,19 @@ def tokenizer_table(run: Run) -> dict[str, Any]:
             # What several corpora use together is not counted.
             f"{used:,}{' or more' if len(caches) > 1 else ''} of {caches[0]['vocabulary_size']:,}",
             f"{sum(s['bases'] for s in caches) / sequence_tokens:.2f}",
-            f"{sum(s['unknown_tokens'] for s in caches) / sequence_tokens:.2%}",
+            words.share(sum(s["unknown_tokens"] for s in caches) / sequence_tokens, 2),
             *[f"{quantile(lengths, share):,}" for share in QUANTILES],
         ]
         for name, model in run.settings.get("models", {}).items():
             if model["tokenizer"] == tokenizer:
                 limit = model["max_tokens"]
                 unread = unread_fraction(lengths, limit) if model["truncate"] else 0.0
-                found = [name, f"{limit:,}", f"{longer_fraction(lengths, limit):.1%}", f"{unread:.1%}"]
+                found = [
+                    name,
+                    f"{limit:,}",
+                    words.share(longer_fraction(lengths, limit), 1),
+                    words.share(unread, 1),
+                ]
                 rows.append([*of_tokenizer, *found])
     columns = ["Tokenizer", "Vocabulary used", "Bases per token", "Unknown tokens"]
     columns += ["Tokens per line, 5%", "Median", "95%", "Longest"]
@@ -221,13 +226,13 @@ def cut_sentence(run: Run, tokenizer: str, lengths: dict[int, int]) -> str:
                 sentences.append(f"Model {name} reads {limit:,} tokens at once; no training line is longer.")
                 continue
             fate = (
-                f"cut, so {unread_fraction(lengths, limit):.1%} of all tokens are never read"
+                f"cut, so {words.share(unread_fraction(lengths, limit), 1)} of all tokens are never read"
                 if model["truncate"]
                 else "read in pieces"
             )
             sentences.append(
-                f"Model {name} reads {limit:,} tokens at once: {longer:.1%} of the training lines are longer "
-                f"and {fate}."
+                f"Model {name} reads {limit:,} tokens at once: {words.share(longer, 1)} of the training "
+                f"lines are longer and {fate}."
             )
     return " ".join(sentences)
 

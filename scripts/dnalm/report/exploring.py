@@ -3,6 +3,7 @@
 from typing import Any
 
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.report import words
 from dnalm.report.charts import Box, box_chart, map_chart
 from dnalm.report.parts import figure, heading, table, text
 from dnalm.report.run import Embedded, Run
@@ -51,7 +52,8 @@ def embedded_parts(name: str, embedded: Embedded) -> list[dict[str, Any]]:
     if about["cut"]["cut"]:
         sentence += (
             f" {about['cut']['cut']:,} were longer than the {about['cut']['max_tokens']:,} tokens that this "
-            f"model reads, and cut: {about['cut']['unread_fraction']:.1%} of all bases were not read."
+            f"model reads, and cut: {words.share(about['cut']['unread_fraction'], 1)} of all bases were not "
+            "read."
         )
     parts = [heading(f"Embedded sequences: {name}"), text(sentence)]
     if table_of_pairs is None:
@@ -145,7 +147,7 @@ def composition_table(task: dict[str, Any]) -> dict[str, Any]:
         cells = [group["split"], group["label"], f"{group['n']:,}", spread(group["length"])]
         cells.append(f"{group['gc']['mean']:.1%}")
         for name in tokenizers:
-            cells += [spread(group["tokens"][name]), f"{group['unknown'][name]:.2%}"]
+            cells += [spread(group["tokens"][name]), words.share(group["unknown"][name], 2)]
         rows.append(cells)
     return table(
         f"The sequences of {task['task']} by class and split, after cleaning",
@@ -246,7 +248,7 @@ def agreement_table(task: dict[str, Any]) -> dict[str, Any] | None:
     rows = [
         [
             drawn["model"],
-            f"{drawn['agreement']['value']:.1%}",
+            words.share(drawn["agreement"]["value"], 1),
             f"{drawn['agreement']['chance']:.1%}",
             drawn["agreement"]["neighbours"],
         ]

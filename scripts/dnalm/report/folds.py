@@ -61,7 +61,10 @@ def folds_table(run: Run, task: str) -> dict[str, Any] | None:
         f"Fold by fold: mean ± standard deviation of {evaluations[0].folds} (lowest to highest)",
         ["Metric", *[e.name for e in evaluations]],
         [
-            [METRIC_NAMES[name], *[words.mean_and_spread(of["metrics"].get(name)) for of in crossed]]
+            [
+                METRIC_NAMES[name],
+                *[words.mean_and_spread(of["metrics"].get(name), words.shown_as(name)) for of in crossed],
+            ]
             for name in names
         ],
         strong=[0],

@@ -95,7 +95,7 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         first, last = evaluations[0], evaluations[-1]
         selected = training.summary["settings"]["masking"]["probability"]
         caption = (
-            f"On [MASK] positions, {selected:.0%} of the tokens being selected: held-out loss "
+            f"On [MASK] positions, {words.percent(selected)} of the tokens being selected: held-out loss "
             f"{first['masked_loss']:.3f} before training and "
             f"{last['masked_loss']:.3f} at the end. Of all selected tokens, to compare with published runs: "
             f"{first['selected_loss']:.3f} and {last['selected_loss']:.3f}."
@@ -104,8 +104,8 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         curve = Series("", x, [r["masked_accuracy"] for r in evaluations], 0, 0, markers)
         svg = line_chart([curve], f"Masked accuracy of {name}", "training step", "share of [MASK] right")
         caption = (
-            f"[MASK] positions of held-out lines guessed exactly: {last['masked_accuracy']:.1%} of "
-            f"{last['masked_tokens']:,} at the end."
+            f"[MASK] positions of held-out lines guessed exactly: {words.share(last['masked_accuracy'], 1)} "
+            f"of {last['masked_tokens']:,} at the end."
         )
         figures.append(figure(f"Masked accuracy: {name}", svg, caption, f"{name}.masked_accuracy"))
     return figures
@@ -166,11 +166,12 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             ["Predictor", *names.values()],
             rows,
             strong=[0],
-            note=f"{metrics['settings']['masking_probability']:.0%} of the tokens are hidden, all of them as "
-            "[MASK], the same for all. Guessing single bases costs two bits per base. Between vocabularies "
-            "bits per base can be compared but for about a tenth of a bit: where tokens differ in length, "
-            f"it has to be guessed, too.{shared if overlap(model) else ''} Intervals take lines for "
-            "independent: where those of a held-out block are alike, or lines are few, they are too narrow.",
+            note=f"{words.percent(metrics['settings']['masking_probability'])} of the tokens are hidden, "
+            "all of them as [MASK], the same for all. Guessing single bases costs two bits per base. Between "
+            "vocabularies bits per base can be compared but for about a tenth of a bit: where tokens differ "
+            f"in length, it has to be guessed, too.{shared if overlap(model) else ''} Intervals take lines "
+            "for independent: where those of a held-out block are alike, or lines are few, they are too "
+            "narrow.",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
@@ -204,7 +205,7 @@ def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> di
         guesses = []
         for place in range(1, 6):
             token, probability = example[f"predicted_{place}"], float(example[f"probability_{place}"])
-            guesses += [token, f" {probability:.0%}, "]
+            guesses += [token, f" {words.guessed(probability)}, "]
         guesses[-1] = guesses[-1].removesuffix(", ")
         truth = example["token"]
         rows.append(
@@ -217,7 +218,7 @@ def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> di
                     ]
                 },
                 f"{example['rank']:,}",
-                f"{float(example['probability']):.1%}",
+                words.share(float(example["probability"]), 1),
                 marked_text(*guesses, marked=[truth]),
             ]
         )
@@ -259,7 +260,7 @@ def filled_gaps_table(run: Run, name: str) -> dict[str, Any]:
     for (sequence, mask), answers in run.filled_gaps[name].groupby(["sequence", "mask"]):
         first, guesses = answers.iloc[0], []
         for token, probability in zip(answers["token"], answers["probability"], strict=True):
-            guesses += [str(token), f" {float(probability):.0%}, "]
+            guesses += [str(token), f" {words.guessed(float(probability))}, "]
         guesses[-1] = guesses[-1].removesuffix(", ")
         hidden = str(first["hidden"])
         known += bool(hidden)
@@ -270,7 +271,7 @@ def filled_gaps_table(run: Run, name: str) -> dict[str, Any]:
                 f"{sequence}.{mask}",
                 {"marked_text": gap},
                 f"{int(first['hidden_rank']):,}" if hidden else "",
-                f"{float(first['hidden_probability']):.1%}" if hidden else "",
+                words.share(float(first["hidden_probability"]), 1) if hidden else "",
                 marked_text(*guesses, marked=[hidden]),
             ]
         )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dnalm.report import words
 from dnalm.report.parts import table
 from dnalm.report.run import Training
 
@@ -28,7 +29,7 @@ def pretraining_table(training: Training) -> dict[str, Any] | None:
             of_training(record["step"], "masked_loss"),
             f"{record['masked_loss']:.4f}",
             f"{record['masked_perplexity']:,.1f}",
-            f"{record['masked_accuracy']:.2%}",
+            words.share(record["masked_accuracy"], 2),
             of_training(record["step"], "selected_loss"),
             f"{record['selected_loss']:.4f}",
         ]
@@ -64,7 +65,7 @@ def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
 def accuracy(record: dict[str, Any]) -> str:
     """The accuracy of an evaluation, or R² of values."""
     if record.get("accuracy") is not None:
-        return f"{record['accuracy']:.1%}"
+        return words.share(record["accuracy"], 1)
     return f"{record['r2']:.3f}" if "r2" in record else ""
 
 

@@ -3,7 +3,7 @@
 Kinds of parts are `heading`, `text`, `verdicts`, `figures`, `table`, `confusion`, `code` and `words`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dnalm.report.words import number
@@ -63,10 +63,10 @@ def marked_text(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
     return {"marked_text": [(text, text in marked) for text in texts]}
 
 
-def with_interval(value: dict[str, float | None] | None) -> Any:
+def with_interval(value: dict[str, float | None] | None, shown: Callable[[float], str] = number) -> Any:
     """A metric as a cell: the value, its interval in small print below; empty where it is not defined."""
     if not value or value.get("value") is None:
         return ""
     known = (value.get(key) for key in ("value", "low", "high"))
-    shown = [number(part) for part in known if part is not None]
-    return shown[0] if len(set(shown)) == 1 else {"number": shown[0], "low": shown[1], "high": shown[2]}
+    texts = [shown(part) for part in known if part is not None]
+    return texts[0] if len(set(texts)) == 1 else {"number": texts[0], "low": texts[1], "high": texts[2]}

@@ -5,7 +5,7 @@ only where the whole interval of the difference lies above zero, "cannot tell" w
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,10 +120,55 @@ def baseline_in_a_sentence(metrics: dict[str, Any]) -> str:
     return BASELINES[metrics["name"]].described.format(name=name, regression=regression)
 
 
+# Metrics of which less is better.
+ERRORS = ("mae", "rmse")
+# Smaller differences from 0 and 1 are those of floating point.
+NOISE = 1e-9
+
+
 def number(value: float) -> str:
-    """A measured number with three decimals, fewer where it is large: `0.873`, `−0.020`, `150.1`."""
-    digits = 3 if abs(value) < 10 else 2 if abs(value) < 100 else 1
-    return f"{value:,.{digits}f}".replace("-", "−")
+    """A measured number with three decimals, fewer where it is large: `0.873`, `−0.020`, `150.1`.
+
+    More decimals where it would else be said to be 0 or 1, which it is not: `0.9996`, `0.0004`.
+    """
+    value = 0.0 if abs(value) < NOISE else value
+    return f"{value:,.{_decimals(value, _usual_decimals(value))}f}".replace("-", "−")
+
+
+def quantity(value: float) -> str:
+    """A measured number in a unit, however small, with three digits that count: `150.1`, `0.000420`."""
+    value, small = value + 0.0, 0 < abs(value) < 1
+    text = f"{value:#.3g}" if small and abs(value) >= 1e-4 else f"{value:.2e}" if small else ""
+    return (text or f"{value:,.{_usual_decimals(value)}f}").replace("-", "−")
+
+
+def _usual_decimals(value: float) -> int:
+    return 3 if abs(value) < 9.9995 else 2 if abs(value) < 99.995 else 1
+
+
+def _decimals(value: float, digits: int, ends: tuple[float, ...] = (-1, 0, 1)) -> int:
+    """How many decimals, `digits` at least, tell a value from the `ends` unless it is one of them."""
+    near = round(value, digits)
+    if near not in ends or abs(value - near) < NOISE:
+        return digits
+    while round(value, digits) == near:
+        digits += 1
+    return digits
+
+
+def shown_as(metric: str) -> Callable[[float], str]:
+    """How values of a metric are written: errors have the unit of what was measured, all others have none."""
+    return quantity if metric in ERRORS else number
+
+
+def share(value: float, digits: int = 0) -> str:
+    """A share as a percentage: `97%`. Said to be 0% or 100% only if it is: `99.8%`, `0.03%`."""
+    return f"{100 * value:.{_decimals(100 * value, digits, ends=(0, 100))}f}%"
+
+
+def guessed(probability: float) -> str:
+    """A probability in whole percent, of a list of guesses: `69%`, `<1%`, `>99%`."""
+    return "<1%" if probability < 0.005 else ">99%" if 0.995 < probability < 1 else f"{probability:.0%}"
 
 
 def estimate(value: dict[str, float]) -> str:
@@ -136,16 +181,16 @@ def percent(confidence: float) -> str:
     return f"{100 * confidence:g}%"
 
 
-def mean_and_spread(value: dict[str, float] | None) -> str:
+def mean_and_spread(value: dict[str, float] | None, shown: Callable[[float], str] = number) -> str:
     """`0.873 ± 0.006 (0.866 to 0.880)`, from mean, sd, low and high; nothing where there is none."""
     if value is None:
         return ""
-    return "{} ± {} ({} to {})".format(*(number(value[key]) for key in ("mean", "sd", "low", "high")))
+    return "{} ± {} ({} to {})".format(*(shown(value[key]) for key in ("mean", "sd", "low", "high")))
 
 
 def signed(value: float) -> str:
-    """A difference with its sign: `+0.051`, `−0.020`."""
-    return f"{value:+.3f}".replace("-", "−")
+    """A difference with its sign: `+0.051`, `−0.020`; `0.000` only if there is none."""
+    return f"+{number(value)}" if value > NOISE else number(value)
 
 
 def count(number: float, singular: str, plural: str | None = None) -> str:
@@ -385,8 +430,8 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
     limit = next(iter(found.values()))["max_tokens"]
     shares = listing(
         [
-            f"{cut['cut_fraction']:.1%} of the {SPLITS.get(split, split)} sequences "
-            f"({cut['unread_fraction']:.1%} of their bases)"
+            f"{share(cut['cut_fraction'], 1)} of the {SPLITS.get(split, split)} sequences "
+            f"({share(cut['unread_fraction'], 1)} of their bases)"
             for split, cut in found.items()
         ]
     )
@@ -488,8 +533,8 @@ def _overlap_here(overlap: dict[str, Any] | None) -> str:
     if not overlap["half"]:
         return " None of them stood in the pretraining lines, whole or by half." + rest
     return (
-        f" {overlap['half']:,} of them ({overlap['half'] / overlap['n']:.1%}) stood in the pretraining lines "
-        f"by half or more, {overlap['whole']:,} whole; without labels." + rest
+        f" {overlap['half']:,} of them ({share(overlap['half'] / overlap['n'], 1)}) stood in the pretraining "
+        f"lines by half or more, {overlap['whole']:,} whole; without labels." + rest
     )
 
 
@@ -558,9 +603,11 @@ def _measure(difference: dict[str, Any]) -> str:
     return name[0].upper() + name[1:]
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+def _signed(points: float) -> str:
+    """Percentage points with their sign: `+5.1`; `0.0` only if there are none."""
+    if abs(points) < NOISE:
+        return "0.0"
+    return f"{points:+.{_decimals(points, 1, ends=(0,))}f}".replace("-", "−")
 
 
 def _verdict(status: str, head: str, text: str) -> dict[str, str]:
