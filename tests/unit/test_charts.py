@@ -170,7 +170,22 @@ def test_a_map_draws_every_point_once_in_the_colour_of_its_group():
     svg = map_chart(groups, "PCA", ("first", "second"))
     numbers_of(svg)
     points = dict.fromkeys("01", 0)
-    for colour, path in re.findall(r'<g class="c(\d)"><path class="dots" d="([^"]+)"', svg):
+    for colour, kind, path in re.findall(r'<g class="c(\d)"><path class="(dots[^"]*)" d="([^"]+)"', svg):
         points[colour] += path.count("M")
+        # By shape too, for those who see no colours.
+        assert kind == {"0": "dots", "1": "dots squares"}[colour]
     assert points == {"0": 3, "1": 1}
-    assert "3 points a, 1 points b &amp; c" in svg
+    # The legend shows the marks, not lines.
+    assert "<line" not in svg and svg.count('class="dots') >= 4
+    assert "3 points a, 1 point b &amp; c" in svg
+
+
+def test_long_names_keep_their_ends_and_do_not_run_into_numbers():
+    names = [
+        f"a_model_with_a_name_of_the_longest_kind_that_is_allowed {way}" for way in ("frozen", "in full")
+    ]
+    svg = interval_chart([Estimate(name, 0.5, 0.4, 0.6) for name in names], "t", "accuracy", (0, 1))
+    shown = [text for text in re.findall(r">([^<>]+)</text>", svg) if text.startswith("a_model")]
+    assert len(set(shown)) == 2 and shown[0].endswith("frozen") and shown[1].endswith("in full")
+    numbers = re.search(r">(0\.500[^<]+)<", svg)[1]
+    assert all(6.2 * (len(text) + len(numbers)) <= WIDTH - 12 for text in shown)

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from dnalm.report.classification import guessing_precision
 from dnalm.report.data import tokenizer_table
+from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs
 from dnalm.report.measured import read_benchmark
-from dnalm.report.run import Run
+from dnalm.report.run import Evaluation, Run
+from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "report.py"
@@ -149,13 +152,15 @@ def test_a_cross_validation_is_said_to_be_one(flags, tmp_path):
     assert "190 groups were dealt out, the largest of 4 sequences" in first
     # Nothing is said of a test split that there is not.
     assert "test sequence" not in first and "test split" not in first
+    assert "test sequence" not in details.split("All metrics of the 5-fold")[1].split("Fine-tuning")[0]
     assert "Fold by fold: mean ± standard deviation of 5 (lowest to highest)" in details
     assert "All metrics of the 5-fold cross-validation, with 95% intervals" in details
     assert "Ten groups of equally many sequences each." in details
     assert "1.25 (0.8 to 20.1)" in details and "0.500 (0.310 to 0.620)" in details
     assert (
-        "Temperature and threshold are fitted in every fold on its own validation sequences, 15 or more, and "
-        "judged on what it left out; shown are the median over the folds and the lowest and highest. Scaled"
+        "Temperature and threshold are fitted in every fold on its own validation sequences, 15 or more, so "
+        "few that they say little, and judged on what it left out; shown are the median over the folds and "
+        "the lowest and highest. Scaled"
     ) in details
 
 
@@ -472,6 +477,57 @@ def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():
     # Five lines of 22 tokens lose 6 each, of 170 in all.
     assert rows[1] == [*bpe, "cut", "16", "50.0%", "17.6%"]
     assert rows[2][-4:] == ["pieces", "16", "100.0%", "0.0%"]
+
+
+def test_of_very_many_predictors_those_beside_the_leading_one_are_drawn():
+    """Two dozen lines in one figure cannot be told apart."""
+
+    def evaluation(name, kind, backbone):
+        return Evaluation({"task": "t", "name": name, "kind": kind, "backbone": backbone})
+
+    few = [evaluation("a", "model", "frozen"), evaluation("a", "stacked", "stacked")]
+    few += [evaluation("a", "combined", "combined"), evaluation("kmer", "baseline", None)]
+    more = [
+        evaluation(f"{name}{end}", kind, backbone)
+        for name in "abc"
+        for backbone in ("frozen", "full")
+        for end, kind in (("", "model"), ("-untrained", "untrained"))
+    ]
+    run = Run("title", False, evaluations=few)
+    assert drawn_as_curves(run, "t") == (run.of_task("t"), "")
+    run.evaluations = [*more, *few[1:], evaluation("majority", "baseline", None)]
+    drawn, said = drawn_as_curves(run, "t")
+    assert len(drawn) <= MOST_CURVES and said
+    names = [(e.metrics["name"], e.metrics["backbone"]) for e in drawn]
+    assert names[0] == ("a", "frozen") and ("a-untrained", "frozen") in names and ("kmer", None) in names
+    assert not any(name.startswith(("b", "c", "majority")) for name, _ in names)
+    styles = [(style.colour, style.dash) for style in (series_style(run, "t", e) for e in drawn)]
+    assert len(set(styles)) == len(styles)
+
+
+def test_guessing_labels_is_as_precise_as_those_that_have_a_curve_are_frequent():
+    counts = {"a": 48, "b": 50, "nobody": 0}
+    metrics = {"problem": "multi_label_classification", "n": 100, "label_counts": counts}
+    assert guessing_precision(metrics) == pytest.approx(0.49)
+    two = {"problem": "single_label_classification", "n": 102, "positive_label": "open"}
+    assert guessing_precision(two | {"label_counts": {"closed": 100, "open": 2}}) == pytest.approx(2 / 102)
+
+
+def test_labelled_sequences_are_described_in_words_of_their_kind_of_task():
+    box = {"n": 2, "low": 1, "q1": 1, "median": 2, "q3": 3, "high": 3, "smallest": 1, "largest": 3}
+    box |= {"outliers": [], "mean": 2}
+    group = {"split": "train", "label": "", "n": 2, "length": box, "gc": box, "tokens": {}, "unknown": {}}
+    task = {"task": "t", "labels": ["", "a"], "groups": [group], "maps": []}
+    task["losses"] = [{"predictor": "demo/frozen", "label": "", "loss": box}]
+    several = task | {"problem": "multi_label_classification"}
+    _, table, figures = task_parts(several, {"demo/frozen": "demo pretrained, frozen"}, crossed=True)
+    assert table["columns"][:2] == ["Split", "Labels"] and table["rows"][0]["cells"][1] == "no label"
+    assert "each tested once by a predictor that had not learned from it" in table["note"]
+    loss = figures["rows"][-1]
+    assert loss["title"] == "Loss per tested sequence" and "demo pretrained, frozen" in loss["svg"]
+    assert "The further right, the harder." in loss["caption"]
+    values = task | {"problem": "regression"}
+    assert task_parts(values, {})[1]["columns"][1] == "Quarter of the values"
 
 
 def test_what_pretraining_has_read_is_said(flags, tmp_path):

@@ -108,6 +108,44 @@ def test_the_first_screen_says_that_relatives_were_taken_together_where_it_matte
     assert ("the interval takes them as 970 independent groups. The interval covers" in sentence) == said
 
 
+def of_classes(matrix, balanced):
+    counts = {name: sum(row) for name, row in zip(("closed", "open"), matrix, strict=True)}
+    metrics = {"balanced_accuracy": {"value": balanced}}
+    return {"labels": list(counts), "label_counts": counts, "confusion_matrix": matrix, "metrics": metrics}
+
+
+def test_an_accuracy_that_is_the_share_of_the_frequent_class_is_no_good_news():
+    """Of 1 to 50 a classifier that says the same of all has an accuracy of 0.98."""
+    blind = of_classes([[100, 0], [2, 0]], 0.5)
+    (verdict,) = words.majority_verdict(blind, difference(0.0, 0.0, 0.0))
+    assert verdict["status"] == "warn"
+    assert verdict["head"] == "Not shown to be better than always naming the most frequent class."
+    assert "It recognises none of the 2 of class open." in verdict["text"]
+    assert "count alike: 0.500; guessing gives 0.500." in verdict["text"]
+    # The same without that baseline.
+    (verdict,) = words.majority_verdict(blind, None)
+    assert verdict["head"] == "Not every class is recognised."
+
+
+def test_a_classifier_that_knows_its_classes_hears_nothing_of_the_majority():
+    assert words.majority_verdict(of_classes([[90, 10], [10, 90]], 0.9), difference(0.4, 0.3, 0.5)) == []
+
+
+def test_predictors_that_are_right_on_the_same_sequences_have_no_interval_of_their_difference():
+    text = words.baseline_verdict(difference(0.0, 0.0, 0.0), "k-mers")["text"]
+    assert text.endswith("0.0 percentage points (no interval: the same whichever sequences are drawn).")
+
+
+def test_a_cross_validation_has_no_test_split_to_speak_of():
+    cut = {"cut": 2, "max_tokens": 64, "cut_fraction": 0.083, "unread_fraction": 0.002}
+    (verdict,) = words.cut_verdict({"test": cut}, folds=4)
+    assert "8.3% of the tested sequences (0.2% of their bases)" in verdict["text"]
+    crossed = checks() | {"folds": {"sequences": [25] * 4, "clusters": 100, "largest_cluster": 1}}
+    assert "none is related to another" in words.leak_verdict(crossed)["text"]
+    crossed["folds"]["largest_cluster"] = 3
+    assert "related ones shared one of 4." in words.leak_verdict(crossed)["text"]
+
+
 def test_a_clean_test_set():
     verdict = words.leak_verdict(checks())
     assert verdict["status"] == "good" and "None of the 100 test sequences" in verdict["text"]
@@ -233,7 +271,7 @@ def test_stacking_is_better_only_if_it_is_better_than_all(against_best, against_
     }
     verdict = words.stacking_verdict(differences, ["frozen", "k-mers"], 10)
     assert verdict["status"] == status
-    assert "With so few, the weights stay close to equal ones." in verdict["text"]
+    assert "the 10 validation sequences, so few that the weights stay close to equal ones." in verdict["text"]
     assert ("In 2 comparisons chance alone" in verdict["text"]) == (status == "bad")
 
 
@@ -250,6 +288,7 @@ def test_a_difference_that_is_not_defined_says_nothing_for_or_against():
     [
         (SINGLE_LABEL, {"a": 180, "b": 20}, ""),
         (SINGLE_LABEL, {"a": 181, "b": 19}, "are of class b:"),
+        (SINGLE_LABEL, {"a": 18, "b": 19}, "are of each of the classes a and b:"),
         (MULTI_LABEL, {"a": 100, "b": 19, "c": 181}, "carry, or do not carry, b and c:"),
         (REGRESSION, None, ""),
     ],

@@ -91,13 +91,13 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     """Did pretraining help, is a language model needed, did anything leak?"""
     checks = run.checks.get(task)
     evaluations, headline = run.of_task(task), run.headline(task)
-    verdicts = []
+    verdicts = _majority(run, task)
     if headline.metrics["kind"] == "model":
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
         verdicts += _combination(run, task)
         verdicts += _stacking(run, task)
-    verdicts += words.cut_verdict(_cuts(run, task))
+    verdicts += words.cut_verdict(_cuts(run, task), headline.folds)
     verdicts.append(words.leak_verdict(checks, run.simulated_task(task)))
     if len(evaluations) == 1:
         verdicts.append(
@@ -108,6 +108,15 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
             }
         )
     return verdicts
+
+
+def _majority(run: Run, task: str) -> list[dict[str, str]]:
+    """Does the leading predictor know more than which class is the most frequent one?"""
+    lead = run.headline(task)
+    if lead.problem.name != SINGLE_LABEL or lead.metrics["name"] == "majority":
+        return []
+    majority = next((e for e in run.of_task(task) if e.metrics["name"] == "majority"), None)
+    return words.majority_verdict(lead.metrics, difference_to(run, task, majority) if majority else None)
 
 
 def _cuts(run: Run, task: str) -> dict[str, dict[str, Any] | None]:

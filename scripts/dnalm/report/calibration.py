@@ -8,7 +8,7 @@ from dnalm.report import words
 from dnalm.report.charts import Series, line_chart
 from dnalm.report.parts import figure, table
 from dnalm.report.run import Evaluation, Run
-from dnalm.report.styles import series_style
+from dnalm.report.styles import drawn_as_curves, series_style
 
 
 def calibrated(run: Run, task: str) -> list[Evaluation]:
@@ -19,7 +19,10 @@ def calibrated(run: Run, task: str) -> list[Evaluation]:
 def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
     """Predicted probabilities against how often they come true."""
     series = []
-    for evaluation in calibrated(run, task):
+    drawn, left_out = drawn_as_curves(run, task)
+    for evaluation in drawn:
+        if not evaluation.metrics.get("calibration"):
+            continue
         points = evaluation.metrics["calibration"]["curve"]
         style = series_style(run, task, evaluation)
         x, y = [point["predicted"] for point in points], [point["observed"] for point in points]
@@ -39,9 +42,15 @@ def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
         diagonal=True,
     )
     tested = "sequences" if run.headline(task).folds else "test sequences"
+    # Of two classes a probability near 0 is as sure as one near 1.
+    too_sure = (
+        "where a line is flatter, the predictor is too sure, where it is steeper, not sure enough."
+        if len(labels) == 2
+        else "below it the predictor is too sure."
+    )
     caption = (
         f"Ten groups of equally many {tested} each. On the diagonal a probability means what it says; "
-        "below it the predictor is too sure."
+        f"{too_sure}{left_out}"
     )
     return [figure("Calibration", svg, caption, f"{task}.calibration")]
 
@@ -73,11 +82,12 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
     columns += ["Threshold", "Accuracy at it", "F1 at it", "MCC at it"] if binary else []
     fitted = "Temperature and threshold are" if binary else "The temperature is"
     n = evaluations[0].metrics["calibration"]["n_validation"]
-    where = f"on {words.count(n, 'validation sequence')}"
+    few = ", so few that they say little" if n < FEW_SEQUENCES else ""
+    where = f"on {words.count(n, 'validation sequence')}{few}"
     if evaluations[0].folds:
         where = (
-            f"in every fold on its own validation sequences, {n:,} or more, and judged on what it left out; "
-            "shown are the median over the folds and the lowest and highest"
+            f"in every fold on its own validation sequences, {n:,} or more{few}, and judged on what it left "
+            "out; shown are the median over the folds and the lowest and highest"
         )
     note = (
         "Calibration error: mean distance between the confidence in the predicted class and how often it is "
@@ -89,8 +99,6 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
         f" By chance alone the error is up to about {words.number(tested**-0.5)} with "
         f"{words.tested(evaluations[0].metrics)}, also where every probability is right."
     )
-    if n < FEW_SEQUENCES:
-        note += " With so few, they say little."
     if binary:
         note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."
     return table("Can the probabilities be believed?", columns, rows, note=note)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from dnalm.report.words import count as counted
 from dnalm.report.words import number as measured
 
 WIDTH = 400
@@ -42,6 +43,8 @@ STYLE = """
 .chart .wash { fill: var(--c); fill-opacity: .16; }
 .chart .box { fill: var(--c); fill-opacity: .22; stroke: var(--c); stroke-width: 1.5; }
 .chart .dots { fill: none; stroke: var(--c); stroke-width: 5; stroke-linecap: round; stroke-opacity: .6; }
+.chart .squares { stroke-linecap: square; stroke-width: 4.2; }
+.chart .thin { stroke-width: 1.8; stroke-opacity: .85; }
 .chart .hollow { fill: var(--paper, #fff); stroke: var(--c); stroke-width: 2.2; }
 """
 DASHES = ["", "7 4", "2 4", "10 3 2 3", "4 2", "1 3"]
@@ -100,9 +103,10 @@ def interval_chart(rows: Sequence[Estimate], title: str, axis: str, limits: tupl
         numbers = measured(row.value)
         if row.high > row.low:
             numbers += f"  ({measured(row.low)} to {measured(row.high)})"
+        name = _shorten(row.name, WIDTH - 6.2 * len(numbers))
         parts.append(
             f'<g class="c{row.colour}"><title>{escape(row.name)}: {numbers}</title>'
-            + _text(row.name, left, y + 16, weight.strip())
+            + _text(name, left, y + 16, weight.strip())
             + _text(numbers, right, y + 16, "end" + weight)
             + f'<line class="whisker stroke" x1="{place(row.low):.1f}" y1="{y + 30}" '
             f'x2="{place(row.high):.1f}" y2="{y + 30}"/>'
@@ -359,11 +363,13 @@ def box_chart(groups: Sequence[tuple[str, Sequence[Box]]], title: str, axis: str
 def map_chart(
     groups: Sequence[tuple[str, Sequence[tuple[int, int]]]], title: str, axes: tuple[str, str]
 ) -> str:
-    """Points in named groups, each of another colour, on a square without numbers; places are 0 to 1000.
+    """Points in named groups, each of another colour and shape, on a square without numbers; places are 0 to
+    1000.
 
     Groups are drawn in turns, so that none hides the others.
     """
-    legend, top = _legend([Series(name, (), (), colour=i % 6) for i, (name, _) in enumerate(groups)], 6)
+    named = [Series(name, (), (), colour=i % 6) for i, (name, _) in enumerate(groups)]
+    legend, top = _legend(named, 6, [_dots([(0, 0)], i) for i in range(len(groups))])
     left, size = 24, WIDTH - 48
     parts = [*legend, f'<rect class="band" x="{left}" y="{top}" width="{size}" height="{size}" rx="4"/>']
 
@@ -375,14 +381,14 @@ def map_chart(
     for turn in range(turns):
         for index, (_, points) in enumerate(groups):
             if part := points[turn::turns]:
-                parts.append(f'<g class="c{index % 6}">{_dots(places(part))}</g>')
+                parts.append(f'<g class="c{index % 6}">{_dots(places(part), index)}</g>')
     bottom = top + size
     parts.append(_text(axes[0], left + size / 2, bottom + 16, "small quiet middle"))
     parts.append(
         f'<text class="small quiet middle" transform="translate(15 {top + size / 2:.0f}) rotate(-90)">'
         f"{escape(axes[1])}</text>"
     )
-    described = ", ".join(f"{len(points)} points {name}" for name, points in groups)
+    described = ", ".join(f"{counted(len(points), 'point')} {name}" for name, points in groups)
     return _svg(bottom + 24, title, f"A map of {described}.", parts)
 
 
@@ -411,7 +417,7 @@ def scatter_chart(
         f'<g class="c{colour}">{_dots([(left + along(x), bottom - along(y)) for x, y in points])}</g>'
     )
     parts.append(_text(axes[0], left + size / 2, bottom + 33, "small quiet middle"))
-    return _svg(bottom + 40, title, f"{axes[1]} against {axes[0]}, {len(points)} points.", parts)
+    return _svg(bottom + 40, title, f"{axes[1]} against {axes[0]}, {counted(len(points), 'point')}.", parts)
 
 
 def standalone(svg: str) -> str:
@@ -480,28 +486,44 @@ def _finite(one: Series) -> Series:
     return Series(one.name, [x for x, _ in points], [y for _, y in points], one.colour, one.dash, one.markers)
 
 
-def _legend(series: Sequence[Series], top: float) -> tuple[list[str], float]:
-    """Legend entries that flow over as many rows as they need, and where the plot may begin."""
+def _legend(series: Sequence[Series], top: float, markers: Sequence[str] = ()) -> tuple[list[str], float]:
+    """Legend entries that flow over as many rows as they need, and where the plot may begin.
+
+    Each has a piece of its line, or its mark of `markers`, drawn at 0, 0.
+    """
     if len(series) < 2 and not (series and series[0].name):
         return [], top
     parts, x, y = [], 2.0, top + 8
-    for one in series:
-        width = 34 + 6.6 * len(one.name) + 14
+    for index, one in enumerate(series):
+        name = _shorten(one.name, WIDTH - 34)
+        width = 34 + 6.6 * len(name) + 14
         if x > 2 and x + width > WIDTH:
             x, y = 2.0, y + 18
         dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
-        parts.append(
-            f'<g class="c{one.colour}"><line class="line stroke" x1="{x:.0f}" y1="{y:.0f}" '
-            f'x2="{x + 24:.0f}" y2="{y:.0f}"{dash}/></g>' + _text(one.name, x + 30, y + 4, "small")
+        sample = (
+            f'<g transform="translate({x + 18:.0f} {y:.0f})">{markers[index]}</g>'
+            if markers
+            else f'<line class="line stroke" x1="{x:.0f}" y1="{y:.0f}" x2="{x + 24:.0f}" y2="{y:.0f}"{dash}/>'
         )
+        parts.append(f'<g class="c{one.colour}">{sample}</g>' + _text(name, x + 30, y + 4, "small"))
         x += width
     return parts, y + 16
 
 
-def _dots(places: Sequence[tuple[float, float]]) -> str:
-    """Small dots in one element: lines of no length with round ends."""
-    path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in places)
-    return f'<path class="dots" d="{path}"/>' if path else ""
+# Strokes of small marks: round and square ends of lines without length, a cross, a plus.
+MARKS = (
+    ("dots", "M{x:.1f},{y:.1f}h0"),
+    ("dots squares", "M{x:.1f},{y:.1f}h0"),
+    ("dots thin", "M{x:.1f},{y:.1f}m-2.5,-2.5l5,5m0,-5l-5,5"),
+    ("dots thin", "M{x:.1f},{y:.1f}m-3,0h6m-3,-3v6"),
+)
+
+
+def _dots(places: Sequence[tuple[float, float]], shape: int = 0) -> str:
+    """Small marks in one element; neighbouring numbers have other shapes."""
+    kind, stroke = MARKS[shape % len(MARKS)]
+    path = "".join(stroke.format(x=x, y=y) for x, y in places)
+    return f'<path class="{kind}" d="{path}"/>' if path else ""
 
 
 def _marker(shape: str, x: float, y: float) -> str:
@@ -524,8 +546,10 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _shorten(text: str, pixels: float) -> str:
-    letters = max(int((pixels - 12) / 6.2), 3)
-    return text if len(text) <= letters else text[: letters - 1] + "…"
+    """A text that fits: of a longer one beginning and end, where names differ."""
+    letters = max(int((pixels - 12) / 6.2), 4)
+    end = (letters - 1) // 3
+    return text if len(text) <= letters else f"{text[: letters - 1 - end]}…{text[-end:]}"
 
 
 def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
-from dnalm.report.styles import series_style
+from dnalm.report.styles import drawn_as_curves, series_style
 
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
@@ -131,8 +131,9 @@ def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
     """What the metrics (metrics.json) of a kind of task are means of."""
     if problem == REGRESSION:
         return (
-            "R²: the explained share of the variance of the test sequences; 0 is guessing their mean, below "
-            "0 is worse. Errors are in the unit of the values. A correlation with a constant is not defined."
+            "R²: the explained share of the variance of the tested sequences; 0 is guessing their mean, "
+            "below 0 is worse. Errors are in the unit of the values. A correlation with a constant is not "
+            "defined."
         )
     if problem == MULTI_LABEL:
         return (
@@ -174,7 +175,8 @@ def rare_labels_note(metrics: dict[str, Any]) -> str:
     ]
     if not rare:
         return ""
-    what = "carry, or do not carry," if several else "are of class"
+    classes = "class" if len(rare) == 1 else "each of the classes"
+    what = "carry, or do not carry," if several else f"are of {classes}"
     return (
         f" Fewer than {FEW_OF_A_CLASS} of the tested sequences {what} {words.listing(rare)}: bootstrapped "
         "intervals are too narrow then."
@@ -200,8 +202,8 @@ def labels_table(run: Run, task: str) -> dict[str, Any] | None:
         f"Label by label: {lead.name}",
         columns,
         rows,
-        note="How many training and test sequences carry the label, and how well it is told from its "
-        "absence.",
+        note=f"How many training and {lead.tested_sequences} carry the label, and how well it is told from "
+        "its absence.",
     )
 
 
@@ -224,7 +226,9 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
             [
                 other.name,
                 words.signed(difference["value"]),
-                f"{words.signed(difference['low'])} to {words.signed(difference['high'])}",
+                f"{words.signed(difference['low'])} to {words.signed(difference['high'])}"
+                if words.low_and_high_differ(difference)
+                else "",
                 told,
             ]
         )
@@ -240,10 +244,9 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
         ],
         rows,
         numeric=[1, 2],
-        note="Both predictors saw the same test sequences; the difference is bootstrapped pair by pair, "
-        "related sequences together. "
-        f"Each row stands for itself: of {1 / (1 - run.confidence):,.0f} rows without a difference about one "
-        "says otherwise.",
+        note=f"Both predictors saw the same {lead.tested_sequences}; the difference is bootstrapped pair by "
+        "pair, related sequences together. Each row stands for itself: of "
+        f"{1 / (1 - run.confidence):,.0f} rows without a difference about one says otherwise.",
     )
 
 
@@ -260,15 +263,15 @@ def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
         [label, *[words.mean_and_spread(group["metrics"].get(name), shown) for group in groups]]
         for name, label, shown in labels
     ]
-    seeds = groups[0]["seeds"]
+    seeds, tested = groups[0]["seeds"], run.headline(task).tested_sequences
     return table(
         f"Spread over seeds: mean ± standard deviation of {words.count(len(seeds), 'training')} (lowest to "
         "highest)",
         ["Metric", *[words.predictor_name(group) for group in groups]],
         rows,
         strong=[0],
-        note=f"Seeds {words.listing([str(seed) for seed in seeds])}, all on the same test sequences: this is "
-        "what chance does in training. The intervals of the other tables are over test sequences and do not "
+        note=f"Seeds {words.listing([str(seed) for seed in seeds])}, all on the same {tested}: this is "
+        f"what chance does in training. The intervals of the other tables are over {tested} and do not "
         f"hold it. Everything else in this report is of seed {seeds[0]}, which was chosen before any was "
         "tested.",
     )
@@ -278,17 +281,18 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
     """ROC and precision-recall curves, labels and lengths."""
     figures = []
     series: dict[str, list[Series]] = {"roc": [], "pr": []}
-    for evaluation in run.of_task(task):
+    drawn, left_out = drawn_as_curves(run, task)
+    for evaluation in drawn:
         for kind, (x, y) in {"roc": ("fpr", "tpr"), "pr": ("recall", "precision")}.items():
             curve = (evaluation.curves or {}).get(kind)
-            # The majority class has no ranking: its curve is the diagonal.
-            if curve and evaluation.metrics["name"] != "majority":
+            if curve:
                 style = series_style(run, task, evaluation)
                 series[kind].append(Series(evaluation.name, curve[x], curve[y], style.colour, style.dash))
     many = len(run.headline(task).metrics["labels"]) > 2
     mean = " Mean over the classes, each against the others." if many else ""
     if run.headline(task).problem.name == MULTI_LABEL:
         mean = " Mean over the labels."
+    more = mean + left_out
     unit: dict[str, Any] = {"x_limits": (0, 1), "y_limits": (0, 1), "square": True}
     if series["roc"]:
         svg = line_chart(
@@ -299,12 +303,10 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             diagonal=True,
             **unit,
         )
-        caption = "The nearer to the upper left corner, the better; the diagonal would be guessing." + mean
+        caption = f"The nearer to the upper left corner, the better; the diagonal would be guessing.{more}"
         figures.append(figure("ROC curve", svg, caption, f"{task}.roc"))
     if series["pr"]:
-        share = next(
-            e.curves["positive_fraction"] for e in run.of_task(task) if e.curves and e.curves.get("pr")
-        )
+        share = guessing_precision(run.headline(task).metrics)
         svg = line_chart(
             series["pr"],
             f"Precision-recall curves, task {task}",
@@ -314,7 +316,7 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             **unit,
         )
         caption = (
-            "How pure the calls are (precision) when this share of the positives is found (recall)." + mean
+            f"How pure the calls are (precision) when this share of the positives is found (recall).{more}"
         )
         figures.append(figure("Precision and recall", svg, caption, f"{task}.precision_recall"))
     figures += scatter_figures(run, task)
@@ -323,6 +325,15 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
         figures.append(labels_figure(task, checks))
         figures += length_figures(task, checks)
     return figures
+
+
+def guessing_precision(metrics: dict[str, Any]) -> float:
+    """Precision of guessing: the share of the positive class, or its mean over labels that have a curve."""
+    shares = [n / metrics["n"] for n in metrics["label_counts"].values()]
+    if metrics["problem"] == SINGLE_LABEL and len(shares) == 2:
+        return metrics["label_counts"][metrics["positive_label"]] / metrics["n"]
+    known = [share for share in shares if share]
+    return sum(known) / max(1, len(known))
 
 
 def scatter_figures(run: Run, task: str) -> list[dict[str, str]]:
@@ -345,7 +356,7 @@ def scatter_figures(run: Run, task: str) -> list[dict[str, str]]:
         )
         n = shown.metrics["n"]
         some = f"{len(points['measured']):,} of {n:,}" if n > len(points["measured"]) else f"{n:,}"
-        caption = f"{some} test sequences. On the dotted line a prediction is what was measured."
+        caption = f"{some} {shown.tested_sequences}. On the dotted line a prediction is what was measured."
         title = f"Predicted against measured: {shown.name}"
         figures.append(
             figure(title, svg, caption, f"{task}.{identity(shown.metrics).replace('/', '.')}.scatter")
@@ -355,18 +366,20 @@ def scatter_figures(run: Run, task: str) -> list[dict[str, str]]:
 
 def labels_figure(task: str, checks: dict[str, Any]) -> dict[str, str]:
     """How many sequences carry each label, or how the values are distributed."""
+    all_tested = f" {words.ALL_TESTED}" if "folds" in checks else ""
     if "values" in checks:
         boxes = [
             Box(split, of["min"], of["q1"], of["median"], of["q3"], of["max"], colour=place)
             for place, (split, of) in enumerate(checks["values"].items())
         ]
         svg = box_chart([("", boxes)], f"Values, task {task}", "value")
-        caption = "Values in each split, after cleaning: smallest, quartiles, largest."
+        caption = f"Values in each split, after cleaning: smallest, quartiles, largest.{all_tested}"
         return figure("Values", svg, caption, f"{task}.labels")
     groups = [(split, list(counts.items())) for split, counts in checks["label_counts"].items()]
     svg = bar_chart(groups, f"Sequences per label, task {task}")
     noun = "label" if checks["problem"] == MULTI_LABEL else "class"
-    return figure("Labels", svg, f"Sequences per {noun} in each split, after cleaning.", f"{task}.labels")
+    caption = f"Sequences per {noun} in each split, after cleaning.{all_tested}"
+    return figure("Labels", svg, caption, f"{task}.labels")
 
 
 def length_figures(task: str, checks: dict[str, Any]) -> list[dict[str, str]]:
@@ -445,8 +458,9 @@ def worst_predictions(run: Run, task: str) -> list[dict[str, Any]]:
             rows,
             numeric=[len(columns) - 3, len(columns) - 2],
             sequence=[len(columns) - 1],
-            note="The test sequences with the highest loss: look here first for wrong labels and odd "
-            f"sequences. All {len(predictions):,} predictions are in the table of predictions of this run.",
+            note=f"The {lead.tested_sequences} with the highest loss: look here first for wrong labels and "
+            f"odd sequences. All {len(predictions):,} predictions are in the table of predictions of this "
+            "run.",
         )
     ]
 

@@ -313,7 +313,8 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             rows,
             note="A sequence and its reverse complement count as the same molecule"
             + (", but as two for duplicates and labels: the strand decides the label" if forward else "")
-            + ". Nothing is ever dropped from the test table.",
+            + ". Nothing is ever dropped from the test table."
+            + (f" {words.ALL_TESTED}" if "folds" in checks else ""),
         )
     )
     if composition := checks.get("composition"):
@@ -340,12 +341,21 @@ FEATURES = {
 }
 
 
+CHANCE = 0.5
+
+
 def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How well each of a few plain numbers alone tells the labels of training sequences apart."""
     if all("spearman" in found for found in composition.values()):
         return correlation_table(composition)
     rows = [
-        [FEATURES[feature], words.number(found["auroc"]), found["label"], "yes" if found["tells"] else "no"]
+        [
+            FEATURES[feature],
+            words.number(found["auroc"]),
+            # What is the same for all tells no label.
+            found["label"] if found["auroc"] != CHANCE else "",
+            "yes" if found["tells"] else "no",
+        ]
         for feature, found in composition.items()
     ]
     return table(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dnalm.evaluate.predictions import identity
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Box, box_chart, map_chart
@@ -23,8 +24,9 @@ def exploring_section(run: Run) -> dict[str, Any]:
     parts: list[dict[str, Any]] = []
     for batch in run.explored_batches:
         parts += batch_parts(batch)
-    for task in run.explored_tasks.values():
-        parts += task_parts(task)
+    for name, task in run.explored_tasks.items():
+        predictors = {identity(e.metrics): e.name for e in run.of_task(name)}
+        parts += task_parts(task, predictors, "folds" in run.checks.get(name, {}))
     for name, embedded in run.embedded.items():
         parts += embedded_parts(name, embedded)
     return {
@@ -121,12 +123,32 @@ def call_table(batch: dict[str, Any]) -> dict[str, Any]:
 # ----------------------------------------------------------------------------- labelled sequences
 
 
-def task_parts(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """Composition by class and split, losses by class, maps of the embeddings."""
+# What sequences are put together by, by kind of task.
+GROUPS = {SINGLE_LABEL: "class", MULTI_LABEL: "labels", REGRESSION: "quarter of the values"}
+
+
+def problem_of(task: dict[str, Any]) -> str:
+    """The kind of a task."""
+    return str(task.get("problem", SINGLE_LABEL))
+
+
+def group_name(label: str) -> str:
+    """A group of sequences as a reader calls it: of several labels a sequence may carry none."""
+    return label or "no label"
+
+
+def task_parts(
+    task: dict[str, Any], predictors: dict[str, str], crossed: bool = False
+) -> list[dict[str, Any]]:
+    """Composition by class and split, losses by class, maps of the embeddings.
+
+    `predictors`: what readers call them, by identity; `crossed`: the task is cross-validated.
+    """
     figures = composition_figures(task)
     if task["losses"]:
-        figures.append(loss_figure(task))
-    parts: list[dict[str, Any]] = [heading(f"Labelled sequences: {task['task']}"), composition_table(task)]
+        figures.append(loss_figure(task, predictors, crossed))
+    parts: list[dict[str, Any]] = [heading(f"Labelled sequences: {task['task']}")]
+    parts.append(composition_table(task, crossed))
     parts.append({"kind": "figures", "rows": figures})
     if task["maps"]:
         parts.append(heading(f"Maps of the embeddings: {task['task']}"))
@@ -136,26 +158,28 @@ def task_parts(task: dict[str, Any]) -> list[dict[str, Any]]:
     return parts
 
 
-def composition_table(task: dict[str, Any]) -> dict[str, Any]:
+def composition_table(task: dict[str, Any], crossed: bool) -> dict[str, Any]:
     """Number, length, GC and tokens per class and split."""
     tokenizers = list(task["groups"][0]["tokens"]) if task["groups"] else []
-    columns = ["Split", "Class", "Sequences", "Length (bp)", "GC"]
+    grouped = GROUPS[problem_of(task)]
+    columns = ["Split", grouped[0].upper() + grouped[1:], "Sequences", "Length (bp)", "GC"]
     for name in tokenizers:
         columns += [f"Tokens, {name}", f"Unknown, {name}"]
     rows = []
     for group in task["groups"]:
-        cells = [group["split"], group["label"], f"{group['n']:,}", spread(group["length"])]
+        cells = [group["split"], group_name(group["label"]), f"{group['n']:,}", spread(group["length"])]
         cells.append(f"{group['gc']['mean']:.1%}")
         for name in tokenizers:
             cells += [spread(group["tokens"][name]), words.share(group["unknown"][name], 2)]
         rows.append(cells)
     return table(
-        f"The sequences of {task['task']} by class and split, after cleaning",
+        f"The sequences of {task['task']} by {grouped} and split, after cleaning",
         columns,
         rows,
         numeric=list(range(2, len(columns))),
-        note="Length and tokens: median, smallest to largest; [CLS] and [SEP] count. GC: mean. Classes that "
-        "differ in length or GC can be told apart without any biology; the k-mer baseline shows how well.",
+        note="Length and tokens: median, smallest to largest; [CLS] and [SEP] count. GC: mean. Groups that "
+        "differ in length or GC can be told apart without any biology; the k-mer baseline shows how well."
+        + (f" {words.ALL_TESTED}" if crossed else ""),
     )
 
 
@@ -169,6 +193,7 @@ def spread(box: dict[str, Any]) -> str:
 def composition_figures(task: dict[str, Any]) -> list[dict[str, str]]:
     """Boxplots of length, GC and tokens of the training sequences by class."""
     groups = [group for group in task["groups"] if group["split"] == "train"]
+    grouped = GROUPS[problem_of(task)]
     figures = []
     quantities = {"length": ("Length", "length in bp", [group["length"] for group in groups])}
     quantities["gc"] = ("GC", "share of G and C", [group["gc"] for group in groups])
@@ -179,37 +204,42 @@ def composition_figures(task: dict[str, Any]) -> list[dict[str, str]]:
         if len({box[end] for box in boxes for end in ("smallest", "largest")}) == 1:
             continue
         drawn = [
-            as_box(group["label"], box, index)
+            as_box(group_name(group["label"]), box, index)
             for index, (group, box) in enumerate(zip(groups, boxes, strict=True))
         ]
-        svg = box_chart([("", drawn)], f"{title} by class, task {task['task']}", axis)
-        caption = "Training sequences; the line in the box is the median, the box holds the middle half."
-        figures.append(figure(f"{title} by class", svg, caption, f"{task['task']}.{key}_by_class"))
+        svg = box_chart([("", drawn)], f"{title} by {grouped}, task {task['task']}", axis)
+        caption = f"Training sequences. {BOX}"
+        figures.append(figure(f"{title} by {grouped}", svg, caption, f"{task['task']}.{key}_by_class"))
     return figures
 
 
-# What the loss of a test sequence is, by kind of task.
+BOX = "The line in the box is the median, whose value stands at the right; the box holds the middle half."
+# What the loss of a sequence is, by kind of task.
 LOSSES = {
-    SINGLE_LABEL: "Each test sequence has a loss, −ln(probability of its true class); above ln 2 = 0.69 a "
-    "two-class prediction is wrong.",
-    MULTI_LABEL: "Each test sequence has a loss, the mean over the labels of −ln(probability of what is true "
-    "of it).",
-    REGRESSION: "Each test sequence has a squared error; the quarters are those of the training values.",
+    SINGLE_LABEL: "a loss, −ln(probability of its true class)",
+    MULTI_LABEL: "a loss, the mean over the labels of −ln(probability of what is true of it)",
+    REGRESSION: "a squared error; the quarters are those of the training values",
 }
+# The loss of a probability of one half.
+TWO_CLASSES = "; with two classes, it is wrong above ln 2 = 0.69"
 
 
-def loss_figure(task: dict[str, Any]) -> dict[str, str]:
-    """Boxplot of the loss of every test sequence by class, for every classifier."""
+def loss_figure(task: dict[str, Any], predictors: dict[str, str], crossed: bool) -> dict[str, str]:
+    """Boxplot of the loss of every tested sequence by class, for every classifier."""
     groups: dict[str, list[Box]] = {}
     for row in task["losses"]:
-        group = groups.setdefault(row["predictor"], [])
-        group.append(as_box(row["label"], row["loss"], len(group)))
-    problem = task.get("problem", SINGLE_LABEL)
+        group = groups.setdefault(predictors.get(row["predictor"], row["predictor"]), [])
+        group.append(as_box(group_name(row["label"]), row["loss"], len(group)))
+    problem, tested = problem_of(task), "tested sequence" if crossed else "test sequence"
     unit = "squared error" if problem == REGRESSION else "loss (nats)"
-    part = "quarter of the values" if problem == REGRESSION else "class"
-    svg = box_chart(list(groups.items()), f"Loss per test sequence by {part}, task {task['task']}", unit)
-    caption = f"{LOSSES[problem]} A longer box is a harder {part}; dots are the worst sequences."
-    return figure("Loss per test sequence", svg, caption, f"{task['task']}.loss_by_class")
+    title = f"Loss per {tested} by {GROUPS[problem]}, task {task['task']}"
+    svg = box_chart(list(groups.items()), title, unit)
+    two = TWO_CLASSES if problem == SINGLE_LABEL and len(task["labels"] or ()) == 2 else ""
+    caption = (
+        f"Each {tested} has {LOSSES[problem]}{two}. The further right, the harder. {BOX} Dots are sequences "
+        "far from the others."
+    )
+    return figure(f"Loss per {tested}", svg, caption, f"{task['task']}.loss_by_class")
 
 
 def as_box(name: str, box: dict[str, Any], colour: int) -> Box:
@@ -235,7 +265,7 @@ def map_figures(task: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, s
         else:
             axes = ("UMAP 1", "UMAP 2")
             caption += " Near means alike; distances between groups mean little."
-        groups = list(drawn[key].items())
+        groups = [(group_name(label), points) for label, points in drawn[key].items()]
         svg = map_chart(groups, f"{name} of the embeddings of {drawn['model']}, task {task['task']}", axes)
         figures.append(
             figure(f"{name}: {drawn['model']}", svg, caption, f"{task['task']}.{drawn['model']}.{key}")
@@ -257,9 +287,11 @@ def agreement_table(task: dict[str, Any]) -> dict[str, Any] | None:
     ]
     if not rows:
         return None
+    problem = problem_of(task)
+    shared = "combination of labels" if problem == MULTI_LABEL else GROUPS[problem]
     return table(
-        "Do neighbours share a class?",
-        ["Model", "Neighbours of the same class", "By chance", "Neighbours looked at"],
+        f"Do neighbours share a {shared}?",
+        ["Model", f"Neighbours of the same {shared}", "By chance", "Neighbours looked at"],
         rows,
         note="Nearest neighbours among all dimensions (cosine), so nothing is lost to the map. The language "
         "models have not seen a label.",

@@ -53,6 +53,11 @@ class Evaluation:
         return self.metrics["bootstrap"]["clusters"]
 
     @property
+    def tested_sequences(self) -> str:
+        """What its sequences are called: in a cross-validation there is no test split."""
+        return "tested sequences" if self.folds else "test sequences"
+
+    @property
     def how(self) -> str:
         """How the metrics were measured, as stands before their names."""
         return "cross-validated" if self.folds else "test"

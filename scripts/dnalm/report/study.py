@@ -3,7 +3,7 @@
 from typing import Any
 
 from dnalm.report import words
-from dnalm.report.charts import Estimate, Series, interval_chart, line_chart
+from dnalm.report.charts import DASHES, Estimate, Series, interval_chart, line_chart
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.study.words import row_name
 
@@ -136,7 +136,7 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
         for number, curve in enumerate(study[key][task]):
             name = name_of({"kind": "model", "name": "", "settings": {}} | curve)
             x, y = ([point[k] for point in curve["points"]] for k in ("x", "value"))
-            series.append(Series(name, x, y, number % COLOURS, number // COLOURS, markers=True))
+            series.append(Series(name, x, y, number % COLOURS, number // COLOURS % len(DASHES), markers=True))
         if series:
             svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy")
             figures.append(figure(title, svg, "Each dot: another training." + more, f"{task}.{key}"))

@@ -6,6 +6,8 @@ from dnalm.baseline.settings import UNTRAINED
 from dnalm.pretrain.settings import PUBLISHED
 from dnalm.report.run import Evaluation, Run
 
+# More lines than these cannot be told apart in one figure.
+MOST_CURVES = 10
 # Of the colours of charts.py; the second one is the baseline's, the last one the majority's.
 MODEL_COLOURS = (0, 2, 3, 4)
 
@@ -41,8 +43,8 @@ def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
         models = [e.metrics["name"] for e in run.of_task(task) if e.metrics["kind"] == "model"]
         names = list(dict.fromkeys(models))
         place = names.index(metrics["name"]) if metrics["name"] in names else 0
-        shape = "square" if metrics["kind"] == "combined" else "diamond"
-        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], 2, shape)
+        dash, shape = (2, "square") if metrics["kind"] == "combined" else (5, "diamond")
+        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], dash, shape)
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]
@@ -50,3 +52,22 @@ def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
     place = models.index(model) if model in models else len(models)
     colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
     return SeriesStyle(colour, 0, "dot") if metrics["kind"] == "model" else SeriesStyle(colour, 1, "ring")
+
+
+def drawn_as_curves(run: Run, task: str) -> tuple[list[Evaluation], str]:
+    """The predictors of a task whose curves share a figure, and what is said of those that are left out.
+
+    The majority class has no ranking: its curve is the diagonal.
+    """
+    evaluations = [e for e in run.of_task(task) if e.metrics["name"] != "majority"]
+    if len(evaluations) <= MOST_CURVES:
+        return evaluations, ""
+    lead = run.headline(task).metrics
+    drawn = []
+    for evaluation in evaluations:
+        metrics = evaluation.metrics
+        name = metrics["name"].removesuffix(UNTRAINED).removesuffix(PUBLISHED)
+        beside = metrics["kind"] in ("combined", "stacked") or metrics["backbone"] == lead["backbone"]
+        if metrics["kind"] == "baseline" or (name == lead["name"] and beside):
+            drawn.append(evaluation)
+    return drawn, " Drawn are the leading model, what it is compared with, and the baselines."

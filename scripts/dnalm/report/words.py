@@ -87,6 +87,13 @@ STRANDS_READ = {
 }
 
 
+# Of tables with a row or a box for each split.
+ALL_TESTED = (
+    "Test: all sequences, each tested once by a predictor that had not learned from it; train and "
+    "validation: what the saved classifier learned from, the same sequences."
+)
+
+
 def predictor_name(metrics: dict[str, Any]) -> str:
     """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""
     name, kind, backbone = metrics["name"], metrics["kind"], metrics.get("backbone")
@@ -366,6 +373,35 @@ def baseline_verdict(
     return _verdict(status, heads[status], f"{against}: {_points(difference)}." + more)
 
 
+# More classes than these are counted, not named.
+CLASSES_NAMED = 3
+
+
+def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | None) -> list[dict[str, str]]:
+    """Does a classifier know more than which class is the most frequent one? Nothing where it does.
+
+    `metrics`: metrics.json of a task of classes; `difference`: in accuracy, the classifier minus always
+    naming the majority class, None where nobody looked.
+    """
+    counts, matrix = metrics["label_counts"], metrics["confusion_matrix"]
+    missed = [
+        f"{n:,} of class {label}"
+        for place, (label, n) in enumerate(counts.items())
+        if n and not matrix[place][place]
+    ]
+    some = missed if len(missed) <= CLASSES_NAMED else [*missed[:CLASSES_NAMED], "others"]
+    found = f"It recognises none of the {listing(some)}. " if missed else ""
+    balanced, chance = metrics["metrics"]["balanced_accuracy"]["value"], 1 / len(metrics["labels"])
+    found += (
+        f"Balanced accuracy, in which all classes count alike: {number(balanced)}; guessing gives "
+        f"{number(chance)}."
+    )
+    if difference is not None and _status(difference) != "good":
+        head = "Not shown to be better than always naming the most frequent class."
+        return [_verdict("warn", head, f"Accuracy against that: {_points(difference)}. {found}")]
+    return [_verdict("warn", "Not every class is recognised.", found)] if missed else []
+
+
 def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
     """Does the language model know anything that k-mers do not?
 
@@ -406,7 +442,9 @@ def stacking_verdict(
     fitted = f"the {count(n_validation, 'validation sequence')}"
     if folds:
         fitted = f"validation sequences of each of {folds} folds, {n_validation:,} at least"
-    more = " With so few, the weights stay close to equal ones." if n_validation < FEW_SEQUENCES else ""
+    if n_validation < FEW_SEQUENCES:
+        fitted += ", so few that the weights stay close to equal ones"
+    more = ""
     if status == "bad" and len(against) > 1:
         more += f" In {len(against)} comparisons chance alone gives this answer more often than in one."
     return _verdict(
@@ -418,19 +456,19 @@ def stacking_verdict(
     )
 
 
-SPLITS = {"train": "training"}
+def cut_verdict(cuts: dict[str, dict[str, Any] | None], folds: int | None = None) -> list[dict[str, str]]:
+    """What the leading model did not read of the sequences of each split; nothing where it read everything.
 
-
-def cut_verdict(cuts: dict[str, dict[str, Any] | None]) -> list[dict[str, str]]:
-    """What the leading model did not read of the sequences of each split; nothing where it read "
-    "everything."""
+    In a cross-validation of so many `folds` all sequences are tested, and there is no test split.
+    """
+    names = {"train": "training", "test": "tested" if folds else "test"}
     found = {split: cut for split, cut in cuts.items() if cut and cut["cut"]}
     if not found:
         return []
     limit = next(iter(found.values()))["max_tokens"]
     shares = listing(
         [
-            f"{share(cut['cut_fraction'], 1)} of the {SPLITS.get(split, split)} sequences "
+            f"{share(cut['cut_fraction'], 1)} of the {names.get(split, split)} sequences "
             f"({share(cut['unread_fraction'], 1)} of their bases)"
             for split, cut in found.items()
         ]
@@ -482,11 +520,14 @@ def leak_verdict(
     warned = half > 0 or relatives >= RELATIVES_THAT_MATTER * test["sequences"]
     status = "warn" if warned else "good"
     if folds:
+        alone = folds["largest_cluster"] == 1
+        kin = (
+            "none is related to another" if alone else f"related ones shared one of {len(folds['sequences'])}"
+        )
         return _verdict(
             status,
             "Nothing was tested by a predictor that knew it.",
-            f"Of the {count(test['sequences'], 'sequence')} none stood in two folds, and related ones shared "
-            f"one of the {len(folds['sequences'])}." + partly,
+            f"Of the {count(test['sequences'], 'sequence')} none stood in two folds, and {kin}." + partly,
         )
     if not test["count"]:
         head = "No test sequence leaked"
@@ -592,9 +633,16 @@ def _points(difference: dict[str, Any]) -> str:
         (value, low, high), unit = (_signed(100 * bound) for bound in bounds), " percentage points"
     else:
         value, low, high = (signed(bound) for bound in bounds)
+    if not low_and_high_differ(difference):
+        return f"{value}{unit} (no interval: the same whichever sequences are drawn)"
     needed = difference.get("sequences_to_settle")
     settle = f"; about {needed:,} tested sequences would settle it, if it stays so" if needed else ""
     return f"{value}{unit} ({percent(difference['confidence'])} interval {low} to {high}{settle})"
+
+
+def low_and_high_differ(difference: Mapping[str, Any]) -> bool:
+    """Whether a difference has an interval: two predictors that are right on the same sequences show none."""
+    return difference["low"] != difference["high"]
 
 
 def _measure(difference: dict[str, Any]) -> str:
