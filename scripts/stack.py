@@ -18,6 +18,7 @@ import logging
 import os
 import shutil
 from argparse import ArgumentParser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,15 @@ def describe_members(
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """A hard link, or a copy where the file system has none."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+    """A hard link to a file of one's own, or a copy, also where the file system has no links.
+
+    The rights of a file of another member of a group cannot be set, and a link to it is that file.
+    """
+    if os.stat(source).st_uid == os.geteuid():
+        with suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 def command_line() -> ArgumentParser:

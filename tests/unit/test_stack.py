@@ -1,6 +1,7 @@
 """Stacked predictors: what the regression promises, and a directory that predicts from sequences."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from dnalm.baseline_cnn.settings import CnnSettings
 from dnalm.evaluate.metrics import losses
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.running.errors import InputError
+from dnalm.running.files import atomic_directory
 from dnalm.stack.predictor import StackedClassifier, open_member
 from dnalm.stack.regression import PENALTIES, assign_folds, choose_penalty, fit_stacked
 
@@ -203,3 +205,19 @@ def test_a_member_that_was_cut_short_is_named(stacked, tmp_path, member):
     (damaged / "model.safetensors").write_bytes(weights[: len(weights) // 2])
     with pytest.raises(InputError, match="damaged: not a complete baseline directory"):
         open_member(damaged)
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_members_of_a_colleague_are_copied_and_keep_their_rights(tmp_path, monkeypatch, mine):
+    """Results that a group shares: nobody may set the rights of another one's file."""
+    member, mode = tmp_path / "model.safetensors", 0o640
+    member.write_bytes(b"weights")
+    member.chmod(mode)
+    if not mine:
+        owner = os.geteuid()
+        monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with atomic_directory(tmp_path / "stacked") as folder:
+        stack.link_or_copy(str(member), str(folder / member.name))
+    there = tmp_path / "stacked" / member.name
+    assert there.read_bytes() == b"weights" and there.samefile(member) == mine
+    assert mine or member.stat().st_mode & 0o777 == mode
