@@ -3,6 +3,7 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,20 @@ class Run:
     simulation: str | None
     genomes: dict[str, Genome]
     tasks: dict[str, Task]
+
+
+def check_notes(folder: Path, snakefile: Path) -> None:
+    """Raise InputError where Snakemake, typed in `folder`, could not write the notes that it keeps there.
+
+    It would end with a traceback: in an installation for many, or in a colleague's folder.
+    """
+    notes = folder / ".snakemake"
+    kept = notes if notes.exists() else folder
+    if not os.access(kept, os.W_OK):
+        raise InputError(
+            f"you may not write to {kept}, where Snakemake keeps its notes. Type the command in a folder of "
+            f"your own, with `-s {snakefile}`; paths of the configuration then count from there."
+        )
 
 
 def read_run(

@@ -49,7 +49,7 @@ from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from snakemake.pathvars import Pathvars
 from snakemake.scheduling.job_scheduler import JobScheduler
-from start import read_run
+from start import check_notes, read_run
 
 # Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest
 # chain, then all else.
@@ -63,6 +63,8 @@ if workflow.remote_exec:
 MADE_ELSEWHERE = made_by(workflow.rules)
 
 try:
+    if workflow.is_main_process:
+        check_notes(Path.cwd(), Path(workflow.main_snakefile).resolve())
     RUN = read_run(
         config,
         workflow.overwrite_configfiles or workflow.configfiles,
