@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm.running.errors import InputError
-from dnalm.sequences import records
-from dnalm.sequences.inputs import kind_of_input
+from dnalm.sequences import fasta, records
+from dnalm.sequences.inputs import check_beginning, kind_of_input
 from dnalm.sequences.names import name_hint
+from dnalm.sequences.regions import read_bed
 
 COMPRESS = {"plain": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
 SEQUENCES = {"NC_000913.3": "ACGTNRYacgtn" * 50_000, "U49845.1": "GATTACA", "X.1": "TTTT"}
@@ -40,6 +41,9 @@ def as_text(sequences: dict[str, str], form: str) -> bytes:
         for name, bases in sequences.items()
     ]
     return "".join(record.format(form) for record in made).encode()
+
+
+TWO_BIT_HEAD = bytes.fromhex("4327411a") + bytes(4)
 
 
 def two_bit(sequences: dict[str, str], order: str = "<") -> bytes:
@@ -125,6 +129,16 @@ def test_two_bit_keeps_gaps_and_soft_masking(tmp_path_factory, sequences, order,
         (lzma.compress(b">a\nACGT\n" * 1000)[:-10], "xz data ends too early"),
         (bz2.compress(b">a\nACGT\n")[:-8] + b"damaged!", "bzip2 data is damaged"),
         (lzma.compress(b">a\nACGT\n")[:20] + b"damaged!" * 9, "xz data is damaged"),
+        # The second of two streams: all behind the first would be missing.
+        (bz2.compress(b">a\nACGT\n") + b"damaged!" + bz2.compress(b">b\nACGT\n"), "bzip2 data is damaged"),
+        (lzma.compress(b">a\nACGT\n") + b"damaged!" + lzma.compress(b">b\nACGT\n"), "xz data is damaged"),
+        (bz2.compress(b">a\nACGT\n") + bz2.compress(b">b\nACGT\n")[:-4], "bzip2 data ends too early"),
+        # What a 2bit file says of itself is not believed: it could take hours, or all memory.
+        (TWO_BIT_HEAD + b"\xff\xff\xff\xff" + bytes(100), "4,294,967,295 sequences are said to be in it"),
+        (two_bit({"chr1": "ACGT", "chr2": "ACGT"}).replace(b"chr2", b"chr1"), "two sequences are named chr1"),
+        (two_bit({"chr1": "A" * 7}).replace(b"\7\0\0\0", b"\7\0\0\x40"), "ends too early"),
+        (two_bit({"chr1": "ANNGTTT"}).replace(b"\7\0\0\0\1\0\0\0", b"\7\0\0\0\1\0\0\xf0"), "ends too early"),
+        (b">a\0b\nACGT\n", r"line 1: the name 'a\\x00b' has a character that is none to be read"),
     ],
 )
 def test_what_cannot_be_read_is_one_line_that_names_file_and_record(tmp_path, content, message):
@@ -150,6 +164,42 @@ def test_the_same_windows_from_genbank_as_from_fasta(tmp_path, repository):
         subprocess.run([*command, "--validation-block", "1000", *flags], check=True, capture_output=True)
         windows.append([Path(made[name]).read_bytes() for name in made])
     assert windows[0] == windows[1]
+
+
+@pytest.mark.parametrize("form", ["bzip2", "xz"])
+@given(
+    parts=st.lists(st.text("ACGT", min_size=1, max_size=4000), min_size=1, max_size=4),
+    padding=st.integers(0, 3),
+    block=st.integers(1, 5000),
+)
+@settings(max_examples=30, deadline=None)
+def test_streams_one_behind_the_other_are_read_to_the_end(tmp_path_factory, form, parts, padding, block):
+    path = tmp_path_factory.getbasetemp() / f"streams.{form}"
+    texts = [f">r{number}\n{part}\n".encode() for number, part in enumerate(parts)]
+    path.write_bytes(b"".join(map(COMPRESS[form], texts)) + bytes(4 * padding))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fasta, "BLOCK_BYTES", block)
+        assert b"".join(fasta.read_blocks(path)) == b"".join(texts)
+
+
+def test_names_that_are_no_utf8_stay_apart(tmp_path):
+    path = tmp_path / "genome.fa"
+    path.write_bytes(b">caf\xe9\nACGT\n>caf\xea\nACGTA\n")
+    assert read(path) == {"caf\u00e9": "ACGT", "caf\u00ea": "ACGTA"}
+
+
+def test_only_line_feeds_and_carriage_returns_end_a_line(tmp_path):
+    """Form feeds and the like stand in descriptions; `str.splitlines` would take what follows for bases."""
+    path = tmp_path / "genome.fa"
+    path.write_text(">a splice\x0bsite\x0cJunk\x1d\x85\u2028Junk\nACGT\n")
+    assert kind_of_input(path) == "fasta"
+    check_beginning(path, "fasta")
+    bed = tmp_path / "regions.bed"
+    bed.write_text("track name=x\ntrack1\t0\t4\tx\u2028y\r\nbrowser y\n\nbrowser1\t1\t2\r")
+    assert [(r.chromosome, r.name, r.line) for r in read_bed(bed)] == [
+        ("track1", "x\u2028y", 2),
+        ("browser1", "browser1:1-2", 5),
+    ]
 
 
 def test_names_are_guessed_across_customs():

@@ -4,6 +4,7 @@ Only light packages are imported, because every cluster job reads the Snakefile 
 """
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -240,7 +241,7 @@ def _read_sheet(
 
 def _cells(sheet: str, text: str) -> Iterator[list[str]]:
     """The cells of each row."""
-    reader = csv.reader(text.splitlines(keepends=True), delimiter="\t", strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True)
     try:
         yield from reader
     except csv.Error as error:

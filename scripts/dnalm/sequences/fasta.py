@@ -12,6 +12,7 @@ its segments.
 import bz2
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import accumulate, chain
@@ -22,7 +23,7 @@ import numpy as np
 from isal import igzip
 
 from dnalm.running.errors import InputError
-from dnalm.sequences.formats import BZIP2, GZIP, XZ
+from dnalm.sequences.formats import BZIP2, GZIP, XZ, decoded
 
 # Small enough to stay in a processor's second-level cache while numpy passes over it several times.
 BLOCK_BYTES = 256 * 1024
@@ -217,18 +218,17 @@ def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) 
 def _decompressed_blocks(
     path: Path, raw: BinaryIO, head: bytes, on_read: Callable[[int], None] | None
 ) -> Iterator[bytes]:
-    openers: dict[bytes, tuple[str, Any]] = {
-        GZIP: ("gzip", igzip.open),
-        BZIP2: ("bzip2", bz2.open),
-        XZ: ("xz", lzma.open),
+    readers: dict[bytes, tuple[str, Callable[[], Iterator[bytes]]]] = {
+        GZIP: ("gzip", lambda: _gzip_blocks(raw)),
+        BZIP2: ("bzip2", lambda: _blocks_of_streams(raw, bz2.BZ2Decompressor)),
+        XZ: ("xz", lambda: _blocks_of_streams(raw, lzma.LZMADecompressor)),
     }
-    name, opener = next(found for magic, found in openers.items() if head.startswith(magic))
+    name, read = next(found for magic, found in readers.items() if head.startswith(magic))
     try:
-        with opener(raw, "rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                if on_read is not None:
-                    on_read(raw.tell())
-                yield block
+        for block in read():
+            if on_read is not None:
+                on_read(raw.tell())
+            yield block
     except EOFError:
         raise InputError(
             f"{path}: the {name} data ends too early, the file is truncated. Download or copy it again."
@@ -238,6 +238,38 @@ def _decompressed_blocks(
         raise InputError(
             f"{path}: the {name} data is damaged ({error}). Download or copy it again."
         ) from None
+
+
+def _gzip_blocks(raw: BinaryIO) -> Iterator[bytes]:
+    with igzip.open(raw, "rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            yield block
+
+
+def _blocks_of_streams(raw: BinaryIO, start: Callable[[], Any]) -> Iterator[bytes]:
+    """What bzip2 or xz have compressed, in one stream or several, one behind the other.
+
+    `bz2.open` and `lzma.open` pass over all that follows a stream and is none, so that the rest of a damaged
+    genome would be missing without a word. Zeros may fill up the file.
+    """
+    stream, data, block = None, raw.read(BLOCK_BYTES), b""
+    while data or stream is not None:
+        if stream is None:
+            data = data.lstrip(b"\0")
+            stream = start() if data else None
+        if stream is not None:
+            block += stream.decompress(data, BLOCK_BYTES - len(block))
+            if len(block) == BLOCK_BYTES:
+                yield block
+                block = b""
+            data = stream.unused_data
+            stream = None if stream.eof else stream
+        if not data and (stream is None or stream.needs_input):
+            data = raw.read(BLOCK_BYTES)
+            if not data and stream is not None:
+                raise EOFError
+    if block:
+        yield block
 
 
 def _is_bgzip(head: bytes) -> bool:
@@ -255,6 +287,8 @@ def _check_bgzip_end(path: Path, raw: BinaryIO) -> None:
     raw.seek(0)
 
 
+# Zeros, for instance, where a disk has lost a block.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _ENDLESS = "the header does not end. Give FASTA with LF or CRLF line ends."
 
 
@@ -265,10 +299,15 @@ def _name(header: bytes, known: set[str]) -> str:
     header = header.rstrip(b"\r")
     if b"\r" in header:
         raise ValueError("line ends are single carriage returns (old Mac). Convert them, e.g. with mac2unix.")
-    words = header.decode("utf-8", "replace").split(None, 1)
+    words = decoded(header).split(None, 1)
     if not words:
         raise ValueError("a record without a name. Write one after the '>'.")
     name = words[0]
+    if not name.isprintable() and _CONTROL.search(name):
+        raise ValueError(
+            f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "
+            "download or copy it again."
+        )
     if name in known:
         raise ValueError(f"a second record is named {name}. Names must be unique; rename one.")
     known.add(name)

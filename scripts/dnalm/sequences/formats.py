@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 from pathlib import Path
@@ -32,6 +33,19 @@ def sequence_format(head: bytes) -> str | None:
     if _EMBL.search(head[:2000]):
         return "embl"
     return "fasta" if head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b">") else None
+
+
+def decoded(data: bytes) -> str:
+    """Bytes as text: UTF-8 or, where they are none, Latin-1, in which every byte is a letter."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` would also part them at form feeds and the like."""
+    return io.StringIO(text, newline=None).read().split("\n")
 
 
 def head_of(path: str | Path) -> bytes:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either
-from dnalm.sequences.bed import bed_fields
+from dnalm.sequences.bed import bed_fields, is_position, is_remark
 from dnalm.sequences.columns import is_parquet, open_table
-from dnalm.sequences.formats import FORMATS, HEAD_BYTES, head_of, sequence_format
+from dnalm.sequences.formats import FORMATS, HEAD_BYTES, decoded, head_of, lines_of, sequence_format
 from dnalm.sequences.strands import IUPAC
 
 # What the kinds are called in messages.
@@ -40,7 +40,7 @@ def kind_of_input(path: Path) -> str:
         return form
     if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
         raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED or a table.")
-    lines = [line for line in head.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    lines = [line for line in lines_of(decoded(head)) if line.strip()]
     if lines and lines[0].startswith(("##fileformat=VCF", "#CHROM\tPOS")):
         raise InputError(
             f"{path}: a VCF file holds variants, not sequences. Write the regions around them as BED (for "
@@ -48,9 +48,9 @@ def kind_of_input(path: Path) -> str:
         )
     if len(lines) > 2 and lines[0].startswith("@") and lines[2].startswith("+"):
         raise InputError(f"{path}: reads (FASTQ). Convert them to FASTA first.")
-    lines = [line for line in lines if not line.startswith(("#", "track", "browser"))]
+    lines = [line for line in lines if not is_remark(line)]
     fields = lines[0].split("\t") if lines else []
-    return "bed" if len(fields) >= 3 and fields[1].isdecimal() and fields[2].isdecimal() else "table"
+    return "bed" if len(fields) >= 3 and is_position(fields[1]) and is_position(fields[2]) else "table"
 
 
 def check_beginning(path: Path, kind: str) -> None:
@@ -62,7 +62,7 @@ def check_beginning(path: Path, kind: str) -> None:
         return
     head = head_of(path)
     whole = len(head) < HEAD_BYTES
-    lines = head.decode("utf-8-sig", "replace").splitlines()
+    lines = lines_of(decoded(head))
     # The last line may be cut in two.
     for number, row in enumerate(lines if whole else lines[:-1], start=1):
         if kind == "bed":

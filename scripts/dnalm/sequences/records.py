@@ -5,6 +5,7 @@ go through Biopython: slower, and a GenBank or EMBL record stands in memory as a
 """
 
 import io
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,15 +84,55 @@ def _two_bit_records(file: Any, path: Path, on_read: Callable[[int], None] | Non
     """The records of a 2bit file; their bases are read when they are asked for."""
     from Bio.SeqIO.TwoBitIO import TwoBitIterator
 
+    size, done = path.stat().st_size, 0
+    _check_two_bit(file, size)
     file.seek(0)
     records = TwoBitIterator(file)
     total = max(1, sum(len(records[name].seq) for name in records.keys()))  # noqa: SIM118 - not a dict
-    size, done = path.stat().st_size, 0
     for record in records:
         yield record
         done += len(record.seq)
         if on_read is not None:
             on_read(size * done // total)
+
+
+def _check_two_bit(file: Any, size: int) -> None:
+    """Raise ValueError unless a 2bit file has room for all that it says of itself.
+
+    Biopython believes it: it would read the index for hours, or ask for as much memory as a table is said to
+    take; and of two sequences with one name it would know the second.
+    """
+    file.seek(0)
+    order: Any = "little" if file.read(4) == TWO_BIT[0] else "big"
+
+    def number(width: int = 4) -> int:
+        data = file.read(width)
+        if len(data) < width:
+            raise ValueError("it ends too early")
+        return int.from_bytes(data, order)
+
+    file.seek(8)
+    count = number()
+    # Each has a byte or more of name, the length of that, and its place.
+    if 16 + 6 * count > size:
+        raise ValueError(f"{count:,} sequences are said to be in it")
+    file.seek(16)
+    places: dict[bytes, int] = {}
+    for _ in range(count):
+        name = file.read(number(1))
+        if name in places:
+            raise ValueError(f"two sequences are named {name.decode('ascii', 'replace')}")
+        places[name] = number()
+    packed = 0
+    for place in places.values():
+        file.seek(place)
+        packed += (number() + 3) // 4
+        # Gaps, then soft-masked stretches: how many, where each begins, how long each is.
+        for _ in range(2):
+            file.seek(8 * number(), os.SEEK_CUR)
+        file.seek(4, os.SEEK_CUR)
+        if max(file.tell(), packed) > size:
+            raise ValueError("it ends too early")
 
 
 def _batches(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator[Batch]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from dnalm.running.errors import InputError
 from dnalm.sequences.bed import bed_fields
 from dnalm.sequences.fasta import read_blocks
+from dnalm.sequences.formats import decoded, lines_of
 from dnalm.sequences.names import name_hint
 from dnalm.sequences.records import stream_sequences
 
@@ -24,9 +25,9 @@ class Region:
 
 def read_bed(path: Path) -> list[Region]:
     """The regions of a BED file. Raises InputError naming the line."""
-    text = b"".join(read_blocks(path)).decode("utf-8-sig", "replace")
+    text = decoded(b"".join(read_blocks(path)))
     regions = []
-    for line, row in enumerate(text.splitlines(), start=1):
+    for line, row in enumerate(lines_of(text), start=1):
         fields = bed_fields(row, f"{path} line {line}")
         if fields is None:
             continue

@@ -65,6 +65,11 @@ def checked_kind(path: Path, genome: Path | None) -> str:
     kind = kind_of_input(path)
     if kind == "bed" and genome is None:
         raise InputError(f"{path}: a BED file needs --genome, the file of sequences its regions lie in.")
+    if kind == "table" and genome is not None:
+        raise InputError(
+            f"{path}: --genome goes with a BED file, but this one does not begin with chromosome, start and "
+            "end, parted by tabs. Write it so, or leave the genome out."
+        )
     if kind != "bed" and genome is not None:
         raise InputError(
             f"{path}: --genome goes with a BED file, but this is a {KIND_NAMES[kind]} file. Leave it out."
