@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
@@ -173,7 +173,7 @@ def open_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
         # Unredirected: the server may send us on to another one, which must not learn it.
         request.add_unredirected_header("Authorization", f"Basic {words}")
     try:
-        response = urllib.request.urlopen(request, timeout=timeout_s)
+        response = send(request, timeout_s)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416 and size:
@@ -203,6 +203,24 @@ def open_http(url: str, partial: Partial, timeout_s: float) -> Iterator[Answer]:
         else:
             length = response.headers.get("Content-Length")
             yield Answer(0, int(length) if length else None, version, response.read)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server that sends on, but not from where what is sent is protected to where it is not."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        there = urllib.parse.urlsplit(newurl)
+        if req.type == "https" and there.scheme != "https":
+            raise InputError(
+                f"{req.full_url}: the server sends on to {there.scheme}://{there.hostname}, where nothing "
+                "protects what is sent. Give that address, and the file's checksum in the sheet."
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def send(request: urllib.request.Request, timeout_s: float) -> Any:
+    """The answer of a web server, or of the one to which it sends on."""
+    return urllib.request.build_opener(_Redirects).open(request, timeout=timeout_s)
 
 
 def login_for(host: str) -> tuple[str, str] | None:
@@ -376,6 +394,11 @@ def main(*, url: str, sha256: str | None, output: Path, attempts: int, timeout: 
     parts = urllib.parse.urlsplit(url)
     if parts.scheme not in _OPEN:
         raise InputError(f"{url}: not a URL that can be fetched. It begins with {', '.join(_OPEN)}.")
+    if parts.username or parts.password:
+        raise InputError(
+            f"--url for {parts.hostname} holds a user or password, which would stand in every log. Take it "
+            "out, and put it into ~/.netrc."
+        )
     if not parts.hostname and parts.scheme != "file":
         raise InputError(f"{url}: this URL names no server. Check the URL.")
     sha256 = sha256.strip().lower() if sha256 else None

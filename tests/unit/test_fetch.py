@@ -281,6 +281,37 @@ def test_redirects_are_followed_and_resumed(server, output):
     assert output.read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("begun", "goal", "refused"),
+    [
+        ("https://a.org/x.fa", "http://b.org/x.fa?token=s3cret", True),
+        ("https://a.org/x.fa", "ftp://b.org/x.fa", True),
+        ("https://a.org/x.fa", "https://b.org/x.fa", False),
+        ("http://a.org/x.fa", "http://b.org/x.fa", False),
+    ],
+)
+def test_no_server_sends_on_to_where_nothing_is_protected(begun, goal, refused):
+    """Of https no checksum is asked, since nobody can change what is sent on the way."""
+
+    def follow():
+        return fetch._Redirects().redirect_request(
+            fetch.urllib.request.Request(begun), None, 302, "Found", {}, goal
+        )
+
+    if not refused:
+        assert follow().full_url == goal
+        return
+    with pytest.raises(InputError, match=r"sends on to (http|ftp)://b\.org, where nothing protects") as error:
+        follow()
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_password_in_a_url_is_not_repeated(output):
+    with pytest.raises(InputError, match="holds a user or password") as error:
+        download("https://ann:s3cret@127.0.0.1/a.fa", output)
+    assert "s3cret" not in str(error.value)
+
+
 def test_second_download_of_the_same_file_is_refused(server, output):
     server.pause_s = 0.05
     first = threading.Thread(target=download, args=(server.url, output))
@@ -361,7 +392,7 @@ def test_certificate_that_cannot_be_verified(output, monkeypatch):
     def untrusted(*_, **__):
         raise fetch.urllib.error.URLError(error)
 
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", untrusted)
+    monkeypatch.setattr(fetch, "send", untrusted)
     with pytest.raises(InputError, match=r"self-signed.*SSL_CERT_FILE"):
         download("https://example.invalid/a.fa", output)
 

@@ -15,7 +15,7 @@ from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name
-from dnalm.config_paths import Made, check_path, is_url, made_by_none
+from dnalm.config_paths import LONGEST_PART, Made, check_path, is_url, made_by_none
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.settings import FoldSettings
 from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
@@ -319,7 +319,15 @@ def _check_url(url: str, place: str, sha256: str) -> None:
             f"{place}: the URL of {parts.hostname} holds a user or password, which would stand in every log. "
             "Take it out, and put it into ~/.netrc."
         )
-    secret = next((name for name, _ in parse_qsl(parts.query) if SECRETS.search(name)), None)
+    # Beside it stands what `fetch` notes of an unfinished download.
+    if len(os.fsencode(PurePosixPath(parts.path).name)) > LONGEST_PART - len(".part.json"):
+        raise InputError(
+            f"{place}: the file at {parts.hostname} has too long a name to be kept under it. Download it "
+            "yourself, and give its path."
+        )
+    # Some servers take a semicolon for an ampersand.
+    named = parse_qsl(parts.query.replace(";", "&"))
+    secret = next((name for name, _ in named if SECRETS.search(name)), None)
     if secret is not None:
         raise InputError(
             f"{place}: the URL of {parts.hostname} holds a secret ('{secret}'), which would stand in every "
