@@ -63,6 +63,7 @@ def main(
     explored_tasks: list[Path],
     benchmarks: list[Path],
     versions: list[str],
+    genome_files: list[str],
     output: Path,
     figures: Path | None,
     summary: Path | None,
@@ -94,6 +95,7 @@ def main(
         explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
         benchmarks=read_benchmarks(benchmarks),
         versions=dict(read_version(version) for version in versions),
+        genome_files=dict(read_genome_file(file) for file in genome_files),
     )
     chapters = page.chapters_of(this_run)
     text = page.render(this_run, chapters)
@@ -211,6 +213,14 @@ def read_version(text: str) -> tuple[str, str]:
     return name, version
 
 
+def read_genome_file(text: str) -> tuple[str, str]:
+    """`NAME=FILE` as a pair."""
+    name, separator, file = text.partition("=")
+    if not separator or not name or not file:
+        raise InputError(f"--genome-files {text!r}: give NAME=FILE, such as hg38=hg38.fa.gz.")
+    return name, file
+
+
 def command_line() -> ArgumentParser:
     """The flags of this script."""
     arguments = parser(__doc__)
@@ -247,6 +257,7 @@ def command_line() -> ArgumentParser:
     add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")
     add("--versions", nargs="*", default=[], metavar="NAME=VERSION", help="versions of further software")
+    add("--genome-files", nargs="*", default=[], metavar="NAME=FILE", help="the file of each genome")
     add("--output", type=Path, required=True, help="the report, HTML")
     add("--figures", type=Path, help="directory for every figure as an SVG file")
     add("--summary", type=Path, help="TSV with one row per task and predictor")

@@ -240,6 +240,36 @@ def test_every_picture_and_table_can_be_told_without_seeing_it(browser, report):
     assert skipped <= 1
 
 
+@pytest.mark.parametrize("width", [320, 390])
+def test_names_of_rows_leave_room_for_what_is_said_of_them(browser, report, width):
+    """The first column stays in place while a table is moved; it must not cover the screen."""
+    browser.open(report, (width, 844))
+    share = browser.evaluate(
+        "Math.max(...[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
+        ".flatMap(s => [...s.querySelectorAll('tbody th')]).filter(e => getComputedStyle(e).position == "
+        "'sticky').map(e => e.getBoundingClientRect().width)) / innerWidth"
+    )
+    assert 0 < share <= 0.5
+
+
+def test_what_is_printed_begins_with_the_answer_and_is_dark_on_white(browser, report):
+    browser.open(report, DESKTOP, dark=True, print_media=True)
+    # An answer that does not fit on the rest of a page would leave that page empty.
+    assert browser.evaluate("getComputedStyle(document.querySelector('.answer')).breakInside") == "auto"
+    quiet = browser.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--quiet')")
+    assert quiet.strip() == "#56606d"
+
+
+def test_numbers_stand_below_the_heads_of_their_columns(browser, report):
+    browser.open(report, DESKTOP)
+    crooked = browser.evaluate(
+        "[...document.querySelectorAll('table:not(.confusion)')].filter(t => t.rows.length > 1 && "
+        "[...t.tHead.rows[0].cells].some((c, i) => getComputedStyle(c).textAlign != "
+        "getComputedStyle(t.tBodies[0].rows[0].cells[i]).textAlign)).map(t => t.caption.textContent)"
+    )
+    assert crooked == []
+
+
 def test_folded_chapters_open(browser, report):
     browser.open(report, DESKTOP)
     count = browser.evaluate("document.querySelectorAll('details').length")

@@ -530,6 +530,23 @@ def test_labelled_sequences_are_described_in_words_of_their_kind_of_task():
     assert task_parts(values, {})[1]["columns"][1] == "Quarter of the values"
 
 
+def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags, tmp_path):
+    more = ["--genome-files", "made-up=data/made=up.fa.gz"]
+    changed = flags | {"--versions": ["dna-modernbert=9.8.7", "python=3.11.9"]}
+    text = text_of(page(changed, tmp_path / "r.html", *more))
+    given = json.loads(Path(flags["--checks"][0]).read_text())["inputs"]["test"]["sha256"]
+    assert f"200 raw.test.tsv {given[:16]}" in text
+    assert "data/made=up.fa.gz" in text and "dna-modernbert 9.8.7" in text
+    assert "saved as run.yaml: snakemake --configfile run.yaml" in text
+    assert "and the test of 6 predictors and of those of the study; how often other runs looked" in text
+
+
+def test_a_genome_file_without_a_name_is_refused(flags, tmp_path):
+    finished = make(flags | {"--genome-files": ["genome.fa"]}, tmp_path / "r.html")
+    assert finished.returncode == 1
+    assert "--genome-files 'genome.fa': give NAME=FILE, such as hg38=hg38.fa.gz." in finished.stderr
+
+
 def test_what_pretraining_has_read_is_said(flags, tmp_path):
     counts = {"task": "enhancers", "n": 1000, "word_bp": 32, "whole": 3, "half": 14, "any": 20}
     (tmp_path / "overlap.json").write_text(json.dumps(counts))

@@ -3,7 +3,9 @@
 import importlib.util
 import shutil
 import sys
+import tomllib
 from collections.abc import MutableSet
+from pathlib import Path
 from typing import Any
 
 # One package of each environment below envs/.
@@ -29,6 +31,15 @@ def with_conda(methods: MutableSet[Any], *, speak: bool) -> bool:
     if speak:
         print(f"conda is not found; all steps use the packages of {sys.executable}", file=sys.stderr)
     return False
+
+
+def own_version(root: Path) -> dict[str, str]:
+    """Name and version of this workflow; nothing where its folders were copied without pyproject.toml."""
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except OSError:
+        return {}
+    return {project["name"]: project["version"]}
 
 
 def with_images(methods: MutableSet[Any]) -> bool:

@@ -110,8 +110,16 @@ rule report:
         study=lambda wildcards, input: flags({"study": input.study or None}),
         published=lambda wildcards, input: flags({"published": input.published or None}),
         versions=flags(
-            {"versions": [f"python={platform.python_version()}", f"snakemake={snakemake_version}"]}
+            {
+                "versions": [
+                    *(f"{name}={version}" for name, version in software.own_version(ROOT).items()),
+                    f"python={platform.python_version()}",
+                    f"snakemake={snakemake_version}",
+                ]
+            }
         ),
+        # As the sheet names them: who reads the report elsewhere has no sheet.
+        genome_files=flags({"genome_files": [f"{name}={genome.fasta}" for name, genome in GENOMES.items()]}),
         training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
         finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
         # A function, so that braces in a title are no wildcards.
@@ -121,7 +129,7 @@ rule report:
     shell:
         command(
             "report",
-            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.study} {params.published} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.genome_files} {params.study} {params.published} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"

@@ -37,6 +37,7 @@ class CorpusSettings(LinesSettings):
         if (self.task is None) == (self.lines is None):
             both = "not both" if self.task else "what it is made of"
             raise ValueError(f"needs {{task}} or {{lines}}, {both}.")
-        if self.task is not None and "validation_fraction" in self.model_fields_set:
+        # The default may stand there: configurations are kept with all defaults, to be run again.
+        if self.task is not None and self.validation_fraction != LinesSettings().validation_fraction:
             raise ValueError("has {validation_fraction}, but a {task} has a validation split. Remove it.")
         return self

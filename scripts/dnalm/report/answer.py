@@ -223,11 +223,14 @@ def task_facts(run: Run, task: str) -> list[dict[str, str]]:
             }
         )
         length = words.span(checks["lengths"]["test"])
+        study = " and of those of the study" if run.study else ""
         facts.append(
             {
                 "term": "Tested on",
                 "text": f"{words.count(counts['test'], 'sequence')} of {length} ({tested_labels(checks)}), "
-                f"used for nothing but the check for leaks and this test.{overlap}",
+                "used in this run for nothing but the check for leaks and the test of "
+                f"{words.count(len(run.of_task(task)), 'predictor')}{study}; how often other runs looked at "
+                f"them is not known here.{overlap}",
             }
         )
     sure = certainty_sentence(run.headline(task), repetitions_of(run, task, lead))

@@ -21,6 +21,8 @@ from dnalm.report.styles import drawn_as_curves, series_style
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
 MARKERS_UP_TO = 40
+# Matrices of more classes do not fit beside each other.
+CLASSES_BESIDE = 3
 # With fewer sequences of a class the bootstrap does not see all that can happen.
 FEW_OF_A_CLASS = 20
 
@@ -424,6 +426,8 @@ def confusion_part(run: Run, task: str) -> dict[str, Any] | None:
         matrices.append({"name": evaluation.name, "labels": labels, "rows": rows})
     return {
         "kind": "confusion",
+        "level": 4 if len(run.tasks) > 1 else 3,
+        "wide": len(matrices[0]["labels"]) > CLASSES_BESIDE,
         "rows": matrices,
         "note": "Rows: the true class. Columns: what the predictor said. Shares are of the row.",
     }

@@ -45,11 +45,12 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
                 f"{dropped['non_acgt']:,}",
                 f"{dropped['soft_masked']:,}",
                 f"{dropped['split_border']:,}",
+                run.genome_files.get(stats["genome"], ""),
             ]
         )
     settings = run.genomes[0]["settings"]
     columns = ["Genome", "Bases", "Sequences", "GC", "Soft-masked", "Training windows", "Held-out windows"]
-    columns += ["Dropped: incomplete", "Dropped: N", "Dropped: repeats", "Dropped: split border"]
+    columns += ["Dropped: incomplete", "Dropped: N", "Dropped: repeats", "Dropped: split border", "File"]
     limit = settings["max_non_acgt"]
     foreign = f"more than {words.count(limit, 'base')}" if limit else "any base"
     held_out = (
@@ -63,6 +64,7 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
             f"Genomes, cut into windows of {settings['length']:,} bp every {settings['stride']:,} bp",
             columns,
             rows,
+            numeric=list(range(1, len(columns) - 1)),
             note=f"Incomplete: the rest at the end of a sequence. N: {foreign} other than A, C, G, T. Split "
             f"border: partly training, partly held out. {held_out}",
         )
@@ -271,6 +273,10 @@ def in_short(tokens: list[str]) -> str:
     return " ".join(f"{token} × {n}" if n > 3 else " ".join([token] * n) for token, n in runs)
 
 
+# As many digits tell files apart.
+CHECKSUM_SHOWN = 16
+
+
 def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
     """What the check of a task found and did."""
     rows = []
@@ -280,6 +286,7 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             left = counts.get(what, 0)
             return f"{left:,} left in" if left else f"{counts.get(f'dropped_{what}', 0):,}"
 
+        file = checks.get("inputs", {}).get(split, {})
         rows.append(
             [
                 split,
@@ -290,11 +297,13 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
                 f"{counts.get('moved_to_validation', 0):,}",
                 f"{counts['homologs_of_test']:,}" if "homologs_of_test" in counts else "",
                 f"{counts['kept']:,}",
+                file.get("file", ""),
+                file.get("sha256", "")[:CHECKSUM_SHOWN],
             ]
         )
     forward = checks["settings"].get("strands") == "forward"
     columns = ["Table", "Rows read", "Duplicates dropped", "Conflicting labels dropped", "Leaked, dropped"]
-    columns += ["Moved to validation", "Related to test", "Kept"]
+    columns += ["Moved to validation", "Related to test", "Kept", "File", "SHA-256 begins with"]
     parts: list[dict[str, Any]] = [heading(f"Checks of task {task}")]
     if checks["warnings"]:
         parts.append(
@@ -311,6 +320,8 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
             "What became of the labelled sequences",
             columns,
             rows,
+            numeric=list(range(1, len(columns) - 2)),
+            sequence=[len(columns) - 1],
             note="A sequence and its reverse complement count as the same molecule"
             + (", but as two for duplicates and labels: the strand decides the label" if forward else "")
             + ". Nothing is ever dropped from the test table."

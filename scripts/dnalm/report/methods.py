@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from dnalm.report.parts import heading, table
+from dnalm.report.parts import heading, table, text
 from dnalm.report.run import Run
 
 GLOSSARY = [
@@ -64,6 +64,13 @@ GLOSSARY = [
 ]
 
 
+REPEATING = (
+    "To repeat this run: these versions, the files named under “Genomes, tokens and labelled sequences” in "
+    "the sheets that the configuration names, and the configuration, saved as run.yaml: snakemake "
+    "--configfile run.yaml --cores 8. The dna-modernbert repository tells how to install it."
+)
+
+
 def methods_section(run: Run) -> dict[str, Any]:
     """Versions, the resolved configuration and the words used."""
     parts: list[dict[str, Any]] = []
@@ -76,6 +83,7 @@ def methods_section(run: Run) -> dict[str, Any]:
         rows = [[name, version] for name, version in sorted(versions.items(), key=lambda v: v[0].lower())]
         parts.append(table("Software", ["Package", "Version"], rows, numeric=[]))
     if run.settings:
+        parts.append(text(REPEATING))
         parts.append(
             {
                 "kind": "code",

@@ -133,6 +133,7 @@ class Run:
     explored_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     benchmarks: list[Benchmark] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    genome_files: dict[str, str] = field(default_factory=dict)
 
     @property
     def genomes(self) -> list[dict[str, Any]]:
