@@ -146,7 +146,8 @@ def bootstrap_weights(
         size = min(block, n_samples - start)
         drawn = generator.integers(0, n, size=(size, n)) + n * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-        yield times[:, clusters]
+        # Clusters of one sequence each stand in the order of the sequences: no copy is needed.
+        yield times if n == len(clusters) else times[:, clusters]
 
 
 def worth_of_clusters(clusters: np.ndarray) -> float:
