@@ -25,6 +25,7 @@ complement, two truly different readings, since tokens of one strand are not tho
 predict with the same strands: then the test accuracy is that of these predictions.
 """
 
+import csv
 import logging
 from argparse import ArgumentParser
 from contextlib import ExitStack
@@ -98,20 +99,19 @@ def main(
     done = 0
     covered: dict[str, list[tuple[int, int, float]]] = {}
     with ExitStack() as files:
-        rows = files.enter_context(open(files.enter_context(atomic_file(output)), "w", newline="\n"))
-        track = bedgraph and files.enter_context(
-            open(files.enter_context(atomic_file(bedgraph)), "w", newline="\n")
-        )
+        table, track = _written(files, output), bedgraph and _written(files, bedgraph)
+        # Only names with quotation marks are written otherwise than they are.
+        rows = csv.writer(table, delimiter="\t", lineterminator="\n")
         header = ["sequence", "start", "end", "id", "predicted"]
         of_labels = model.problem.name != REGRESSION
         header += [PROBABILITY + label for label in model.labels if of_labels]
-        rows.write("\t".join(header) + "\n")
+        rows.writerow(header)
         while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
             outputs = predict_strands(ask, [w.bases for w in chunk], strands.strands)
             predicted = model.problem.predicted(outputs, model.labels)
             for w, answer, row in zip(chunk, predicted, outputs, strict=True):
                 cells = [w.sequence, str(w.start), str(w.end), w.id, answer]
-                rows.write("\t".join(cells + [f"{value:.6f}" for value in row if of_labels]) + "\n")
+                rows.writerow(cells + [f"{value:.6f}" for value in row if of_labels])
             if track and kind != "table":
                 column = outputs[:, model.labels.index(positive)]
                 for w, value in zip(chunk, column, strict=True):
@@ -172,6 +172,12 @@ def mean_by_position(
     cover, total = np.cumsum(cover), np.cumsum(total)
     covered = np.flatnonzero(cover[:-1])
     return borders[covered], borders[covered + 1], total[covered] / cover[covered]
+
+
+def _written(files: ExitStack, path: Path) -> TextIO:
+    """A file of text that is there when `files` are closed without an error."""
+    temporary = files.enter_context(atomic_file(path))
+    return files.enter_context(open(temporary, "w", encoding="utf-8", newline=""))
 
 
 def write_track(file: TextIO, name: str, windows: list[tuple[int, int, float]]) -> None:

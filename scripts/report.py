@@ -198,7 +198,7 @@ def read_table(path: Path | None) -> pd.DataFrame | None:
     if path is None:
         return None
     try:
-        return pd.read_csv(path, sep="\t", keep_default_na=False)
+        return pd.read_csv(path, sep="\t", dtype={"id": str}, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

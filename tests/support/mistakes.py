@@ -409,6 +409,11 @@ def an_endless_header(folder: Path) -> None:
     write(folder / "genome.fa", ">" + "a" * (2 << 20) + "\nACGT")
 
 
+@maker
+def an_endless_header_of_a_table(folder: Path) -> None:
+    write(folder / "train.tsv", "seq\tlabel\t" + "a" * (2 << 20) + "\nACGT\t1\ta\n")
+
+
 # ------------------------------------------------------------- meeting a mistake
 
 

@@ -94,10 +94,13 @@ def test_the_table_is_large_and_no_row_stands_twice():
     assert [name for name in names if names.count(name) > 1] == []
 
 
-def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys):
+def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys, monkeypatch):
     log = tmp_path / "step.log"
+    logger = logging.getLogger("dnalm")
+    for name, value in (("handlers", []), ("propagate", True), ("level", logger.level)):
+        monkeypatch.setattr(logger, name, value)
     set_up_logging(log)
-    logging.getLogger("dnalm").info("1 sequence has no row: %s", "chr1\x1b[2J\x07")
+    logger.info("1 sequence has no row: %s", "chr1\x1b[2J\x07")
     assert capsys.readouterr().err == "1 sequence has no row: chr1\\x1b[2J\\x07\n"
     assert "\x1b" not in log.read_text()
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -249,6 +250,13 @@ def test_variants_are_told_from_tables(classifier_directory, tmp_path):
     path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\nchr1\t5\t.\n")
     with pytest.raises(InputError, match=r"x\.vcf: a VCF file holds variants.*as BED"):
         run_predict(classifier_directory, path)
+
+
+def test_names_of_regions_with_quotation_marks_are_read_back(classifier_directory, tmp_path):
+    (tmp_path / "x.bed").write_text('chr10\t0\t5\t"one" region\nchr10\t1\t6\ttwo\n', encoding="utf-8")
+    run_predict(classifier_directory, tmp_path / "x.bed", genome=write_genome(tmp_path))
+    table = pd.read_csv(tmp_path / "predictions.tsv", sep="\t")
+    assert table["id"].tolist() == ['"one" region', "two"]
 
 
 # ----------------------------------------------------------------------------- errors

@@ -1,12 +1,15 @@
 """Reading tables of labelled sequences: every form a table may have, and every way it may be wrong."""
 
+import csv
 import gzip
 
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnalm.problems.kinds import sort_labels
+from dnalm.problems.kinds import KINDS, sort_labels
+from dnalm.problems.names import MULTI_LABEL
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import IUPAC, canonical, reverse_complement
 from dnalm.sequences.tables import read_labelled_table, read_sequence_table, write_labelled_table
@@ -97,6 +100,70 @@ def test_mistakes_in_tables_of_the_hub_name_the_row(tmp_path):
     with pytest.raises(InputError, match="not a readable Parquet file") as error:
         read_labelled_table(path)
     assert "\n" not in str(error.value)
+
+
+def test_text_of_any_type_is_text(tmp_path):
+    """Categories, as pandas writes them, and bytes, as some databases do; `b'1'` is no label."""
+    import pyarrow as pa
+
+    texts = pa.array(["ACGT", "GGNN"])
+    for kind in (pa.binary(), pa.large_binary(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())):
+        labels = pa.array(["1", "0"]).cast(kind)
+        pq.write_table(pa.table({"seq": texts.cast(kind), "label": labels}), tmp_path / "t")
+        found = read_labelled_table(tmp_path / "t")
+        assert found.to_dict("list") == {"id": ["1", "2"], "seq": ["ACGT", "GGNN"], "label": ["1", "0"]}
+
+
+def test_several_labels_may_be_a_list_of_either_size(tmp_path):
+    import pyarrow as pa
+
+    for kind in (pa.list_(pa.string()), pa.large_list(pa.string())):
+        labels = pa.array([["a", "b"], []], kind)
+        pq.write_table(pa.table({"seq": ["ACGT", "GGNN"], "label": labels}), tmp_path / "t")
+        assert read_labelled_table(tmp_path / "t", KINDS[MULTI_LABEL])["label"].tolist() == ["a;b", ""]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([{"a": 1}, {"a": 2}], "column 'label' holds lists or records"),
+        ([["a"], None], "column 'label' lacks a list. Give an empty one"),
+        ([["a;b"], ["c"]], "column 'label' has a label with ';' in it"),
+        ([b"\xff\xfe", b"a"], "column 'label' holds bytes that are no text"),
+    ],
+)
+def test_what_is_no_label_in_a_table_of_the_hub_is_refused(tmp_path, labels, message):
+    import pyarrow as pa
+
+    pq.write_table(pa.table({"seq": ["ACGT", "GGNN"], "label": labels}), tmp_path / "t")
+    with pytest.raises(InputError, match=message):
+        read_labelled_table(tmp_path / "t", KINDS[MULTI_LABEL])
+
+
+def test_numbers_of_more_classes_than_are_named_are_refused(tmp_path):
+    parquet(tmp_path / "t", seq=["ACGT", "GGNN"], label=[1, 0], names=["a", "b"])
+    table = pq.read_table(tmp_path / "t")
+    column = table.schema.get_field_index("label")
+    pq.write_table(table.set_column(column, "label", [[7, 0]]), tmp_path / "t")
+    with pytest.raises(InputError, match="numbers of more classes than it names"):
+        read_labelled_table(tmp_path / "t")
+
+
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=5, unique=True))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_label_is_accepted_is_read_back(tmp_path, labels):
+    """Whoever reads a table of ours finds the labels and ids of the user's."""
+    with open(tmp_path / "t.csv", "w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "seq", "label"])
+        rows.writerows([f"i{number}", "ACGT", label] for number, label in enumerate(labels))
+    try:
+        table = read_labelled_table(tmp_path / "t.csv")
+    except InputError:
+        return
+    write_labelled_table(tmp_path / "again.tsv", table)
+    assert read_labelled_table(tmp_path / "again.tsv").equals(table)
+    assert table["label"].tolist() == [label.strip() for label in labels]
 
 
 def test_other_programs_read_what_is_written(tmp_path):

@@ -1,5 +1,6 @@
 """Vectors of sequences without labels: as a Parquet table, and how similar some of them are."""
 
+import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,12 @@ def cosine_similarities(vectors: np.ndarray) -> np.ndarray:
 
 def write_similarities(path: Path, names: Sequence[str], similarities: np.ndarray) -> None:
     """A square TSV: the column `id`, then one column per name; four decimal places."""
-    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write("\t".join(["id", *names]) + "\n")
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        # Only names with quotation marks are written otherwise than they are.
+        rows = csv.writer(file, delimiter="\t", lineterminator="\n")
+        rows.writerow(["id", *names])
         for name, row in zip(names, similarities, strict=True):
-            file.write("\t".join([name, *(f"{value:.4f}" for value in row)]) + "\n")
+            rows.writerow([name, *(f"{value:.4f}" for value in row)])
 
 
 def write_parquet(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, Any]) -> None:

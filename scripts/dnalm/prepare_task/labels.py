@@ -1,6 +1,7 @@
 """Which labels a task has, and whether its tables agree on them."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +60,11 @@ def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[st
 
 
 def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, path: Path) -> None:
-    """Raise InputError if two labels are one to a person: `Yes` and `yes`, `1` and `01`."""
+    """Raise InputError if two labels are one to a person: `Yes` and `yes`, `1` and `01`, two kinds of `é`."""
     seen: dict[str, str] = {}
     for label, of in carried(kind, train, labels).items():
-        same = str(int(label)) if re.fullmatch(r"[-+]?[0-9]+", label) else label.casefold()
+        same = _as_seen(label)
+        same = str(int(same)) if re.fullmatch(r"[-+]?[0-9]+", same) else same
         if same in seen:
             line = train["line"].to_numpy()[of][0]
             raise InputError(
@@ -70,6 +72,12 @@ def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, p
                 "Write both alike, or name one otherwise."
             )
         seen[same] = label
+
+
+def _as_seen(label: str) -> str:
+    """A label as a person tells it from others: case, width and the encoding of its letters do not count."""
+    folded = unicodedata.normalize("NFKC", label).casefold()
+    return " ".join("".join(letter for letter in folded if unicodedata.category(letter) != "Cf").split())
 
 
 def check_several_labels(

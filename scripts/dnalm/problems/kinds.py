@@ -28,6 +28,10 @@ _MISSING = {"na", "n/a", "#n/a", "nan", "null", "none", "<na>", ".", "?"}
 _DECIMAL = re.compile(r"[-+]?([0-9]*\.[0-9]+|[0-9]+\.)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+")
 _SEVERAL = re.compile(r"[^;,|\s]+([;,|][^;,|\s]+)+")
 SEPARATOR = ";"
+# Of a label, in letters: it becomes a column of tables and a line of figures.
+LONGEST_LABEL = 200
+# Beyond it, squares of values are more than single precision holds.
+LARGEST_VALUE = 1e15
 VALUE = "value"
 # Parts of about equally many sequences that a validation split of values is drawn from.
 STRATA = 10
@@ -213,10 +217,14 @@ class Regression(Problem):
     def check_label(self, place: str, label: str) -> None:
         _check_known(place, label, "give its value")
         try:
-            finite = math.isfinite(float(label))
+            value = float(label)
         except ValueError:
-            finite = False
-        if not finite:
+            value = math.nan
+        if LARGEST_VALUE < abs(value) < math.inf:
+            raise InputError(
+                f"{place}, larger than {LARGEST_VALUE:g}. Give values in another unit, or their logarithms."
+            )
+        if not math.isfinite(value):
             raise InputError(
                 f"{place}, which is no number. A task of the problem {REGRESSION} needs numbers such as 0.5."
             )
@@ -254,6 +262,10 @@ class Regression(Problem):
 def _check_known(place: str, label: str, remedy: str) -> None:
     if label.lower() in _MISSING:
         raise InputError(f"{place}, which usually means that none is known. Remove the line, or {remedy}.")
+    if len(label) > LONGEST_LABEL:
+        raise InputError(
+            f"{place[:80]}…, {len(label):,} letters long; at most {LONGEST_LABEL} are a label. Shorten it."
+        )
 
 
 def _check_labels_known(found: Iterable[str], labels: Sequence[str], path: object) -> None:

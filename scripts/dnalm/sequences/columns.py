@@ -18,6 +18,9 @@ from dnalm.running.hints import nearest
 # The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
 PARQUET = b"PAR1"
 
+# Letters of the first line.
+LONGEST_HEADER = 1 << 20
+
 # What a column may be called in a user's file, whatever the case, where nothing else was said.
 COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
 
@@ -41,7 +44,9 @@ def open_table(
     path = Path(path)
     with open_text(path) as file:
         # A file without any line break is no table, however long it is.
-        header_line = file.readline(1 << 20)
+        header_line = file.readline(LONGEST_HEADER)
+        if len(header_line) == LONGEST_HEADER:
+            raise InputError(f"{path} line 1: too long for a header. Give a table with {wanted(columns)}.")
         if header_line.startswith(">"):
             raise InputError(f"{path}: this is a FASTA file. A table with {wanted(columns)} is needed.")
         if not header_line.strip():
@@ -121,6 +126,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
     except IsADirectoryError:
         raise InputError(f"{path}: this is a directory. Give a table.") from None
+    except PermissionError:
+        raise InputError(f"{path}: no permission to read this file.") from None
     if magic.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
     opener = gzip.open if magic.startswith(b"\x1f\x8b") else open

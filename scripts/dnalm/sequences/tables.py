@@ -1,9 +1,11 @@
 """Labelled DNA sequences: reading the tables of a task."""
 
 import csv
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from dnalm.sequences.strands import check_dna
 
 # What names the groups of related sequences in a table of scripts/prepare_task.py.
 CLUSTER = "cluster"
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def read_labelled_table(path: str | Path, problem: Problem | None = KINDS[SINGLE_LABEL]) -> pd.DataFrame:
@@ -132,27 +136,51 @@ def _parquet_records(
         with tempfile.TemporaryDirectory() as cache:
             table = datasets.Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
     except Exception as error:
-        reason = " ".join(str(error).split())
+        # The library says that something happened; its cause says what.
+        reason = " ".join(str(error.__cause__ or error).split())
         raise InputError(f"{path}: not a readable Parquet file ({reason}). Fetch it again.") from error
     places = find_columns(path, table.column_names, columns, names)
     cells = {}
     for column, place in places.items():
         name = table.column_names[place]
-        feature, values = table.features[name], table[name][:]
-        if isinstance(feature, datasets.ClassLabel):
-            # Hub tables write -1 where a label is not known.
-            values = [None if v is None or v < 0 else feature.int2str(v) for v in values]
-        elif column == "label" and isinstance(feature, datasets.List):
-            values = [SEPARATOR.join(map(str, value)) for value in values]
-        elif column != "label" and getattr(feature, "dtype", "").startswith(("float", "list")):
-            raise InputError(f"{path}: column {name!r} holds {feature.dtype}. Give text or whole numbers.")
-        cells[column] = ["" if value is None else str(value).strip() for value in values]
+        values = _texts(f"{path}: column {name!r}", column, table.features[name], table[name][:])
+        cells[column] = ["" if value is None else value.strip() for value in values]
     cells.setdefault("id", [f"{id_prefix}{number}" for number in range(1, len(table) + 1)])
     for number in range(len(table)):
         for column in places:
             _check_cell(f"{path} row {number + 1}", column, cells[column][number], problem)
     numbers = range(1, len(table) + 1)
     return list(zip(cells["id"], *(cells[column] for column in columns), numbers, strict=True))
+
+
+def _texts(place: str, column: str, feature: Any, values: list[Any]) -> list[str | None]:
+    """The values of a column of Parquet as a text file would have them. Raises InputError beginning `place`.
+
+    Of a `column` of labels each value may be a list, of which a text file has the parts beside each other.
+    """
+    import datasets
+
+    if isinstance(feature, datasets.ClassLabel):
+        names = feature.names
+        if max((v for v in values if v is not None), default=0) >= len(names):
+            raise InputError(f"{place} has numbers of more classes than it names. Fetch the file again.")
+        # Hub tables write -1 where a label is not known.
+        return [None if v is None or v < 0 else names[v] for v in values]
+    if column == "label" and isinstance(feature, datasets.List | datasets.LargeList):
+        if None in values:
+            raise InputError(f"{place} lacks a list. Give an empty one where a sequence has no label.")
+        if any(SEPARATOR in str(part) for value in values for part in value):
+            raise InputError(f"{place} has a label with {SEPARATOR!r} in it. Name it otherwise.")
+        return [SEPARATOR.join(map(str, value)) for value in values]
+    kind = feature.dtype if isinstance(feature, datasets.Value) else "lists or records"
+    if kind == "lists or records" or (column != "label" and kind.startswith("float")):
+        raise InputError(f"{place} holds {kind}. Give text or whole numbers.")
+    if "binary" in kind:
+        try:
+            return [None if value is None else value.decode() for value in values]
+        except UnicodeDecodeError:
+            raise InputError(f"{place} holds bytes that are no text. Write it as text.") from None
+    return [None if value is None else str(value) for value in values]
 
 
 def write_labelled_table(path: str | Path, table: pd.DataFrame, further: Iterable[str] = ()) -> None:
@@ -173,5 +201,12 @@ def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> 
         check_dna(place, cell)
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
+    elif not cell.isprintable() and (sign := _CONTROL.search(cell)):
+        raise InputError(
+            f"{place}: the {column} contains {sign[0]!r}, a character that none can read. Remove it."
+        )
+    elif cell.startswith('"'):
+        # Tables are written without quotation marks around cells.
+        raise InputError(f"{place}: the {column} begins with a quotation mark. Remove it.")
     elif column == "label" and problem is not None:
         problem.check_label(f"{place}: the label is {cell!r}", cell)
