@@ -189,7 +189,7 @@ def pretrain(options: SimpleNamespace) -> None:
             shard(model, device, world.size)
         else:
             model.to(device)
-        optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay)
+        optimizer = adamw(network, schedule.learning_rate, schedule.weight_decay, schedule.adam_beta2)
         if found is not None and not found.finished:
             load_optimizer_state(network, optimizer, found.optimizer())
             logger.info("going on at step %s of %s", f"{state.step:,}", f"{schedule.steps:,}")

@@ -125,7 +125,7 @@ def check_running_out(place: Place) -> Iterator[Finding]:
             adamw(network, 1e-4, 0.0),
             items,
             training.HeldOut(corpus, np.arange(8)),
-            training.Schedule(1, 1e-4, "cosine", 0.0, 0.0, 1.0, 1, 42),
+            training.Schedule(1, 1e-4, "cosine", 0.0, 0.0, 1.0, 1, 42, None, 0.999),
             training.TrainingState(log=[{"event": "evaluation"}]),
             device=place.device,
             precision=place.usual,

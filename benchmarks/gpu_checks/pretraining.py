@@ -46,7 +46,7 @@ def train(
     watch = Stopwatch(sizes.steps, device=device, quiet=True, peak_flops=peak)
     state = training.TrainingState()
     every = max(1, sizes.steps // 4)
-    schedule = training.Schedule(sizes.steps, 5e-4, "cosine", 0.05, 0.0, 1.0, every, 42)
+    schedule = training.Schedule(sizes.steps, 5e-4, "cosine", 0.05, 0.0, 1.0, every, 42, None, 0.999)
     held_out = place.corpus("held_out")
     training.train(
         training.MaskedTokenLoss(network),

@@ -215,7 +215,7 @@ def pretrained(tiny_model, checkpoints=None, rows=100, micro_batch_size=8):
     network = ModernBertForMaskedLM.from_pretrained(tiny_model)
     lines = Lines(np.random.default_rng(1).integers(6, 20, 40))
     corpus = batches.Corpus(lines, VOCABULARY, MaskingSettings(), seed=7)
-    schedule = training.Schedule(6, 1e-3, "cosine", 0.0, 0.0, 1.0, 3, 42)
+    schedule = training.Schedule(6, 1e-3, "cosine", 0.0, 0.0, 1.0, 3, 42, None, 0.999)
     state = training.TrainingState()
     checkpointer = None
     if checkpoints is not None:

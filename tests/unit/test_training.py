@@ -95,14 +95,21 @@ def test_micro_batches_hold_a_bounded_number_of_tokens():
     st.sampled_from(get_args(TrainingSettings.model_fields["schedule"].annotation)),
     st.integers(1, 300),
     st.sampled_from([0.0, 0.05, 0.3, 1.0]),
+    st.sampled_from([0.01, 0.1, 0.7, 1.0]),
 )
-def test_learning_rates_are_those_of_transformers(schedule, steps, warmup_fraction):
+def test_learning_rates_are_those_of_transformers(schedule, steps, warmup_fraction, decay_fraction):
     warmup = int(np.ceil(steps * warmup_fraction))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    theirs = get_scheduler(schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[
-        0
+    decay = {}
+    if schedule == "warmup_stable_decay":
+        n = min(int(np.ceil(steps * decay_fraction)), steps - warmup)
+        decay["scheduler_specific_kwargs"] = {"num_decay_steps": n, "decay_type": "1-sqrt"}
+    (theirs,) = get_scheduler(
+        schedule, optimizer, num_warmup_steps=warmup, num_training_steps=steps, **decay
+    ).lr_lambdas
+    ours = [
+        learning_rate_factor(schedule, step, steps, warmup_fraction, decay_fraction) for step in range(steps)
     ]
-    ours = [learning_rate_factor(schedule, step, steps, warmup_fraction) for step in range(steps)]
     assert ours == pytest.approx([theirs(step) for step in range(steps)], abs=1e-12)
 
 
@@ -198,7 +205,7 @@ def test_nothing_is_said_of_a_network_that_was_asked_nothing(tiny_model):
 
 
 def test_a_loss_that_is_no_number_ends_training():
-    schedule = Schedule(9, 0.1, "cosine", 0.05, 0.0, 1.0, 10, 42)
+    schedule = Schedule(9, 0.1, "cosine", 0.05, 0.0, 1.0, 10, 42, None, 0.999)
     assert check_finite(1.5, 3, schedule) == 1.5
     for loss in (float("nan"), float("inf")):
         with pytest.raises(InputError, match=r"at step 3\. Lower the learning rate"):
@@ -265,7 +272,10 @@ def test_masks_of_padded_batches_are_those_of_the_network(tiny_model):
         assert torch.equal(hidden_states(network, *inputs), network.model(*inputs)[0])
 
 
-def test_a_training_is_that_of_the_plain_loop(tiny_model):
+@pytest.mark.parametrize(
+    ("name", "decay", "beta2"), [("cosine", None, 0.999), ("warmup_stable_decay", 0.4, 0.95)]
+)
+def test_a_training_is_that_of_the_plain_loop(tiny_model, name, decay, beta2):
     """Transformers' model with its own loss on whole batches, its scheduler, PyTorch's clipping and AdamW."""
     from transformers import ModernBertForMaskedLM
 
@@ -274,10 +284,10 @@ def test_a_training_is_that_of_the_plain_loop(tiny_model):
     batches, device = TrainingBatches(data, 9, 7, 3), torch.device("cpu")
     training.train(
         MaskedTokenLoss(network),
-        adamw(network, 0.01, 0.1),
+        adamw(network, 0.01, 0.1, beta2),
         batches,
         training.HeldOut(data, np.arange(9)),
-        Schedule(9, 0.01, "cosine", 0.3, 0.1, 0.5, 300, 42),
+        Schedule(9, 0.01, name, 0.3, 0.1, 0.5, 300, 42, decay, beta2),
         state,
         device=device,
         precision="fp32",
@@ -287,9 +297,11 @@ def test_a_training_is_that_of_the_plain_loop(tiny_model):
     matrices = [p for p in plain.parameters() if p.ndim > 1]
     vectors = [p for p in plain.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], 0.01
+        [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}],
+        *(0.01, (0.9, beta2)),
     )
-    rates = get_scheduler("cosine", optimizer, num_warmup_steps=3, num_training_steps=9)
+    specific = {"num_decay_steps": 4, "decay_type": "1-sqrt"} if decay else None
+    rates = get_scheduler(name, optimizer, 3, 9, scheduler_specific_kwargs=specific)
     records = [record for record in state.log if record["event"] == "train"]
     assert [record["step"] for record in records] == list(range(1, 10))
     plain.train()
@@ -380,7 +392,7 @@ def trained(tiny_model, checkpointer, steps):
         adamw(network, 1e-3, 0.0),
         TrainingBatches(data, steps, 4, 4),
         training.HeldOut(data, np.arange(9)),
-        Schedule(steps, 1e-3, "cosine", 0.0, 0.0, 1.0, 300, 42),
+        Schedule(steps, 1e-3, "cosine", 0.0, 0.0, 1.0, 300, 42, None, 0.999),
         training.TrainingState(),
         device=device,
         precision="fp32",

@@ -18,6 +18,8 @@ from dnalm.running.settings import (
     Whole,
 )
 
+# As in Hägele et al. 2024.
+USUAL_DECAY_FRACTION = 0.1
 # Ends the name of a model as it was published, before it was trained further here.
 PUBLISHED = "-published"
 
@@ -87,8 +89,24 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         f"{TOKENS_PER_MICRO_BATCH['cuda']:,} tokens at most, on a CPU {TOKENS_PER_MICRO_BATCH['cpu']:,}.",
     )
     learning_rate: Number = Field(0.0001, gt=0, description="Peak learning rate of AdamW.")
-    schedule: Literal["cosine", "linear", "constant_with_warmup"] = Field(
-        "cosine", description="How the learning rate falls after the warm-up."
+    schedule: Literal["cosine", "linear", "constant_with_warmup", "warmup_stable_decay"] = Field(
+        "cosine",
+        description="How the learning rate falls after the warm-up: all the way, never, or "
+        "(`warmup_stable_decay`, as ModernBERT was trained) at the end only.",
+    )
+    decay_fraction: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the steps in which `warmup_stable_decay` lets the learning rate fall to 0. "
+        f"Empty: {USUAL_DECAY_FRACTION:g}.",
+    )
+    adam_beta2: float = Field(
+        0.999,
+        gt=0,
+        lt=1,
+        description="How slowly AdamW's mean of squared gradients forgets. RoBERTa and ModernBERT learned "
+        "with 0.98.",
     )
     # Beside 2,000 held-out lines and batches of 32, a tenth of the time.
     evaluate_every: Whole = Field(
@@ -127,6 +145,15 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("needs either {steps} or {epochs}, not both.")
+        return self
+
+    @model_validator(mode="after")
+    def _something_decays(self) -> Self:
+        if self.decay_fraction is not None and self.schedule != "warmup_stable_decay":
+            raise ValueError(
+                "has a {decay_fraction}, but the {schedule} " + f"{self.schedule}, which has no decay of its "
+                "own. Take warmup_stable_decay, or leave it out."
+            )
         return self
 
     @model_validator(mode="after")

@@ -24,6 +24,7 @@ from dnalm.models.optimization import learning_rate_factor, optimizer_state, set
 from dnalm.models.sharding import is_sharded, on_cpu, together
 from dnalm.pretrain.batches import Corpus, TrainingBatches
 from dnalm.pretrain.masking import EVALUATION
+from dnalm.pretrain.settings import USUAL_DECAY_FRACTION
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.devices import usual_batch_tokens
@@ -62,6 +63,8 @@ class Schedule:
     max_gradient_norm: float
     evaluate_every: int
     seed: int
+    decay_fraction: float | None
+    adam_beta2: float
 
     @property
     def record_every(self) -> int:
@@ -270,7 +273,8 @@ def train(
     with closing(dealt_batches(batches, state, device)) as dealt:
         for micro_batches in dealt:
             factor = learning_rate_factor(
-                schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction
+                *(schedule.schedule, state.step, schedule.steps, schedule.warmup_fraction),
+                schedule.decay_fraction or USUAL_DECAY_FRACTION,
             )
             set_learning_rate(optimizer, schedule.learning_rate * factor)
             for micro_batch in micro_batches:
