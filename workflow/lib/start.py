@@ -3,7 +3,6 @@
 Only light packages are imported, because every cluster job reads the Snakefile again.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,26 +20,14 @@ from settings import Genome, Task, check_tables, read_genomes, read_tasks
 
 @dataclass(frozen=True)
 class Run:
-    """What is to be done. `simulation`: the folder of the demo's own data, if it makes any."""
+    """What is to be done. `source` names the configuration in messages; `simulation` is the folder of the
+    demo's own data, if it makes any."""
 
+    source: str
     config: dict[str, Any]
     simulation: str | None
     genomes: dict[str, Genome]
     tasks: dict[str, Task]
-
-
-def check_notes(folder: Path, snakefile: Path) -> None:
-    """Raise InputError where Snakemake, typed in `folder`, could not write the notes that it keeps there.
-
-    It would end with a traceback: in an installation for many, or in a colleague's folder.
-    """
-    notes = folder / ".snakemake"
-    kept = notes if notes.exists() else folder
-    if not os.access(kept, os.W_OK):
-        raise InputError(
-            f"you may not write to {kept}, where Snakemake keeps its notes. Type the command in a folder of "
-            f"your own, with `-s {snakefile}`; paths of the configuration then count from there."
-        )
 
 
 def read_run(
@@ -97,7 +84,7 @@ def read_run(
             f"{source}: a study compares accuracies, but task '{other.task}' of {checked['tasks']} is of the "
             f"problem {other.problem}. Take it out of the sheet, or take out the section study."
         )
-    return Run(checked, simulation, genomes, tasks)
+    return Run(source, checked, simulation, genomes, tasks)
 
 
 def _check_folds(config: Mapping[str, Any], tasks: Mapping[str, Task], source: str) -> None:

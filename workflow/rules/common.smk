@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import digest
+import notes
 import resources
 import scheduling
 import slurm_limits
@@ -49,7 +50,7 @@ from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from snakemake.pathvars import Pathvars
 from snakemake.scheduling.job_scheduler import JobScheduler
-from start import check_notes, read_run
+from start import read_run
 
 # Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest
 # chain, then all else.
@@ -64,7 +65,7 @@ MADE_ELSEWHERE = made_by(workflow.rules)
 
 try:
     if workflow.is_main_process:
-        check_notes(Path.cwd(), Path(workflow.main_snakefile).resolve())
+        notes.check_writable(Path.cwd(), Path(workflow.main_snakefile).resolve())
     RUN = read_run(
         config,
         workflow.overwrite_configfiles or workflow.configfiles,
@@ -76,6 +77,11 @@ try:
     results = RUN.config["results"]
     FOLDERS = {"results": results, "logs": f"{results}/logs", "benchmarks": f"{results}/benchmarks"}
     check_paths(workflow.modifier, FOLDERS)
+    # Resources say how a result is computed, loggers where it is watched; not what it is.
+    DECISIVE = {name: value for name, value in RUN.config.items() if name not in ("resources", "loggers")}
+    # The notes about what lies in a storage have other names.
+    if workflow.is_main_process and not workflow.storage_settings.default_storage_provider:
+        notes.check_known(results, DECISIVE, RUN.source)
 except InputError as error:
     raise WorkflowError(str(error))
 

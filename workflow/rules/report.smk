@@ -10,10 +10,7 @@ rule write_configuration:
     conda:
         "../../envs/genome.yaml"
     params:
-        # Resources say how a result is computed, loggers where it is watched; not what it is.
-        configuration=lambda wildcards: json.dumps(
-            {k: v for k, v in config.items() if k not in ("resources", "loggers")}, indent=2
-        ),
+        configuration=lambda wildcards: json.dumps(DECISIVE, indent=2),
     message:
         "Recording the configuration"
     shell:

@@ -1,0 +1,82 @@
+"""Snakemake's notes of what it made and how: the folder .snakemake where the command is typed.
+
+Without them no change of a setting or of the code is a reason to make anything again.
+"""
+
+import json
+import os
+import sys
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dnalm.running.errors import InputError
+from dnalm.running.hints import show
+
+NOTES = ".snakemake"
+# What the rule write_configuration leaves in the folder of results.
+CONFIGURATION = "configuration.json"
+# They decide no result.
+NAMES = ("title", "results")
+
+
+def check_writable(folder: Path, snakefile: Path) -> None:
+    """Raise InputError where Snakemake, typed in `folder`, could not write its notes.
+
+    It would end with a traceback: in an installation for many, or in a colleague's folder.
+    """
+    notes = folder / NOTES
+    kept = notes if notes.exists() else folder
+    if not os.access(kept, os.W_OK):
+        raise InputError(
+            f"you may not write to {kept}, where Snakemake keeps its notes. Type the command in a folder of "
+            f"your own, with `-s {snakefile}`; paths of the configuration then count from there."
+        )
+
+
+def check_known(results: str, settings: Mapping[str, Any], source: str) -> None:
+    """Raise InputError where there are results of other settings of which Snakemake has no notes.
+
+    `settings` are those that decide a result; `source` names the configuration in the message. Results of the
+    same settings without notes are told of on stderr.
+    """
+    made = Path(results, CONFIGURATION)
+    if not made.is_file() or _is_noted(made):
+        return
+    missing = f"Snakemake's notes about {results} are missing in {Path.cwd() / NOTES}"
+    before = json.loads(made.read_text(encoding="utf-8"))
+    for key, then, now in _changed(before, settings):
+        raise InputError(
+            f"{source}: {key} was {then} when {results} was made, and is {now} now, but {missing}: nothing "
+            "would be made again. Type the command in the folder where it was made, bring its .snakemake "
+            "here, or name another folder under results."
+        )
+    print(f"{missing}: what is there stays, also where code and versions have changed", file=sys.stderr)
+
+
+def _is_noted(file: Path) -> bool:
+    """Whether Snakemake has noted how it made this file, in the place where it would (FilePersistence)."""
+    name = urlsafe_b64encode(str(file).encode()).decode()
+    # Longer ones become folders, each but the last marked by an @.
+    size = os.pathconf(".", "PC_NAME_MAX") - 1
+    *above, last = [name[start : start + size] for start in range(0, len(name), size)]
+    return Path(NOTES, "metadata", *(f"@{part}" for part in above), last).is_file()
+
+
+def _changed(
+    then: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    """Key, former and present value of all that differs. What was added is made in any case."""
+    for name, value in then.items():
+        key, present = f"{above}{name}", now.get(name)
+        if key in NAMES:
+            continue
+        if isinstance(value, Mapping) and isinstance(present, Mapping):
+            yield from _changed(value, present, f"{key}.")
+        elif value != present and not (value is None and isinstance(present, Mapping)):
+            yield key, _shown(value), _shown(present)
+
+
+def _shown(value: Any) -> str:
+    return "a section" if isinstance(value, Mapping) else show(value)
