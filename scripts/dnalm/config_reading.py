@@ -49,15 +49,28 @@ def check_files(paths: Iterable[str | Path], section: Sequence[str] = ()) -> Non
         for key in section:
             entries = tree.value if isinstance(tree, yaml.MappingNode) else []
             tree = next((value for name, value in entries if name.value == key), None)
-        _check_keys(tree, ".".join(section), str(path))
+        _check_keys(tree, ".".join(section), str(path), {})
 
 
-def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:
+def _check_keys(node: yaml.Node | None, key: str, path: str, done: dict[int, bool]) -> None:
+    """`done`: whether a part is checked, or about to be; what has an anchor may stand in many places."""
+    if node is None or done.get(id(node)):
+        return
+    if id(node) in done:
+        raise InputError(
+            f"{path} line {node.start_mark.line + 1}: {key} holds itself, by an anchor. Write out what is "
+            "meant."
+        )
+    done[id(node)] = False
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item, key, path)
-    if not isinstance(node, yaml.MappingNode):
-        return
+            _check_keys(item, key, path, done)
+    if isinstance(node, yaml.MappingNode):
+        _check_entries(node, key, path, done)
+    done[id(node)] = True
+
+
+def _check_entries(node: yaml.MappingNode, key: str, path: str, done: dict[int, bool]) -> None:
     lines: dict[str, int] = {}
     for name, value in node.value:
         full, line = f"{key}.{name.value}".removeprefix("."), name.start_mark.line + 1
@@ -72,7 +85,7 @@ def _check_keys(node: yaml.Node | None, key: str, path: str) -> None:
                 f"{path} line {line}: {full}: YAML reads this name as {YAML_KINDS.get(kind, kind)}. "
                 f'Put it in quotes: "{name.value}".'
             )
-        _check_keys(value, full, path)
+        _check_keys(value, full, path, done)
 
 
 def read_config(config: Mapping[str, Any], source: str, made: Made = made_by_none) -> dict[str, Any]:

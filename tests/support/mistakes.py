@@ -410,6 +410,21 @@ def an_endless_header(folder: Path) -> None:
 
 
 @maker
+def a_section_that_holds_itself(folder: Path) -> None:
+    with open(folder / CONFIGURATION, "a") as file:
+        file.write("finetune: &all\n  full: *all\n")
+
+
+@maker
+def anchors_of_anchors(folder: Path) -> None:
+    """A few lines that stand for 8**12 values."""
+    lists = ["x", *(f"*a{number}" for number in range(11))]
+    lines = [f"a{n}: &a{n} [{', '.join([item] * 8)}]\n" for n, item in enumerate(lists)]
+    with open(folder / CONFIGURATION, "a") as file:
+        file.writelines(lines)
+
+
+@maker
 def an_endless_header_of_a_table(folder: Path) -> None:
     write(folder / "train.tsv", "seq\tlabel\t" + "a" * (2 << 20) + "\nACGT\t1\ta\n")
 
