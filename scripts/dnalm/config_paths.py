@@ -114,6 +114,8 @@ def check_file(path: str, place: str) -> None:
         raise InputError(
             f"{place}: no such file: {path}.{why_absent(path)} Give a path relative to the working directory."
         )
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{place}: you may not read {path}. Ask its owner, or name another.")
     if Path(path).stat().st_size == 0:
         raise InputError(f"{place}: the file is empty: {path}. Was its copy cut short?")
 

@@ -4,8 +4,10 @@ A mistake is made in the process of the test, through the functions that the wor
 are made of; a few are made through Snakemake itself, to see that it is the same.
 """
 
+import errno
 import hashlib
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -92,6 +94,23 @@ def test_the_table_is_large_and_no_row_stands_twice():
     assert len(TABLE) >= 150
     names = [row.mistake for row in TABLE]
     assert [name for name in names if names.count(name) > 1] == []
+
+
+def test_a_file_that_one_may_not_read_is_named_at_the_start(folder, monkeypatch):
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK and access(path, mode))
+    said = "my.yaml: models.small.architecture: you may not read small.json. Ask its owner, or name another."
+    assert meet(Mistake("none", "")) == (1, said)
+
+
+def test_a_folder_that_one_may_not_look_into_is_named_at_the_start(folder, monkeypatch):
+    def closed(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    code, said = meet(Mistake("none", ""))
+    assert code == 1
+    assert re.fullmatch(r"\S+: Permission denied. Ask its owner for the right .*, or name another.", said)
 
 
 def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys, monkeypatch):

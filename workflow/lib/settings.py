@@ -183,8 +183,6 @@ def _read_sheet(
         raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
     except UnicodeDecodeError:
         raise InputError(f"{sheet}: not a text file. Save the sheet as tab-separated text.") from None
-    except OSError as error:
-        raise InputError(f"{sheet}: cannot be read ({error.strerror}). Let it be read by you.") from None
     rows = [
         (number, row)
         for number, row in enumerate(_cells(sheet, text), 1)
@@ -301,6 +299,8 @@ def _check_file(
             f"{place}: {kind} not found: {path}.{why_absent(path)} "
             "Give a path relative to the working directory or a URL."
         )
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{place}: you may not read {path}. Ask its owner, or name another.")
     if Path(path).stat().st_size == 0:
         raise InputError(f"{place}: the file is empty: {path}. Was its download cut short?")
 

@@ -45,6 +45,23 @@ def read_run(
     `made`: whether other rules make a file, which then need not exist yet. Raises InputError for the first
     thing that is wrong.
     """
+    try:
+        return _read_run(config, files, found, look_into_tables, section, made)
+    except OSError as error:
+        # Of folders that one may not look into, even the question whether a file is there is an error.
+        raise InputError(
+            f"{error.filename}: {error.strerror}. Ask its owner for the right to read it, or name another."
+        ) from None
+
+
+def _read_run(
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    found: Callable[[Any], Any],
+    look_into_tables: bool,
+    section: Sequence[str] | None,
+    made: Made,
+) -> Run:
     if section is None:
         source = "configuration of a module"
     else:

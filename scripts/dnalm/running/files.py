@@ -84,8 +84,8 @@ def read_text(path: str | Path) -> str:
         raise InputError(f"{path}: no such file.") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a text file.") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except PermissionError:
+        raise InputError(f"{path}: you may not read it. Ask its owner, or name another.") from None
 
 
 def read_json(path: str | Path) -> Any:
