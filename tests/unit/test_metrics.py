@@ -311,6 +311,15 @@ def test_what_no_sample_shows_to_vary_has_no_interval():
     assert constant["f1"] == constant["mcc"] == {"value": 0, "low": 0, "high": 0}
 
 
+def test_samples_without_the_rare_class_do_not_make_who_never_finds_it_look_good():
+    """Of 2 positives in 102 one sample in seven has none: the recall of the others alone would be 1."""
+    truth = np.array([1] * 2 + [0] * 100)
+    constant = metric_intervals(truth, two_classes(np.full(102, 0.1)), unrelated(102), 200, 1, 0.95)
+    assert constant["balanced_accuracy"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    blind = metric_intervals(truth, two_classes(np.linspace(0.4, 0.1, 102)), unrelated(102), 200, 1, 0.95)
+    assert blind["balanced_accuracy"] == {"value": 0.5, "low": None, "high": None}
+
+
 def test_shares_of_sequences_have_the_interval_of_their_own_number():
     """7 of 10 positives found among 9 called so, 18 of 30 negatives called so."""
     truth, called = np.repeat([1, 0], [10, 20]), np.repeat([1, 0, 1, 0], [7, 3, 2, 18])

@@ -62,6 +62,20 @@ def all_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarra
     return result
 
 
+def metrics_of_samples(
+    truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """:func:`all_metrics`, but of two classes no balanced accuracy of a sample that lacks one of them.
+
+    As AUROC it is not defined there: the recall of the other class alone is 1 for who names nothing else.
+    """
+    result = all_metrics(truth, probabilities, weights)
+    if probabilities.shape[1] == 2:
+        lacks_one = np.any([weights @ (truth == i) == 0 for i in np.unique(truth)], axis=0)
+        result["balanced_accuracy"] = np.where(lacks_one, np.nan, result["balanced_accuracy"])
+    return result
+
+
 def confusion_matrices(
     truth: np.ndarray, predicted: np.ndarray, n_classes: int, weights: np.ndarray
 ) -> np.ndarray:
@@ -203,7 +217,7 @@ class Measures:
     fewest: Callable[[np.ndarray], int]
 
 
-CLASS_MEASURES = Measures(METRICS, all_metrics, class_trials, rarest_class)
+CLASS_MEASURES = Measures(METRICS, metrics_of_samples, class_trials, rarest_class)
 
 
 def bootstrap_metrics(
