@@ -58,6 +58,10 @@ def test_ticks_of_a_single_value():
     assert nice_ticks(3.0, 3.0, 5)
 
 
+def test_squared_errors_of_small_values_have_an_axis_of_their_size():
+    assert nice_ticks(0, 4e-13, 5, outward=True) == [0, 1e-13, 2e-13, 3e-13, 4e-13]
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 0.2), st.floats(0, 0.2)), min_size=1, max_size=8))
 def test_an_interval_chart_keeps_its_dots_on_the_axis_and_in_order(estimates):

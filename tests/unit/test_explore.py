@@ -31,6 +31,11 @@ def test_a_box_is_in_order_and_its_outliers_lie_beyond_the_whiskers(values):
     assert all(value < found["low"] or value > found["high"] for value in found["outliers"])
 
 
+def test_a_box_of_small_values_keeps_their_digits():
+    found = box(np.array([1.23456789e-13, 2e-13, 4e-13]))
+    assert (found["smallest"], found["median"], found["largest"]) == (1.23457e-13, 2e-13, 4e-13)
+
+
 def test_gc_counts_only_the_four_bases():
     assert gc_shares(["GGCC", "ATNN", "ACGTNNNN", "NN"]).tolist() == [1, 0, 0.5, 0]
 

@@ -1,5 +1,6 @@
 """Labelled sequences in numbers that can be drawn: composition per class and split, boxes of a boxplot."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +49,14 @@ def box(values: np.ndarray) -> dict[str, Any]:
         "smallest": values[0],
         "largest": values[-1],
     }
+    digits = _digits(float(np.abs(values).max()))
     return {
         "n": len(values),
-        **{name: round(float(number), 6) for name, number in numbers.items()},
-        "outliers": sorted(round(float(number), 6) for number in extreme),
+        **{name: round(float(number), digits) for name, number in numbers.items()},
+        "outliers": sorted(round(float(number), digits) for number in extreme),
     }
+
+
+def _digits(largest: float) -> int:
+    """Decimals to keep: six, and of small values, such as squared errors, six that count."""
+    return 6 if largest >= 1e-3 or not largest else 5 - math.floor(math.log10(largest))

@@ -15,6 +15,8 @@ from dnalm.report.words import count as counted
 from dnalm.report.words import number as measured
 
 WIDTH = 400
+# What differs by less is drawn as one value.
+SMALLEST_SPAN = 1e-30
 MAX_POINTS = 400
 
 # Okabe and Ito's palette (safe for colour-blind readers), darkened where text or thin lines need contrast.
@@ -436,9 +438,9 @@ def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> li
     """Round numbers (1, 2, 2.5 or 5 times a power of ten) between `low` and `high`, or just around them."""
     if high < low:
         low, high = high, low
-    if high - low < 1e-11:
-        # Ticks are rounded to 12 digits: what is smaller than that is drawn around zero.
-        margin = 0.1 * abs(low) if abs(low) > 1e-9 else 0.5
+    largest = max(abs(low), abs(high))
+    if high - low < max(1e-9 * largest, SMALLEST_SPAN):
+        margin = 0.1 * largest if largest > SMALLEST_SPAN else 0.5
         low, high = low - margin, high + margin
     rough = (high - low) / about
     power = 10 ** math.floor(math.log10(rough))
@@ -447,7 +449,8 @@ def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> li
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     else:
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
+    digits = max(0, 1 - math.floor(math.log10(step)))
+    return [round(index * step, digits) for index in range(first, last + 1)]
 
 
 def number(value: float) -> str:
