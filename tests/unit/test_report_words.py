@@ -91,6 +91,14 @@ def test_a_mean_over_labels_says_over_which():
         assert said in words.labels_text(metrics, leading, 0.95)
 
 
+def test_a_label_that_no_tested_sequence_carries_is_named():
+    note = metrics_note(MULTI_LABEL, {"labels": ["a", "b"], "label_counts": {"a": 30, "b": 0}})
+    assert note.endswith("No tested sequence carries b: F1 counts as 0 there, and the areas leave it out.")
+    assert "carries" not in metrics_note(
+        MULTI_LABEL, {"labels": ["a", "b"], "label_counts": {"a": 9, "b": 3}}
+    )
+
+
 def test_a_class_that_no_tested_sequence_has_is_named():
     metrics = {"labels": ["a", "b", "c"], "label_counts": {"a": 30, "b": 0, "c": 30}}
     assert "is of class b, which counts as 0" in metrics_note(SINGLE_LABEL, metrics)
@@ -139,7 +147,7 @@ def test_predictors_that_are_right_on_the_same_sequences_have_no_interval_of_the
 def test_a_cross_validation_has_no_test_split_to_speak_of():
     cut = {"cut": 2, "max_tokens": 64, "cut_fraction": 0.083, "unread_fraction": 0.002}
     (verdict,) = words.cut_verdict({"test": cut}, folds=4)
-    assert "8.3% of the tested sequences (0.2% of their bases)" in verdict["text"]
+    assert "So were 8.3% of the tested sequences (0.2% of all their bases)." in verdict["text"]
     crossed = checks() | {"folds": {"sequences": [25] * 4, "clusters": 100, "largest_cluster": 1}}
     assert "none is related to another" in words.leak_verdict(crossed)["text"]
     crossed["folds"]["largest_cluster"] = 3

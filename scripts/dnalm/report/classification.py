@@ -137,13 +137,17 @@ def metrics_note(problem: str, metrics: dict[str, Any]) -> str:
             "below 0 is worse. Errors are in the unit of the values. A correlation with a constant is not "
             "defined."
         )
+    missing = [label for label, n in metrics["label_counts"].items() if not n]
     if problem == MULTI_LABEL:
+        nobody = (
+            f" No tested sequence carries {words.listing(missing)}: F1 counts as 0 there, and the areas "
+            "leave it out."
+        )
         return (
             "Macro: mean over the labels. Micro: over all pairs of sequence and label. A label is predicted "
             "where its probability is above 0.5. Exact match: all labels of a sequence right."
-        )
+        ) + nobody * bool(missing)
     if len(metrics["labels"]) > 2:
-        missing = [label for label, n in metrics["label_counts"].items() if not n]
         absent = (
             f" No tested sequence is of class {words.listing(missing)}, which counts as 0 in the first three "
             "and is left out of the areas."
@@ -192,8 +196,13 @@ def labels_table(run: Run, task: str) -> dict[str, Any] | None:
         return None
     names = list(next(iter(per_label.values())))
     counts = lead.metrics["label_counts"]
+    # How well a label is found that nobody carries is not defined.
     rows = [
-        [label, f"{counts[label]:,}", *[with_interval(found[name]) for name in names]]
+        [
+            label,
+            f"{counts[label]:,}",
+            *[with_interval(found[name]) if counts[label] else "" for name in names],
+        ]
         for label, found in per_label.items()
     ]
     if checks:

@@ -469,7 +469,7 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None], folds: int | None = None
     shares = listing(
         [
             f"{share(cut['cut_fraction'], 1)} of the {names.get(split, split)} sequences "
-            f"({share(cut['unread_fraction'], 1)} of their bases)"
+            f"({share(cut['unread_fraction'], 1)} of all their bases)"
             for split, cut in found.items()
         ]
     )
@@ -477,8 +477,8 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None], folds: int | None = None
         {
             "status": "warn",
             "head": "Not everything was read.",
-            "text": f"The model takes {limit:,} tokens, and what is longer is cut at its end: {shares} were "
-            "left unread. The baselines read everything. Raise finetune.max_tokens or leave it empty.",
+            "text": f"The model takes {limit:,} tokens, and what is longer is cut at its end. So were "
+            f"{shares}. The baselines read everything. Raise finetune.max_tokens or leave it empty.",
         }
     ]
 
