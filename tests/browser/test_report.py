@@ -244,12 +244,23 @@ def test_every_picture_and_table_can_be_told_without_seeing_it(browser, report):
 def test_names_of_rows_leave_room_for_what_is_said_of_them(browser, report, width):
     """The first column stays in place while a table is moved; it must not cover the screen."""
     browser.open(report, (width, 844))
+    # Names have 64 letters at most.
+    browser.evaluate(
+        "document.querySelectorAll('table tbody tr:last-child th:not(.seq)')"
+        ".forEach(e => e.textContent = 'n_'.repeat(32))"
+    )
     share = browser.evaluate(
         "Math.max(...[...document.querySelectorAll('.scroll')].filter(s => s.scrollWidth > s.clientWidth + 1)"
         ".flatMap(s => [...s.querySelectorAll('tbody th')]).filter(e => getComputedStyle(e).position == "
         "'sticky').map(e => e.getBoundingClientRect().width)) / innerWidth"
     )
     assert 0 < share <= 0.5
+    # A short name stays whole.
+    lines = browser.evaluate(
+        "[...document.querySelectorAll('tbody th')].filter(e => e.textContent == 'accuracy').map(e => { "
+        "const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length; })"
+    )
+    assert lines and set(lines) == {1}
 
 
 def test_what_is_printed_begins_with_the_answer_and_is_dark_on_white(browser, report):
