@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dnalm.report.classification import guessing_precision
-from dnalm.report.data import tokenizer_table
+from dnalm.report.data import genome_parts, tokenizer_table
 from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs
 from dnalm.report.measured import read_benchmark
@@ -360,9 +360,22 @@ def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     text = text_of(written)
     assert text.index("All tasks") < text.index("Task: enhancers") < text.index("Task: promoters")
     assert "Cross-validated or on the test split" in text and "200 in 2 folds" in text
+    # From a task's first screen to the rest of it, far below.
+    assert written.count('<a href="#details-promoters">') == written.count('<h3 id="details-promoters">') == 1
+    assert "<h4>Confusion matrices</h4>" in written
     structure = Structure()
     structure.feed(written)
     assert all(link == "data:," or link[1:] in structure.ids for link in structure.links)
+
+
+def test_hundreds_of_genomes_are_folded_under_their_sum(flags):
+    stats = json.loads(Path(flags["--windows-stats"][0]).read_text())
+    genomes = [stats | {"genome": f"g{number}", "bases": 1_000_000} for number in range(200)]
+    total, table = genome_parts(Run("title", False, windows=genomes))
+    assert total["text"].startswith("200 genomes of 200 Mb: ") and table["fold"]
+    assert f"{200 * stats['windows']['train']:,} training windows" in total["text"]
+    (table,) = genome_parts(Run("title", False, windows=genomes[:2]))
+    assert not table["fold"]
 
 
 def test_without_tasks_the_language_model_leads(flags, tmp_path):

@@ -8,6 +8,7 @@ from dnalm.evaluate.predictions import identity
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
+from dnalm.report.classification import details_id
 from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
 from dnalm.report.language_model import loss_chart
 from dnalm.report.parts import link, table, with_interval
@@ -38,6 +39,7 @@ def answer(run: Run, task: str) -> dict[str, Any]:
         "chart_note": f"Dot: {name} on the {words.tested(metrics)}. Line: "
         f"{words.percent(run.confidence)} interval over {'' if headline.folds else 'test '}sequences.",
         "facts": task_facts(run, task),
+        "details": details_id(task) if len(run.tasks) > 1 else "",
         "evaluations": evaluations,
     }
 
@@ -341,6 +343,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "chart": chart,
         "chart_note": "Mean loss per [MASK] position; lower is better. Line: interval over held-out lines.",
         "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],
+        "details": "",
     }
 
 

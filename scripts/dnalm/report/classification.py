@@ -27,12 +27,17 @@ CLASSES_BESIDE = 3
 FEW_OF_A_CLASS = 20
 
 
+def details_id(task: str) -> str:
+    """Where the part of a task begins, if there are several."""
+    return f"details-{task}"
+
+
 def classification_section(run: Run) -> dict[str, Any]:
     """All metrics, differences, confusion matrices, curves, labels and worst predictions of every task."""
     parts: list[dict[str, Any]] = []
     for task in run.tasks:
         if len(run.tasks) > 1:
-            parts.append(heading(f"Task {task}"))
+            parts.append(heading(f"Task {task}", details_id(task)))
         parts.append(metrics_table(run, task))
         if folds := folds_table(run, task):
             parts.append(folds)

@@ -7,8 +7,11 @@ from typing import Any
 from dnalm.prepare_task.composition import TELLING_AREA, TELLING_CORRELATION
 from dnalm.report import words
 from dnalm.report.charts import histogram
-from dnalm.report.parts import figure, heading, table
+from dnalm.report.parts import figure, heading, table, text
 from dnalm.report.run import Run
+
+# Longer tables are folded.
+MOST_ROWS = 25
 
 
 def data_section(run: Run) -> dict[str, Any]:
@@ -59,7 +62,16 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
         else f"Blocks of {words.bases(settings['validation_block'])} are held out, evenly spaced over the "
         "genome, so that training and held-out lines are not neighbours."
     )
+    windows = {
+        split: sum(stats["windows"][split] for stats in run.genomes) for split in ("train", "validation")
+    }
+    total = (
+        f"{len(rows):,} genomes of {words.bases(sum(stats['bases'] for stats in run.genomes))}: "
+        f"{windows['train']:,} training windows and {windows['validation']:,} held out."
+    )
+    many = len(rows) > MOST_ROWS
     return [
+        *([text(total)] if many else []),
         table(
             f"Genomes, cut into windows of {settings['length']:,} bp every {settings['stride']:,} bp",
             columns,
@@ -67,7 +79,8 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
             numeric=list(range(1, len(columns) - 1)),
             note=f"Incomplete: the rest at the end of a sequence. N: {foreign} other than A, C, G, T. Split "
             f"border: partly training, partly held out. {held_out}",
-        )
+            fold="The genomes, one by one" if many else "",
+        ),
     ]
 
 
@@ -136,7 +149,13 @@ def token_parts(run: Run) -> list[dict[str, Any]]:
         figures.append(figure(f"Tokens per line: {tokenizer}", svg, caption, f"{tokenizer}.tokens_per_line"))
     return [
         tokenizer_table(run),
-        table("Token cache", columns, rows, numeric=[3, 4, 5, 7, 8]),
+        table(
+            "Token cache",
+            columns,
+            rows,
+            numeric=[3, 4, 5, 7, 8],
+            fold="The token cache, genome by genome" if len(rows) > MOST_ROWS else "",
+        ),
         {"kind": "figures", "rows": figures},
     ]
 

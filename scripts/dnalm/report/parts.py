@@ -41,8 +41,9 @@ def text(sentence: str) -> dict[str, str]:
     return {"kind": "text", "text": sentence}
 
 
-def heading(name: str) -> dict[str, str]:
-    return {"kind": "heading", "text": name}
+def heading(name: str, id: str = "") -> dict[str, str]:
+    """A heading; one with an `id` can be linked to."""
+    return {"kind": "heading", "text": name, "id": id}
 
 
 # A cell of a table is a text, or one of these dictionaries, which the template draws.
