@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dnalm.problems.kinds import KINDS, sort_labels
 from dnalm.problems.names import MULTI_LABEL
 from dnalm.running.errors import InputError
+from dnalm.sequences import columns, regions
 from dnalm.sequences.strands import IUPAC, canonical, reverse_complement
 from dnalm.sequences.tables import read_labelled_table, read_sequence_table, write_labelled_table
 
@@ -164,6 +165,17 @@ def test_whatever_label_is_accepted_is_read_back(tmp_path, labels):
     write_labelled_table(tmp_path / "again.tsv", table)
     assert read_labelled_table(tmp_path / "again.tsv").equals(table)
     assert table["label"].tolist() == [label.strip() for label in labels]
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "LONGEST_LINE", 1000)
+    (tmp_path / "t").write_text("seq\tlabel\n" + "ACGT" * 200 + "\t1\n" + "ACGT" * 300 + "\t0\n")
+    with pytest.raises(InputError, match="t line 3: longer than 1,000 letters"):
+        read_labelled_table(tmp_path / "t")
+    monkeypatch.setattr(regions, "LONGEST_LINE", 1000)
+    (tmp_path / "b").write_text("chr1\t0\t9\n\nchr1\t0\t9\t" + "x" * 1000)
+    with pytest.raises(InputError, match="b line 3: too long for a line of BED"):
+        regions.read_bed(tmp_path / "b")
 
 
 def test_other_programs_read_what_is_written(tmp_path):

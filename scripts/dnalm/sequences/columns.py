@@ -18,8 +18,8 @@ from dnalm.running.hints import nearest
 # The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
 PARQUET = b"PAR1"
 
-# Letters of the first line.
-LONGEST_HEADER = 1 << 20
+# In letters. No sequence of a table is as long as a human chromosome.
+LONGEST_HEADER, LONGEST_LINE = 1 << 20, 100_000_000
 
 # What a column may be called in a user's file, whatever the case, where nothing else was said.
 COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
@@ -58,10 +58,20 @@ def open_table(
         yield file, delimiter, header, find_columns(path, header, columns, names)
 
 
+def lines_of_table(path: str | Path, file: TextIO) -> Iterator[str]:
+    """The lines behind the header. A small compressed file may hold one of gigabytes: InputError."""
+    number = 1
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise InputError(f"{path} line {number}: longer than {LONGEST_LINE:,} letters. Give it as FASTA.")
+        yield line
+
+
 def has_label(path: str | Path, label: str, names: Mapping[str, str]) -> bool:
     """Whether any row of a TSV or CSV has this label. Reads no further than to the first."""
     with open_table(path, ("label",), names) as (file, delimiter, _, places):
-        rows = csv.reader(file, delimiter=delimiter)
+        rows = csv.reader(lines_of_table(path, file), delimiter=delimiter)
         return any(len(row) > places["label"] and row[places["label"]].strip() == label for row in rows)
 
 

@@ -24,6 +24,7 @@ from isal import igzip
 
 from dnalm.running.errors import InputError
 from dnalm.sequences.formats import BZIP2, GZIP, XZ, decoded
+from dnalm.sequences.names import LONGEST_NAME
 
 # Small enough to stay in a processor's second-level cache while numpy passes over it several times.
 BLOCK_BYTES = 256 * 1024
@@ -303,6 +304,11 @@ def _name(header: bytes, known: set[str]) -> str:
     if not words:
         raise ValueError("a record without a name. Write one after the '>'.")
     name = words[0]
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name {name[:40]}… has {len(name):,} letters; at most {LONGEST_NAME:,} are a name. Write a "
+            "blank behind the part that is to be the name."
+        )
     if not name.isprintable() and _CONTROL.search(name):
         raise ValueError(
             f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+# In letters. Tables of names have as much room for each as for the longest.
+LONGEST_NAME = 1000
+
 
 def name_hint(name: str, known: Iterable[str]) -> str:
     """Which of the `known` names was perhaps meant, as a sentence; without a guess, the first of them."""

@@ -67,7 +67,7 @@ def _annotated_records(blocks: Iterator[bytes], form: str) -> "Iterator[SeqRecor
     """The records of a GenBank or EMBL file. What they tell about features is passed over."""
     from Bio.GenBank.Scanner import EmblScanner, GenBankScanner
 
-    text = io.TextIOWrapper(io.BufferedReader(_Blocks(blocks)), encoding="utf-8", errors="replace")
+    text = io.TextIOWrapper(as_file(blocks), encoding="utf-8", errors="replace")
     scanner = GenBankScanner() if form == "genbank" else EmblScanner()
     while True:
         with warnings.catch_warnings():
@@ -191,9 +191,12 @@ def _damage_as_input_error(place: str, form: str) -> Iterator[None]:
         ) from error
 
 
-class _Blocks(io.RawIOBase):
+def as_file(blocks: Iterator[bytes]) -> io.BufferedReader:
     """Blocks of bytes as a file, for readers that want one."""
+    return io.BufferedReader(_Blocks(blocks))
 
+
+class _Blocks(io.RawIOBase):
     def __init__(self, blocks: Iterator[bytes]):
         self.blocks = blocks
         self.rest = b""

@@ -1,5 +1,6 @@
 """Regions of a genome: BED files, and the bases that they name."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from dnalm.sequences.bed import bed_fields
 from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.formats import decoded, lines_of
 from dnalm.sequences.names import name_hint
-from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.records import as_file, stream_sequences
+
+# In bytes.
+LONGEST_LINE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,8 @@ class Region:
 
 def read_bed(path: Path) -> list[Region]:
     """The regions of a BED file. Raises InputError naming the line."""
-    text = decoded(b"".join(read_blocks(path)))
     regions = []
-    for line, row in enumerate(lines_of(text), start=1):
+    for line, row in enumerate(_lines(path), start=1):
         fields = bed_fields(row, f"{path} line {line}")
         if fields is None:
             continue
@@ -37,6 +40,16 @@ def read_bed(path: Path) -> list[Region]:
     if not regions:
         raise InputError(f"{path}: no regions in this BED file.")
     return regions
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, plain or compressed, however long it is. Raises InputError."""
+    file, number = as_file(read_blocks(path)), 0
+    while line := file.readline(LONGEST_LINE):
+        number += 1
+        if len(line) == LONGEST_LINE:
+            raise InputError(f"{path} line {number}: too long for a line of BED. Is this another file?")
+        yield from lines_of(decoded(line.rstrip(b"\r\n")))
 
 
 def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:

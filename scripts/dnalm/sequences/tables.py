@@ -14,7 +14,8 @@ from dnalm.problems.kinds import KINDS, SEPARATOR, Problem
 from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
-from dnalm.sequences.columns import find_columns, is_parquet, open_table
+from dnalm.sequences.columns import find_columns, is_parquet, lines_of_table, open_table
+from dnalm.sequences.names import LONGEST_NAME
 from dnalm.sequences.strands import check_dna
 
 # What names the groups of related sequences in a table of scripts/prepare_task.py.
@@ -95,7 +96,7 @@ def _text_records(
     records: list[tuple] = []
     with open_table(path, columns, names) as (file, delimiter, header, places):
         has_id = "id" in places
-        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        reader = csv.reader(lines_of_table(path, file), delimiter=delimiter, strict=True)
         try:
             for fields in reader:
                 line = reader.line_num + 1  # the header was read before
@@ -199,6 +200,10 @@ def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> 
         raise InputError(f"{place}: the {column} is empty. {remedy}")
     if column == "seq":
         check_dna(place, cell)
+    elif column == "id" and len(cell) > LONGEST_NAME:
+        raise InputError(
+            f"{place}: the id has {len(cell):,} letters; at most {LONGEST_NAME:,} are a name. Shorten it."
+        )
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
     elif not cell.isprintable() and (sign := _CONTROL.search(cell)):
