@@ -271,6 +271,17 @@ def test_what_is_printed_begins_with_the_answer_and_is_dark_on_white(browser, re
     assert quiet.strip() == "#56606d"
 
 
+def test_nothing_is_cut_off_at_the_edge_of_the_paper(browser, report):
+    """A4 with the usual margins, upright."""
+    browser.open(report, (718, 1000), print_media=True)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    cut = browser.evaluate(
+        "[...document.querySelectorAll('table, figure, .picture, .batch, pre')]"
+        ".filter(e => e.getBoundingClientRect().right > 719).map(e => e.textContent.trim().slice(0, 60))"
+    )
+    assert cut == []
+
+
 def test_numbers_stand_below_the_heads_of_their_columns(browser, report):
     browser.open(report, DESKTOP)
     crooked = browser.evaluate(

@@ -184,6 +184,15 @@ def test_a_map_draws_every_point_once_in_the_colour_of_its_group():
     assert "3 points a, 1 point b &amp; c" in svg
 
 
+def test_numbers_below_an_axis_stay_on_the_picture():
+    svg = histogram([("", {4300: 3, 4325: 1})], "Loss", "loss", bins=40, divide_by=1000)
+    svg += line_chart([Series("a", [0, 1_234_000], [0, 1])], "t", "x", "y")
+    for x, text in re.findall(
+        r'<text x="([\d.]+)" y="[\d.]+" class="small quiet middle">([^<]+)</text>', svg
+    ):
+        assert float(x) + 3 * len(text) <= WIDTH, text
+
+
 def test_long_names_keep_their_ends_and_do_not_run_into_numbers():
     names = [
         f"a_model_with_a_name_of_the_longest_kind_that_is_allowed {way}" for way in ("frozen", "in full")

@@ -17,6 +17,7 @@ from dnalm.report.data import genome_parts, tokenizer_table
 from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs
 from dnalm.report.measured import read_benchmark
+from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.run import Evaluation, Run
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
 
@@ -179,7 +180,7 @@ def test_the_spread_over_seeds_is_told_apart_from_the_interval(flags, whole):
     told = f"{accuracy['mean']:.3f} ± {accuracy['sd']:.3f}"
     assert f"trained with 3 seeds, the accuracy is {told} (mean and standard deviation)" in whole
     assert "Spread over seeds: mean ± standard deviation of 3 trainings (lowest to highest)" in whole
-    assert f"{told} ({accuracy['low']:.3f} to {accuracy['high']:.3f})" in whole
+    assert f"{told} {accuracy['low']:.3f} to {accuracy['high']:.3f}" in text_of(whole)
     assert "Seeds 42, 43 and 44" in whole
 
 
@@ -376,6 +377,16 @@ def test_hundreds_of_genomes_are_folded_under_their_sum(flags):
     assert f"{200 * stats['windows']['train']:,} training windows" in total["text"]
     (table,) = genome_parts(Run("title", False, windows=genomes[:2]))
     assert not table["fold"]
+
+
+def test_many_predictors_have_a_row_each():
+    """A page of paper or of a phone has no room for two dozen columns."""
+    few = metrics_by_predictor("c", ["a", "b"], ["accuracy", "MCC"], [["1", "2"], ["3", "4"]], "")
+    assert few["columns"] == ["Metric", "a", "b"] and few["rows"][1]["cells"] == ["MCC", "3", "4"]
+    names = [f"p{i}" for i in range(MOST_COLUMNS + 1)]
+    many = metrics_by_predictor("c", names, ["accuracy", "MCC"], [names, [*"0123456789"]], "")
+    assert many["columns"] == ["Predictor", "accuracy", "MCC"]
+    assert many["rows"][1]["cells"] == ["p1", "p1", "1"] and many["rows"][0]["strong"]
 
 
 def test_without_tasks_the_language_model_leads(flags, tmp_path):

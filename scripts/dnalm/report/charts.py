@@ -172,7 +172,7 @@ def line_chart(
     for tick in x_ticks:
         if x_low <= tick <= x_high:
             parts.append(_line("axis", x_place(tick), bottom, x_place(tick), bottom + 4))
-            parts.append(_text(number(tick), x_place(tick), bottom + 17, "small quiet middle"))
+            parts.append(_below_axis(number(tick), x_place(tick), bottom + 17))
     parts.append(_line("axis", left, bottom, right, bottom))
     parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
     if diagonal:
@@ -265,7 +265,7 @@ def histogram(
     parts.append(_line("axis", left, bottom, right, bottom))
     for tick in x_ticks:
         parts.append(_line("axis", x_place(tick), bottom, x_place(tick), bottom + 4))
-        parts.append(_text(number(tick / divide_by), x_place(tick), bottom + 17, "small quiet middle"))
+        parts.append(_below_axis(number(tick / divide_by), x_place(tick), bottom + 17))
     parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
     described = "; ".join(
         f"{name or x_axis}: {min(of) / divide_by:,g} to {max(of) / divide_by:,g}, median "
@@ -412,7 +412,7 @@ def scatter_chart(
         parts.append(_line("grid", left, y, left + size, y))
         parts.append(_text(number(tick), left - 6, y + 4, "small quiet end"))
         parts.append(_line("axis", x, bottom, x, bottom + 4))
-        parts.append(_text(number(tick), x, bottom + 17, "small quiet middle"))
+        parts.append(_below_axis(number(tick), x, bottom + 17))
     parts.append(_line("axis", left, bottom, left + size, bottom))
     parts.append(_line("reference", left, bottom, left + size, top))
     parts.append(
@@ -542,6 +542,11 @@ def _marker(shape: str, x: float, y: float) -> str:
 def _text(text: str, x: float, y: float, classes: str = "") -> str:
     named = f' class="{classes}"' if classes else ""
     return f'<text x="{x:.1f}" y="{y:.1f}"{named}>{escape(text)}</text>'
+
+
+def _below_axis(text: str, x: float, y: float) -> str:
+    """The number of a tick, in the middle below it but for one at the edge of the picture."""
+    return _text(text, min(x, WIDTH - 3.2 * len(text)), y, "small quiet middle")
 
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:

@@ -14,7 +14,7 @@ from dnalm.report.calibration import calibration_figures, calibration_table
 from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, line_chart, scatter_chart
 from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
-from dnalm.report.parts import figure, heading, table, text, with_interval
+from dnalm.report.parts import figure, heading, metrics_by_predictor, table, text, with_interval, with_spread
 from dnalm.report.run import Evaluation, Run, difference_to
 from dnalm.report.styles import drawn_as_curves, series_style
 
@@ -67,16 +67,13 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     """Every metric of every predictor, with intervals."""
     evaluations = run.of_task(task)
     names = [name for name in METRIC_NAMES if name in evaluations[0].metrics["metrics"]]
-    rows = [
-        [
-            METRIC_NAMES[name],
-            *[with_interval(e.metrics["metrics"].get(name), words.shown_as(name)) for e in evaluations],
-        ]
+    cells = [
+        [with_interval(e.metrics["metrics"].get(name), words.shown_as(name)) for e in evaluations]
         for name in names
     ]
     problem = evaluations[0].problem.name
     shown = words.quantity if problem == REGRESSION else words.number
-    rows.append([loss_name(problem), *[with_interval(e.metrics["loss"], shown) for e in evaluations]])
+    cells.append([with_interval(e.metrics["loss"], shown) for e in evaluations])
     shares = {SINGLE_LABEL: "shares of sequences", MULTI_LABEL: "exact match", REGRESSION: ""}[problem]
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
@@ -85,12 +82,12 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     folds = evaluations[0].folds
     where = f"of the {folds}-fold cross-validation" if folds else "on the test split"
-    return table(
+    return metrics_by_predictor(
         f"All metrics {where}, with {words.percent(run.confidence)} intervals",
-        ["Metric", *[e.name for e in evaluations]],
-        rows,
-        strong=[0],
-        note=note,
+        [e.name for e in evaluations],
+        [*(METRIC_NAMES[name] for name in names), loss_name(problem)],
+        cells,
+        note,
     )
 
 
@@ -273,19 +270,19 @@ def repetitions_table(run: Run, task: str) -> dict[str, Any] | None:
         return None
     names = [name for name in METRIC_NAMES if name in groups[0]["metrics"]]
     problem = run.headline(task).problem.name
-    labels = [(name, METRIC_NAMES[name], words.shown_as(name)) for name in names]
-    labels.append(("loss", loss_name(problem), words.quantity if problem == REGRESSION else words.number))
-    rows = [
-        [label, *[words.mean_and_spread(group["metrics"].get(name), shown) for group in groups]]
-        for name, label, shown in labels
+    shown = {name: words.shown_as(name) for name in names}
+    shown["loss"] = words.quantity if problem == REGRESSION else words.number
+    cells = [
+        [with_spread(group["metrics"].get(name), as_shown) for group in groups]
+        for name, as_shown in shown.items()
     ]
     seeds, tested = groups[0]["seeds"], run.headline(task).tested_sequences
-    return table(
+    return metrics_by_predictor(
         f"Spread over seeds: mean ± standard deviation of {words.count(len(seeds), 'training')} (lowest to "
         "highest)",
-        ["Metric", *[words.predictor_name(group) for group in groups]],
-        rows,
-        strong=[0],
+        [words.predictor_name(group) for group in groups],
+        [*(METRIC_NAMES[name] for name in names), loss_name(problem)],
+        cells,
         note=f"Seeds {words.listing([str(seed) for seed in seeds])}, all on the same {tested}: this is "
         f"what chance does in training. The intervals of the other tables are over {tested} and do not "
         f"hold it. Everything else in this report is of seed {seeds[0]}, which was chosen before any was "

@@ -4,7 +4,7 @@ from typing import Any
 
 from dnalm.problems.names import METRIC_NAMES
 from dnalm.report import words
-from dnalm.report.parts import table
+from dnalm.report.parts import metrics_by_predictor, with_spread
 from dnalm.report.run import Evaluation, Run
 
 SHARED_TRAINING = (
@@ -57,17 +57,11 @@ def folds_table(run: Run, task: str) -> dict[str, Any] | None:
     crossed = [e.metrics["cross_validation"] for e in evaluations]
     names = [name for name in METRIC_NAMES if any(name in of["metrics"] for of in crossed)]
     sizes = words.listing([f"{n:,}" for n in crossed[0]["sequences"]])
-    return table(
+    return metrics_by_predictor(
         f"Fold by fold: mean ± standard deviation of {evaluations[0].folds} (lowest to highest)",
-        ["Metric", *[e.name for e in evaluations]],
-        [
-            [
-                METRIC_NAMES[name],
-                *[words.mean_and_spread(of["metrics"].get(name), words.shown_as(name)) for of in crossed],
-            ]
-            for name in names
-        ],
-        strong=[0],
+        [e.name for e in evaluations],
+        [METRIC_NAMES[name] for name in names],
+        [[with_spread(of["metrics"].get(name), words.shown_as(name)) for of in crossed] for name in names],
         note=f"Folds of {sizes} sequences. The spread tells how much folds differ, and no more: since "
         "predictors of two folds share training sequences, it is no measure of how well a metric is known. "
         "Areas under curves of all predictions together rank outputs of different predictors; here they do "

@@ -32,6 +32,21 @@ def table(
     }
 
 
+# A table of more predictors has a row for each, instead of a column: pages grow downwards.
+MOST_COLUMNS = 9
+
+
+def metrics_by_predictor(
+    caption: str, predictors: list[str], metrics: list[str], cells: list[list[Any]], note: str
+) -> dict[str, Any]:
+    """A table of `cells[metric][predictor]`; bold are the metric that leads, or the predictor that leads."""
+    if len(predictors) <= MOST_COLUMNS:
+        rows = [[metric, *of_metric] for metric, of_metric in zip(metrics, cells, strict=True)]
+        return table(caption, ["Metric", *predictors], rows, strong=[0], note=note)
+    rows = [[predictor, *of] for predictor, of in zip(predictors, zip(*cells, strict=True), strict=True)]
+    return table(caption, ["Predictor", *metrics], rows, strong=[0], note=note)
+
+
 def figure(title: str, svg: str, caption: str, file: str) -> dict[str, str]:
     """A figure of the page; `file` is its name as a file of its own."""
     return {"title": title, "svg": svg, "caption": caption, "file": file}
@@ -62,6 +77,15 @@ def link(section: str, text: str) -> dict[str, Any]:
 def marked_text(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
     """A cell of several texts one after the other; those in `marked` stand out."""
     return {"marked_text": [(text, text in marked) for text in texts]}
+
+
+def with_spread(value: dict[str, float] | None, shown: Callable[[float], str] = number) -> Any:
+    """Mean and standard deviation as a cell, lowest and highest in small print below; empty where there is
+    none."""
+    if value is None:
+        return ""
+    mean, deviation, low, high = (shown(value[key]) for key in ("mean", "sd", "low", "high"))
+    return {"number": f"{mean} ± {deviation}", "low": low, "high": high}
 
 
 def with_interval(value: dict[str, float | None] | None, shown: Callable[[float], str] = number) -> Any:

@@ -188,11 +188,11 @@ def percent(confidence: float) -> str:
     return f"{100 * confidence:g}%"
 
 
-def mean_and_spread(value: dict[str, float] | None, shown: Callable[[float], str] = number) -> str:
+def mean_and_spread(value: dict[str, float] | None) -> str:
     """`0.873 ± 0.006 (0.866 to 0.880)`, from mean, sd, low and high; nothing where there is none."""
     if value is None:
         return ""
-    return "{} ± {} ({} to {})".format(*(shown(value[key]) for key in ("mean", "sd", "low", "high")))
+    return "{} ± {} ({} to {})".format(*(number(value[key]) for key in ("mean", "sd", "low", "high")))
 
 
 def signed(value: float) -> str:
