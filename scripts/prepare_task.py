@@ -4,7 +4,8 @@ In:  TSV, CSV (plain or gzip) or Parquet tables with the columns `seq` and `labe
      training, one for testing, optionally one for validation; with --folds one for all. --problem says what a
      label is: the name of a class, several names (`a;b`, or nothing), or a number.
 Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`; of test also
-     `cluster`, the same number for related sequences; and checks.json:
+     `cluster`, the same number for related sequences; with a column for groups that,
+     called `group`; and checks.json:
 
      task, problem, labels (in class order), settings, inputs (file name and sha256 of each),
      rows:       per input: rows read, rows dropped by reason, rows kept; how many are related to those of
@@ -19,6 +20,7 @@ Out: one TSV per split with the columns `id`, `seq` (upper case) and `label`; of
                   split,
      folds:       with --folds alone: sequences tested in each, clusters of related sequences, and the number
                   in the largest of these,
+     groups:     with a column for them alone: what the tables call it, and how many groups there are,
      warnings:   sentences for people.
 
 What happens to the rows:
@@ -34,6 +36,11 @@ What happens to the rows:
   5. Without a validation table, a share of the training sequences is taken, by content, of every label, or
      of every tenth of the values; related sequences stay together.
 
+Where --columns names one for groups (group=chromosome), sequences of one group are never parted: no group is
+in two folds, nor in training and in a validation split that is made here, and given tables that share one are
+refused. Groups take the place of related sequences there. These may be parted then; they are counted, and
+--homologs drop leaves them out of folds that test their relatives (`dropped`).
+
 With --folds the sequences are parted into so many folds, with every label in about the same share, and
 related ones in one fold. The test split is then all of them, and its columns `fold_1`, `fold_2`, … say what a
 sequence is in each fold: `train`, `validation` or `test`. It is `test` in one. The training and validation
@@ -45,6 +52,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.checks import (
@@ -61,7 +69,14 @@ from dnalm.prepare_task.checks import (
 from dnalm.prepare_task.composition import telling_areas, telling_correlations
 from dnalm.prepare_task.labels import carried, check_labels
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
-from dnalm.prepare_task.splits import check_splits, fold_columns, learned_and_tested, make_folds, make_splits
+from dnalm.prepare_task.splits import (
+    check_groups,
+    check_splits,
+    fold_columns,
+    learned_and_tested,
+    make_folds,
+    make_splits,
+)
 from dnalm.prepare_task.warnings import warnings_for_people
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS
@@ -69,6 +84,7 @@ from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import check_sha256, sha256_of_file, write_json
+from dnalm.sequences.columns import GROUP, task_columns
 from dnalm.sequences.tables import CLUSTER, read_rows, write_labelled_table
 
 logger = logging.getLogger("dnalm")
@@ -104,10 +120,11 @@ def main(
     kind = KINDS[problem]
     names = {column: name for column, _, name in (item.partition("=") for item in columns or ())}
     tables = {
-        name: add_molecules(read_rows(path, id_prefix=f"{name}_", problem=kind, names=names))
+        name: add_molecules(read_rows(path, task_columns(names), f"{name}_", kind, names))
         for name, path in inputs.items()
     }
     labels = check_labels(kind, tables, inputs)
+    check_groups(tables, inputs, task)
 
     fold_report = None
     if folds:
@@ -163,6 +180,9 @@ def main(
         report["composition"] = telling_areas(splits["train"]["seq"], groups["train"])
     if fold_report:
         report["folds"] = fold_report
+    if GROUP in names:
+        n = pd.concat(split[GROUP] for split in splits.values()).nunique()
+        report["groups"] = {"column": names[GROUP], "count": n}
     report["warnings"] = warnings_for_people(report)
     for warning in report["warnings"]:
         logger.warning("%s: %s", task, warning)
@@ -172,7 +192,10 @@ def main(
         ("test", output_test),
     ):
         table = splits[name].assign(seq=splits[name]["forward"])
-        write_labelled_table(output, table, [*fold_columns(table), CLUSTER] if name == "test" else ())
+        group = [GROUP] if GROUP in table else []
+        write_labelled_table(
+            output, table, [*fold_columns(table), CLUSTER, *group] if name == "test" else group
+        )
     write_json(checks, report)
     sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
@@ -224,7 +247,8 @@ def command_line() -> ArgumentParser:
         "--columns",
         nargs="+",
         metavar="COLUMN=NAME",
-        help="what the tables call the columns seq, label and id: seq=…",
+        help="what the tables call the columns seq, label and id: seq=…; group=…: the column of what is "
+        "never parted, such as the chromosome",
     )
     arguments.add_argument("--output-train", type=Path, required=True, help="TSV of the training split")
     arguments.add_argument("--output-validation", type=Path, required=True, help="TSV of validation")

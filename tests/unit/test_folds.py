@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,7 +143,7 @@ def test_folds_stand_alone_and_need_enough_of_every_label(tmp_path):
     with pytest.raises(InputError, match="too few sequences of label 'b' for 4 folds: 3"):
         prepare(tmp_path, [*rows[::2], *rows[1:6:2]], folds=4)
     relatives = [(f"r{i}", rows[1][1][i:] + "ACGTA"[:i], "b") for i in range(1, 6)]
-    with pytest.raises(InputError, match="label 'b' for 3 folds: 7, 2 if related ones count as one"):
+    with pytest.raises(InputError, match="label 'b' for 3 folds: 7, 2 if those that stay together"):
         prepare(tmp_path, [*rows[::2], *rows[1:4:2], *relatives])
     # One of the two of label b is tested, and the other one is needed for validation.
     with pytest.raises(InputError, match="in fold_1 no training sequence of label 'b' is left"):
@@ -158,3 +159,74 @@ def test_a_table_without_folds_is_refused(tmp_path):
     (tmp_path / "plain.tsv").write_text("id\tseq\tlabel\na\tACGT\tx\n")
     with pytest.raises(InputError, match="no column fold_1"):
         read_roles(tmp_path / "plain.tsv")
+
+
+def in_groups(folder: Path, homologs: str = "report", folds: int | None = 3) -> dict:
+    """Twelve chromosomes of five sequences; chromosomes 1 and 2 have one repeat, one base apart."""
+    generator = np.random.default_rng(6)
+    repeat = random_sequence(generator)
+    rows = [(f"s{i}", random_sequence(generator), "ab"[i % 2], f"chr{i % 12 + 1}") for i in range(60)]
+    rows += [
+        ("r1", repeat, "a", "chr1"),
+        ("r2", repeat[:-1] + ("A" if repeat[-1] != "A" else "C"), "a", "chr2"),
+    ]
+    table = folder / "all.tsv"
+    table.write_text("id\tseq\tlabel\tplace\n" + "".join("\t".join(row) + "\n" for row in rows))
+    prepare_task.main(
+        task="toy",
+        train=table,
+        test=None if folds else table_of_another_chromosome(folder),
+        validation=None,
+        settings=PrepareTaskSettings(validation_fraction=0.2, homologs=homologs),
+        **{f"output_{name}": folder / f"{name}.tsv" for name in SPLITS},
+        checks=folder / "checks.json",
+        columns=["group=place"],
+        folding=FoldSettings(folds=folds),
+    )
+    tables = {name: pd.read_csv(folder / f"{name}.tsv", sep="\t") for name in SPLITS}
+    return tables | {"checks": json.loads((folder / "checks.json").read_text())}
+
+
+def table_of_another_chromosome(folder: Path) -> Path:
+    generator = np.random.default_rng(7)
+    rows = [(f"t{i}", random_sequence(generator), "ab"[i % 2], "chrX") for i in range(10)]
+    path = folder / "test_table.tsv"
+    path.write_text("id\tseq\tlabel\tplace\n" + "".join("\t".join(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("homologs", ["report", "drop"])
+def test_no_group_is_parted_and_relatives_of_others_are_counted_or_left_out(tmp_path, homologs):
+    found = in_groups(tmp_path, homologs)
+    test = found["test"]
+    folds = [name for name in test if name.startswith("fold_")]
+    for fold in folds:
+        roles = test[test[fold] != "dropped"].groupby("group")[fold].nunique()
+        assert (roles == 1).all()
+        # Both labels are learned, and about a third is tested.
+        assert set(test["label"][test[fold] == "train"]) == {"a", "b"}
+        assert 15 <= (test[fold] == "test").sum() <= 26
+    assert ((test[folds] == "test").sum(axis=1) == 1).all()
+    assert not set(found["train"]["group"]) & set(found["validation"]["group"])
+    checks = found["checks"]
+    assert checks["groups"] == {"column": "place", "count": 12}
+    assert checks["folds"]["clusters"] == 12
+    # Two relatives in one group or in two folds: the seed of the test has them in two.
+    assert test["cluster"].nunique() == 61 and checks["folds"]["related_in_other_folds"] == 2
+    assert (test[folds] == "dropped").sum().sum() == (2 if homologs == "drop" else 0)
+    assert checks["rows"]["test"]["homologs_of_train"] == (0 if homologs == "drop" else 2)
+    done = "left out of folds that test these" if homologs == "drop" else "KEPT"
+    (warning,) = (w for w in checks["warnings"] if "another place" in w)
+    assert warning.startswith("2 sequences are related") and warning.endswith(f"they were {done}.")
+
+
+def test_relatives_in_two_groups_are_refused_if_wished(tmp_path):
+    with pytest.raises(InputError, match="2 sequences are related to such of other groups, .* line 62"):
+        in_groups(tmp_path, "error")
+
+
+def test_a_validation_split_parts_no_group_either(tmp_path):
+    found = in_groups(tmp_path, folds=None)
+    assert set(found["test"]["group"]) == {"chrX"}
+    assert len(found["validation"]) >= 5
+    assert not set(found["train"]["group"]) & set(found["validation"]["group"])

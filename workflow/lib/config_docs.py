@@ -63,6 +63,7 @@ which Snakemake runs.
 | `problem` | optional: what a label is, in Transformers' words; empty: `single_label_classification` |
 | `strands` | optional: `both` (also if empty: read both) or `forward`: the strand decides the label |
 | `seq_column`, `label_column`, `id_column` | optional: what the tables call these columns |
+| `group_column` | optional: the column of what is never parted, such as the chromosome (`docs/splits.md`) |
 | `positive` | optional: the class that precision, recall and the like are about, where there are two |
 | `sha256_train`, `sha256_validation`, `sha256_test` | optional: checksums of the files |
 

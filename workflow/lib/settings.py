@@ -22,11 +22,11 @@ from dnalm.problems.names import PROBLEMS, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, why_absent
 from dnalm.running.settings import Names, validated
-from dnalm.sequences.columns import has_label, is_parquet, open_table
+from dnalm.sequences.columns import GROUP, has_label, is_parquet, open_table, task_columns
 
 SPLITS = ("train", "validation", "test")
 # What the user's tables may call otherwise.
-TABLE_COLUMNS = ("seq", "label", "id")
+TABLE_COLUMNS = ("seq", "label", "id", GROUP)
 # The columns of the sheets: the name, those that must be filled in, and those that may be absent.
 GENOME_COLUMNS = ("genome", ("fasta",), ("sha256", "validation"))
 TASK_COLUMNS = (
@@ -62,7 +62,8 @@ class Task:
     """A row of the task sheet.
 
     `files` and `sha256` are keyed by split: train, validation, test. `columns` says what the tables call
-    `seq`, `label` and `id`, where it is something else. `problem` is its kind, by its name in Transformers.
+    `seq`, `label` and `id`, where it is something else, and `group`, if
+    there is one. `problem` is its kind, by its name in Transformers.
     With `folds` it has no file but the one for training, and is cross-validated.
     """
 
@@ -159,7 +160,7 @@ def check_tables(
 
     for task in tasks.values():
         for path in filter(is_text_here, task.files.values()):
-            with open_table(path, ("seq", "label"), task.columns):
+            with open_table(path, task_columns(task.columns), task.columns):
                 pass
         train = task.files["train"]
         if task.positive and is_text_here(train) and not has_label(train, task.positive, task.columns):

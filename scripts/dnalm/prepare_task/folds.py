@@ -12,6 +12,8 @@ from dnalm.running.errors import InputError
 # Begins the names of the columns that say what a sequence is in each fold.
 COLUMN = "fold_"
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+# What is related to what the fold tests, where that is to be left out (see `splits.drop_relatives`).
+DROPPED = "dropped"
 
 
 def deal_clusters(membership: np.ndarray, clusters: np.ndarray, keys: np.ndarray, folds: int) -> np.ndarray:
@@ -67,7 +69,11 @@ def check_enough(carried: Mapping[str, np.ndarray], clusters: np.ndarray, folds:
         n_sequences, n_clusters = int(of.sum()), len(set(clusters[of]))
         if n_clusters < folds:
             of_label = f" of label {label!r}" if len(carried) > 1 else ""
-            related = f", {n_clusters:,} if related ones count as one" if n_clusters < n_sequences else ""
+            related = (
+                f", {n_clusters:,} if those that stay together count as one"
+                if n_clusters < n_sequences
+                else ""
+            )
             raise InputError(
                 f"task {task}: too few sequences{of_label} for {folds} folds: {n_sequences:,}{related}. "
                 "Lower the number in the column 'folds' of the task sheet, or give more sequences."

@@ -1,6 +1,7 @@
 """The splits of a task: cleaned, parted from what is held out and related to it, or dealt to folds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,23 @@ from dnalm.prepare_task.checks import (
     drop_duplicates,
     find_leakage,
 )
-from dnalm.prepare_task.folds import COLUMN, TEST, check_enough, check_roles, roles_in_folds
+from dnalm.prepare_task.folds import (
+    COLUMN,
+    DROPPED,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_enough,
+    check_roles,
+    roles_in_folds,
+)
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
 from dnalm.prepare_task.labels import carried
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.problems.kinds import Problem
 from dnalm.problems.names import REGRESSION
 from dnalm.running.errors import InputError
+from dnalm.sequences.columns import GROUP
 from dnalm.sequences.tables import CLUSTER
 
 
@@ -68,7 +79,8 @@ def make_splits(
     if "validation" not in tables:
         keys = content_keys(kept["train"]["molecule"], settings.seed)
         groups = kind.membership(kept["train"]["label"], labels)
-        chosen = choose_clusters(groups, related["train"], keys, settings.validation_fraction)
+        together = kept_together(related["train"], kept["train"])
+        chosen = choose_clusters(groups, together, keys, settings.validation_fraction)
         counts["train"]["moved_to_validation"] = int(chosen.sum())
         kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
     for name in counts:
@@ -107,12 +119,14 @@ def make_folds(
     rows = cleaned.rows
     clusters = find_relatives(rows, settings)
     of_labels = carried(kind, rows, labels)
-    check_enough(of_labels, clusters, folds, task)
+    together = kept_together(clusters, rows)
+    check_enough(of_labels, together, folds, task)
     groups = kind.membership(rows["label"], labels)
     keys = content_keys(rows["molecule"], settings.seed)
-    roles = roles_in_folds(groups, clusters, keys, folds, settings.validation_fraction)
+    roles = roles_in_folds(groups, together, keys, folds, settings.validation_fraction)
+    related = drop_relatives(rows, clusters, roles, settings.homologs, task)
     check_roles(of_labels, roles, task)
-    chosen = choose_clusters(groups, clusters, keys, settings.validation_fraction)
+    chosen = choose_clusters(groups, together, keys, settings.validation_fraction)
     counts = {
         "train": {
             "read": len(table),
@@ -126,7 +140,7 @@ def make_folds(
         },
         "test": {
             "read": len(rows),
-            "homologs_of_train": 0,
+            "homologs_of_train": 0 if settings.homologs == "drop" else related,
             **count_related(clusters),
             "too_short_for_homologs": int((rows["forward"].str.len() < settings.homolog_word_bp).sum()),
             "conflicting_labels": 0,
@@ -135,11 +149,12 @@ def make_folds(
             "kept": len(rows),
         },
     }
-    sizes = np.bincount(np.unique(clusters, return_inverse=True)[1])
+    sizes = np.bincount(np.unique(together, return_inverse=True)[1])
     fold_report = {
         "sequences": [int((role == TEST).sum()) for role in roles.values()],
         "clusters": len(sizes),
         "largest_cluster": int(sizes.max()),
+        "related_in_other_folds": related,
     }
     splits = {
         "train": rows[~chosen],
@@ -182,11 +197,62 @@ def drop_homologs(
     return of
 
 
+def drop_relatives(
+    rows: pd.DataFrame, clusters: np.ndarray, roles: dict[str, np.ndarray], homologs: str, task: str
+) -> int:
+    """Count, and if wished leave out of a fold's training, relatives of what it tests.
+
+    Changes `roles`, by fold, to DROPPED. There are none where clusters were dealt to folds. Returns how many
+    sequences have relatives that are tested in another fold. Raises InputError if there must be none.
+    """
+    any_fold = np.zeros(len(rows), dtype=bool)
+    for of_fold in roles.values():
+        tested = of_fold == TEST
+        related = ~tested & np.isin(clusters, clusters[tested])
+        any_fold |= related
+        if homologs == "drop":
+            of_fold[related] = DROPPED
+    if any_fold.any() and homologs == "error":
+        first = rows.iloc[int(np.flatnonzero(any_fold)[0])]
+        raise InputError(
+            f"task {task}: {any_fold.sum():,} sequences are related to such of other groups, the first in "
+            f"line {first['line']} of the table (id {first['id']}). Remove them, or set "
+            "prepare_task.homologs to drop or report."
+        )
+    return int(any_fold.sum())
+
+
 def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndarray:
     """The cluster of each row: int64[n]. Rows of one molecule share it, also those too short for words."""
     clusters = find_clusters(rows[FORWARD].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
     molecule, first = pd.factorize(rows[MOLECULE])[0], ~rows.duplicated(MOLECULE).to_numpy()
     return clusters[first][molecule]
+
+
+def kept_together(clusters: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
+    """What is never parted, int64[n]: the groups that `rows` name, else `clusters` of related sequences.
+
+    Not both: a family of repeats is on every chromosome, so that all of them would be one.
+    """
+    return pd.factorize(rows[GROUP])[0] if GROUP in rows else clusters
+
+
+def check_groups(tables: dict[str, pd.DataFrame], paths: Mapping[str, Path], task: str) -> None:
+    """Raise InputError if two of the given tables have rows of one group."""
+    seen: dict[str, tuple[str, int]] = {}
+    for name, table in tables.items():
+        if GROUP not in table:
+            return
+        first = table.drop_duplicates(GROUP)
+        for group, line in zip(first[GROUP], first["line"], strict=True):
+            if group in seen:
+                other, line_there = seen[group]
+                raise InputError(
+                    f"task {task}: the group {group!r} is in two tables, {paths[other]} line {line_there} "
+                    f"and {paths[name]} line {line}. Give all its rows to one, or clear group_column in the "
+                    "sheet."
+                )
+        seen |= {group: (name, line) for group, line in zip(first[GROUP], first["line"], strict=True)}
 
 
 def count_related(clusters: np.ndarray) -> dict[str, int]:
@@ -234,4 +300,5 @@ def learned_and_tested(splits: dict[str, pd.DataFrame]) -> Iterator[tuple[list[s
         yield splits["train"]["forward"].tolist(), test["forward"].tolist()
     for fold in fold_columns(test):
         tested = test[fold] == TEST
-        yield test["forward"][~tested].tolist(), test["forward"][tested].tolist()
+        learned = test[fold].isin([TRAIN, VALIDATION])
+        yield test["forward"][learned].tolist(), test["forward"][tested].tolist()

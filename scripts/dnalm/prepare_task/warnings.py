@@ -66,6 +66,13 @@ def relative_warnings(report: dict) -> list[str]:
                 f"{count:,} {name} {are} related to {held_out} sequences (shared words of "
                 f"{report['settings']['homolog_word_bp']} bp); {were} {done}."
             )
+    if count := report.get("folds", {}).get("related_in_other_folds", 0):
+        done = "left out of folds that test these" if report["settings"]["homologs"] == "drop" else "KEPT"
+        are, were = ("sequence is", "it was") if count == 1 else ("sequences are", "they were")
+        warnings.append(
+            f"{count:,} {are} related to sequences of another {report['groups']['column']} (shared words of "
+            f"{report['settings']['homolog_word_bp']} bp); {were} {done}."
+        )
     if related := rows["test"]["homologs_of_test"]:
         warnings.append(
             f"{related:,} of {rows['test']['kept']:,} test sequences are related to other test sequences "

@@ -23,12 +23,13 @@ def cross_validation_facts(
     """
     folds = evaluation.metrics["cross_validation"]
     lengths, dealt = checks["lengths"]["test"], checks["folds"]
-    related = (
-        "None is related to another."
-        if dealt["largest_cluster"] == 1
-        else f"Related sequences share a fold: {dealt['clusters']:,} groups were dealt out, the largest of "
-        f"{words.count(dealt['largest_cluster'], 'sequence')}."
-    )
+    largest = f"the largest of {words.count(dealt['largest_cluster'], 'sequence')}"
+    if groups := checks.get("groups"):
+        related = f"No {groups['column']} is in two folds: {groups['count']:,} were dealt out, {largest}."
+    elif dealt["largest_cluster"] == 1:
+        related = "None is related to another."
+    else:
+        related = f"Related sequences share a fold: {dealt['clusters']:,} groups were dealt out, {largest}."
     over_folds = folds["metrics"].get(evaluation.problem.headline)
     spread = f" Fold by fold the {evaluation.leading_name} is {words.mean_and_spread(over_folds)}."
     counts = checks["sequences"]

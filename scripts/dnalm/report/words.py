@@ -520,10 +520,12 @@ def leak_verdict(
     warned = half > 0 or relatives >= RELATIVES_THAT_MATTER * test["sequences"]
     status = "warn" if warned else "good"
     if folds:
-        alone = folds["largest_cluster"] == 1
-        kin = (
-            "none is related to another" if alone else f"related ones shared one of {len(folds['sequences'])}"
-        )
+        if groups := checks.get("groups"):
+            kin = f"no {groups['column']} was parted"
+        elif folds["largest_cluster"] == 1:
+            kin = "none is related to another"
+        else:
+            kin = f"related ones shared one of {len(folds['sequences'])}"
         return _verdict(
             status,
             "Nothing was tested by a predictor that knew it.",

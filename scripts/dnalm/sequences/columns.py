@@ -21,8 +21,15 @@ PARQUET = b"PAR1"
 # In letters. No sequence of a table is as long as a human chromosome.
 LONGEST_HEADER, LONGEST_LINE = 1 << 20, 100_000_000
 
+# The column of what is never parted, such as a chromosome; there is one only where its name was said.
+GROUP = "group"
 # What a column may be called in a user's file, whatever the case, where nothing else was said.
 COLUMN_NAMES = {"id": ("id",), "seq": ("seq", "sequence"), "label": ("label", "class")}
+
+
+def task_columns(names: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns that a table of a task must have, `names` being those of :func:`find_columns`."""
+    return ("seq", "label", GROUP) if GROUP in names else ("seq", "label")
 
 
 def is_parquet(path: str | Path) -> bool:
