@@ -221,7 +221,7 @@ def test_no_group_is_parted_and_relatives_of_others_are_counted_or_left_out(tmp_
 
 
 def test_relatives_in_two_groups_are_refused_if_wished(tmp_path):
-    with pytest.raises(InputError, match="2 sequences are related to such of other groups, .* line 62"):
+    with pytest.raises(InputError, match=r"2 sequences are related to such of other groups, .* line 62"):
         in_groups(tmp_path, "error")
 
 
