@@ -152,6 +152,11 @@ def test_a_cross_validation_has_no_test_split_to_speak_of():
     assert "none is related to another" in words.leak_verdict(crossed)["text"]
     crossed["folds"]["largest_cluster"] = 3
     assert "related ones shared one of 4." in words.leak_verdict(crossed)["text"]
+    crossed["groups"] = {"column": "chromosome", "count": 22}
+    assert "none stood in two folds, and no chromosome was parted." in words.leak_verdict(crossed)["text"]
+    crossed["rows"] = {"test": {"homologs_of_train": 4}}
+    verdict = words.leak_verdict(crossed)
+    assert verdict["status"] == "warn" and "4 test sequences are related to training" in verdict["text"]
 
 
 def test_a_clean_test_set():
