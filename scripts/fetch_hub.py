@@ -86,7 +86,13 @@ def check(folder: Path, repo: str, kind: str) -> None:
     if not (folder / "config.json").exists():
         raise InputError(f"{where}: it has no config.json, so it is no Transformers model. Choose another.")
     index = folder / "model.safetensors.index.json"
-    needed = set(read_json(index)["weight_map"].values()) if index.exists() else {"model.safetensors"}
+    needed = {"model.safetensors"}
+    if index.exists():
+        listed = read_json(index)
+        shards = listed.get("weight_map") if isinstance(listed, dict) else None
+        if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+            raise InputError(f"{where}: its {index.name} lists no files. Choose another revision or copy.")
+        needed = set(shards.values())
     missing = sorted(name for name in needed if not (folder / name).exists())
     if missing:
         raise InputError(

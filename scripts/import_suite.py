@@ -20,6 +20,7 @@ import gzip
 import logging
 import os
 import re
+import zlib
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +111,10 @@ def as_table(path: Path, output: Path) -> Path:
     if path.name.endswith((".csv", ".csv.gz")):
         read_rows(path)
         return path.resolve()
-    records = list(class_records(path) if path.is_dir() else fasta_records(path))
+    try:
+        records = list(class_records(path) if path.is_dir() else fasta_records(path))
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read ({error}). Fetch it again.") from None
     if not records:
         raise InputError(f"{path}: no sequences. Fetch it again.")
     output.parent.mkdir(parents=True, exist_ok=True)

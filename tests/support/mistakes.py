@@ -366,6 +366,14 @@ def a_tokenizer_that_leaves_out_merges(folder: Path) -> None:
 
 
 @maker
+def a_tokenizer_whose_mask_is_program_code(folder: Path) -> None:
+    mask = '"); print("'
+    content = tokenizer((*VOCABULARY[:4], mask, *VOCABULARY[5:]))
+    write(folder / "tokenizer/tokenizer.json", json.dumps(content))
+    write(folder / "tokenizer/tokenizer_config.json", json.dumps({"mask_token": mask}))
+
+
+@maker
 def a_tokenizer_with_a_word_in_one_case(folder: Path) -> None:
     write(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer((*VOCABULARY, "GATTACA"))))
 

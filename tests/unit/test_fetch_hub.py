@@ -164,6 +164,14 @@ def test_invalid_name():
         fetch_hub.download("a/b/c", None, ["config.json"])
 
 
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": ["a"]}', '{"weight_map": {"a": 1}}', "{"])
+def test_an_index_that_lists_no_files(tmp_path, index):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(InputError, match=r"lists no files|not valid JSON"):
+        fetch_hub.check(tmp_path, "lab/model", "checkpoint")
+
+
 def test_folder_without_what_is_needed(tmp_path: Path):
     with pytest.raises(InputError, match=r"no tokenizer\.json"):
         fetch_hub.check(tmp_path, "lab/model", "tokenizer")

@@ -76,6 +76,7 @@ def test_one_task_may_be_the_whole_suite(tmp_path):
         ({"readme.txt": "hello"}, "no folder in it holds a train and a test split"),
         ({"t/train.fna": ">one\nACGT\n", "t/test.fna": ">a|1\nAC\n"}, "header >one does not end with"),
         ({"t/train.fna": ">a|1\nACGU\n", "t/test.fna": ">a|1\nAC\n"}, "Write T instead of U"),
+        ({"t/train.fna": "AC\n", "t/test.fna": ">a|1\nAC\n"}, "train.fna: cannot be read|no sequences"),
         ({"t/train.fna": "", "t/test.fna": ">a|1\nAC\n"}, "no sequences"),
         (
             {"t/train.csv": "sequence,label\nAC,1\n", "t/train.fna": ">a|1\nAC\n", "t/test.csv": ""},
@@ -95,6 +96,14 @@ def test_what_is_no_suite_is_refused_in_one_line(files, says, tmp_path):
         import_suite.main(tmp_path / "suite", tmp_path / "out")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "out/tasks.tsv").exists()
+
+
+def test_a_damaged_file_of_a_suite_is_named(tmp_path):
+    for split in ("train", "test"):
+        write(tmp_path / "suite" / f"t/{split}.fna", ">a|1\nAC\n")
+    (tmp_path / "suite/t/train.fna").rename(tmp_path / "suite/t/train.fna.gz")
+    with pytest.raises(InputError, match=r"train\.fna\.gz: cannot be read .*Fetch it again"):
+        import_suite.main(tmp_path / "suite", tmp_path / "out")
 
 
 def test_no_folder_is_refused(tmp_path):

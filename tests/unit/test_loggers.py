@@ -52,7 +52,7 @@ def test_tensorboard_shows_every_number_of_the_log(tmp_path):
 def test_a_logger_that_fails_is_left_out_with_one_warning_and_the_others_go_on(tmp_path, monkeypatch, caplog):
     def init(**options):
         assert options["mode"] == "offline"
-        raise RuntimeError("no such\nproject")
+        raise RuntimeError("no such\nproject at https://ann:s3cret@logs.org/api")
 
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=init, Settings=dict))
     caplog.set_level("WARNING", logger="dnalm")
@@ -63,7 +63,7 @@ def test_a_logger_that_fails_is_left_out_with_one_warning_and_the_others_go_on(t
         loggers.log(record)
     loggers.close()
     assert [record.getMessage() for record in caplog.records] == [
-        "wandb cannot be used and is left out: RuntimeError: no such project",
+        "wandb cannot be used and is left out: RuntimeError: no such project at https://…@logs.org/api",
         "tensorboard failed at step 0 and is left out: ZeroDivisionError: division by zero",
     ]
 

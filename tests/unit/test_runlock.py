@@ -251,6 +251,15 @@ def test_a_damaged_lock_is_no_living_owner_for_ever(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize(
+    "owner", [{"slurm_job_id": "--user=ann"}, {"slurm_job_id": "7,8"}, {"pid": "1"}, {"pid": [1]}, [1], "x"]
+)
+def test_what_a_lock_says_becomes_no_other_command(tmp_path, owner):
+    """Whoever may write into a shared folder could have other jobs cancelled."""
+    (tmp_path / "lock").write_text(json.dumps(owner))
+    assert read_owner(tmp_path / "lock") == {}
+
+
 def test_a_link_that_was_made_but_answered_file_exists_is_the_lock(tmp_path, monkeypatch):
     """NFS sends a request again whose reply was lost."""
     link = os.link

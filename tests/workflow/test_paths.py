@@ -8,7 +8,8 @@ import pytest
 import yaml
 from workflow_jobs import REPOSITORY, workflow_jobs
 
-FOLDER = "my run.v1"
+# A shell that read it would do something.
+FOLDER = "my run.v1;touch $(id)&`id`|#!"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,21 @@ def test_they_are_one_word_of_every_command(jobs):
         # One that was cut at its blank has a half of the name only.
         assert not [word for word in words if word.endswith(" my") or word.endswith("/my")], job.shellcmd
     assert len(scripts) > 20
+
+
+def test_no_shell_obeys_them(jobs, tmp_path):
+    """What bash hands to a script are the words of its command, and nothing else has happened."""
+    commands = [job.shellcmd for job in jobs if (job.shellcmd or "").startswith("exec ")]
+    said = [command.replace("exec ", "printf '%s\\0' ", 1) + "; printf '\\n'" for command in commands]
+    script = tmp_path / "commands.sh"
+    script.write_text("\n".join(said))
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    done = subprocess.run(["bash", script], cwd=folder, capture_output=True, text=True, check=True)
+    assert [line.split("\0")[:-1] for line in done.stdout.splitlines()] == [
+        shlex.split(command)[1:] for command in commands
+    ]
+    assert len(commands) > 20 and not any(folder.iterdir()) and not done.stderr
 
 
 def test_a_slash_behind_the_folder_of_results_is_none_of_its_name(jobs):

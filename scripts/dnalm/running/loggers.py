@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import logging
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -191,4 +192,5 @@ LOGGERS: dict[str, Callable[[Path, str, dict[str, Any], int], Logger]] = {
 
 
 def _line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    # The address of a server may hold a password.
+    return re.sub(r"//[^/\s]*@", "//…@", " ".join(f"{type(error).__name__}: {error}".split()))

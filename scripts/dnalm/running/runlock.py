@@ -12,6 +12,7 @@ publishes something calls :func:`check_held` right before; a holder that was rep
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -201,10 +202,14 @@ def read_owner(path: Path) -> dict[str, Any] | None:
     """Who holds the lock; None if nobody does. An unreadable file counts as an unknown owner."""
     try:
         owner = json.loads(path.read_text())
-        return owner if isinstance(owner, dict) else {}
+        if not isinstance(owner, dict) or not isinstance(owner.get("pid", 0), int):
+            return {}
+        # It becomes a word of commands that end jobs.
+        job = owner.get("slurm_job_id")
+        return owner if job is None or re.fullmatch("[0-9]+", str(job)) else {}
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

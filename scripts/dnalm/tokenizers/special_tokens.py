@@ -3,6 +3,7 @@
 Light: the workflow asks when it starts.
 """
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ SPECIAL_TOKEN_NAMES = {
     "pad": ("[PAD]", "<pad>"),
     "mask": ("[MASK]", "<mask>"),
 }
+_NAME = re.compile(r"[^\s\"'`\\]{1,40}")
 
 
 def find_special_tokens(vocabulary: Collection[str], path: Path) -> dict[str, str]:
@@ -41,6 +43,12 @@ def find_special_tokens(vocabulary: Collection[str], path: Path) -> dict[str, st
         entry = entry.get("content") if isinstance(entry, dict) else entry
         candidates = [name for name in (entry, *names) if isinstance(name, str) and name in vocabulary]
         if candidates:
+            # It stands in commands that people copy from a model card.
+            if not _NAME.fullmatch(candidates[0]):
+                raise InputError(
+                    f"{path}: {candidates[0][:40]!r} stands for {SPECIAL_TOKENS[role]}. Name it by one short "
+                    "word without quotation marks."
+                )
             found[role] = candidates[0]
         else:
             missing.append(SPECIAL_TOKENS[role])
