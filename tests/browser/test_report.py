@@ -215,7 +215,8 @@ def test_text_stands_out_from_its_background(browser, report, dark):
         const ground = e => { while (e) { const c = getComputedStyle(e).backgroundColor;
             if (c.startsWith('rgb(')) return c; e = e.parentElement; } return 'rgb(255, 255, 255)'; };
         const found = {};
-        const texts = 'h1, h2, p, a, dd, li span, th, td, summary, code, figcaption, svg text';
+        const texts = 'h1, h2, p, a, dd, li span, th, td, small, summary, code, figcaption, svg text, '
+            + '.batch span, .legend span';
         for (const e of document.querySelectorAll(texts)) {
             if (!e.textContent.trim() || e.closest('.confusion')) continue;
             const style = getComputedStyle(e);
@@ -232,6 +233,7 @@ def test_every_picture_and_table_can_be_told_without_seeing_it(browser, report):
     browser.open(report, DESKTOP)
     assert browser.evaluate("[...document.querySelectorAll('svg')].every(s => s.getAttribute('aria-label'))")
     assert browser.evaluate("[...document.querySelectorAll('table')].every(t => t.caption)")
+    assert browser.evaluate("[...document.querySelectorAll('th')].every(h => h.textContent.trim())")
     assert browser.evaluate("document.documentElement.lang") == "en"
     skipped = browser.evaluate(
         "[...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])"

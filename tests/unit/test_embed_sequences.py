@@ -142,7 +142,7 @@ def test_the_report_tells_what_was_embedded(tiny_model, tmp_path):
     heading, sentence, pairs = exploring_section(run)["parts"]
     assert heading["text"] == "Embedded sequences: promoters"
     assert sentence["text"] == (
-        "tiny made 5 vectors of 32 dimensions from 2 sequences of x.fa, out of layer 1 (2 layers)."
+        "tiny made 5 vectors of 32 dimensions from 2 sequences of x.fa, out of layer 1 of 2."
     )
     assert [row["cells"][0] for row in pairs["rows"]] == ["a:0-40", "a:20-60", "a:40-80", "a:50-90", "b"]
     assert pairs["rows"][4]["cells"][5] == "1.00"

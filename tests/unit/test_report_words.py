@@ -229,6 +229,10 @@ def test_small_words():
     assert words.rounded(43_861_504) == "43.9 million" and words.rounded(688_640) == "688,640"
     assert words.estimate({"value": -0.02, "low": -0.1, "high": 0.05}) == "−0.020 (−0.100 to 0.050)"
     assert words.signed(-0.02) == "−0.020" and words.number(150.0951) == "150.1"
+    assert words.between(70, 70) == "70" and words.span({"min": 80, "max": 1200}) == "80 to 1,200 bp"
+    assert [words.model_name(name) for name in ("a", "a-untrained", "a-published")] == [
+        *("a", "a untrained", "a as published")
+    ]
 
 
 @given(st.floats(-1, 1))

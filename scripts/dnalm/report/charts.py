@@ -35,7 +35,7 @@ STYLE = """
 .chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
 .chart .whisker { stroke-width: 2.5; stroke-linecap: round; }
 .chart .c0 { --c: var(--c0, #0b6e8f); }
-.chart .c1 { --c: var(--c1, #c2571a); }
+.chart .c1 { --c: var(--c1, #b95318); }
 .chart .c2 { --c: var(--c2, #6a4c93); }
 .chart .c3 { --c: var(--c3, #4d7c2a); }
 .chart .c4 { --c: var(--c4, #a3396b); }

@@ -93,7 +93,7 @@ def corpus_table(corpora: list[dict[str, Any]]) -> dict[str, Any]:
             f"{stats['sequences']:,}",
             words.bases(stats["bases"]),
             f"{stats['gc_content']:.1%}",
-            f"{stats['length']['shortest']:,} to {stats['length']['longest']:,}",
+            words.between(stats["length"]["shortest"], stats["length"]["longest"]),
             f"{stats['windows']['train']:,}",
             f"{stats['windows']['validation']:,}",
         ]
@@ -124,7 +124,7 @@ def token_parts(run: Run) -> list[dict[str, Any]]:
                 f"{summary['lines']:,}",
                 f"{summary['tokens']:,}",
                 f"{summary['bases_per_token']:.2f}" if summary["bases_per_token"] else "",
-                f"{per_line['shortest']} to {per_line['longest']}, median {per_line['median']}",
+                tokens_per_line(per_line),
                 f"{summary['unknown_tokens']:,}",
                 f"{summary['vocabulary_used']:,} of {summary['vocabulary_size']:,}",
             ]
@@ -158,6 +158,12 @@ def token_parts(run: Run) -> list[dict[str, Any]]:
         ),
         {"kind": "figures", "rows": figures},
     ]
+
+
+def tokens_per_line(per_line: dict[str, Any]) -> str:
+    """`44 to 80, median 54`, or `70` where all lines have as many."""
+    span = words.between(per_line["shortest"], per_line["longest"])
+    return span if per_line["shortest"] == per_line["longest"] else f"{span}, median {per_line['median']:,}"
 
 
 def tokenizer_table(run: Run) -> dict[str, Any]:

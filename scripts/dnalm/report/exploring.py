@@ -44,25 +44,27 @@ def exploring_section(run: Run) -> dict[str, Any]:
 def embedded_parts(name: str, embedded: Embedded) -> list[dict[str, Any]]:
     """What was embedded, and how similar the first vectors are."""
     about, table_of_pairs = embedded.summary, embedded.similarities
-    layer = "the token embeddings" if about["layer"] == 0 else f"layer {about['layer']}"
+    layer = f"layer {about['layer']} of {about['layers']}" if about["layer"] else "the token embeddings"
     sentence = (
-        f"{about['model']} made {about['vectors']:,} vectors of {about['dimensions']:,} dimensions from "
-        f"{about['sequences']:,} sequences of {about['input']}, out of {layer} ({about['layers']} layers)."
+        f"{words.model_name(about['model'])} made {words.count(about['vectors'], 'vector')} of "
+        f"{about['dimensions']:,} dimensions from {words.count(about['sequences'], 'sequence')} of "
+        f"{about['input']}, out of {layer}."
     )
-    if about["left_out"]["windows"]:
-        sentence += f" {about['left_out']['windows']:,} windows with too many unknown bases were left out."
-    if about["cut"]["cut"]:
+    if left_out := about["left_out"]["windows"]:
+        windows = words.count(left_out, "window was", "windows were")
+        sentence += f" {windows} left out, with too many unknown bases."
+    if cut := about["cut"]["cut"]:
         sentence += (
-            f" {about['cut']['cut']:,} were longer than the {about['cut']['max_tokens']:,} tokens that this "
-            f"model reads, and cut: {words.share(about['cut']['unread_fraction'], 1)} of all bases were not "
-            "read."
+            f" {words.count(cut, 'was', 'were')} longer than the {about['cut']['max_tokens']:,} tokens that "
+            f"this model reads, and cut: {words.share(about['cut']['unread_fraction'], 1)} of all bases were "
+            "not read."
         )
     parts = [heading(f"Embedded sequences: {name}"), text(sentence)]
     if table_of_pairs is None:
         return parts
     names = [str(row) for row in table_of_pairs["id"]]
     rows = [
-        [row, *(f"{float(value):.2f}" for value in cells)]
+        [row, *(f"{float(value):.2f}".replace("-", "−") for value in cells)]
         for row, cells in zip(names, table_of_pairs.drop(columns="id").to_numpy(), strict=True)
     ]
     note = (
@@ -253,7 +255,7 @@ def as_box(name: str, box: dict[str, Any], colour: int) -> Box:
 
 def map_figures(task: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, str]]:
     """One picture per method of one model's embeddings."""
-    figures = []
+    figures, model = [], words.model_name(drawn["model"])
     for key, name in METHODS.items():
         if key not in drawn:
             continue
@@ -266,10 +268,8 @@ def map_figures(task: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, s
             axes = ("UMAP 1", "UMAP 2")
             caption += " Near means alike; distances between groups mean little."
         groups = [(group_name(label), points) for label, points in drawn[key].items()]
-        svg = map_chart(groups, f"{name} of the embeddings of {drawn['model']}, task {task['task']}", axes)
-        figures.append(
-            figure(f"{name}: {drawn['model']}", svg, caption, f"{task['task']}.{drawn['model']}.{key}")
-        )
+        svg = map_chart(groups, f"{name} of the embeddings of {model}, task {task['task']}", axes)
+        figures.append(figure(f"{name}: {model}", svg, caption, f"{task['task']}.{drawn['model']}.{key}"))
     return figures
 
 
@@ -277,7 +277,7 @@ def agreement_table(task: dict[str, Any]) -> dict[str, Any] | None:
     """How often neighbours share a label: the maps in one number each."""
     rows = [
         [
-            drawn["model"],
+            words.model_name(drawn["model"]),
             words.share(drawn["agreement"]["value"], 1),
             f"{drawn['agreement']['chance']:.1%}",
             drawn["agreement"]["neighbours"],

@@ -51,7 +51,7 @@ def language_model_section(run: Run) -> dict[str, Any]:
         "title": "Language model",
         "intro": "The model learned by guessing hidden tokens of DNA from the tokens around them. The loss "
         "is the surprise, in nats, at the true token. Loss, accuracy and perplexity are those of [MASK] "
-        "positions, in stretches of the genomes that were held out. A loss of “all selected tokens” also "
+        "positions, in DNA that was held out. A loss of “all selected tokens” also "
         "counts those that training leaves visible or replaces, as published runs do. It is usually lower "
         "and must not be compared with counting.",
         "parts": parts,

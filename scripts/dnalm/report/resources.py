@@ -107,7 +107,7 @@ def telemetry_table(run: Run) -> dict[str, Any]:
     """Speed, padding, memory, checkpoints and interruptions of pretraining: one column per model."""
 
     def megabytes(value: float | None) -> str:
-        return "" if value is None else f"{value:,.0f} MB"
+        return "" if value is None else f"{value:,.0f} MB" if value >= 10 else f"{value:.2g} MB"
 
     def interruptions(record: dict[str, Any]) -> str:
         kinds = [f"{times:,} × {reason}" for reason, times in record["interruptions"].items()]

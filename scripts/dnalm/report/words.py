@@ -98,10 +98,8 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     """What a reader calls a predictor: `demo pretrained, frozen`, `k-mer regression`."""
     name, kind, backbone = metrics["name"], metrics["kind"], metrics.get("backbone")
     how = f", {WAYS[backbone].name}" if backbone in WAYS else ""
-    if kind == "published":
-        return f"{name.removesuffix(PUBLISHED)} as published{how}"
-    if kind == "untrained":
-        return f"{name.removesuffix(UNTRAINED)} untrained{how}"
+    if kind in ("published", "untrained"):
+        return f"{model_name(name)}{how}"
     if kind == "baseline":
         if name == "majority" and metrics.get("problem") in CONSTANTS:
             return CONSTANTS[metrics["problem"]]
@@ -111,6 +109,13 @@ def predictor_name(metrics: dict[str, Any]) -> str:
     if kind == "stacked":
         return f"stacked with {name}"
     return f"{name} pretrained{how}"
+
+
+def model_name(name: str) -> str:
+    """What a reader calls a language model: `demo`, `demo untrained`, `demo as published`."""
+    if name.endswith(PUBLISHED):
+        return f"{name.removesuffix(PUBLISHED)} as published"
+    return f"{name.removesuffix(UNTRAINED)} untrained" if name.endswith(UNTRAINED) else name
 
 
 def baseline_name(name: str) -> str:
@@ -224,9 +229,13 @@ def bases(number: float) -> str:
 
 
 def span(lengths: dict[str, Any]) -> str:
-    """Lengths of sequences: `200 bp`, `80 to 200 bp`."""
-    low, high = lengths["min"], lengths["max"]
-    return f"{low} bp" if low == high else f"{low} to {high} bp"
+    """Lengths of sequences: `200 bp`, `80 to 1,200 bp`."""
+    return f"{between(lengths['min'], lengths['max'])} bp"
+
+
+def between(low: int, high: int) -> str:
+    """A range of whole numbers: `80 to 1,200`, or `200` where all are the same."""
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def tested(metrics: dict[str, Any]) -> str:
