@@ -13,7 +13,12 @@ from dnalm.problems.names import MULTI_LABEL
 from dnalm.running.errors import InputError
 from dnalm.sequences import columns, regions
 from dnalm.sequences.strands import IUPAC, canonical, reverse_complement
-from dnalm.sequences.tables import read_labelled_table, read_sequence_table, write_labelled_table
+from dnalm.sequences.tables import (
+    read_clusters,
+    read_labelled_table,
+    read_sequence_table,
+    write_labelled_table,
+)
 
 
 @given(st.text(IUPAC + IUPAC.lower()))
@@ -204,3 +209,15 @@ def test_written_tables_are_read_back(tmp_path):
 def test_class_order():
     assert sort_labels(["10", "2", "2", "1"]) == ["1", "2", "10"]
     assert sort_labels(["enhancer", "Other", "10"]) == ["10", "Other", "enhancer"]
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ","])
+def test_what_belongs_together_may_be_named_in_words_or_not_at_all(tmp_path, delimiter):
+    rows = [("seq", "cluster", "label"), ("ACGT", "donor 7", "a"), ("ACGA", "", "b"), ("", "", "")]
+    rows += [("ACGG", "2", "a"), ("TTTT", "", "b"), ("GGGG", "donor 7", "b")]
+    table = tmp_path / "table.txt"
+    table.write_text("".join(delimiter.join(row) + "\n" for row in rows))
+    assert len(read_labelled_table(table)) == 5
+    assert read_clusters(table, 5).tolist() == [0, 1, 2, 3, 0]
+    table.write_text("".join(delimiter.join((seq, label)) + "\n" for seq, _, label in rows))
+    assert read_clusters(table, 5).tolist() == [0, 1, 2, 3, 4]

@@ -48,7 +48,8 @@ def read_sequence_table(path: str | Path) -> pd.DataFrame:
 def read_clusters(path: str | Path, n: int) -> np.ndarray:
     """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.evaluate.metrics`.
 
-    Those with the same text in the column `cluster` are. Without such a column, and in Parquet, none are.
+    Those with the same text in the column `cluster` are; who has none there is related to nobody. Without
+    such a column, and in Parquet, none are.
     """
     path = Path(path)
     if is_parquet(path):
@@ -57,7 +58,8 @@ def read_clusters(path: str | Path, n: int) -> np.ndarray:
         if CLUSTER not in header:
             return np.arange(n)
         rows = (row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row))
-        return pd.factorize(np.array([row[header.index(CLUSTER)].strip() for row in rows], dtype=object))[0]
+        names = [row[header.index(CLUSTER)].strip() or number for number, row in enumerate(rows)]
+        return pd.factorize(np.array(names, dtype=object))[0]
 
 
 def read_rows(
