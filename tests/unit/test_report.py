@@ -16,9 +16,10 @@ from dnalm.report.classification import guessing_precision
 from dnalm.report.data import genome_parts, tokenizer_table
 from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs
+from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
-from dnalm.report.run import Evaluation, Run
+from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
 
 REPOSITORY = Path(__file__).parents[2]
@@ -182,6 +183,16 @@ def test_the_spread_over_seeds_is_told_apart_from_the_interval(flags, whole):
     assert "Spread over seeds: mean ± standard deviation of 3 trainings (lowest to highest)" in whole
     assert f"{told} {accuracy['low']:.3f} to {accuracy['high']:.3f}" in text_of(whole)
     assert "Seeds 42, 43 and 44" in whole
+
+
+def test_the_numbers_of_a_fine_tuning_are_called_what_they_are():
+    log = [{"event": "evaluation", "epoch": 0, "loss": 0.7, "accuracy": 0.6}]
+    for problem, name in (
+        ("multi_label_classification", "Validation labels right"),
+        ("single_label_classification", "Validation accuracy"),
+    ):
+        training = Training({"task": "t", "problem": problem, "kept": {"epoch": 0}}, log)
+        assert finetuning_table(training, "demo")["columns"][-1] == name
 
 
 def test_the_data_are_shown_in_words_and_pictures(whole):
@@ -582,4 +593,9 @@ def test_what_pretraining_has_read_is_said(flags, tmp_path):
     summary["settings"]["checkpoint"] = "sha256"
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     changed |= {"--training-summaries": [str(tmp_path / "summary.json")]}
-    assert "What its checkpoint had read before is not known." in text_of(page(changed, tmp_path / "s.html"))
+    settings = json.loads(Path(flags["--settings"][0]).read_text())
+    settings["models"]["demo"]["checkpoint"] = "lab/dna-model"
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    text = text_of(page(changed | {"--settings": [str(tmp_path / "settings.json")]}, tmp_path / "s.html"))
+    assert "What its checkpoint had read before is not known." in text
+    assert "was trained on from a checkpoint (lab/dna-model) for 200 steps" in text

@@ -118,8 +118,11 @@ def test_the_first_screen_says_that_relatives_were_taken_together_where_it_matte
 
 def of_classes(matrix, balanced):
     counts = {name: sum(row) for name, row in zip(("closed", "open"), matrix, strict=True)}
-    metrics = {"balanced_accuracy": {"value": balanced}}
-    return {"labels": list(counts), "label_counts": counts, "confusion_matrix": matrix, "metrics": metrics}
+    right, n = matrix[0][0] + matrix[1][1], sum(map(sum, matrix))
+    accuracy = {"value": right / n, "low": right / n - 0.05, "high": right / n + 0.05}
+    metrics = {"balanced_accuracy": {"value": balanced}, "accuracy": accuracy}
+    about = {"labels": list(counts), "label_counts": counts, "confusion_matrix": matrix, "n": n}
+    return about | {"metrics": metrics}
 
 
 def test_an_accuracy_that_is_the_share_of_the_frequent_class_is_no_good_news():
@@ -130,8 +133,11 @@ def test_an_accuracy_that_is_the_share_of_the_frequent_class_is_no_good_news():
     assert verdict["head"] == "Not shown to be better than always naming the most frequent class."
     assert "It recognises none of the 2 of class open." in verdict["text"]
     assert "count alike: 0.500; guessing gives 0.500." in verdict["text"]
-    # The same without that baseline.
+    # Where that baseline was not evaluated.
     (verdict,) = words.majority_verdict(blind, None)
+    assert verdict["text"].startswith("Of the tested sequences 98.0% are of that class. It recognises none")
+    assert words.majority_verdict(of_classes([[90, 10], [10, 90]], 0.9), None) == []
+    (verdict,) = words.majority_verdict(of_classes([[180, 0], [20, 0]], 0.5), difference(0.1, 0.05, 0.2))
     assert verdict["head"] == "Not every class is recognised."
 
 

@@ -256,9 +256,12 @@ def pretraining_sentence(run: Run, model: str) -> str:
     """On which DNA, for how long, with which task a model was pretrained."""
     training = next((t for t in run.trainings if t.summary.get("model") == model), None)
     parts = []
+    configured = run.settings.get("models", {}).get(model, {})
+    source = " at ".join(filter(None, (configured.get("checkpoint"), configured.get("revision"))))
+    checkpoint = f": {source}" if source else ""
     if training and not training.summary["steps"]:
         size = words.rounded(training.summary["parameters"]["total"])
-        return f"Not here: a published model of {size} parameters is used as it is."
+        return f"Not here: a published model of {size} parameters is used as it is{checkpoint}."
     if run.genomes:
         genomes = [f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.genomes]
         shown = genomes if len(genomes) <= 4 else [*genomes[:3], f"{len(genomes) - 3} more"]
@@ -278,7 +281,9 @@ def pretraining_sentence(run: Run, model: str) -> str:
         epochs = training.log[-1]["epoch"] if training.log else None
         passes = f" ({epochs:.3g} passes over them)" if epochs else ""
         start = (
-            "trained on from a checkpoint" if "checkpoint" in summary["settings"] else "trained from scratch"
+            f"trained on from a checkpoint ({source or 'not recorded'})"
+            if "checkpoint" in summary["settings"]
+            else "trained from scratch"
         )
         parts.append(
             f"a model of {words.rounded(summary['parameters']['total'])} parameters was {start} for "

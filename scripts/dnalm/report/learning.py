@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.parts import table
 from dnalm.report.run import Training
@@ -55,7 +56,10 @@ def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
         ]
         for record in chosen
     ]
-    last = "Validation R²" if any("r2" in record for record in evaluations) else "Validation accuracy"
+    problem = training.summary.get("problem", SINGLE_LABEL)
+    last = {MULTI_LABEL: "Validation labels right", REGRESSION: "Validation R²"}.get(
+        problem, "Validation accuracy"
+    )
     columns = ["Epoch", "Training loss", "Validation loss", last]
     strong = [place for place, record in enumerate(chosen) if record["epoch"] == kept]
     caption = f"Fine-tuning of {name}, task {training.summary['task']}, epoch by epoch"

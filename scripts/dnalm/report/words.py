@@ -390,7 +390,7 @@ def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | Non
     """Does a classifier know more than which class is the most frequent one? Nothing where it does.
 
     `metrics`: metrics.json of a task of classes; `difference`: in accuracy, the classifier minus always
-    naming the majority class, None where nobody looked.
+    naming the majority class, None where that was not evaluated.
     """
     counts, matrix = metrics["label_counts"], metrics["confusion_matrix"]
     missed = [
@@ -405,9 +405,16 @@ def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | Non
         f"Balanced accuracy, in which all classes count alike: {number(balanced)}; guessing gives "
         f"{number(chance)}."
     )
-    if difference is not None and _status(difference) != "good":
+    largest = max(counts.values()) / metrics["n"]
+    known = metrics["metrics"]["accuracy"]["low"] > largest
+    if not known if difference is None else _status(difference) != "good":
         head = "Not shown to be better than always naming the most frequent class."
-        return [_verdict("warn", head, f"Accuracy against that: {_points(difference)}. {found}")]
+        against = (
+            f"Accuracy against that: {_points(difference)}."
+            if difference
+            else (f"Of the tested sequences {share(largest, 1)} are of that class.")
+        )
+        return [_verdict("warn", head, f"{against} {found}")]
     return [_verdict("warn", "Not every class is recognised.", found)] if missed else []
 
 
