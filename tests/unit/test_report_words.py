@@ -233,6 +233,11 @@ def test_small_words():
     )
     assert words.bases(12_100_000) == "12.1 Mb" and words.bases(950) == "950 bp"
     assert words.rounded(43_861_504) == "43.9 million" and words.rounded(688_640) == "688,640"
+    # Nothing large is told in powers of ten.
+    assert words.rounded(2_500_000_000) == "2.5 billion" and words.bases(999_999) == "1 Mb"
+    assert words.bases(4_100_000_000_000) == "4,100 Gb"
+    assert [words.significant(value) for value in (0.4616, 14.1, 14_100)] == ["0.462", "14.1", "14,100"]
+    assert words.significant(1234, 2) == "1,234" and words.significant(0.00012, 2) == "0.00012"
     assert words.estimate({"value": -0.02, "low": -0.1, "high": 0.05}) == "−0.020 (−0.100 to 0.050)"
     assert words.signed(-0.02) == "−0.020" and words.number(150.0951) == "150.1"
     assert words.between(70, 70) == "70" and words.span({"min": 80, "max": 1200}) == "80 to 1,200 bp"

@@ -279,7 +279,7 @@ def pretraining_sentence(run: Run, model: str) -> str:
     if training:
         summary = training.summary
         epochs = training.log[-1]["epoch"] if training.log else None
-        passes = f" ({epochs:.3g} passes over them)" if epochs else ""
+        passes = f" ({words.significant(epochs)} passes over them)" if epochs else ""
         start = (
             f"trained on from a checkpoint ({source or 'not recorded'})"
             if "checkpoint" in summary["settings"]
@@ -341,7 +341,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "id": "language-model-answer",
         "title": f"Language model: {lead['model']}",
         "what": "Predict hidden tokens of held-out DNA. No classification task is configured.",
-        "number": f"{lead['metrics']['perplexity']['value']:,.4g}",
+        "number": words.number(lead["metrics"]["perplexity"]["value"]),
         "number_name": "Held-out perplexity",
         "number_text": f" (loss {words.estimate(loss)} nats per [MASK])",
         "verdicts": [words.counting_verdict(lead)],

@@ -184,7 +184,7 @@ def line_chart(
         label_y = y - 4 if previous is None else max(y - 4, previous + 13)
         previous = label_y
         parts.append(_line("reference", left, y, right, y))
-        parts.append(_text(f"{name} {short(value)}", right - 2, label_y, "small quiet end"))
+        parts.append(_text(f"{name} {value:.3g}", right - 2, label_y, "small quiet end"))
     for one in series:
         points = " ".join(f"{x_place(x):.1f},{y_place(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
         dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""

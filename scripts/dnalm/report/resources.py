@@ -119,7 +119,7 @@ def telemetry_table(run: Run) -> dict[str, Any]:
         return [
             record["device"],
             f"{speed:,.0f}" if speed else "",
-            f"{flops / 1e9:,.3g}" if flops else "",
+            words.significant(flops / 1e9) if flops else "",
             f"{mfu:.1%}" if mfu is not None else "",
             f"{record['padding_fraction']:.2%}",
             seconds(record["training_seconds"]),

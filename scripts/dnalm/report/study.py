@@ -101,7 +101,7 @@ def board_table(task: str, board: list[dict[str, Any]], reference: str, confiden
 def hours(cost: dict[str, float | None], step: str) -> str:
     """CPU hours of a step, or its wall clock where only that is known."""
     found = cost.get(f"{step}_cpu_hours")
-    return "" if found is None else f"{found:.2g}"
+    return "" if found is None else words.significant(found, 2)
 
 
 def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:

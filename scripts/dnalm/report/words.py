@@ -132,6 +132,8 @@ def baseline_in_a_sentence(metrics: dict[str, Any]) -> str:
     return BASELINES[metrics["name"]].described.format(name=name, regression=regression)
 
 
+# What is rounded to 1000 of one unit is 1 of the next.
+BARELY = 0.9995
 # Metrics of which less is better.
 ERRORS = ("mae", "rmse")
 # Smaller differences from 0 and 1 are those of floating point.
@@ -210,9 +212,18 @@ def count(number: float, singular: str, plural: str | None = None) -> str:
     return f"{number:,.0f} {singular if number == 1 else plural or singular + 's'}"
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """So many digits that count, and of a large number all before the point: `0.462`, `14.1`, `14,100`."""
+    text = f"{value:.{digits}g}"
+    return f"{value:,.0f}" if "e+" in text else text
+
+
 def rounded(number: float) -> str:
-    """About how many, in words: `688,640`, `43.9 million`."""
-    return f"{number / 1e6:.3g} million" if number >= 1e6 else f"{number:,.0f}"
+    """About how many, in words: `688,640`, `43.9 million`, `2.5 billion`."""
+    for word, size in (("billion", 1e9), ("million", 1e6)):
+        if number >= BARELY * size:
+            return f"{significant(number / size)} {word}"
+    return f"{number:,.0f}"
 
 
 def listing(words: list[str]) -> str:
@@ -221,10 +232,10 @@ def listing(words: list[str]) -> str:
 
 
 def bases(number: float) -> str:
-    """A length of DNA: `950 bp`, `12.1 kb`, `3.10 Gb`."""
+    """A length of DNA: `950 bp`, `12.1 kb`, `3.1 Gb`."""
     for unit, size in (("Gb", 1e9), ("Mb", 1e6), ("kb", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
+        if number >= BARELY * size:
+            return f"{significant(number / size)} {unit}"
     return f"{number:,.0f} bp"
 
 
