@@ -169,6 +169,20 @@ def test_line_of_a_wrong_letter_is_right_across_blocks(path, block_bytes):
         list(segments(path))
 
 
+@pytest.mark.parametrize("container", ["plain", "gzip"])
+def test_a_file_whose_copy_is_not_complete_is_told(tmp_path, container):
+    """A plain file would seem to end where the copy stands, and the rest of the genome would be missing."""
+    path = tmp_path / "genome.fa"
+    path.write_bytes(compress(b">a\nACGT\n", container))
+    blocks = fasta.read_blocks(path)
+    next(blocks)
+    with open(path, "ab") as file:
+        file.write(compress(b">b\nACGT\n", container))
+    with pytest.raises(InputError, match=r"genome\.fa: the file changed while it was read"):
+        list(blocks)
+    assert b"".join(fasta.read_blocks(path)) == b">a\nACGT\n>b\nACGT\n"
+
+
 def test_missing_file_and_directory(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         list(segments(tmp_path / "none.fa"))

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,24 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
         _synchronize(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def unchanged(path: str | Path) -> Iterator[None]:
+    """Raise InputError if the file is written while the block reads it, as one is whose copy is not complete.
+
+    A plain file would otherwise seem to end where its copy stands.
+    """
+    before = os.stat(path)
+    yield
+    after = os.stat(path)
+    if stat.S_ISREG(before.st_mode) and (before.st_size, before.st_mtime_ns) != (
+        after.st_size,
+        after.st_mtime_ns,
+    ):
+        raise InputError(
+            f"{path}: the file changed while it was read. Start again when its copy is complete."
+        )
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from dnalm.running.errors import InputError
+from dnalm.running.files import unchanged
 from dnalm.running.hints import nearest
 
 # The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
@@ -149,7 +150,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
     opener = gzip.open if magic.startswith(b"\x1f\x8b") else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        with unchanged(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
             yield file
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None

@@ -23,6 +23,7 @@ import numpy as np
 from isal import igzip
 
 from dnalm.running.errors import InputError
+from dnalm.running.files import unchanged
 from dnalm.sequences.formats import BZIP2, GZIP, XZ, decoded
 from dnalm.sequences.names import LONGEST_NAME
 
@@ -198,7 +199,7 @@ def read_blocks(path: str | Path, on_read: Callable[[int], None] | None = None) 
         raise InputError(f"{path}: no such file. Paths are relative to the working directory.") from None
     except PermissionError:
         raise InputError(f"{path}: no permission to read this file.") from None
-    with raw:
+    with raw, unchanged(path):
         head = raw.peek(32)[:32]
         if not head:
             raise InputError(f"{path}: the file is empty. Download or write it again.")
