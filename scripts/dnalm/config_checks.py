@@ -6,7 +6,7 @@ packages are imported, because every cluster job reads the Snakefile again.
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,23 @@ from dnalm.tokenizers.special_tokens import (
 )
 
 REPOSITORY = Path(__file__).parents[2]
+# Sections whose keys are names of the user's choice, and become names of files.
+NAMED = (
+    "corpora",
+    "tokenizers",
+    "models",
+    "fill_mask",
+    "embed_sequences",
+    "predict",
+    "publish",
+)
 
 
 def check_sections(config: Config, values: Mapping[str, Any], source: str, made: Made) -> None:
     """Raise InputError for the first thing that is wrong. `values`: the same as plain dictionaries."""
     check_path(config.results, f"{source}: results")
     _check_paths(values, source)
+    _check_names(values, source)
     _check_results(config.results, source)
     _check_corpora(config, source, made)
     _check_tokenizers(config, source)
@@ -57,6 +68,22 @@ def _check_paths(values: Mapping[str, Any], source: str) -> None:
         check_path(path, f"{source}: {key}")
         if key in ("genomes", "tasks") and is_url(path):
             raise InputError(f"{source}: {key} is a URL. Download the sheet, and give its path.")
+
+
+def _check_names(values: Mapping[str, Any], source: str) -> None:
+    for section in NAMED:
+        names = list(values[section])
+        for number, name in enumerate(names):
+            if twin := twin_but_for_case(name, names[:number]):
+                raise InputError(
+                    f"{source}: {section}.{name} and {section}.{twin} would be one file on disks that "
+                    "ignore case. Rename one."
+                )
+
+
+def twin_but_for_case(name: str, others: Iterable[str]) -> str | None:
+    """Which of the others is the same name to a disk that ignores case, as those of Macs and Windows do."""
+    return next((other for other in others if other != name and other.lower() == name.lower()), None)
 
 
 def _check_results(results: str, source: str) -> None:

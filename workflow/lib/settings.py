@@ -15,6 +15,7 @@ from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name
+from dnalm.config_checks import twin_but_for_case
 from dnalm.config_paths import LONGEST_PART, Made, check_path, is_url, made_by_none
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.settings import FoldSettings
@@ -229,6 +230,11 @@ def _read_sheet(
             raise InputError(f"{sheet} row {number}, column {name_column}: '{name}' {error}") from None
         if name in seen:
             raise InputError(f"{sheet} row {number}: '{name}' stands in row {seen[name]} already. Rename it.")
+        if twin := twin_but_for_case(name, seen):
+            raise InputError(
+                f"{sheet} row {number}: '{name}' and '{twin}' of row {seen[twin]} would be one file on disks "
+                "that ignore case. Rename one."
+            )
         seen[name] = number
         for column in required:
             if not row[column]:
