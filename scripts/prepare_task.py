@@ -83,7 +83,7 @@ from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import check_sha256, sha256_of_file, write_json
+from dnalm.running.files import all_or_none, check_sha256, sha256_of_file, write_json
 from dnalm.sequences.columns import GROUP, task_columns
 from dnalm.sequences.tables import CLUSTER, read_rows, write_labelled_table
 
@@ -186,17 +186,15 @@ def main(
     report["warnings"] = warnings_for_people(report)
     for warning in report["warnings"]:
         logger.warning("%s: %s", task, warning)
-    for name, output in (
-        ("train", output_train),
-        ("validation", output_validation),
-        ("test", output_test),
-    ):
-        table = splits[name].assign(seq=splits[name]["forward"])
-        group = [GROUP] if GROUP in table else []
-        write_labelled_table(
-            output, table, [*fold_columns(table), CLUSTER, *group] if name == "test" else group
-        )
-    write_json(checks, report)
+    outputs = {"train": output_train, "validation": output_validation, "test": output_test}
+    with all_or_none(*outputs.values(), checks):
+        for name, output in outputs.items():
+            table = splits[name].assign(seq=splits[name]["forward"])
+            group = [GROUP] if GROUP in table else []
+            write_labelled_table(
+                output, table, [*fold_columns(table), CLUSTER, *group] if name == "test" else group
+            )
+        write_json(checks, report)
     sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
 

@@ -1,6 +1,8 @@
 """Laws of the task splits: nothing in two splits, nothing twice, nothing lost without being counted."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +141,16 @@ def test_validation_is_stratified(tmp_path):
     }
     other, _ = prepare(tmp_path, random_rows(300, 1), random_rows(60, 2), fraction=0.2, seed=7)
     assert molecules(other["validation"]) != molecules(splits["validation"])
+
+
+def test_a_disk_that_fills_up_leaves_no_part_of_a_task(tmp_path, monkeypatch):
+    def no_room(path, value):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(prepare_task, "write_json", no_room)
+    with pytest.raises(OSError, match="No space left"):
+        prepare(tmp_path, random_rows(30, 1), random_rows(20, 2))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.tsv", "train.tsv"]
 
 
 def test_planted_leaks_are_found_dropped_and_told(tmp_path):

@@ -83,6 +83,17 @@ def unchanged(path: str | Path) -> Iterator[None]:
         )
 
 
+@contextmanager
+def all_or_none(*paths: Path) -> Iterator[None]:
+    """Remove these files where the block ends with an error: some of them are no result."""
+    try:
+        yield
+    except BaseException:
+        for path in paths:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as indented JSON with keys in the given order, atomically. NaN is refused."""
     with atomic_file(path) as temporary:
