@@ -1,11 +1,13 @@
 import argparse
 import json
+import logging
 import os
 import resource
 import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ import fetch
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
-from dnalm.running.errors import Interrupted
+from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.files import atomic_directory, atomic_file
 from dnalm.running.world import World
 
@@ -175,6 +177,27 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [f".model.{node}.{os.getppid()}.part", f".model.other.{ended.pid}.part", "model", "model.json"]
     )
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_log_without_room_is_told_of_in_one_line(capsys, wrong):
+    def main():
+        logging.getLogger("dnalm").info("something")
+        if wrong:
+            raise InputError("something is wrong.")
+
+    with pytest.raises(SystemExit) as ended:
+        run(main, argparse.Namespace(log=Path("/dev/full")))
+    assert ended.value.code == int(wrong)
+    said = ["/dev/full is not complete: No space left on device", "something", "error: something is wrong."]
+    assert capsys.readouterr().err.splitlines() == said[: 2 + wrong]
+
+
+def test_a_log_that_cannot_be_opened_is_told_of_in_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit):
+        run(lambda: None, argparse.Namespace(log=tmp_path / "file" / "new.log"))
+    assert capsys.readouterr().err == f"error: {tmp_path}/file: File exists\n"
 
 
 @pytest.mark.parametrize("writer", ["atomic_file", "copied folder", "download"])

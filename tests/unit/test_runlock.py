@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import socket
@@ -324,3 +325,15 @@ def test_the_outer_lock_counts_again_after_the_inner_one(tmp_path):
         with pytest.raises(Interrupted, match=r"folds/lock was taken from this process"):
             check_held()
     check_held()
+
+
+def test_a_lock_for_which_the_disk_has_no_room_is_named_and_leaves_nothing(tmp_path, monkeypatch):
+    def no_room(path, text):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", no_room)
+    with pytest.raises(OSError) as told, RunLock(tmp_path / "training"):
+        pass
+    assert told.value.filename.startswith(str(tmp_path / "training"))
+    assert not list((tmp_path / "training").iterdir())

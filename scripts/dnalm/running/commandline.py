@@ -140,8 +140,8 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
     # PyTorch and Transformers make hundreds of thousands of objects that stay: by default Python looks for
     # garbage among them so often that it takes up to a second.
     gc.set_threshold(100_000, 50, 50)
-    set_up_logging(log)
     try:
+        set_up_logging(log)
         main(**collect_settings(options))
     except InputError as error:
         _fail(str(error), 1)
@@ -174,6 +174,20 @@ class _Lines(logging.Formatter):
         return "\n".join(map(printable, super().format(record).split("\n")))
 
 
+class _LogFile(logging.FileHandler):
+    """A log that the disk may have no room for: one line on stderr is enough, which says the rest anyway."""
+
+    complete = True
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            return super().handleError(record)
+        if self.complete:
+            self.complete = False
+            print(f"{self.baseFilename} is not complete: {error.strerror}", file=sys.stderr)
+
+
 def set_up_logging(log: Path | None = None) -> None:
     """Send messages of level INFO to stderr and, with time stamps, to the file `log` (appended)."""
     root = logging.getLogger("dnalm")
@@ -185,7 +199,7 @@ def set_up_logging(log: Path | None = None) -> None:
     root.addHandler(terminal)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(log)
+        file = _LogFile(log)
         file.setFormatter(_Lines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         root.addHandler(file)
         # The terminal shows what happens; how to repeat it by hand is for the log.
@@ -194,7 +208,7 @@ def set_up_logging(log: Path | None = None) -> None:
 
 def _fail(message: str, code: int, word: str = "error") -> None:
     for handler in logger.handlers:
-        if isinstance(handler, logging.FileHandler) and handler.stream is not None:
+        if isinstance(handler, _LogFile) and handler.complete and handler.stream is not None:
             handler.stream.write(traceback.format_exc())
     logger.error("%s: %s", word, printable(message.strip()))
     logging.shutdown()

@@ -27,6 +27,7 @@ from typing import Any
 import psutil
 
 from dnalm.running.errors import Interrupted
+from dnalm.running.files import disk_errors_name
 from dnalm.running.progress import duration
 
 logger = logging.getLogger("dnalm")
@@ -113,7 +114,15 @@ class RunLock:
         # A hard link either is made or not, on network file systems too, and the file is complete when
         # its name appears.
         own = self.path.with_name(f".lock.{self.owner['host']}.{os.getpid()}")
-        own.write_text(json.dumps(self.owner))
+        try:
+            with disk_errors_name(self.path):
+                own.write_text(json.dumps(self.owner))
+            return self._link(own)
+        finally:
+            own.unlink(missing_ok=True)
+
+    def _link(self, own: Path) -> bool:
+        """Give the lock's name to a file that says who holds it. Whether nobody else had been faster."""
         try:
             os.link(own, self.path)
         except FileExistsError:
@@ -127,8 +136,6 @@ class RunLock:
                     file.write(json.dumps(self.owner))
             except FileExistsError:
                 return False
-        finally:
-            own.unlink(missing_ok=True)
         return True
 
     def _break(self, owner: dict[str, Any]) -> None:
