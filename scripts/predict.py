@@ -149,7 +149,11 @@ def usual_length(classifier: Path) -> int:
         raise InputError(
             f"{classifier}: no finetuning_summary.json, which says how long windows are. Give --window."
         )
-    return read_json(path)["median_length"]
+    about = read_json(path)
+    length = about.get("median_length") if isinstance(about, dict) else None
+    if not isinstance(length, int) or length < 1:
+        raise InputError(f"{path}: no median_length, which says how long windows are. Give --window.")
+    return length
 
 
 # ----------------------------------------------------------------------------- track

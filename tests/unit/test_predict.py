@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -294,6 +295,33 @@ def test_requests_that_do_not_fit_together(classifier_directory, tmp_path):
         run_predict(classifier_directory, tmp_path / "x.tsv", bedgraph_label="yes")
     with pytest.raises(InputError, match="the classifier knows no, yes"):
         run_predict(classifier_directory, genome, bedgraph=tmp_path / "t", bedgraph_label="maybe")
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        (
+            "config.json",
+            {"problem_type": "ranking"},
+            'problem_type is "ranking"; single_label_classification,',
+        ),
+        ("config.json", {"problem_type": ["x"]}, r'problem_type is \["x"\]'),
+        ("config.json", {"id2label": {"1": "no", "2": "yes"}}, "id2label must name the outputs 0, 1"),
+        ("config.json", {"id2label": {"0": "no", "1": "no"}}, "id2label must name the outputs 0, 1"),
+        ("config.json", {"id2label": {"0": "no", "1": "y\tes\n"}}, "id2label must name the outputs 0, 1"),
+        ("config.json", {"id2label": ["no", "yes"]}, "id2label must name the outputs 0, 1"),
+        ("finetuning_summary.json", {"median_length": "40"}, "no median_length, which says how long"),
+    ],
+)
+def test_a_classifier_from_elsewhere_is_looked_at_first(
+    classifier_directory, tmp_path, file, change, message
+):
+    copy = tmp_path / "classifier"
+    shutil.copytree(classifier_directory, copy)
+    about = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(about | change))
+    with pytest.raises(InputError, match=message):
+        run_predict(copy, write_genome(tmp_path))
 
 
 def test_damage_in_the_middle_leaves_nothing(repository, classifier_directory, tmp_path):

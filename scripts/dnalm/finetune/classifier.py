@@ -33,6 +33,8 @@ from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, write_json
+from dnalm.running.hints import either, show
+from dnalm.sequences.names import UNREADABLE
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
 
@@ -302,6 +304,18 @@ def classifier_class(config: dict[str, Any]) -> str:
     return MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES[config["model_type"]]
 
 
+def _labels(config: dict[str, Any], place: str) -> list[str]:
+    """The names of a classifier's outputs. Raises InputError, beginning `place`, unless each has its own."""
+    names = config.get("id2label")
+    labels: list[Any] = (
+        [names.get(str(number)) for number in range(len(names))] if isinstance(names, dict) else []
+    )
+    readable = all(isinstance(label, str) and not UNREADABLE.search(label) for label in labels)
+    if not labels or not readable or len(set(labels)) < len(labels):
+        raise InputError(f"{place}: id2label must name the outputs 0, 1, … each otherwise, in one line.")
+    return labels
+
+
 class Classifier:
     """A classifier directory, loaded once, for any number of sequences.
 
@@ -314,10 +328,15 @@ class Classifier:
         self.config = read_model_config(directory)
         if self.config.get("architectures") != [classifier_class(self.config)]:
             raise InputError(f"{directory}: a model, but no classifier. Make one with scripts/finetune.py.")
-        self.problem = KINDS[self.config.get("problem_type") or SINGLE_LABEL]
+        kind = self.config.get("problem_type") or SINGLE_LABEL
+        if kind not in list(KINDS):
+            raise InputError(
+                f"{directory}/config.json: problem_type is {show(kind)}; {either([*KINDS])} was expected."
+            )
+        self.problem = KINDS[kind]
         self.tokenizer = load_tokenizer(directory)
         self.max_tokens = reading_limit(self.tokenizer)
-        self.labels = [self.config["id2label"][str(i)] for i in range(len(self.config["id2label"]))]
+        self.labels = _labels(self.config, f"{directory}/config.json")
         from transformers import AutoModelForSequenceClassification
 
         quieten()

@@ -12,7 +12,6 @@ its segments.
 import bz2
 import lzma
 import os
-import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import accumulate, chain
@@ -25,7 +24,7 @@ from isal import igzip
 from dnalm.running.errors import InputError
 from dnalm.running.files import unchanged
 from dnalm.sequences.formats import BZIP2, GZIP, XZ, decoded
-from dnalm.sequences.names import LONGEST_NAME
+from dnalm.sequences.names import LONGEST_NAME, UNREADABLE
 
 # Small enough to stay in a processor's second-level cache while numpy passes over it several times.
 BLOCK_BYTES = 256 * 1024
@@ -289,8 +288,6 @@ def _check_bgzip_end(path: Path, raw: BinaryIO) -> None:
     raw.seek(0)
 
 
-# Zeros, for instance, where a disk has lost a block.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _ENDLESS = "the header does not end. Give FASTA with LF or CRLF line ends."
 
 
@@ -310,7 +307,7 @@ def _name(header: bytes, known: set[str]) -> str:
             f"the name {name[:40]}… has {len(name):,} letters; at most {LONGEST_NAME:,} are a name. Write a "
             "blank behind the part that is to be the name."
         )
-    if not name.isprintable() and _CONTROL.search(name):
+    if not name.isprintable() and UNREADABLE.search(name):
         raise ValueError(
             f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "
             "download or copy it again."

@@ -1,10 +1,13 @@
 """Names of sequences, which databases spell differently."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 # In letters. Tables of names have as much room for each as for the longest.
 LONGEST_NAME = 1000
+# Zeros, for instance, where a disk has lost a block, and what ends a line.
+UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def name_hint(name: str, known: Iterable[str]) -> str:

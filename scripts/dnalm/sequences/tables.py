@@ -1,7 +1,6 @@
 """Labelled DNA sequences: reading the tables of a task."""
 
 import csv
-import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,13 +14,11 @@ from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
 from dnalm.sequences.columns import find_columns, is_parquet, lines_of_table, open_table
-from dnalm.sequences.names import LONGEST_NAME
+from dnalm.sequences.names import LONGEST_NAME, UNREADABLE
 from dnalm.sequences.strands import check_dna
 
 # What names the groups of related sequences in a table of scripts/prepare_task.py.
 CLUSTER = "cluster"
-
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def read_labelled_table(path: str | Path, problem: Problem | None = KINDS[SINGLE_LABEL]) -> pd.DataFrame:
@@ -208,7 +205,7 @@ def _check_cell(place: str, column: str, cell: str, problem: Problem | None) -> 
         )
     elif any(sign in cell for sign in "\t\r\n"):
         raise InputError(f"{place}: the {column} contains a tab or a line break. Remove it.")
-    elif not cell.isprintable() and (sign := _CONTROL.search(cell)):
+    elif not cell.isprintable() and (sign := UNREADABLE.search(cell)):
         raise InputError(
             f"{place}: the {column} contains {sign[0]!r}, a character that none can read. Remove it."
         )
