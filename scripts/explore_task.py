@@ -141,6 +141,10 @@ def describe(
     return groups
 
 
+# From here on three digits would be told in powers of ten.
+LARGE = 999.5
+
+
 def quarters(values: Iterable[str]) -> np.ndarray:
     """The quartiles of values, float64[3]: they part them for pictures."""
     return np.quantile(np.array(list(values), dtype=float), [0.25, 0.5, 0.75])
@@ -149,7 +153,7 @@ def quarters(values: Iterable[str]) -> np.ndarray:
 def quarter_names(values: Iterable[str], borders: np.ndarray) -> np.ndarray:
     """What the quarter of each value is called, text[n]; names sort by value."""
     numbers = np.array(list(values), dtype=float)
-    low, middle, high = (f"{border:.3g}" for border in borders)
+    low, middle, high = (f"{border:,.0f}" if abs(border) >= LARGE else f"{border:.3g}" for border in borders)
     names = [f"1: to {low}", f"2: to {middle}", f"3: to {high}", f"4: above {high}"]
     return np.array(names)[np.searchsorted(borders, numbers, side="left")]
 

@@ -191,6 +191,11 @@ def test_a_task_is_described_by_class_and_split_with_its_losses_and_maps(labelle
     assert sum(map(len, drawn["pca"].values())) == drawn["points"] == 30 and "umap" not in drawn
 
 
+def test_borders_of_large_values_are_not_told_in_powers_of_ten():
+    names = explore_task.quarter_names(["6000", "12000"], np.array([8041.3, 9912.0, 12000.5]))
+    assert names.tolist() == ["1: to 8,041", "3: to 12,000"]
+
+
 def test_measured_values_are_described_by_quarter(labelled):
     explore_task.main(**labelled, problem="regression")
     found = read_json(labelled["output"])

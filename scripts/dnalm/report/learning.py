@@ -70,7 +70,7 @@ def accuracy(record: dict[str, Any]) -> str:
     """The accuracy of an evaluation, or R² of values."""
     if record.get("accuracy") is not None:
         return words.share(record["accuracy"], 1)
-    return f"{record['r2']:.3f}" if "r2" in record else ""
+    return words.number(record["r2"]) if "r2" in record else ""
 
 
 def thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
