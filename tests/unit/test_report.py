@@ -372,6 +372,7 @@ def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     text = text_of(written)
     assert text.index("All tasks") < text.index("Task: enhancers") < text.index("Task: promoters")
     assert "Cross-validated or on the test split" in text and "200 in 2 folds" in text
+    assert "Best baseline: that with the highest value on the same sequences" in text
     # From a task's first screen to the rest of it, far below.
     assert written.count('<a href="#details-promoters">') == written.count('<h3 id="details-promoters">') == 1
     assert "<h4>Confusion matrices</h4>" in written

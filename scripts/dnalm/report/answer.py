@@ -391,4 +391,12 @@ def overview(run: Run) -> dict[str, Any] | None:
         "Test sequences",
         "Leaks found",
     ]
-    return table("All tasks", columns, rows, numeric=[3, 4, 5, 6, 7, 8])
+    return table(
+        "All tasks",
+        columns,
+        rows,
+        numeric=[3, 4, 5, 6, 7, 8],
+        note="Untrained: the leading model without pretraining, taught in the same way. Best baseline: that "
+        "with the highest value on the same sequences, so it looks a little better than it is. Stacked: all "
+        "predictors of the leading model and the baselines together.",
+    )
