@@ -66,6 +66,13 @@ def test_points_have_signs_and_intervals():
     assert text == "Accuracy against k-mers: −3.5 percentage points (95% interval −9.0 to +0.8)."
 
 
+@pytest.mark.parametrize(("needed", "told"), [(690, True), (50, True), (4, False), (None, False)])
+def test_what_would_settle_a_question_is_not_guessed_from_a_handful_of_sequences(needed, told):
+    unclear = difference(0.01, -0.02, 0.04) | {"sequences_to_settle": needed}
+    text = words.baseline_verdict(unclear, "k-mers")["text"]
+    assert ("tested sequences would settle it" in text) == told
+
+
 def test_the_best_of_several_baselines_is_said_to_be_that():
     worse = words.baseline_verdict(difference(-0.035, -0.09, -0.008), "k-mers", of=4)
     assert worse["status"] == "bad"

@@ -649,6 +649,10 @@ def _status(difference: Mapping[str, Any]) -> str:
     return "bad" if difference["high"] < 0 else "unsure"
 
 
+# How an interval of fewer sequences will shrink cannot be said.
+FEWEST_TO_SETTLE = 50
+
+
 def _points(difference: dict[str, Any]) -> str:
     """`+5.1 percentage points (95% interval +1.9 to +8.2)`, from a difference in accuracy.
 
@@ -664,8 +668,12 @@ def _points(difference: dict[str, Any]) -> str:
         value, low, high = (signed(bound) for bound in bounds)
     if not low_and_high_differ(difference):
         return f"{value}{unit} (no interval: the same whichever sequences are drawn)"
-    needed = difference.get("sequences_to_settle")
-    settle = f"; about {needed:,} tested sequences would settle it, if it stays so" if needed else ""
+    needed = difference.get("sequences_to_settle") or 0
+    settle = (
+        f"; about {needed:,} tested sequences would settle it, if it stays so"
+        if needed >= FEWEST_TO_SETTLE
+        else ""
+    )
     return f"{value}{unit} ({percent(difference['confidence'])} interval {low} to {high}{settle})"
 
 
