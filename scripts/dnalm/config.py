@@ -22,9 +22,11 @@ from dnalm.predict.settings import PredictSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.pretrain.settings import PUBLISHED, ModelSettings
 from dnalm.publish.settings import PublishSettings
+from dnalm.running.hints import show
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Settings, each_once
 from dnalm.sequences.formats import ANY_FORMAT
+from dnalm.sequences.names import UNREADABLE
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.settings import StudySettings
 from dnalm.tokenizers.settings import TokenizerSettings
@@ -53,6 +55,13 @@ def check_model_name(name: str) -> str:
     return name
 
 
+def check_title(title: str) -> str:
+    """One line, of letters that can be read. Raises ValueError."""
+    if UNREADABLE.search(title):
+        raise ValueError(f"is {show(title)}, but must be one line. Remove line breaks and the like.")
+    return title
+
+
 Name = Annotated[str, AfterValidator(check_name)]
 ModelName = Annotated[Name, AfterValidator(check_model_name)]
 
@@ -60,7 +69,9 @@ ModelName = Annotated[Name, AfterValidator(check_model_name)]
 class Config(Settings):
     """Every choice of a run. Unknown keys are errors."""
 
-    title: str = Field("DNA language model", min_length=1, max_length=200, description="Title of the report.")
+    title: Annotated[str, AfterValidator(check_title)] = Field(
+        "DNA language model", min_length=1, max_length=200, description="Title of the report."
+    )
     # As Snakemake would write it, so that its targets are found: results/ is results.
     results: Annotated[str, AfterValidator(lambda path: str(PurePosixPath(path)))] = Field(
         "results",

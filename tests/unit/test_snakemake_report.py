@@ -1,5 +1,7 @@
 """The first page of Snakemake's own report, `snakemake --report`."""
 
+import html
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,6 +32,13 @@ def test_it_shows_the_table_of_metrics_and_what_was_trained(tmp_path):
     page = first_page(tmp_path, title="酵母 2024")
     assert "pretrained on windows of 400 bp" in page and "the same model without pretraining" in page
     assert "kmer" in page and "0.9" in page
+
+
+def test_a_title_is_no_markup(tmp_path):
+    title = r"a_b_ `c <javascript:alert(1)>`_ *d* |e| \ <script>alert(2)</script>"
+    page = first_page(tmp_path, title=title)
+    assert html.escape(title, quote=False) in page
+    assert re.findall('href="[^"#]+"', page.split("<body>")[1]) == [] and "<script" not in page
 
 
 def test_it_claims_nothing_that_was_not_done(tmp_path):
