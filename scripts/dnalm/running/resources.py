@@ -17,6 +17,16 @@ def check_word(text: str) -> str:
     return text
 
 
+def check_image(text: str) -> str:
+    """The path or address of an image. Snakemake hands it to a shell as it is. Raises ValueError."""
+    if not re.fullmatch(r"[\w./][\w./:@%+=,-]*", text):
+        raise ValueError(
+            f"is {text!r}, which a shell would take for something else. Give a path or an address of "
+            "letters, digits and . / : @ % + = , - _ only."
+        )
+    return text
+
+
 # The names that NVIDIA's library gives to GPUs, such as nvidia_a100-sxm4-80gb, are types on many clusters.
 NO_HYPHENS = (
     "but Snakemake's Slurm plugin takes no type with a hyphen. Ask for GPUs of any type, and choose a model "
@@ -80,7 +90,7 @@ class ResourceSettings(Settings):
         description="Many small tasks on a cluster: so many of them share one job in each short step. "
         "Without it, every step of every task is a job of its own.",
     )
-    image: str | None = Field(
+    image: Annotated[str, AfterValidator(check_image)] | None = Field(
         None,
         min_length=1,
         description="Apptainer image with all packages (`envs/apptainer.def`), used with "
