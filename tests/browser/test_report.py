@@ -282,6 +282,12 @@ def test_nothing_is_cut_off_at_the_edge_of_the_paper(browser, report):
         ".filter(e => e.getBoundingClientRect().right > 719).map(e => e.textContent.trim().slice(0, 60))"
     )
     assert cut == []
+    # Sequences have the room that is left.
+    lines = browser.evaluate(
+        "Math.max(...[...document.querySelectorAll('td.seq')].map(e => e.getBoundingClientRect().height / "
+        "parseFloat(getComputedStyle(e).fontSize)))"
+    )
+    assert lines < 15
 
 
 def test_numbers_stand_below_the_heads_of_their_columns(browser, report):
