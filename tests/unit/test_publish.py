@@ -17,8 +17,9 @@ import yaml
 
 import publish
 import push_to_hub
-from dnalm.publish.card import Facts, model_card
+from dnalm.publish.card import Facts, model_card, with_interval
 from dnalm.publish.settings import CardSettings
+from dnalm.report import words
 from dnalm.running.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -410,3 +411,10 @@ def test_the_configuration_names_what_cannot_be_published(repository):
         with pytest.raises(InputError) as error:
             read_config(config | {"publish": {"x": {"model": "short", **wrong}}}, "run.yaml")
         assert expected in str(error.value)
+
+
+def test_errors_of_small_measured_values_keep_their_digits():
+    error = {"value": 6.01e-07, "low": 4.92e-07, "high": 6.87e-07}
+    assert with_interval(error, words.shown_as("mae")) == "6.01e−07 (4.92e−07 to 6.87e−07)"
+    assert with_interval({"value": 0.9996, "low": 0.9991, "high": 1.0}) == "0.9996 (0.999 to 1.000)"
+    assert with_interval({"value": None, "low": None, "high": None}) == "–"

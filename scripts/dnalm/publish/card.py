@@ -5,7 +5,7 @@ Everything is taken from the files of the run, so that a card cannot say more th
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,7 @@ def labelled_rows(checks: Mapping[str, Any]) -> list[list[str]]:
     """Sequences per class in each split; of values their range."""
     if "values" in checks:
         return [
-            [split, " to ".join(words.number(values[end]) for end in ("min", "max"))]
+            [split, " to ".join(words.quantity(values[end]) for end in ("min", "max"))]
             for split, values in checks["values"].items()
         ]
     return [
@@ -258,7 +258,7 @@ def predictor_rows(facts: Facts) -> list[list[str]]:
     return [
         [
             f"**{words.predictor_name(row)}**" if row["predictor"] == own else words.predictor_name(row),
-            *[with_interval(row["metrics"].get(name)) for name in metric_names(facts)],
+            *[with_interval(row["metrics"].get(name), words.shown_as(name)) for name in metric_names(facts)],
         ]
         for row in rows
     ]
@@ -327,12 +327,16 @@ def limits(facts: Facts) -> list[str]:
 # ----------------------------------------------------------------------------- text
 
 
-def with_interval(value: Mapping[str, float | None] | None) -> str:
+def with_interval(
+    value: Mapping[str, float | None] | None, shown: Callable[[float], str] = words.number
+) -> str:
     """`0.873 (0.841 to 0.903)`; a dash where it is not defined."""
     if not value or value.get("value") is None:
         return "–"
-    known = {key: number for key, number in value.items() if number is not None}
-    return words.number(known["value"]) if len(set(known.values())) == 1 else words.estimate(known)
+    known = {key: shown(number) for key, number in value.items() if number is not None}
+    if len(set(known.values())) == 1:
+        return known["value"]
+    return f"{known['value']} ({known['low']} to {known['high']})"
 
 
 def cell(text: str) -> str:

@@ -417,7 +417,7 @@ def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | Non
         f"{number(chance)}."
     )
     largest = max(counts.values()) / metrics["n"]
-    known = metrics["metrics"]["accuracy"]["low"] > largest
+    known = (metrics["metrics"]["accuracy"]["low"] or 0) > largest
     if not known if difference is None else _status(difference) != "good":
         head = "Not shown to be better than always naming the most frequent class."
         against = (
