@@ -51,7 +51,12 @@ def main(source: Path | None, settings: ImportTokenizerSettings, output: Path, s
         place = f"--kmer-length {settings.kmer_length}"
     plain = vocabulary.copy(tokenizer)
     vocabulary.adjust_for_dna(tokenizer, special_tokens, settings.n_policy)
-    vocabulary.check(tokenizer, special_tokens, settings.n_policy, place)
+    try:
+        vocabulary.check(tokenizer, special_tokens, settings.n_policy, place)
+    except InputError:
+        raise
+    except Exception as error:  # tokenizers raises bare Exception
+        raise InputError(f"{place}: it cannot read DNA ({error}). Fetch it again.") from error
     if told := otherwise_read(plain, tokenizer):
         logger.warning("%s: %s", place, told)
     description = {**origin, **vocabulary.describe(tokenizer, plain, special_tokens, settings.n_policy)}

@@ -374,6 +374,13 @@ def a_tokenizer_whose_mask_is_program_code(folder: Path) -> None:
 
 
 @maker
+def a_tokenizer_that_does_not_know_what_is_unknown(folder: Path) -> None:
+    content = tokenizer()
+    content["model"] = {"type": "WordLevel", "vocab": content["model"]["vocab"], "unk_token": "[NIL]"}
+    write(folder / "tokenizer/tokenizer.json", json.dumps(content))
+
+
+@maker
 def a_tokenizer_with_a_word_in_one_case(folder: Path) -> None:
     write(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer((*VOCABULARY, "GATTACA"))))
 

@@ -146,6 +146,15 @@ def test_what_is_no_label_in_a_table_of_the_hub_is_refused(tmp_path, labels, mes
         read_labelled_table(tmp_path / "t", KINDS[MULTI_LABEL])
 
 
+def test_text_that_is_none_in_a_table_of_the_hub_is_refused(tmp_path):
+    parquet(tmp_path / "t", seq=["ACGT", "GGNN"], label=["positive", "negative"])
+    (tmp_path / "t").write_bytes((tmp_path / "t").read_bytes().replace(b"positive", b"posi\xff\xfeve"))
+    with pytest.raises(
+        InputError, match=r"column .label. holds bytes that are no text|not a readable Parquet"
+    ):
+        read_labelled_table(tmp_path / "t")
+
+
 def test_numbers_of_more_classes_than_are_named_are_refused(tmp_path):
     parquet(tmp_path / "t", seq=["ACGT", "GGNN"], label=[1, 0], names=["a", "b"])
     table = pq.read_table(tmp_path / "t")

@@ -143,7 +143,12 @@ def _parquet_records(
     cells = {}
     for column, place in places.items():
         name = table.column_names[place]
-        values = _texts(f"{path}: column {name!r}", column, table.features[name], table[name][:])
+        try:
+            values = _texts(f"{path}: column {name!r}", column, table.features[name], table[name][:])
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{path}: column {name!r} holds bytes that are no text. Write it as text."
+            ) from None
         cells[column] = ["" if value is None else value.strip() for value in values]
     cells.setdefault("id", [f"{id_prefix}{number}" for number in range(1, len(table) + 1)])
     for number in range(len(table)):
@@ -154,7 +159,8 @@ def _parquet_records(
 
 
 def _texts(place: str, column: str, feature: Any, values: list[Any]) -> list[str | None]:
-    """The values of a column of Parquet as a text file would have them. Raises InputError beginning `place`.
+    """The values of a column of Parquet as a text file would have them. Raises InputError beginning `place`,
+    and UnicodeDecodeError for bytes that are no text.
 
     Of a `column` of labels each value may be a list, of which a text file has the parts beside each other.
     """
@@ -176,10 +182,7 @@ def _texts(place: str, column: str, feature: Any, values: list[Any]) -> list[str
     if kind == "lists or records" or (column != "label" and kind.startswith("float")):
         raise InputError(f"{place} holds {kind}. Give text or whole numbers.")
     if "binary" in kind:
-        try:
-            return [None if value is None else value.decode() for value in values]
-        except UnicodeDecodeError:
-            raise InputError(f"{place} holds bytes that are no text. Write it as text.") from None
+        return [None if value is None else value.decode() for value in values]
     return [None if value is None else str(value) for value in values]
 
 
