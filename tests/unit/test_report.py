@@ -20,6 +20,7 @@ from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.run import Evaluation, Run, Training
+from dnalm.report.study import study_figures
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
 
 REPOSITORY = Path(__file__).parents[2]
@@ -273,6 +274,19 @@ def test_a_study_has_leaderboards_and_curves(whole):
     assert chapter.count("tokenizer letters, steps 2000, frozen") >= 3 and "seed=2" not in chapter
     assert chapter.count("Accuracy against pretraining, task") == 2
     assert chapter.count("Accuracy against labelled sequences, task") == 2
+
+
+def test_a_study_of_very_many_curves_is_drawn():
+    accuracy = {"value": 0.5, "low": 0.4, "high": 0.6}
+    row = {"name": "kmer", "kind": "baseline", "settings": {}, "accuracy": accuracy}
+    points = [{"x": 10, "value": 0.5}, {"x": 20, "value": 0.6}]
+    curves = [
+        {"name": f"m{number}", "kind": "model", "backbone": "frozen", "settings": {}, "points": points}
+        for number in range(50)
+    ]
+    study = {"tasks": {"t": [row]}, "token_curves": {"t": []}, "label_curves": {"t": curves}}
+    figures = study_figures(study, "t")
+    assert figures[-1]["svg"].count("<polyline") == 50
 
 
 def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):
