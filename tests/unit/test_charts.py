@@ -132,6 +132,14 @@ def test_names_are_escaped():
     assert "<b>group" in text and "a & b" in text
 
 
+def test_of_nothing_there_is_no_bar():
+    widths = re.findall(
+        r'<rect class="fill"[^>]*? width="([\d.]+)"',
+        bar_chart([("t", [("a", 900), ("b", 1), ("c", 0)])], "t"),
+    )
+    assert [float(width) > 0 for width in widths] == [True, True, False]
+
+
 def test_a_chart_can_stand_alone():
     picture = standalone(bar_chart([("train", [("0", 3)])], "Labels"))
     root = ElementTree.fromstring(picture)

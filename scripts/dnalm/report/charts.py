@@ -286,7 +286,8 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[tuple[str, float]]]], title: 
         parts.append(_text(group, 2, y + 13, "strong"))
         y += 20
         for index, (name, value) in enumerate(bars):
-            width = max(value / largest * (right - left), 1)
+            # However few, some are seen; of none there is no bar.
+            width = max(value / largest * (right - left), 1) if value else 0
             parts.append(
                 _text(_shorten(name, left), left - 8, y + 13, "small quiet end")
                 + f'<g class="c{index % 6}"><rect class="fill" x="{left}" y="{y + 3}" '

@@ -484,7 +484,7 @@ def _wrong_class(row: pd.Series) -> dict[str, str]:
     return {
         "True class": row["label"],
         "Predicted": row["predicted"],
-        "Probability of the true class": f"{row[f'probability_{row.label}']:.3f}",
+        "Probability of the true class": words.number(row[f"probability_{row.label}"]),
         "Loss (nats)": f"{row['loss']:.2f}",
     }
 
@@ -494,7 +494,7 @@ def _wrong_labels(row: pd.Series) -> dict[str, str]:
     return {
         "True labels": row["label"],
         "Predicted": row["predicted"],
-        "Highest probability": f"{max(probabilities):.3f}",
+        "Highest probability": words.number(max(probabilities)),
         "Loss (nats)": f"{row['loss']:.2f}",
     }
 
