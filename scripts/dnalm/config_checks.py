@@ -6,7 +6,7 @@ packages are imported, because every cluster job reads the Snakefile again.
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,18 +72,13 @@ def _check_paths(values: Mapping[str, Any], source: str) -> None:
 
 def _check_names(values: Mapping[str, Any], source: str) -> None:
     for section in NAMED:
-        names = list(values[section])
-        for number, name in enumerate(names):
-            if twin := twin_but_for_case(name, names[:number]):
+        lowered: dict[str, str] = {}
+        for name in values[section]:
+            if (twin := lowered.setdefault(name.lower(), name)) != name:
                 raise InputError(
                     f"{source}: {section}.{name} and {section}.{twin} would be one file on disks that "
                     "ignore case. Rename one."
                 )
-
-
-def twin_but_for_case(name: str, others: Iterable[str]) -> str | None:
-    """Which of the others is the same name to a disk that ignores case, as those of Macs and Windows do."""
-    return next((other for other in others if other != name and other.lower() == name.lower()), None)
 
 
 def _check_results(results: str, source: str) -> None:

@@ -15,7 +15,6 @@ from typing import get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from dnalm.config import check_name
-from dnalm.config_checks import twin_but_for_case
 from dnalm.config_paths import LONGEST_PART, Made, check_path, is_url, made_by_none
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.prepare_task.settings import FoldSettings
@@ -216,6 +215,7 @@ def _read_sheet(
     if len(rows) == 1:
         raise InputError(f"{sheet}: there is no row below the header. Add one per {name_column}.")
     seen: dict[str, int] = {}
+    lowered: dict[str, str] = {}
     for number, cells in rows[1:]:
         if len(cells) > len(header):
             raise InputError(
@@ -230,7 +230,7 @@ def _read_sheet(
             raise InputError(f"{sheet} row {number}, column {name_column}: '{name}' {error}") from None
         if name in seen:
             raise InputError(f"{sheet} row {number}: '{name}' stands in row {seen[name]} already. Rename it.")
-        if twin := twin_but_for_case(name, seen):
+        if (twin := lowered.setdefault(name.lower(), name)) != name:
             raise InputError(
                 f"{sheet} row {number}: '{name}' and '{twin}' of row {seen[twin]} would be one file on disks "
                 "that ignore case. Rename one."
