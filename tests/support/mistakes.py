@@ -381,6 +381,13 @@ def a_tokenizer_that_does_not_know_what_is_unknown(folder: Path) -> None:
 
 
 @maker
+def a_tokenizer_with_its_last_word_twice(folder: Path) -> None:
+    words = [f'"x{number}": {number}' for number in range(100_000)]
+    text = json.dumps({"model": {"vocab": "HERE"}}).replace('"HERE"', f"{{{', '.join([*words, words[-1]])}}}")
+    write(folder / "tokenizer/tokenizer.json", text)
+
+
+@maker
 def a_tokenizer_with_a_word_in_one_case(folder: Path) -> None:
     write(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer((*VOCABULARY, "GATTACA"))))
 

@@ -18,6 +18,7 @@ from mistakes import CHEAP, DOCUMENT, START, Mistake, documentation, meet, secti
 from mistakes import spoil as make
 
 from dnalm.running.commandline import set_up_logging
+from dnalm.tokenizers import special_tokens
 
 TABLE = [row for section in sections() for row in section.mistakes]
 
@@ -122,6 +123,12 @@ def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys, monkeypatc
     logger.info("1 sequence has no row: %s", "chr1\x1b[2J\x07")
     assert capsys.readouterr().err == "1 sequence has no row: chr1\\x1b[2J\\x07\n"
     assert "\x1b" not in log.read_text()
+
+
+def test_no_vocabulary_has_more_words_than_a_model_may(folder, monkeypatch):
+    monkeypatch.setattr(special_tokens, "LARGEST_VOCABULARY", 8)
+    said = "tokenizer/tokenizer.json: 9 tokens; no model has more than 8. Choose another."
+    assert meet(Mistake("none", "")) == (1, f"my.yaml: tokenizers.bpe.source: {said}")
 
 
 def test_the_document_is_that_of_the_table():

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import stat
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,8 +138,7 @@ def _each_once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]
     """An object of JSON. Raises InputError for a key given twice, of which the first would be lost."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise InputError(f"{path}: {twice!r} stands there twice. Remove one of them.")
     return found
 

@@ -24,6 +24,8 @@ SPECIAL_TOKEN_NAMES = {
     "pad": ("[PAD]", "<pad>"),
     "mask": ("[MASK]", "<mask>"),
 }
+# As in dnalm.models.keys.
+LARGEST_VOCABULARY = 1_000_000
 _NAME = re.compile(r"[^\s\"'`\\]{1,40}")
 
 
@@ -109,6 +111,10 @@ def read_vocabulary(source: Path) -> dict[str, int]:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.") from None
+    if len(ids) > LARGEST_VOCABULARY:
+        raise InputError(
+            f"{path}: {len(ids):,} tokens; no model has more than {LARGEST_VOCABULARY:,}. Choose another."
+        )
     return ids
 
 
