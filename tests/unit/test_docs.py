@@ -1,9 +1,13 @@
 """What the pages name is there: links, headings, keys of the configuration, files, targets of make."""
 
+import importlib
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import snakemake.cli
+import yaml
 
 import config_docs
 from dnalm.config import Config
@@ -90,3 +94,42 @@ def test_commands_name_what_is_there(name):
         assert target in targets, target
     for path in re.findall(r"\b(?:scripts|benchmarks|tests|workflow|config)/[\w/.-]+", commands):
         assert (REPOSITORY / path).exists(), path
+
+
+def fenced(name: str, language: str = "") -> list[str]:
+    """The blocks of a page in one language."""
+    blocks = re.findall(r"(?ms)^ *```(\w*)\n(.*?)^ *```", PAGES[name])
+    return [text for told, text in blocks if told == language]
+
+
+def commands(name: str, program: str) -> list[list[str]]:
+    """The words of all commands of a page that begin with this program, without the program."""
+    lines = [line for block in fenced(name) for line in block.splitlines() if f"{program} " in line]
+    told = lines + re.findall(rf"`({re.escape(program)} [^`]+)`", PAGES[name])
+    return [shlex.split(line.partition(program)[2], comments=True) for line in told]
+
+
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - OLD_OR_WRONG))
+def test_configurations_are_parts_of_one(name):
+    """Each may name what another part of the configuration defines."""
+    smallest = {
+        "genomes": "genomes.tsv",
+        "tokenizers": {"bpe": {"train": {}}},
+        "models": {"small": {"tokenizer": "bpe", "architecture": "a.json", "training": {"steps": 1}}},
+    }
+    for block in fenced(name, "yaml"):
+        Config.model_validate(smallest | yaml.safe_load(block))
+
+
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - OLD_OR_WRONG))
+def test_commands_have_the_flags_that_there_are(name, capsys):
+    parsers = [("snakemake", snakemake.cli.get_argument_parser())]
+    for script in set(re.findall(r"python scripts/(\w+)\.py", PAGES[name])):
+        parsers.append((f"python scripts/{script}.py", importlib.import_module(script).command_line()))
+    for program, parser in parsers:
+        for words in commands(name, program):
+            if words and words != ["--help"]:
+                try:
+                    parser.parse_args(words)
+                except SystemExit:
+                    pytest.fail(f"{program} {' '.join(words)}: {capsys.readouterr().err}")
