@@ -84,6 +84,14 @@ def test_the_front_page_tells_results_as_their_page_does():
     assert rows and set(rows) <= set(PAGES["docs/laptop.md"].splitlines())
 
 
+def test_every_folder_of_results_is_told():
+    rules = "".join(path.read_text() for path in (REPOSITORY / "workflow/rules").glob("*.smk"))
+    written = set(re.findall(r"<results>/(\w+)", rules)) | {"logs", "benchmarks", "checkpoints"}
+    table = PAGES["README.md"].split("| file below `results/` |")[1].split("\n\n")[0]
+    told = {word for row in table.splitlines() for word in re.findall(r"`(\w+)[/.]", row.split(" | ")[0])}
+    assert not written - told
+
+
 @pytest.mark.parametrize("name", sorted(PAGES.keys() - {"CHANGELOG.md"}))
 def test_commands_name_what_is_there(name):
     targets = set(re.findall(r"(?m)^([\w.$()-]+):(?!=)", (REPOSITORY / "Makefile").read_text()))

@@ -254,6 +254,21 @@ def renamed_import(path: str, name: str, new: str) -> Callable[[Path], None]:
     return edit
 
 
+def deleted(*names: str) -> Callable[[Path], None]:
+    """Make room: folders of results that are gone."""
+
+    def edit(folder: Path) -> None:
+        for name in names:
+            shutil.rmtree(folder / "results" / name, ignore_errors=name == "checkpoints")
+
+    return edit
+
+
+def behind_a_link(folder: Path) -> None:
+    (folder / "results").rename(folder / "large disk")
+    (folder / "results").symlink_to(folder / "large disk")
+
+
 def together(*edits: Callable[[Path], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         for one in edits:
@@ -280,6 +295,8 @@ class Case:
     arguments: tuple[str, ...] = ()
 
 
+NEW_TASK = row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv")
+
 CASES = {
     # Nothing that counts.
     "moved directory": Case(lambda folder: None, set()),
@@ -291,6 +308,17 @@ CASES = {
         touch_all(*COPIED, "yeast.fa", "promoters.train.tsv", "tokenizer.json", "small.json"), set()
     ),
     "touched intermediate results": Case(touch_all("results/windows", "results/tasks"), set()),
+    "results on another disk": Case(behind_a_link, set()),
+    # docs/shared.md says what may be deleted, and what for.
+    "deleted for room": Case(deleted("checkpoints", "logs", "benchmarks"), set()),
+    "deleted though a new task needs it": Case(
+        together(deleted("windows"), NEW_TASK), CUT | PREPARED, {"prepare_task": "third"}
+    ),
+    "deleted for room, and a new task": Case(
+        together(deleted("checkpoints", "logs", "benchmarks", "embeddings"), NEW_TASK),
+        PREPARED - {"predict", "publish"},
+        {"embed": "third", "finetune": "third"},
+    ),
     "comment in a script": Case(comment("scripts/pretrain.py"), set()),
     "comment in a library module": Case(comment("scripts/dnalm/running/files.py"), set()),
     "comment in an environment": Case(comment("envs/train.yaml"), set()),
@@ -455,7 +483,7 @@ CASES = {
     "sequences to embed": Case(text("loose.tsv"), {"check_input", "embed_sequences"} | REPORT),
     # Sheets.
     "a new task": Case(
-        row("tasks.tsv", "third\tpromoters.train.tsv\tpromoters.test.tsv"),
+        NEW_TASK,
         PREPARED - {"predict", "publish"},
         {
             "prepare_task": "third",
