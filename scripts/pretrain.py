@@ -38,6 +38,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import (
     add_device_flags,
     add_precision_flag,
+    check_compiled,
     check_compiler,
     choose_device,
     choose_precision,
@@ -98,6 +99,7 @@ def pretrain(options: SimpleNamespace) -> None:
     precision = choose_precision(options.precision, device)
     if recipe.compile:
         check_compiler(device)
+        check_compiled()
 
     import torch
 

@@ -2,6 +2,7 @@ import argparse
 import importlib
 import inspect
 import logging
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -253,3 +254,17 @@ def test_compiling_without_a_compiler_is_an_error(monkeypatch, tmp_path, device,
     (folder / found[0]).touch(mode=0o755)
     with pytest.raises(InputError, match=f"there is no {variable}=icx"):
         devices.check_compiler(torch.device(device))
+
+
+def test_nothing_is_run_that_others_have_compiled(monkeypatch, tmp_path):
+    """PyTorch keeps it in /tmp/torchinductor_NAME, which anyone may have made before."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    devices.check_compiled()
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(InputError, match=r"cache: others may write to it.*TORCHINDUCTOR_CACHE_DIR"):
+        devices.check_compiled()
+    (tmp_path / "cache").chmod(0o775)
+    devices.check_compiled()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(InputError, match="others may write to it"):
+        devices.check_compiled()

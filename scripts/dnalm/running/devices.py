@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -219,6 +220,23 @@ def check_compiler(device: "torch.device") -> None:
         raise InputError(
             f"--training-compile needs a {language} compiler, but there is no {looked_for}. Install one, "
             f"load your cluster's module, name it in the variable {variable}, or set compile to false."
+        )
+
+
+def check_compiled() -> None:
+    """Raise InputError where others may have put what `torch.compile` would run.
+
+    It keeps what it has translated in a folder of /tmp whose name anyone on the machine can guess, and takes
+    whatever is in there.
+    """
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+    folder = Path(cache_dir())
+    about = folder.stat()
+    if about.st_uid != os.geteuid() or about.st_mode & stat.S_IWOTH:
+        raise InputError(
+            f"{folder}: others may write to it, and --training-compile would run what they put there. Set "
+            "TORCHINDUCTOR_CACHE_DIR to a folder of your own."
         )
 
 
