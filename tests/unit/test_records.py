@@ -138,6 +138,7 @@ def test_two_bit_keeps_gaps_and_soft_masking(tmp_path_factory, sequences, order,
         (two_bit({"chr1": "ACGT", "chr2": "ACGT"}).replace(b"chr2", b"chr1"), "two sequences are named chr1"),
         (two_bit({"chr1": "A" * 7}).replace(b"\7\0\0\0", b"\7\0\0\x40"), "ends too early"),
         (two_bit({"chr1": "ANNGTTT"}).replace(b"\7\0\0\0\1\0\0\0", b"\7\0\0\0\1\0\0\xf0"), "ends too early"),
+        (two_bit({"c\t1": "ACGT"}), r"record 1: the name 'c\\t1' has a character that is none to be read"),
         (b">a\0b\nACGT\n", r"line 1: the name 'a\\x00b' has a character that is none to be read"),
     ],
 )
@@ -195,9 +196,9 @@ def test_only_line_feeds_and_carriage_returns_end_a_line(tmp_path):
     assert kind_of_input(path) == "fasta"
     check_beginning(path, "fasta")
     bed = tmp_path / "regions.bed"
-    bed.write_text("track name=x\ntrack1\t0\t4\tx\u2028y\r\nbrowser y\n\nbrowser1\t1\t2\r")
+    bed.write_text("track name=x\ntrack1\t0\t4\tx\ty\u2028z\r\nbrowser y\n\nbrowser1\t1\t2\r")
     assert [(r.chromosome, r.name, r.line) for r in read_bed(bed)] == [
-        ("track1", "x\u2028y", 2),
+        ("track1", "x", 2),
         ("browser1", "browser1:1-2", 5),
     ]
 

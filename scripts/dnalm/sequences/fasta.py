@@ -24,7 +24,7 @@ from isal import igzip
 from dnalm.running.errors import InputError
 from dnalm.running.files import unchanged
 from dnalm.sequences.formats import BZIP2, GZIP, XZ, decoded
-from dnalm.sequences.names import LONGEST_NAME, UNREADABLE
+from dnalm.sequences.names import check_name
 
 # Small enough to stay in a processor's second-level cache while numpy passes over it several times.
 BLOCK_BYTES = 256 * 1024
@@ -302,16 +302,7 @@ def _name(header: bytes, known: set[str]) -> str:
     if not words:
         raise ValueError("a record without a name. Write one after the '>'.")
     name = words[0]
-    if len(name) > LONGEST_NAME:
-        raise ValueError(
-            f"the name {name[:40]}… has {len(name):,} letters; at most {LONGEST_NAME:,} are a name. Write a "
-            "blank behind the part that is to be the name."
-        )
-    if not name.isprintable() and UNREADABLE.search(name):
-        raise ValueError(
-            f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "
-            "download or copy it again."
-        )
+    check_name(name)
     if name in known:
         raise ValueError(f"a second record is named {name}. Names must be unique; rename one.")
     known.add(name)

@@ -10,6 +10,20 @@ LONGEST_NAME = 1000
 UNREADABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError, saying what is wrong, for a name of a sequence that no table can hold."""
+    if len(name) > LONGEST_NAME:
+        raise ValueError(
+            f"the name {name[:40]}… has {len(name):,} letters; at most {LONGEST_NAME:,} are a name. Write a "
+            "blank behind the part that is to be the name."
+        )
+    if not name.isprintable() and UNREADABLE.search(name):
+        raise ValueError(
+            f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "
+            "download or copy it again."
+        )
+
+
 def name_hint(name: str, known: Iterable[str]) -> str:
     """Which of the `known` names was perhaps meant, as a sentence; without a guess, the first of them."""
     known = list(known)

@@ -27,6 +27,7 @@ from dnalm.sequences.fasta import (
     read_blocks,
 )
 from dnalm.sequences.formats import FORMATS, TWO_BIT, sequence_format
+from dnalm.sequences.names import check_name
 
 if TYPE_CHECKING:
     from Bio.SeqRecord import SeqRecord
@@ -149,6 +150,10 @@ def _batches(path: Path, form: str, records: "Iterator[SeqRecord]") -> Iterator[
         name = found.id or ""
         if name in ("", "<unknown id>"):
             raise InputError(f"{place}: a record without a name. Give it an accession.")
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InputError(f"{place}: {error}") from None
         if name in names:
             raise InputError(f"{place}: a second record is named {name}. Names must be unique; rename one.")
         names.add(name)

@@ -8,7 +8,7 @@ from dnalm.running.errors import InputError
 from dnalm.sequences.bed import bed_fields
 from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.formats import decoded, lines_of
-from dnalm.sequences.names import name_hint
+from dnalm.sequences.names import check_name, name_hint
 from dnalm.sequences.records import as_file, stream_sequences
 
 # In bytes.
@@ -36,6 +36,10 @@ def read_bed(path: Path) -> list[Region]:
             continue
         chromosome, start, end = fields[0], int(fields[1]), int(fields[2])
         name = fields[3] if len(fields) > 3 and fields[3] else f"{chromosome}:{start}-{end}"
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InputError(f"{path} line {line}: {error}") from None
         regions.append(Region(chromosome, start, end, name, fields[5] if len(fields) > 5 else "+", line))
     if not regions:
         raise InputError(f"{path}: no regions in this BED file.")
