@@ -9,7 +9,7 @@ import numpy as np
 
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
-from dnalm.sequences.columns import open_text
+from dnalm.sequences.columns import lines_of_table, open_text
 from dnalm.sequences.strands import canonical, check_dna
 
 
@@ -17,7 +17,7 @@ def read_lines(path: Path) -> list[str]:
     """The sequences of a file with one per line, upper case; empty lines left out. Raises InputError."""
     sequences = []
     with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(lines_of_table(path, file, number=0), start=1):
             sequence = line.strip()
             if number == 1 and sequence.startswith(">"):
                 raise InputError(f"{path}: this is a FASTA file. Name it in the sheet of genomes.")

@@ -19,6 +19,9 @@ from dnalm.running.hints import nearest
 # The first bytes of a Parquet file. Source: https://parquet.apache.org/docs/file-format
 PARQUET = b"PAR1"
 
+# How other compressed files begin.
+_NOT_READ = {b"BZh": "bzip2", b"\xfd7zX": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+
 # In letters. No sequence of a table is as long as a human chromosome.
 LONGEST_HEADER, LONGEST_LINE = 1 << 20, 100_000_000
 
@@ -66,9 +69,8 @@ def open_table(
         yield file, delimiter, header, find_columns(path, header, columns, names)
 
 
-def lines_of_table(path: str | Path, file: TextIO) -> Iterator[str]:
-    """The lines behind the header. A small compressed file may hold one of gigabytes: InputError."""
-    number = 1
+def lines_of_table(path: str | Path, file: TextIO, number: int = 1) -> Iterator[str]:
+    """The lines behind the first `number`. A small compressed file may hold one of gigabytes: InputError."""
     while line := file.readline(LONGEST_LINE):
         number += 1
         if len(line) == LONGEST_LINE:
@@ -148,6 +150,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
         raise InputError(f"{path}: no permission to read this file.") from None
     if magic.startswith(b"PK\x03\x04"):
         raise InputError(f"{path}: this is a zip or Excel file. Save the table as TSV or CSV.")
+    if compression := next((name for start, name in _NOT_READ.items() if magic.startswith(start)), None):
+        raise InputError(f"{path}: compressed with {compression}. Decompress it, or compress it with gzip.")
     opener = gzip.open if magic.startswith(b"\x1f\x8b") else open
     try:
         with unchanged(path), opener(path, "rt", encoding="utf-8-sig", newline="") as file:
