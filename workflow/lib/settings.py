@@ -7,6 +7,7 @@ import csv
 import io
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -261,8 +262,10 @@ def _names(cell: str, place: str) -> tuple[str, ...]:
     names = [name.strip() for name in cell.split(",")]
     if cell and not all(names):
         raise InputError(f"{place}: '{cell}' has a comma without a name beside it. Correct it.")
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
         raise InputError(f"{place}: '{twice}' stands there twice. Remove one, or correct it.")
+    if flag := next((name for name in names if name.startswith("-")), None):
+        raise InputError(f"{place}: '{flag}' begins with a dash, like a flag. Rename the sequence.")
     return tuple(filter(None, names))
 
 

@@ -15,7 +15,7 @@ MASK = re.compile(r"\[MASK\]|<mask>")
 
 def check_interval(text: str) -> str:
     """A position or an interval of a sequence in bp, `17` or `17-24`. Raises ValueError."""
-    found = re.fullmatch(r"([1-9][0-9]*)(?:-([1-9][0-9]*))?", text)
+    found = re.fullmatch(r"([1-9][0-9]{0,11})(?:-([1-9][0-9]{0,11}))?", text)
     if not found or int(found[2] or found[1]) < int(found[1]):
         raise ValueError("is no interval. Give a position or its first and last one, such as 17 or 17-24.")
     return text
