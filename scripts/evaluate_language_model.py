@@ -218,7 +218,7 @@ def write_examples(
 
 def write_table(path: Path, rows: list[list[Any]]) -> None:
     """Tab-separated text, the first row being the header."""
-    with atomic_file(path) as temporary, open(temporary, "w", newline="") as file:
+    with atomic_file(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         csv.writer(file, delimiter="\t", lineterminator="\n").writerows(rows)
 
 

@@ -70,7 +70,9 @@ def main(model: Path, settings: GapSettings, output: Path | None) -> None:
                 rows.append([number + 1, mask, *answer])
     with ExitStack() as files:
         file = (
-            files.enter_context(open(files.enter_context(atomic_file(output)), "w", newline=""))
+            files.enter_context(
+                open(files.enter_context(atomic_file(output)), "w", encoding="utf-8", newline="")
+            )
             if output
             else sys.stdout
         )

@@ -97,7 +97,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     if not path.is_file():
         raise InputError(f"{path}: no such file. Give a tokenizer.json or a directory that holds one.")
     try:
-        return Tokenizer.from_str(path.read_text())
+        return Tokenizer.from_str(path.read_text(encoding="utf-8"))
     except Exception as error:  # tokenizers raises bare Exception
         raise InputError(f"{path}: not a Hugging Face tokenizer.json ({error}). Fetch it again.") from error
 

@@ -4,6 +4,7 @@ A mistake is made in the process of the test, through the functions that the wor
 are made of; a few are made through Snakemake itself, to see that it is the same.
 """
 
+import argparse
 import errno
 import hashlib
 import logging
@@ -17,7 +18,7 @@ import pytest
 from mistakes import CHEAP, DOCUMENT, START, Mistake, documentation, meet, sections, write_run
 from mistakes import spoil as make
 
-from dnalm.running.commandline import set_up_logging
+from dnalm.running.commandline import run, set_up_logging
 from dnalm.tokenizers import special_tokens
 
 TABLE = [row for section in sections() for row in section.mistakes]
@@ -123,6 +124,20 @@ def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys, monkeypatc
     logger.info("1 sequence has no row: %s", "chr1\x1b[2J\x07")
     assert capsys.readouterr().err == "1 sequence has no row: chr1\\x1b[2J\\x07\n"
     assert "\x1b" not in log.read_text()
+
+
+def test_a_name_that_is_no_text_is_told_in_one_line_all_the_same(tmp_path, capsys, monkeypatch):
+    logger = logging.getLogger("dnalm")
+    for name, value in (("handlers", []), ("propagate", True), ("level", logger.level)):
+        monkeypatch.setattr(logger, name, value)
+
+    def main() -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fsdecode(b"caf\xe9.fa"))
+
+    with pytest.raises(SystemExit):
+        run(main, argparse.Namespace(log=tmp_path / "step.log"))
+    assert capsys.readouterr().err == "error: caf\\udce9.fa: No such file or directory\n"
+    assert "Traceback" in (tmp_path / "step.log").read_text()
 
 
 def test_no_vocabulary_has_more_words_than_a_model_may(folder, monkeypatch):

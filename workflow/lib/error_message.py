@@ -11,7 +11,11 @@ def error_message(logs: Path, since: float) -> list[str]:
     """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch)."""
     found = []
     for log in sorted(logs.rglob("*.log")):
-        lines = log.read_text(errors="replace").splitlines() if log.stat().st_mtime >= since else []
+        lines = (
+            log.read_text(encoding="utf-8", errors="replace").splitlines()
+            if log.stat().st_mtime >= since
+            else []
+        )
         # A step that failed and was started again successfully ends its log with something else.
         if lines and (match := LAST_WORDS.match(lines[-1])):
             found.append(f"{match[1]} in {log}: {match[2]}")

@@ -79,7 +79,9 @@ def dependencies(script: Path, scripts: Path = SCRIPTS) -> set[Path]:
 def sha256_of_modules(modules: Iterable[str], scripts: Path = SCRIPTS) -> str:
     """SHA-256 over the code of modules given by name, without what they import."""
     files = {name: _file_of(name, scripts) for name in modules}
-    return _sha256("\n".join(f"{name}\0{_code(_tree(file.read_text()))}" for name, file in files.items()))
+    return _sha256(
+        "\n".join(f"{name}\0{_code(_tree(file.read_text(encoding='utf-8')))}" for name, file in files.items())
+    )
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,8 @@ def set_up_logging(log: Path | None = None) -> None:
     root.addHandler(terminal)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = _LogFile(log)
+        # Names of files may hold bytes that are no text, and computers have other encodings.
+        file = _LogFile(log, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(_Lines("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         root.addHandler(file)
         # The terminal shows what happens; how to repeat it by hand is for the log.
