@@ -1,5 +1,6 @@
 """Short steps of several tasks share jobs of a cluster, where the configuration says so."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -13,18 +14,22 @@ STEPS = ("prepare_task", "baseline", "embed", "classifiers", "stack", "evaluate"
 @pytest.fixture(scope="module")
 def configfile(tmp_path_factory):
     """The demo with five tasks, and with full fine-tuning beside the frozen backbone."""
-    folder = tmp_path_factory.mktemp("tasks")
+    return write_demo(tmp_path_factory.mktemp("tasks"), TASKS, ["frozen", "full"])
+
+
+def write_demo(folder, tasks, backbones):
+    """The demo's configuration with so many tasks."""
     config = yaml.safe_load((REPOSITORY / "config" / "config.yaml").read_text())
     simulation = f"{folder}/results/simulation"
     (folder / "genomes.tsv").write_text(f"genome\tfasta\nsimulated\t{simulation}/genome.fa.gz\n")
-    rows = [f"task{n}\t{simulation}/train.tsv\t{simulation}/test.tsv\n" for n in range(TASKS)]
+    rows = [f"task{n}\t{simulation}/train.tsv\t{simulation}/test.tsv\n" for n in range(tasks)]
     (folder / "tasks.tsv").write_text("task\ttrain\ttest\n" + "".join(rows))
     config |= {
         "results": f"{folder}/results",
         "genomes": f"{folder}/genomes.tsv",
         "tasks": f"{folder}/tasks.tsv",
     }
-    config["finetune"]["backbones"] = ["frozen", "full"]
+    config["finetune"]["backbones"] = backbones
     path = folder / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
@@ -66,3 +71,27 @@ def test_otherwise_every_step_of_every_task_is_a_job(configfile):
     assert not groups
     assert len([job for job in jobs if job.rule.name == "prepare_task"]) == TASKS
     assert min(job.resources.runtime for job in jobs if job.rule.name == "embed") >= 20
+
+
+@pytest.mark.slow
+def test_as_many_jobs_as_the_page_on_clusters_says(tmp_path):
+    page = " ".join((REPOSITORY / "docs" / "cluster.md").read_text().split())
+    told = re.search(
+        r"50 tasks with the demo's configuration are ([\d,]+) jobs.* in each short step: (\d+) jobs, of "
+        r"which (\d+) are full fine-tunings; with `backbones: \[frozen\]`, (\d+) in place of ([\d,]+)\.",
+        page,
+    )
+    counted = []
+    for backbones in (["frozen", "full"], ["frozen"]):
+        jobs, groups = shared(write_demo(tmp_path, 50, backbones), tasks_per_job="10")
+        # What runs where the command was typed is no job of the cluster.
+        submitted = [job for job in jobs if job.rule.name not in ("all", "write_configuration")]
+        inside = {job for group in groups for job in group.jobs}
+        alone = [job for job in submitted if job not in inside]
+        full = [job for job in alone if job.rule.name == "finetune"]
+        counted.append((len(submitted), len(groups) + len(alone), len(full)))
+    (every, fewer, full), (every_frozen, fewer_frozen, _) = counted
+    assert [int(number.replace(",", "")) for number in told.groups()] == [
+        *(every, fewer, full),
+        *(fewer_frozen, every_frozen),
+    ]
