@@ -224,12 +224,15 @@ def send(request: urllib.request.Request, timeout_s: float) -> Any:
 
 
 def login_for(host: str) -> tuple[str, str] | None:
-    """User and password of a host by the user's netrc file. Raises InputError if that cannot be read."""
+    """User and password of a host by the user's netrc file. Raises InputError if that cannot be read.
+
+    What stands there for any host (`default`) is for none: a sheet may name a server that nobody trusts.
+    """
     path = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
     if not path.is_file():
         return None
     try:
-        found = netrc.netrc(path).authenticators(host)
+        found = netrc.netrc(path).hosts.get(host)
     except (netrc.NetrcParseError, OSError) as error:
         reason = error.msg if isinstance(error, netrc.NetrcParseError) else error.strerror
         raise InputError(f"{path}: the log-ins cannot be read ({reason}). Mend the file.") from None

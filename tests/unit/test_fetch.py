@@ -266,7 +266,9 @@ def test_a_web_page_is_no_genome(server, output):
 
 
 def test_a_log_in_comes_from_netrc_and_goes_to_its_server_only(server, output, tmp_path, monkeypatch):
-    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password s3cret\n")
+    entries = "machine 127.0.0.1 login ann password s3cret\ndefault login bob password other\n"
+    (tmp_path / "netrc").write_text(entries)
+    (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     download(server.url, output)
     assert server.requests[-1]["authorization"] == "Basic YW5uOnMzY3JldA=="
