@@ -19,7 +19,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
 from dnalm.running.errors import InputError, Interrupted
-from dnalm.running.files import atomic_directory, atomic_file
+from dnalm.running.files import atomic_directory, atomic_file, read_json
 from dnalm.running.world import World
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
@@ -176,6 +176,23 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
         file.write_text("{}")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         [f".model.{node}.{os.getppid()}.part", f".model.other.{ended.pid}.part", "model", "model.json"]
+    )
+
+
+def test_a_key_that_another_version_did_not_write_is_told_with_its_file(tmp_path, capsys):
+    file = tmp_path / "metrics.json"
+    file.write_text('{"bootstrap": {"samples": 100}}')
+
+    def main():
+        about = read_json(file)["bootstrap"]
+        assert about.get("clusters") is None and json.loads(json.dumps(about)) == {"samples": 100} == about
+        about["clusters"]
+
+    with pytest.raises(SystemExit):
+        run(main, argparse.Namespace())
+    assert capsys.readouterr().err == (
+        f"error: {file}: no key 'clusters'. If another version of this workflow wrote the file, make it "
+        "again.\n"
     )
 
 

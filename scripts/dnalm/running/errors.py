@@ -14,6 +14,13 @@ class InputError(Exception):
         super().__init__(printable(message))
 
 
+class MissingKeyError(InputError, KeyError):
+    """A file has no such key, for instance because an earlier version of this workflow wrote it."""
+
+    # KeyError's would be in quotes.
+    __str__ = InputError.__str__
+
+
 class Interrupted(Exception):
     """The step stopped early on purpose and can go on from where it stopped.
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnalm.running.errors import InputError
+from dnalm.running.errors import InputError, MissingKeyError
 
 
 @contextmanager
@@ -134,9 +134,21 @@ def read_json(path: str | Path) -> Any:
         ) from None
 
 
+class _Object(dict[str, Any]):
+    """An object of a JSON file. Who asks for a key that it does not have is told which file that is."""
+
+    path: str | Path
+
+    def __missing__(self, key: str) -> Any:
+        raise MissingKeyError(
+            f"{self.path}: no key {key!r}. If another version of this workflow wrote the file, make it again."
+        )
+
+
 def _each_once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]:
     """An object of JSON. Raises InputError for a key given twice, of which the first would be lost."""
-    found = dict(pairs)
+    found = _Object(pairs)
+    found.path = path
     if len(found) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         raise InputError(f"{path}: {twice!r} stands there twice. Remove one of them.")
