@@ -85,7 +85,7 @@ def _read_run(
             if task is not None and task not in tasks:
                 raise InputError(
                     f"{source}: {section}.{name}.task is {show(task)}, which {checked['tasks']} does not "
-                    f"list.{nearest(task, tasks)}"
+                    f"list.{nearest(task, tasks) or f' Name one of {_some(tasks)}, or take {name} out.'}"
                 )
     for name, settings in checked["predict"].items():
         if settings["backbone"] == STACKED and tasks[settings["task"]].problem != SINGLE_LABEL:
@@ -102,6 +102,12 @@ def _read_run(
             f"problem {other.problem}. Take it out of the sheet, or take out the section study."
         )
     return Run(source, checked, simulation, genomes, tasks)
+
+
+def _some(names: Mapping[str, Any]) -> str:
+    """The first of these names."""
+    shown = list(names)[:5]
+    return ", ".join(shown + ["…"] * (len(names) > len(shown)))
 
 
 def _check_folds(config: Mapping[str, Any], tasks: Mapping[str, Task], source: str) -> None:
