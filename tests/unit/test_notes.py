@@ -71,16 +71,17 @@ def test_what_is_made_in_any_case_is_not_refused(made, capsys, settings):
 
 
 @pytest.mark.parametrize("deeper", ["", "x" * 300])
-def test_snakemakes_own_notes_are_found(made, capsys, deeper):
-    """Also of a name that its file system would not take as that of one file."""
+@pytest.mark.parametrize("ended", [True, False])
+def test_snakemakes_own_notes_are_found(made, capsys, deeper, ended):
+    """Also of a name that its file system would not take as that of one file, and of what a kill cut off."""
     from snakemake.persistence.file import FilePersistence
 
     results = f"{made}/{'/'.join(deeper[i : i + 100] for i in range(0, len(deeper), 100))}".rstrip("/")
     file = Path(results, "configuration.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(SETTINGS))
+    file.write_text(json.dumps(SETTINGS) if ended else '{"models": {"sma')
     keeper = FilePersistence()
-    keeper._io_write(keeper._metadata_path, {}, str(file))
+    keeper._io_write(keeper._metadata_path if ended else keeper._incomplete_path, {}, str(file))
     check_known(results, changed(60), "my.yaml")
     assert not capsys.readouterr().err
 

@@ -3,7 +3,6 @@
 Without them no change of a setting or of the code is a reason to make anything again.
 """
 
-import json
 import os
 import sys
 from base64 import urlsafe_b64encode
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnalm.running.errors import InputError
+from dnalm.running.files import read_json
 from dnalm.running.hints import show
 
 NOTES = ".snakemake"
@@ -45,7 +45,7 @@ def check_known(results: str, settings: Mapping[str, Any], source: str) -> None:
     if not made.is_file() or _is_noted(made):
         return
     missing = f"Snakemake's notes about {results} are missing in {Path.cwd() / NOTES}"
-    before = json.loads(made.read_text(encoding="utf-8"))
+    before = read_json(made)
     for key, then, now in _changed(before, settings):
         raise InputError(
             f"{source}: {key} was {then} when {results} was made, and is {now} now, but {missing}: nothing "
@@ -56,12 +56,13 @@ def check_known(results: str, settings: Mapping[str, Any], source: str) -> None:
 
 
 def _is_noted(file: Path) -> bool:
-    """Whether Snakemake has noted how it made this file, in the place where it would (FilePersistence)."""
+    """Whether Snakemake has noted how it made this file, or that it began to (its class FilePersistence)."""
     name = urlsafe_b64encode(str(file).encode()).decode()
     # Longer ones become folders, each but the last marked by an @.
     size = os.pathconf(".", "PC_NAME_MAX") - 1
     *above, last = [name[start : start + size] for start in range(0, len(name), size)]
-    return Path(NOTES, "metadata", *(f"@{part}" for part in above), last).is_file()
+    place = Path(*(f"@{part}" for part in above), last)
+    return any(Path(NOTES, kind, place).is_file() for kind in ("metadata", "incomplete"))
 
 
 def _changed(
