@@ -14,7 +14,7 @@ def result_message(results: Path) -> str:
         value = model["metrics"][comparison["metric"]]
         lines.append(
             f"Test {comparison['metric_name']} on {comparison['task']}: {value['value']:.3f} "
-            f"(95% interval {value['low']:.3f} to {value['high']:.3f}, "
+            f"({100 * comparison['bootstrap']['confidence']:g}% interval {value['low']:.3f} to {value['high']:.3f}, "
             f"{comparison['n']} sequences, {comparison['reference']})"
         )
     lines.append(f"Report: {results / 'report.html'}")
