@@ -12,9 +12,10 @@ def result_message(results: Path) -> str:
         comparison = json.loads(path.read_text())
         model = next(p for p in comparison["predictors"] if p["predictor"] == comparison["reference"])
         value = model["metrics"][comparison["metric"]]
+        confidence = comparison["bootstrap"]["confidence"]
         lines.append(
             f"Test {comparison['metric_name']} on {comparison['task']}: {value['value']:.3f} "
-            f"({100 * comparison['bootstrap']['confidence']:g}% interval {value['low']:.3f} to {value['high']:.3f}, "
+            f"({100 * confidence:g}% interval {value['low']:.3f} to {value['high']:.3f}, "
             f"{comparison['n']} sequences, {comparison['reference']})"
         )
     lines.append(f"Report: {results / 'report.html'}")
