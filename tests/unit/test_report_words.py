@@ -120,7 +120,7 @@ def test_the_first_screen_says_that_relatives_were_taken_together_where_it_matte
     about = {"problem": SINGLE_LABEL, "n": 1000, "metrics": {"accuracy": accuracy}}
     sentence = certainty_sentence(Evaluation(about | {"bootstrap": {"clusters": clusters}}), None)
     assert sentence.startswith("With 1,000 test sequences the accuracy is known to about ±0.100. ")
-    assert ("the interval takes them as 970 independent groups. The interval covers" in sentence) == said
+    assert ("the interval takes all as 970 independent groups. The interval covers" in sentence) == said
 
 
 def of_classes(matrix, balanced):

@@ -319,7 +319,7 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None)
         known += f"{SHARED_TRAINING} "
     if headline.clusters < WORTH_SAYING * headline.metrics["n"]:
         groups = words.count(headline.clusters, "independent group")
-        known += f"Some of these sequences are related; the interval takes them as {groups}. "
+        known += f"Some of them are related; the interval takes all as {groups}. "
     what = "sequences" if headline.folds else "test sequences"
     sentence = f"{known}The interval covers the choice of {what}, not the seed of training"
     over_seeds = repetitions["metrics"].get(headline.problem.headline) if repetitions else None
