@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -337,3 +338,18 @@ def test_a_lock_for_which_the_disk_has_no_room_is_named_and_leaves_nothing(tmp_p
         pass
     assert told.value.filename.startswith(str(tmp_path / "training"))
     assert not list((tmp_path / "training").iterdir())
+
+
+def test_whoever_waited_begins_where_the_folder_is_gone(tmp_path):
+    """As fine-tuning takes its checkpoints away, with the lock in them, when it ends."""
+    folder = tmp_path / "checkpoints"
+    first = RunLock(folder)
+    first.__enter__()
+
+    def end() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+    with RunLock(folder, poll_seconds=0.01, meanwhile=end):
+        check_held()
+        assert read_owner(folder / "lock")["pid"] == os.getpid()
+    first._stop.set()

@@ -79,7 +79,6 @@ class RunLock:
         self._stop = threading.Event()
 
     def __enter__(self) -> "RunLock":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         said = False
         silence = Silence(self.path)
         while not self._take():
@@ -114,6 +113,8 @@ class RunLock:
         # A hard link either is made or not, on network file systems too, and the file is complete when
         # its name appears.
         own = self.path.with_name(f".lock.{self.owner['host']}.{os.getpid()}")
+        # Who ends fine-tuning takes the folder away, beside those who wait there.
+        own.parent.mkdir(parents=True, exist_ok=True)
         try:
             with disk_errors_name(self.path):
                 own.write_text(json.dumps(self.owner))
