@@ -343,13 +343,10 @@ def test_a_lock_for_which_the_disk_has_no_room_is_named_and_leaves_nothing(tmp_p
 def test_whoever_waited_begins_where_the_folder_is_gone(tmp_path):
     """As fine-tuning takes its checkpoints away, with the lock in them, when it ends."""
     folder = tmp_path / "checkpoints"
-    first = RunLock(folder)
-    first.__enter__()
 
     def end() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
-    with RunLock(folder, poll_seconds=0.01, meanwhile=end):
+    with RunLock(folder), RunLock(folder, poll_seconds=0.01, meanwhile=end):
         check_held()
         assert read_owner(folder / "lock")["pid"] == os.getpid()
-    first._stop.set()
