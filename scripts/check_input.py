@@ -1,12 +1,12 @@
 """Read sequences to classify or embed from beginning to end, long before a model is there to read them.
 
 In:  the file, as scripts/predict.py and scripts/embed_sequences.py take it: FASTA, GenBank, EMBL, 2bit, BED
-     with its --genome, or a table.
-Out: --output, JSON: its `kind`, how many `sequences` (regions, rows) and `bases` it holds.
+     or VCF with its --genome, or a table.
+Out: --output, JSON: its `kind`, how many `sequences` (regions, alleles, rows) and `bases` it holds.
 
 Whatever cannot be read is an error that names the line: letters that are no DNA, regions of a chromosome that
-the genome does not have, an id that occurs twice. The workflow runs this first, so that nobody learns after a
-night of training that one line of the input was wrong.
+the genome does not have, variants of another genome, an id that occurs twice. The workflow runs this first,
+so that nobody learns after a night of training that one line of the input was wrong.
 """
 
 import logging
@@ -20,6 +20,7 @@ from dnalm.sequences.inputs import KIND_NAMES, add_input_flags
 from dnalm.sequences.records import stream_sequences
 from dnalm.sequences.regions import read_bed, read_regions
 from dnalm.sequences.tables import read_sequence_table
+from dnalm.sequences.variants import AllelesLeftOut, read_vcf, surroundings
 from dnalm.sequences.windows import checked_kind
 
 logger = logging.getLogger("dnalm")
@@ -38,13 +39,24 @@ def main(input: Path, genome: Path | None, output: Path) -> None:
 
 
 def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
-    """The length in bp of each sequence, region or row. Raises InputError for what cannot be classified."""
+    """The length in bp of each sequence, region, allele or row.
+
+    Raises InputError for what cannot be classified.
+    """
     if kind == "table":
         return [len(sequence) for sequence in read_sequence_table(path)["seq"]]
     if kind == "bed":
         assert genome is not None
         regions = read_bed(path)
         return [len(bases) for bases in read_regions(regions, path, genome)]
+    if kind == "vcf":
+        assert genome is not None
+        left_out = AllelesLeftOut()
+        alleles = surroundings(read_vcf(path, left_out), path, genome, 0)
+        of_alleles = [len(allele.alternative) for allele, _, _ in alleles]
+        if not of_alleles:
+            raise InputError(f"{left_out.say(path) or path}. There is nothing to read.")
+        return of_alleles
     lengths: dict[str, int] = {}
     for segment in stream_sequences(path):
         lengths[segment.name] = segment.start + len(segment.bases)

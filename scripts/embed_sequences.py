@@ -46,7 +46,7 @@ from dnalm.running.devices import add_inference_flags, check_batch_tokens, choos
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.running.versions import versions
-from dnalm.sequences.inputs import add_input_flags
+from dnalm.sequences.inputs import add_input_flags, refuse_variants
 from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, Window, checked_kind, read_windows
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer
@@ -71,6 +71,7 @@ def main(
 ) -> None:
     """Embed everything in `input` and write the files that are asked for."""
     check_batch_tokens(batch_tokens)
+    refuse_variants(input)
     kind = checked_kind(input, genome)
     # Everything that can be wrong with the request shows before the slow imports.
     config = read_model_config(model)

@@ -7,18 +7,28 @@ The input may be, told apart by content, plain or compressed (gzip, bzip2, xz):
            and 2bit are read likewise; a GenBank or EMBL record stands in memory as a whole.
   BED      regions of --genome (FASTA, GenBank, EMBL or 2bit); a `-` in column 6 reads the other strand.
            Regions longer than --window are scanned like records. Memory holds the bases of the regions.
+  VCF      variants of --genome: a window of the reference around each, and the same with the alternative
+           allele put in. Genotypes and filters are not looked at. Alleles without bases of their own (<DEL>,
+           *, breakends) or longer than half a window are counted and have no row. How well a classifier of
+           whole sequences knows the effect of a single base, its test accuracy does not say.
   table    TSV, CSV or Parquet with the column seq (and id); every row is read whole.
 
-Writes a TSV with one row per window or sequence, in the order of the input:
+Writes a TSV with one row per window, sequence or alternative allele, in the order of the input:
 
   sequence, start, end    FASTA record, chromosome or row; 0-based, end not included
-  id                      name of the record, region or row
+  id                      name of the record, region, variant or row
   predicted               the most probable class, the labels above 0.5 joined by ';', or the value
   probability_<label>     of every class or label; none of a value
 
+of an allele those of the reference, and beside them:
+
+  position, reference, alternative   as in the VCF file: position counted from 1
+  alternative_predicted, alternative_probability_<label>   with the alternative allele
+  change_<label>          alternative less reference, of every probability; change_value of a value
+
 and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
-explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. The
-rows of a table give an empty track.
+explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. Of
+variants it is the change, along the bases of the reference allele. The rows of a table give an empty track.
 
 With --strands both, as without the flag, probabilities and values are the mean of a sequence and its reverse
 complement, two truly different readings, since tokens of one strand are not those of the other. Evaluate and
@@ -36,19 +46,18 @@ from typing import TextIO
 
 import numpy as np
 
-from dnalm.evaluate.predictions import PROBABILITY
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.evaluate.strands import predict_strands
+from dnalm.predict.rows import rows_of
 from dnalm.predict.settings import ScanSettings
-from dnalm.problems.names import REGRESSION
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json
 from dnalm.running.progress import Progress
-from dnalm.sequences.inputs import add_input_flags
+from dnalm.sequences.inputs import OF_A_GENOME, add_input_flags
 from dnalm.sequences.labels import positive_class
-from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, checked_kind, read_windows
+from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, checked_kind
 from dnalm.stack.predictor import DESCRIPTION, classifier_of
 
 logger = logging.getLogger("dnalm")
@@ -77,11 +86,10 @@ def main(
         raise InputError("--bedgraph-label says which class --bedgraph shows. Give both or neither.")
     if kind == "table" and (settings.window is not None or settings.stride is not None):
         logger.info("%s: the rows of a table are read whole; windows and stride do not apply", input)
+    if kind == "vcf" and settings.stride is not None:
+        logger.info("%s: one window is read around each variant; the stride does not apply", input)
     window = settings.window or (0 if kind == "table" else usual_length(classifier))
-    left_out = LeftOut()
-    windows = read_windows(
-        input, kind, genome, window, settings.stride, settings.max_unknown_fraction, left_out
-    )
+    asked = rows_of(input, kind, genome, window, settings)
 
     # PyTorch takes seconds to import; whatever can be wrong with the request has shown by now.
     from dnalm.finetune.classifier import Classifier
@@ -93,41 +101,35 @@ def main(
     positive = bedgraph_label or positive_class(model.labels)[0] or model.labels[-1]
     if positive not in model.labels:
         raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
+    shown = model.labels.index(positive)
 
     ask = partial(model.outputs, batch_tokens=batch_tokens)
-    progress = Progress("predicting", total=None, unit="sequences")
+    progress = Progress("predicting", total=None, unit=asked.unit)
     done = 0
     covered: dict[str, list[tuple[int, int, float]]] = {}
     with ExitStack() as files:
         table, track = _written(files, output), bedgraph and _written(files, bedgraph)
         # Only names with quotation marks are written otherwise than they are.
         rows = csv.writer(table, delimiter="\t", lineterminator="\n")
-        header = ["sequence", "start", "end", "id", "predicted"]
-        of_labels = model.problem.name != REGRESSION
-        header += [PROBABILITY + label for label in model.labels if of_labels]
-        rows.writerow(header)
-        while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
-            outputs = predict_strands(ask, [w.bases for w in chunk], strands.strands)
-            predicted = model.problem.predicted(outputs, model.labels)
-            for w, answer, row in zip(chunk, predicted, outputs, strict=True):
-                cells = [w.sequence, str(w.start), str(w.end), w.id, answer]
-                rows.writerow(cells + [f"{value:.6f}" for value in row if of_labels])
+        rows.writerow(asked.header(model.problem, model.labels))
+        while chunk := list(islice(asked.items, SEQUENCES_PER_CHUNK)):
+            outputs = predict_strands(ask, asked.sequences(chunk), strands.strands)
+            rows.writerows(asked.rows(chunk, outputs, model.problem, model.labels))
             if track and kind != "table":
-                column = outputs[:, model.labels.index(positive)]
-                for w, value in zip(chunk, column, strict=True):
-                    covered.setdefault(w.sequence, []).append((w.start, w.end, float(value)))
+                for name, start, end, value in asked.track(chunk, outputs[:, shown]):
+                    covered.setdefault(name, []).append((start, end, value))
                 # FASTA records come one after the other: all but the last one are complete.
-                for name in [] if kind == "bed" else list(covered)[:-1]:
+                for name in [] if kind in OF_A_GENOME else list(covered)[:-1]:
                     write_track(track, name, covered.pop(name))
             done += len(chunk)
             progress.update(done)
-        unread = left_out.say(input, settings.max_unknown_fraction)
+        unread = asked.left_out()
         if not done:
             raise InputError(f"{unread or input}. There is nothing to classify.")
         if track:
             for name, values in covered.items():
                 write_track(track, name, values)
-    logger.info("%s: %s sequences classified", output, f"{done:,}")
+    logger.info("%s: %s %s classified", output, f"{done:,}", asked.unit)
     if unread:
         logger.warning(unread)
     readings = "readings of windows (both strands)" if strands.strands == "both" else "windows"

@@ -23,7 +23,7 @@ from dnalm.pretrain.settings import ModelSettings, check_runs
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show
 from dnalm.sequences.formats import ANY_FORMAT, FORMATS
-from dnalm.sequences.inputs import KIND_NAMES, check_beginning, kind_of_input
+from dnalm.sequences.inputs import KIND_NAMES, OF_A_GENOME, check_beginning, kind_of_input, refuse_variants
 from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
 from dnalm.tokenizers.special_tokens import (
@@ -318,16 +318,24 @@ def _check_sequences(
     if made(asked.input) or not Path(asked.input).is_file():
         return
     kind = _kind_of(asked.input, f"{place}.input")
-    if kind == "bed" and asked.genome is None:
-        raise InputError(f"{place} needs 'genome', the sequences that the BED file {asked.input} is about.")
+    if isinstance(asked, EmbedSequencesSettings):
+        try:
+            refuse_variants(Path(asked.input))
+        except InputError as error:
+            raise InputError(f"{place}.input: {error}") from None
+    if kind in OF_A_GENOME and asked.genome is None:
+        raise InputError(
+            f"{place} needs 'genome', the sequences that the {KIND_NAMES[kind]} file {asked.input} is about."
+        )
     if kind == "table" and asked.genome is not None:
         raise InputError(
-            f"{place}.genome goes with a BED file, but {asked.input} does not begin with chromosome, "
-            "start and end, parted by tabs. Write it so, or leave the genome out."
+            f"{place}.genome goes with a BED or VCF file, but {asked.input} begins neither with chromosome, "
+            "start and end, parted by tabs, nor with the header of VCF. Write it so, or leave the genome out."
         )
-    if kind != "bed" and asked.genome is not None:
+    if kind not in OF_A_GENOME and asked.genome is not None:
         raise InputError(
-            f"{place}.genome goes with a BED file, but the input is a {KIND_NAMES[kind]} file. Leave it out."
+            f"{place}.genome goes with a BED or VCF file, but the input is a {KIND_NAMES[kind]} file. "
+            "Leave it out."
         )
     _check_beginning(asked.input, kind, f"{place}.input")
     if asked.genome is not None and not made(asked.genome) and Path(asked.genome).is_file():

@@ -179,6 +179,41 @@ def test_bed_regions_come_from_the_genome_in_the_order_of_the_file(
         ends[name] = int(end)
 
 
+@pytest.mark.parametrize("strands", ["forward", "both"])
+def test_an_allele_stands_beside_the_reference(classifier_directory, tmp_path, strands):
+    chromosome = random_dna(200, 1)
+    other = {"A": "C", "C": "G", "G": "T", "T": "A"}
+    genome = tmp_path / "genome.fa"
+    genome.write_text(f">chr1\n{chromosome}\n")
+    snv, deletion = (99, chromosome[99], other[chromosome[99]]), (49, chromosome[49:52], chromosome[49])
+    lines = [f"chr1\t{s + 1}\trs{s}\t{ref}\t{alt}\n" for s, ref, alt in (snv, deletion)]
+    (tmp_path / "x.vcf").write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n" + "".join(lines))
+    rows = run_predict(
+        classifier_directory, tmp_path / "x.vcf", genome=genome, strands=strands, bedgraph=tmp_path / "track"
+    )
+    pairs = []
+    for (start, reference, alternative), begin in ((snv, 79), (deletion, 30)):
+        carrier = chromosome[:start] + alternative + chromosome[start + len(reference) :]
+        pairs += [chromosome[begin : begin + 40], carrier[begin : begin + 40]]
+    values = expected(classifier_directory, pairs)
+    if strands == "both":
+        values = (values + expected(classifier_directory, list(map(reverse_complement, pairs)))) / 2
+    numbers = {name: [float(row[name]) for row in rows] for name in rows[0] if "_yes" in name}
+    np.testing.assert_allclose(numbers["probability_yes"], values[::2], atol=1e-6)
+    np.testing.assert_allclose(numbers["alternative_probability_yes"], values[1::2], atol=1e-6)
+    np.testing.assert_allclose(numbers["change_yes"], values[1::2] - values[::2], atol=1e-6)
+    said = [row[name] for row in rows for name in ("predicted", "alternative_predicted")]
+    assert said == ["yes" if value > 0.5 else "no" for value in values]
+    assert [(row["id"], row["start"], row["end"], row["position"]) for row in rows] == [
+        ("rs99", "79", "119", "100"),
+        ("rs49", "30", "70", "50"),
+    ]
+    assert [(row["reference"], row["alternative"]) for row in rows] == [snv[1:], deletion[1:]]
+    track = [line.split("\t") for line in (tmp_path / "track").read_text().splitlines()]
+    assert [(line[1], line[2]) for line in track] == [("49", "52"), ("99", "100")]
+    assert float(track[1][3]) == pytest.approx(numbers["change_yes"][0], abs=1e-4)
+
+
 def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path):
     dna = [random_dna(40, seed) for seed in range(5)]
     path = tmp_path / "x.tsv"
@@ -246,13 +281,6 @@ def test_nothing_to_classify_is_an_error(classifier_directory, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_variants_are_told_from_tables(classifier_directory, tmp_path):
-    path = tmp_path / "x.vcf"
-    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\nchr1\t5\t.\n")
-    with pytest.raises(InputError, match=r"x\.vcf: a VCF file holds variants.*as BED"):
-        run_predict(classifier_directory, path)
-
-
 def test_names_of_regions_with_quotation_marks_are_read_back(classifier_directory, tmp_path):
     (tmp_path / "x.bed").write_text('chr10\t0\t5\t"one" region\nchr10\t1\t6\ttwo\n', encoding="utf-8")
     run_predict(classifier_directory, tmp_path / "x.bed", genome=write_genome(tmp_path))
@@ -289,7 +317,7 @@ def test_requests_that_do_not_fit_together(classifier_directory, tmp_path):
     (tmp_path / "x.tsv").write_text("seq\nACGT\n")
     with pytest.raises(InputError, match="needs --genome"):
         run_predict(classifier_directory, tmp_path / "x.bed")
-    with pytest.raises(InputError, match="--genome goes with a BED file, but this is a FASTA file"):
+    with pytest.raises(InputError, match="--genome goes with a BED or VCF file, but this is a FASTA file"):
         run_predict(classifier_directory, genome, genome=genome)
     with pytest.raises(InputError, match="--bedgraph-label says which class"):
         run_predict(classifier_directory, tmp_path / "x.tsv", bedgraph_label="yes")

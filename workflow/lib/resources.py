@@ -289,8 +289,8 @@ def prediction_runtime_min(
     """Predicting new sequences: overlapping windows and a second strand multiply the bases.
 
     The form of the input is not known here. A compressed FASTA holds four bases per byte, a BED file about
-    ten per byte with windows of 200 bp; four are taken, and later attempts take more. Where window or stride
-    follow from the classifier, every base is read twice.
+    ten per byte with windows of 200 bp, a VCF file as many without samples and few with them; four are taken,
+    and later attempts take more. Where window or stride follow from the classifier, every base is read twice.
     """
     overlap = max(1, window / stride) if window and stride else 2
     bases_mb = 4 * input_mb * overlap * strands

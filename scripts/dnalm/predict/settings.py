@@ -15,8 +15,8 @@ class ScanSettings(Settings):
     window: Whole | None = Field(
         None,
         ge=10,
-        description="Longer FASTA records and BED regions are scanned by windows of this many bp. Empty: the "
-        "median length of the sequences that the classifier learned from.",
+        description="Longer FASTA records and BED regions are scanned by windows of this many bp; an allele "
+        "is put into one. Empty: the median length of the sequences that the classifier learned from.",
     )
     stride: Whole | None = Field(
         None,
@@ -43,10 +43,10 @@ class PredictSettings(ScanSettings):
     input: str = Field(
         min_length=1,
         description=f"{ANY_FORMAT} (long records are scanned in windows), TSV, CSV or Parquet with a column "
-        "`seq`, or BED.",
+        "`seq`, BED, or VCF (each alternative allele beside the reference).",
     )
     genome: str | None = Field(
-        None, min_length=1, description="File of sequences that a BED input refers to."
+        None, min_length=1, description="File of sequences that a BED or VCF input refers to."
     )
     model: str = Field(description="Name of an entry under `models`.")
     task: str = Field(description="Name of a row of the task sheet.")

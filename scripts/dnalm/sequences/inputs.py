@@ -14,22 +14,25 @@ from dnalm.sequences.bed import bed_fields, is_position, is_remark
 from dnalm.sequences.columns import is_parquet, open_table
 from dnalm.sequences.formats import FORMATS, HEAD_BYTES, decoded, head_of, lines_of, sequence_format
 from dnalm.sequences.strands import IUPAC
+from dnalm.sequences.vcf import is_vcf, vcf_fields
 
 # What the kinds are called in messages.
-KIND_NAMES = {**FORMATS, "bed": "BED", "table": "table"}
+KIND_NAMES = {**FORMATS, "bed": "BED", "vcf": "VCF", "table": "table"}
+# Kinds that name places in a genome, which has to be there too.
+OF_A_GENOME = ("bed", "vcf")
 
 
 def add_input_flags(arguments: ArgumentParser) -> None:
     """Add `--input` and `--genome`, files of sequences of any kind."""
     add = arguments.add_argument
     add("--input", type=Path, required=True, help=either([*KIND_NAMES.values()]))
-    add("--genome", type=Path, help="file of sequences in which the regions of a BED file lie")
+    add("--genome", type=Path, help="file of sequences in which regions (BED) or variants (VCF) lie")
 
 
 def kind_of_input(path: Path) -> str:
     """A key of KIND_NAMES, by the first lines of the file, plain or compressed.
 
-    Raises InputError where it cannot be read, and for variants, reads and other binary files.
+    Raises InputError where it cannot be read, and for reads and other binary files.
     """
     try:
         head = head_of(path)
@@ -39,13 +42,10 @@ def kind_of_input(path: Path) -> str:
     if form := sequence_format(head):
         return form
     if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
-        raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED or a table.")
+        raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED, VCF or a table.")
     lines = [line for line in lines_of(decoded(head)) if line.strip()]
-    if lines and lines[0].startswith(("##fileformat=VCF", "#CHROM\tPOS")):
-        raise InputError(
-            f"{path}: a VCF file holds variants, not sequences. Write the regions around them as BED (for "
-            "instance 100 bp to either side), and give the genome."
-        )
+    if lines and is_vcf(lines[0]):
+        return "vcf"
     if len(lines) > 2 and lines[0].startswith("@") and lines[2].startswith("+"):
         raise InputError(f"{path}: reads (FASTQ). Convert them to FASTA first.")
     lines = [line for line in lines if not is_remark(line)]
@@ -53,12 +53,21 @@ def kind_of_input(path: Path) -> str:
     return "bed" if len(fields) >= 3 and is_position(fields[1]) and is_position(fields[2]) else "table"
 
 
+def refuse_variants(path: Path) -> None:
+    """Raise InputError for a VCF file, where single sequences are asked for."""
+    if kind_of_input(path) == "vcf":
+        raise InputError(
+            f"{path}: a VCF file holds variants, not sequences. Write the regions around them as BED (for "
+            "instance 100 bp to either side), and give the genome."
+        )
+
+
 def check_beginning(path: Path, kind: str) -> None:
     """Raise InputError for what is wrong in the first lines of a file of this kind."""
     if kind == "table" and not is_parquet(path):
         with open_table(path, ("seq",), {}):
             pass
-    if kind not in ("bed", "fasta"):
+    if kind not in ("bed", "vcf", "fasta"):
         return
     head = head_of(path)
     whole = len(head) < HEAD_BYTES
@@ -67,6 +76,8 @@ def check_beginning(path: Path, kind: str) -> None:
     for number, row in enumerate(lines if whole else lines[:-1], start=1):
         if kind == "bed":
             bed_fields(row, f"{path} line {number}")
+        elif kind == "vcf":
+            vcf_fields(row, f"{path} line {number}")
         elif not row.startswith(">") and (letter := _NO_NUCLEOTIDE.search(row)):
             raise InputError(
                 f"{path} line {number}: {letter[0]!r} is no nucleotide. DNA is needed: A, C, G, T and IUPAC "

@@ -57,7 +57,26 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
-    """The bases of each region, forward strand, in the order of the regions; one pass over the genome."""
+    """The bases of each region, forward strand, in the order of the regions; one pass over the genome.
+
+    Raises InputError, with the line of `bed`, for a region that the genome does not have.
+    """
+    found, lengths = bases_of(regions, bed, genome)
+    for region, bases in zip(regions, found, strict=True):
+        if len(bases) < region.end - region.start:
+            raise InputError(
+                f"{bed} line {region.line}: the region ends at {region.end}, but {region.chromosome} has "
+                f"{lengths[region.chromosome]} bases. Use the genome that the regions belong to."
+            )
+    return found
+
+
+def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[bytes], dict[str, int]]:
+    """The bases of each region, as far as its chromosome reaches, and the length in bp of every chromosome.
+
+    One pass over the genome. Raises InputError for a chromosome that the genome does not have, with the line
+    of `source`, the file that names the regions.
+    """
     found = [bytearray() for _ in regions]
     # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
     waiting: dict[str, list[int]] = {}
@@ -77,13 +96,8 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
             region = regions[index]
             found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
         begun = [index for index in begun if regions[index].end > end]
-    for region, bases in zip(regions, found, strict=True):
+    for region in regions:
         if region.chromosome not in lengths:
             hint = name_hint(region.chromosome, lengths)
-            raise InputError(f"{bed} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
-        if len(bases) < region.end - region.start:
-            raise InputError(
-                f"{bed} line {region.line}: the region ends at {region.end}, but {region.chromosome} has "
-                f"{lengths[region.chromosome]} bases. Use the genome that the regions belong to."
-            )
-    return [bytes(bases) for bases in found]
+            raise InputError(f"{source} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
+    return [bytes(bases) for bases in found], lengths

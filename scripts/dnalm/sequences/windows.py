@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from dnalm.running.errors import InputError
-from dnalm.sequences.inputs import KIND_NAMES, kind_of_input
+from dnalm.sequences.inputs import KIND_NAMES, OF_A_GENOME, kind_of_input
 from dnalm.sequences.records import stream_sequences
 from dnalm.sequences.regions import Region, read_bed, read_regions
 from dnalm.sequences.strands import reverse_complement
@@ -61,18 +61,25 @@ class Window:
 
 
 def checked_kind(path: Path, genome: Path | None) -> str:
-    """The kind of an input, a key of KIND_NAMES. Raises InputError unless `genome` goes with BED alone."""
+    """The kind of an input, a key of KIND_NAMES.
+
+    Raises InputError unless `genome` goes with BED and VCF alone.
+    """
     kind = kind_of_input(path)
-    if kind == "bed" and genome is None:
-        raise InputError(f"{path}: a BED file needs --genome, the file of sequences its regions lie in.")
+    if kind in OF_A_GENOME and genome is None:
+        lie = {"bed": "regions", "vcf": "variants"}[kind]
+        raise InputError(
+            f"{path}: a {KIND_NAMES[kind]} file needs --genome, the file of sequences its {lie} lie in."
+        )
     if kind == "table" and genome is not None:
         raise InputError(
-            f"{path}: --genome goes with a BED file, but this one does not begin with chromosome, start and "
-            "end, parted by tabs. Write it so, or leave the genome out."
+            f"{path}: --genome goes with a BED or VCF file, but this one begins neither with chromosome, "
+            "start and end, parted by tabs, nor with the header of VCF. Write it so, or leave the genome out."
         )
-    if kind != "bed" and genome is not None:
+    if kind not in OF_A_GENOME and genome is not None:
         raise InputError(
-            f"{path}: --genome goes with a BED file, but this is a {KIND_NAMES[kind]} file. Leave it out."
+            f"{path}: --genome goes with a BED or VCF file, but this is a {KIND_NAMES[kind]} file. "
+            "Leave it out."
         )
     return kind
 

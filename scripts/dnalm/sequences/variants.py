@@ -1,0 +1,171 @@
+"""Variants of a genome: the alleles of VCF files, and the sequences around them with either allele."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dnalm.running.errors import InputError
+from dnalm.sequences.fasta import read_blocks
+from dnalm.sequences.formats import decoded
+from dnalm.sequences.names import check_name
+from dnalm.sequences.records import as_file
+from dnalm.sequences.regions import Region, bases_of
+from dnalm.sequences.vcf import vcf_fields
+from dnalm.sequences.windows import Window
+
+# Alleles that are looked up in one pass over the genome. Each takes about a kilobyte.
+ALLELES_PER_PASS = 500_000
+# Bytes of a line that are read: what stands behind them is of samples, of which there may be a million.
+LINE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Allele:
+    """An alternative allele beside that of the reference, both in upper case.
+
+    start: of the reference allele in its chromosome, counted from 0. line: in the VCF file, counted from 1.
+    """
+
+    chromosome: str
+    start: int
+    id: str
+    reference: str
+    alternative: str
+    line: int
+
+    @property
+    def end(self) -> int:
+        """Where the reference allele ends, not included."""
+        return self.start + len(self.reference)
+
+
+@dataclass
+class AllelesLeftOut:
+    """How many alleles have no row in the output, by reason, and how many were read.
+
+    window: in bp; where none is given nothing is left out for its length or for unknown bases.
+    """
+
+    window: int = 0
+    max_unknown_fraction: float = 1.0
+    read: int = 0
+    without_bases: int = 0
+    long: int = 0
+    unknown: int = 0
+
+    def say(self, path: Path) -> str:
+        """A sentence for the log; empty where every allele has a row."""
+        unknown = f"with more than {self.max_unknown_fraction:.0%} of the window not A, C, G or T"
+        reasons = {
+            "without bases of their own (<DEL>, *, breakends, no alternative)": self.without_bases,
+            f"longer than half a window of {self.window} bp": self.long,
+            f"{unknown} (max_unknown_fraction)": self.unknown,
+        }
+        left_out = sum(reasons.values())
+        listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
+        return f"{path}: {left_out:,} of {self.read:,} alleles have no row: {listed}" if left_out else ""
+
+
+def read_vcf(path: Path, left_out: AllelesLeftOut) -> Iterator[Allele]:
+    """The alternative alleles of a VCF file, plain or compressed, in the order of the file.
+
+    Those without bases are counted in `left_out`. Raises InputError naming the line.
+    """
+    file, line = as_file(read_blocks(path)), 0
+    while row := file.readline(LINE_BYTES):
+        line += 1
+        rest = row
+        while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(LINE_BYTES)
+        variant = vcf_fields(decoded(row.rstrip(b"\r\n")), f"{path} line {line}")
+        if variant is None:
+            continue
+        try:
+            check_name(variant.id)
+        except ValueError as error:
+            raise InputError(f"{path} line {line}: {error}") from None
+        left_out.read += len(variant.alternatives) + variant.without_bases
+        left_out.without_bases += variant.without_bases
+        for alternative in variant.alternatives:
+            yield Allele(variant.chromosome, variant.start, variant.id, variant.reference, alternative, line)
+
+
+def surroundings(
+    alleles: Iterator[Allele], path: Path, genome: Path, flank: int
+) -> Iterator[tuple[Allele, str, str]]:
+    """Each allele with up to `flank` bases before and behind it, upper case; fewer where a chromosome ends.
+
+    `path` is the VCF file. Raises InputError, naming its line, where the genome has other bases than those of
+    the reference allele. Where either has an IUPAC code that is no base, they may differ.
+    """
+    while some := list(islice(alleles, ALLELES_PER_PASS)):
+        regions = [
+            Region(a.chromosome, max(0, a.start - flank), a.end + flank, a.id, "+", a.line) for a in some
+        ]
+        found, lengths = bases_of(regions, path, genome)
+        for allele, region, letters in zip(some, regions, found, strict=True):
+            bases = letters.decode("ascii").upper()
+            begin = allele.start - region.start
+            end = begin + len(allele.reference)
+            if len(bases) < end:
+                raise InputError(
+                    f"{path} line {allele.line}: the reference allele ends at {allele.end}, but "
+                    f"{allele.chromosome} has {lengths[allele.chromosome]} bases. Use the genome that the "
+                    "variants belong to."
+                )
+            if not _agree(allele.reference, bases[begin:end]):
+                raise InputError(
+                    f"{path} line {allele.line}: the reference allele is {_short(allele.reference)}, but "
+                    f"{genome} has {_short(bases[begin:end])} at position {allele.start + 1} of "
+                    f"{allele.chromosome}. Use the genome that the variants belong to."
+                )
+            yield allele, bases[:begin], bases[end:]
+
+
+def _agree(reference: str, bases: str) -> bool:
+    return reference == bases or all(
+        a == b or a not in "ACGT" or b not in "ACGT" for a, b in zip(reference, bases, strict=True)
+    )
+
+
+def _short(bases: str) -> str:
+    return bases if len(bases) <= 20 else f"{bases[:20]}…"
+
+
+def allele_windows(
+    path: Path, genome: Path, left_out: AllelesLeftOut
+) -> Iterator[tuple[Allele, Window, Window]]:
+    """Each allele of a VCF file with two windows: the reference's, and the same with the allele put in.
+
+    How long they are `left_out` says, which counts what is passed over. The reference allele stands in the
+    middle, or nearer to an end where its chromosome ends. As many bases stand before either allele, so that
+    behind a longer one there are fewer. The place of both is the reference's.
+    """
+    window = left_out.window
+    for allele, left, right in surroundings(read_vcf(path, left_out), path, genome, window):
+        if max(len(allele.reference), len(allele.alternative)) > window // 2:
+            left_out.long += 1
+            continue
+        before = window // 2 - len(allele.reference) // 2
+        begin, reference = piece(left, allele.reference, right, before, window)
+        if len(reference) - sum(map(reference.count, "ACGT")) > left_out.max_unknown_fraction * len(
+            reference
+        ):
+            left_out.unknown += 1
+            continue
+        start = allele.start - len(left) + begin
+        place = (allele.chromosome, start, start + len(reference), allele.id)
+        _, alternative = piece(left, allele.alternative, right, before, window)
+        yield allele, Window(*place, reference), Window(*place, alternative)
+
+
+def piece(left: str, allele: str, right: str, before: int, window: int) -> tuple[int, str]:
+    """`window` bases of left + allele + right, and where they begin in it.
+
+    `before` bases stand in front of the allele, or what there is; more where those behind it do not suffice.
+    Where all together are fewer than `window`, all.
+    """
+    bases = left + allele + right
+    begin = max(0, min(len(left) - before, len(bases) - window))
+    return begin, bases[begin : begin + window]

@@ -1,0 +1,126 @@
+"""Variants: the two sequences of an allele are those of the reference and of the genome that carries it."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dnalm.running.errors import InputError
+from dnalm.sequences import variants
+from dnalm.sequences.variants import AllelesLeftOut, allele_windows, piece, read_vcf, surroundings
+
+HEADER = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
+
+
+def write_vcf(path: Path, *rows: tuple) -> Path:
+    path.write_text(HEADER + "".join("\t".join(map(str, row)) + "\n" for row in rows))
+    return path
+
+
+def write_genome(folder: Path, **chromosomes: str) -> Path:
+    (folder / "g.fa").write_text("".join(f">{name}\n{dna}\n" for name, dna in chromosomes.items()))
+    return folder / "g.fa"
+
+
+@st.composite
+def variants_in_chromosomes(draw) -> tuple[str, int, str, str]:
+    """A chromosome, where in it a reference allele begins, that allele, and an alternative."""
+    chromosome = draw(st.text("ACGT", min_size=1, max_size=60))
+    start = draw(st.integers(0, len(chromosome) - 1))
+    end = draw(st.integers(start + 1, min(len(chromosome), start + 6)))
+    return chromosome, start, chromosome[start:end], draw(st.text("ACGT", min_size=1, max_size=6))
+
+
+@given(variant=variants_in_chromosomes(), window=st.integers(12, 40))
+def test_the_window_with_an_allele_is_a_piece_of_the_genome_that_carries_it(variant, window):
+    chromosome, start, reference, alternative = variant
+    end = start + len(reference)
+    left, right = chromosome[max(0, start - window) : start], chromosome[end : end + window]
+    before = window // 2 - len(reference) // 2
+    begins = []
+    for allele in (reference, alternative):
+        carrier = chromosome[:start] + allele + chromosome[end:]
+        begin, bases = piece(left, allele, right, before, window)
+        begin += start - len(left)
+        begins.append(begin)
+        assert bases == carrier[begin : begin + window]
+        assert len(bases) == min(window, len(carrier))
+        assert begin <= start and start + len(allele) <= begin + len(bases), "the whole allele is in it"
+        if len(carrier) - window >= start - before >= 0:
+            assert begin == start - before
+    if len(chromosome) - end >= window:
+        assert begins[0] == begins[1], "both have the same bases before the allele"
+
+
+def test_alleles_are_read_in_the_order_of_the_file_with_their_places(tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "ALLELES_PER_PASS", 2)
+    genome = write_genome(tmp_path, chr1="ACGTACGTAC" * 4, chr2="ggccttaagg" * 3)
+    rows = [
+        ("chr2", 15, "rs1;x", "t", "A,CC", ".", "PASS", "."),
+        ("chr1", 1, ".", "A", "G"),
+        ("chr1", 39, "", "AC", "A"),
+    ]
+    vcf = write_vcf(tmp_path / "x.vcf", *rows)
+    found = list(allele_windows(vcf, genome, AllelesLeftOut(window=8)))
+    assert [(a.id, a.chromosome, a.start, a.reference, a.alternative) for a, *_ in found] == [
+        ("rs1;x", "chr2", 14, "T", "A"),
+        ("rs1;x", "chr2", 14, "T", "CC"),
+        ("chr1:1", "chr1", 0, "A", "G"),
+        ("chr1:39", "chr1", 38, "AC", "A"),
+    ]
+    assert [(r.start, r.end, r.bases, a.bases) for _, r, a in found] == [
+        (10, 18, "GGCCTTAA", "GGCCATAA"),
+        (10, 18, "GGCCTTAA", "GGCCCCTA"),
+        (0, 8, "ACGTACGT", "GCGTACGT"),
+        (32, 40, "GTACGTAC", "CGTACGTA"),
+    ]
+
+
+def test_lines_of_thousands_of_samples_and_of_windows_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "LINE_BYTES", 64)
+    samples = "\t".join(["0|1"] * 100)
+    rows = [f"chr1\t2\trs1\tC\tA\t.\t.\t.\tGT\t{samples}", "chr1\t3\trs2\tG\tT"]
+    text = "".join(f"{line}\r\n" for line in ["##fileformat=VCFv4.2", "##" + "x" * 200, *rows])
+    (tmp_path / "x.vcf.gz").write_bytes(gzip.compress(text.encode()))
+    found = list(read_vcf(tmp_path / "x.vcf.gz", AllelesLeftOut()))
+    assert [(a.id, a.reference, a.alternative, a.line) for a in found] == [
+        ("rs1", "C", "A", 3),
+        ("rs2", "G", "T", 4),
+    ]
+
+
+def test_what_has_no_row_is_counted_by_reason(tmp_path):
+    genome = write_genome(tmp_path, chr1="ACGT" * 20 + "N" * 20 + "ACGT" * 5)
+    rows = [
+        ("chr1", 41, "a", "A", "C,<DEL>,*"),
+        ("chr1", 42, "b", "C", "."),
+        ("chr1", 43, "c", "G", "G]chr1:5],.A"),
+        ("chr1", 44, "d", "T", "T" + "ACGTA"),
+        ("chr1", 90, "e", "N", "A"),
+    ]
+    vcf = write_vcf(tmp_path / "x.vcf", *rows)
+    left_out = AllelesLeftOut(window=10, max_unknown_fraction=0.5)
+    assert [a.id for a, *_ in allele_windows(vcf, genome, left_out)] == ["a"]
+    said = left_out.say(vcf)
+    assert "7 of 8 alleles have no row: 5 without bases of their own" in said
+    assert "1 longer than half a window of 10 bp, 1 with more than 50% of the window not" in said
+    assert AllelesLeftOut(read=3).say(vcf) == ""
+
+
+def test_codes_that_stand_for_several_bases_agree_with_any(tmp_path):
+    """The specification has them written as one base where the genome has a code."""
+    genome = write_genome(tmp_path, chr1="ACGTRCGTAC")
+    vcf = write_vcf(tmp_path / "x.vcf", ("chr1", 4, "x", "TAC", "T"), ("chr1", 1, "y", "NC", "A"))
+    found = list(surroundings(read_vcf(vcf, AllelesLeftOut()), vcf, genome, 2))
+    assert [(left, right) for _, left, right in found] == [("CG", "GT"), ("", "GT")]
+
+
+def test_another_genome_is_noticed(tmp_path):
+    genome = write_genome(tmp_path, chr1="ACGT")
+    vcf = write_vcf(tmp_path / "x.vcf", ("chr1", 1, "x", "A", "T"), ("chr1", 2, "y", "G", "T"))
+    with pytest.raises(
+        InputError, match=r"x\.vcf line 4: the reference allele is G, but .*g\.fa has C at position 2"
+    ):
+        list(surroundings(read_vcf(vcf, AllelesLeftOut()), vcf, genome, 5))
