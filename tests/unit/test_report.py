@@ -19,6 +19,7 @@ from dnalm.report.language_model import place_among_motifs
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
+from dnalm.report.resources import seconds
 from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.study import study_figures
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
@@ -495,6 +496,30 @@ def test_what_snakemake_never_measured_is_not_shown_as_zero(tmp_path):
     file.write_text(header + "0.23\t0:00:00\t0.00\t0.13\t0.00\t0.00\t0.00\t0.00\t0.00\t0.00\n")
     found = read_benchmark(file, Path("extract_windows.tsv"))
     assert found.seconds == 0.23 and found.peak_mb is None and found.cpu_seconds is None
+
+
+def test_the_memory_of_a_shell_is_not_taken_for_that_of_a_rule(tmp_path):
+    file = tmp_path / "extract_windows.tsv"
+    file.write_text("s\tmax_rss\tcpu_time\n0.36\t2.31\t0.00\n")
+    found = read_benchmark(file, Path("extract_windows.tsv"))
+    assert found.seconds == 0.36 and found.peak_mb is None and found.cpu_seconds is None
+
+
+def test_what_took_a_moment_is_not_said_to_have_taken_no_time():
+    assert [seconds(value) for value in (0.0, 0.004, 0.05, 9.94, 61)] == [
+        "0.0 s",
+        "<0.1 s",
+        "0.1 s",
+        "9.9 s",
+        "1 min 01 s",
+    ]
+
+
+def test_the_words_of_the_page_are_explained(whole):
+    words = text_of(whole)
+    explained = words[words.index("Words used here") :]
+    for word in ("Token", "[CLS]", "[MASK]", "epoch", "pooling", "Frozen", "Checkpoint", "Logits", "nats"):
+        assert word in explained, word
 
 
 def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():

@@ -332,3 +332,42 @@ def test_intervals_of_rare_labels_are_not_believed(problem, counts, rare):
     """Of 5 or 10 positives 95% intervals of AUROC, MCC and balanced accuracy held the truth in 77 to 97%."""
     note = rare_labels_note({"problem": problem, "label_counts": counts, "n": 200})
     assert rare in note and bool(note) == bool(rare)
+
+
+def test_a_training_that_diverged_is_said_to_have_failed():
+    (verdict,) = words.training_verdict("dna", {0: 5.562, 10: 9.1, 20: 7.022}, 0.5)
+    assert verdict["status"] == "bad" and verdict["head"] == "Training made dna worse."
+    assert "5.562 before and is 7.022 after 20 steps" in verdict["text"] and "it was 0.5" in verdict["text"]
+
+
+def test_a_model_that_learned_its_lines_by_heart_is_named():
+    (verdict,) = words.training_verdict("dna", {0: 5.5, 10: 4.9, 20: 5.2}, 1e-3)
+    assert (
+        verdict["status"] == "warn" and "lowest at step 10, 4.900, and is 5.200 at the end" in verdict["text"]
+    )
+
+
+@pytest.mark.parametrize("losses", [{0: 5.5}, {0: 5.5, 10: 4.9, 20: 4.92}, {0: 5.5, 10: 5.49}])
+def test_a_training_whose_loss_fell_hears_nothing_of_it(losses):
+    assert words.training_verdict("dna", losses, 1e-3) == []
+
+
+def test_a_classifier_that_only_got_worse_on_the_validation_split_is_named():
+    summary = {"kept": {"epoch": 3}, "sequences": {"validation": 30}, "settings": {"learning_rate": 1e-3}}
+    (verdict,) = words.finetuning_verdict("dna", {0: 0.716, 1: 0.95, 3: 0.903}, summary)
+    assert "0.716 before training and is 0.903 in the best epoch, 3" in verdict["text"]
+    assert verdict["text"].endswith("With 30 validation sequences it may be chance.")
+    assert words.finetuning_verdict("dna", {0: 0.716, 1: 0.7, 3: 0.6}, summary) == []
+
+
+def test_a_loss_that_adaptation_raised_is_said_to_be_higher():
+    change = {"value": -0.12, "low": -0.15, "high": -0.09}
+    metrics = {
+        "published": {"improvement": change, "metrics": {"loss": {"value": 5.0}}},
+        "metrics": {"loss": {"value": 5.12}},
+        "settings": {"confidence": 0.95},
+        "hidden_tokens": 1000,
+    }
+    verdict = words.held_out_change_verdict(metrics)
+    assert verdict["status"] == "bad"
+    assert verdict["text"].endswith("higher by 0.1200 (95% interval 0.0900 to 0.1500).")

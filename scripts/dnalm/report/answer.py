@@ -10,7 +10,7 @@ from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
 from dnalm.report.classification import details_id
 from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
-from dnalm.report.language_model import loss_chart
+from dnalm.report.language_model import loss_chart, training_verdicts
 from dnalm.report.parts import link, table, with_interval
 from dnalm.report.run import Evaluation, Run, difference_to
 from dnalm.report.styles import series_style
@@ -140,7 +140,8 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
         evaluation = next((m.metrics for m in run.language_models if m.metrics["model"] == lead["name"]), {})
         held_out = [words.held_out_change_verdict(evaluation)] if evaluation.get("published") else []
         return [*words.adaptation_verdicts(adapted), *held_out]
-    return words.pretraining_verdicts(_differences(run, task, questions.PRETRAINING))
+    helped = words.pretraining_verdicts(_differences(run, task, questions.PRETRAINING))
+    return [*training_verdicts(run, lead["name"]), *helped]
 
 
 def _differences(run: Run, task: str, question_text: str) -> dict[str, dict[str, Any]]:
@@ -344,7 +345,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "number": words.number(lead["metrics"]["perplexity"]["value"]),
         "number_name": "Held-out perplexity",
         "number_text": f" (loss {words.estimate(loss)} nats per [MASK])",
-        "verdicts": [words.counting_verdict(lead)],
+        "verdicts": [*training_verdicts(run, lead["model"]), words.counting_verdict(lead)],
         "chart": chart,
         "chart_note": "Mean loss per [MASK] position; lower is better. Line: interval over held-out lines.",
         "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],

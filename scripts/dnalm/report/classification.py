@@ -549,6 +549,15 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 f"{summary['kept']['loss']:.4f}",
             ]
         )
+    verdicts = [
+        verdict
+        for training in run.finetunings
+        for verdict in words.finetuning_verdict(
+            f"{finetuned(training.summary).name}, task {training.summary['task']}",
+            training.losses("epoch", "loss"),
+            training.summary,
+        )
+    ]
     numbers = [finetuning_table(training, finetuned(training.summary).name) for training in run.finetunings]
     tables = [found for found in numbers if found]
     columns = [
@@ -564,12 +573,13 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
     return [
         heading("Fine-tuning"),
         {"kind": "figures", "rows": figures},
+        *([{"kind": "verdicts", "rows": verdicts}] if verdicts else []),
         table(
             "Classifiers",
             columns,
             rows,
             numeric=[2, 3, 5, 6, 7],
-            note="Kept are the weights of the epoch with the lowest validation loss.",
+            note="Kept are the weights of the epoch with the lowest validation loss, of those that trained.",
         ),
         *tables,
     ]

@@ -38,6 +38,8 @@ def language_model_section(run: Run) -> dict[str, Any]:
     for training in run.trainings:
         if training.summary.get("new_head"):
             parts.append({"kind": "verdicts", "rows": [words.new_head_verdict(training.summary["model"])]})
+        if verdicts := training_verdicts(run, training.summary["model"]):
+            parts.append({"kind": "verdicts", "rows": verdicts})
         if found := pretraining_table(training):
             parts.append(found)
     lexicons = run.simulation["motifs"].values() if run.simulation else []
@@ -56,6 +58,17 @@ def language_model_section(run: Run) -> dict[str, Any]:
         "and must not be compared with counting.",
         "parts": parts,
     }
+
+
+def training_verdicts(run: Run, model: str) -> list[dict[str, str]]:
+    """Whether the pretraining of a model failed or went on for too long; nothing where it did neither."""
+    verdicts = []
+    for training in run.trainings:
+        losses, summary = training.losses("step", "masked_loss"), training.summary
+        if summary.get("model") == model and len(losses) > 1:
+            rate = summary["settings"]["training"]["learning_rate"]
+            verdicts += words.training_verdict(model, losses, rate)
+    return verdicts
 
 
 def overlap(model: LanguageModel) -> bool:
@@ -342,7 +355,7 @@ def parameter_tables(run: Run) -> list[dict[str, Any]]:
             [
                 name[:1].upper() + name[1:],
                 f"{part['total']:,}",
-                f"{part['total'] / total:.1%}",
+                words.share(part["total"] / total, 1),
                 bar(part["total"] / total),
             ]
             for name, part in parameters["parts"].items()

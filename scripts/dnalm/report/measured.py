@@ -40,9 +40,10 @@ def read_benchmark(path: Path, name: Path) -> Benchmark:
         return max((value for value in values if value is not None), default=None)
 
     rule, *rest = name.with_suffix("").parts
-    # A job that ended before Snakemake's first look has zeros for what was never measured.
-    peak_mb = largest("max_rss") or None
-    cpu_seconds = largest("cpu_time") if peak_mb else None
+    # A job that ended before Snakemake's first look has zeros for what was never measured. At the first look
+    # of a short one, Python had not begun: its memory is that of a shell, which used no time.
+    cpu_seconds = largest("cpu_time") or None
+    peak_mb = (largest("max_rss") or None) if cpu_seconds else None
     return Benchmark(rule, "/".join(rest), largest("s") or 0.0, peak_mb, cpu_seconds)
 
 

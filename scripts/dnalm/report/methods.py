@@ -8,6 +8,48 @@ from dnalm.report.run import Run
 
 GLOSSARY = [
     (
+        "Token, vocabulary, [MASK]",
+        "Token: a short piece of DNA that has a number; the vocabulary is the list of all. Some tokens are "
+        "no DNA: [CLS] before a sequence, [SEP] behind it, [PAD] to fill up a batch, [UNK] for what the "
+        "vocabulary does not know, and [MASK] in place of a token that the model has to guess.",
+    ),
+    (
+        "Language model, pretraining",
+        "A network that learned from DNA without labels, by guessing hidden tokens. That is pretraining.",
+    ),
+    (
+        "Backbone, head, fine-tuning",
+        "Backbone: the language model without its last part. Head: a small network on top of it that names "
+        "a class or a value. Fine-tuning: learning from labelled sequences.",
+    ),
+    (
+        "Frozen, top layers, LoRA, in full",
+        "How much of the backbone learns from labels beside the head: nothing (frozen), its topmost layers, "
+        "small matrices added to it (LoRA), or every weight.",
+    ),
+    (
+        "Embedding, pooling",
+        "Embedding: a sequence as a list of numbers, a vector. The model has such a vector for each token; "
+        "pooling makes one of them: the vector of [CLS], their mean, or the largest of each number (max).",
+    ),
+    (
+        "Step, batch, epoch, learning rate",
+        "In a step all weights that learn are changed a little, after a look at one batch of lines or "
+        "sequences. An epoch is one pass over all of them. The learning rate is how large the changes are: "
+        "too high, and the loss rises or jumps; too low, and it hardly falls.",
+    ),
+    (
+        "Training, validation, test, held-out",
+        "Training: what is learned from. Validation: what is used to choose, such as the epoch that is kept. "
+        "Test: what was looked at once, at the end. Held-out: DNA that pretraining did not read.",
+    ),
+    ("Checkpoint", "The saved weights of a model, to go on from."),
+    (
+        "k-mer, baseline",
+        "k-mer: a word of k bases. Baseline: a simple predictor, such as one that counts k-mers; a language "
+        "model that is no better is not needed for the task.",
+    ),
+    (
         "Accuracy",
         "Share of test sequences whose class is predicted correctly. Look at it beside the majority class.",
     ),
@@ -50,8 +92,21 @@ GLOSSARY = [
         "number of equally likely tokens the model hesitates between.",
     ),
     (
-        "Frozen, full",
-        "Frozen: only the head on top learns from labels. Full: the whole pretrained model does.",
+        "Nats, bits",
+        "Units of loss. Nats use the natural logarithm, bits that of base 2: 1 nat is 1.44 bits. Who guesses "
+        "among four bases pays 2 bits for each.",
+    ),
+    (
+        "Logits, calibration, temperature",
+        "Logits: what a classifier computes before it is turned into probabilities. Calibration: whether "
+        "of the sequences with a probability of 0.8 about 80% are right. Temperature: a number by which "
+        "logits are divided to bring that about.",
+    ),
+    (
+        "PCA, UMAP",
+        "Maps of embeddings: points that are near each other have similar vectors. PCA shows the two "
+        "directions in which they differ most; UMAP keeps neighbours together, and its distances and sizes "
+        "of groups mean little.",
     ),
     (
         "Untrained",

@@ -99,7 +99,9 @@ def with_telemetry(benchmark: Benchmark, run: Run) -> Benchmark:
 
 
 def seconds(value: float) -> str:
-    """A run time; below ten seconds with one decimal."""
+    """A run time; below ten seconds with one decimal, and `<0.1 s` rather than none."""
+    if 0 < value < 0.05:
+        return "<0.1 s"
     return f"{value:.1f} s" if value < 9.95 else duration(value)
 
 

@@ -76,6 +76,10 @@ class Training:
     summary: dict[str, Any]
     log: list[dict[str, Any]] = field(default_factory=list)
 
+    def losses(self, place: str, loss: str) -> dict[int, float]:
+        """The `loss` of each evaluation by its `place`, `step` or `epoch`, in order."""
+        return {record[place]: record[loss] for record in self.log if record["event"] == "evaluation"}
+
 
 @dataclass
 class LanguageModel:

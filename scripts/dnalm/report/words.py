@@ -312,12 +312,16 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
         "unsure": "Adaptation did not change the held-out loss measurably.",
     }
     status = _status(change)
+    way, bounds = "lower", [change[key] for key in ("value", "low", "high")]
+    if change["value"] < 0:
+        way, bounds = "higher", [-change[key] for key in ("value", "high", "low")]
+    by, low, high = (f"{bound:.4f}".replace("-", "−") for bound in bounds)
     return _verdict(
         status,
         heads[status],
         f"{before:.3f} nats per [MASK] as published, {after:.3f} after adaptation, on the same "
-        f"{metrics['hidden_tokens']:,} tokens; lower by {change['value']:.4f} ({percent(confidence)} "
-        f"interval {change['low']:.4f} to {change['high']:.4f}).",
+        f"{metrics['hidden_tokens']:,} tokens; {way} by {by} ({percent(confidence)} "
+        f"interval {low} to {high}).",
     )
 
 
@@ -329,6 +333,63 @@ def new_head_verdict(model: str) -> dict[str, str]:
         "A new one was drawn at random. Until it is trained, what the model says of hidden tokens is chance, "
         "also in numbers “as published”. Embeddings and classifiers do not use it.",
     )
+
+
+# Of a held-out loss in nats: it rises by less without a reason to speak of.
+RISE_THAT_MATTERS = 0.05
+
+
+def training_verdict(model: str, losses: dict[int, float], learning_rate: float) -> list[dict[str, str]]:
+    """Did pretraining fail or go on for too long? Nothing where the held-out loss fell to the end.
+
+    `losses`: of every evaluation by its step, the one before training first; always on the same tokens.
+    """
+    (first, before), (last, after) = next(iter(losses.items())), next(reversed(losses.items()))
+    best = min(losses, key=lambda step: losses[step])
+    if last > first and after >= before:
+        return [
+            _verdict(
+                "bad",
+                f"Training made {model} worse.",
+                f"Its held-out loss was {number(before)} before and is {number(after)} after {last:,} steps, "
+                "so what is measured here says nothing for or against such a model. Most often the learning "
+                f"rate is too high: it was {learning_rate:g}; try a tenth of it.",
+            )
+        ]
+    if after - losses[best] > RISE_THAT_MATTERS:
+        return [
+            _verdict(
+                "warn",
+                f"The held-out loss of {model} rose again.",
+                f"It was lowest at step {best:,}, {number(losses[best])}, and is {number(after)} at the end. "
+                "Where the training loss went on falling, the model learned its lines by heart: give it more "
+                "DNA or fewer steps. Where that rose too, lower the learning rate "
+                f"({learning_rate:g}).",
+            )
+        ]
+    return []
+
+
+def finetuning_verdict(name: str, losses: dict[int, float], summary: dict[str, Any]) -> list[dict[str, str]]:
+    """Is a classifier no better on the validation split than before it learned? Nothing where it is.
+
+    `losses`: on the validation split by epoch, 0 from before training; `summary`: that of the fine-tuning.
+    """
+    kept = summary["kept"]["epoch"]
+    if kept not in losses or losses.get(0, math.inf) > losses[kept]:
+        return []
+    few, n_validation = "", summary["sequences"]["validation"]
+    if n_validation < FEW_SEQUENCES:
+        few = f" With {count(n_validation, 'validation sequence')} it may be chance."
+    return [
+        _verdict(
+            "warn",
+            f"Fine-tuning did not lower the validation loss of {name}.",
+            f"It was {number(losses[0])} before training and is {number(losses[kept])} in the best epoch, "
+            f"{kept:,}. Either the classifier learned its sequences by heart, or its learning rate "
+            f"({summary['settings']['learning_rate']:g}) is too high.{few}",
+        )
+    ]
 
 
 def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[str, str]]:
