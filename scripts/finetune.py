@@ -18,7 +18,8 @@ called with `truncation=True` to cut what is too long):
 
   config.json, model.safetensors, tokenizer files
   adapter/                   of --backbone lora: matrices and head, as `peft.PeftModel.from_pretrained` reads
-                             them onto the language model
+                             them onto `AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=…)`
+                             of the language model, a ModernBERT with the `classifier_pooling` of config.json
   finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss, accuracy or r2,
                              learning_rate; epoch 0 is before training
   finetuning_summary.json    problem, labels, settings, parameters by part of the model, and the epoch that
@@ -162,8 +163,8 @@ def main(
             model, labelled, pooling, embeddings, settings.seed, training.standardise
         )
     module, learned, held_out = start.module, start.learned, start.held_out
-    if problem == REGRESSION:
-        values = objectives.TargetScale.of(learned.labels)
+    values = objectives.TargetScale.of(learned.labels) if problem == REGRESSION else None
+    if values is not None:
         for examples in (learned, held_out):
             examples.labels = values.applied(examples.labels)
     parameters = trained.count_trained(start.weights, module)
@@ -238,11 +239,11 @@ def main(
         with atomic_directory(output, check_held) as directory:
             finetuning.put_weights(module, result.best_weights)
             if trained.is_adapted(module):
-                trained.save_adapter(directory / trained.ADAPTER, module)
+                trained.save_adapter(directory / trained.ADAPTER, module, values)
             weights = trained.merged(start.weights, module)
             if start.features is not None:
                 weights = start.features.folded(start.config, weights)
-            if problem == REGRESSION:
+            if values is not None:
                 weights = values.folded(FAMILIES[config["model_type"]].classifier_head.output, weights)
             classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens, problem)
             lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]

@@ -13,6 +13,7 @@ import published_model
 from dnalm.embed.embedding import embed_tokens, load_backbone
 from dnalm.finetune import classifier, trained
 from dnalm.finetune import training as finetuning
+from dnalm.finetune.objectives import TargetScale
 from dnalm.finetune.settings import LoraSettings
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import check_model_directory, check_tokenizer_fits, read_architecture
@@ -272,7 +273,10 @@ def test_what_takes_no_part_does_not_learn(checkpoint):
 
 
 def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
-    """LoRA: what was trained, the merged classifier, and language model with adapter say the same."""
+    """LoRA: what was trained, the merged classifier, and language model with adapter say the same.
+
+    The adapter of a regression, which learned from values of mean 0, says them as they were measured.
+    """
     from peft import PeftModel
     from transformers import AutoModelForSequenceClassification, pipeline
 
@@ -303,6 +307,7 @@ def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
     assert counted["total"] == sum(w.numel() for w in weights.values())
 
     trained.save_adapter(tmp_path / "adapter", module)
+    trained.save_adapter(tmp_path / "of_values", module, TargetScale(mean=30.0, deviation=2.0))
     merged = trained.merged(weights, module)
     (tmp_path / "classifier").mkdir()
     classifier.save_classifier(tmp_path / "classifier", checkpoint, merged, ["a", "b"], pooling, None)
@@ -310,12 +315,12 @@ def test_low_rank_matrices_are_merged_and_kept(checkpoint, tmp_path):
     torch.testing.assert_close(logits(alone), after, atol=1e-5, rtol=1e-4)
     answers = pipeline("text-classification", str(tmp_path / "classifier"))(SEQUENCES)
     assert [answer["label"] for answer in answers] == ["ab"[i] for i in after.argmax(1)]
-    base = AutoModelForSequenceClassification.from_pretrained(
-        checkpoint, num_labels=2, **classifier.pooling_of(config, pooling)
-    )
-    torch.testing.assert_close(
-        logits(PeftModel.from_pretrained(base, tmp_path / "adapter")), after, atol=1e-5, rtol=1e-4
-    )
+    for adapter, expected in (("adapter", after), ("of_values", 30 + 2 * after)):
+        base = AutoModelForSequenceClassification.from_pretrained(
+            checkpoint, num_labels=2, **classifier.pooling_of(config, pooling)
+        )
+        with_adapter = PeftModel.from_pretrained(base, tmp_path / adapter)
+        torch.testing.assert_close(logits(with_adapter), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_head_computes_in_fp32_on_a_backbone_in_bf16(checkpoint, tmp_path):

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dnalm.finetune.classifier import count_parameters
+from dnalm.finetune.objectives import TargetScale
 from dnalm.finetune.settings import LoraSettings, PartialSettings, ThroughBackboneSettings
 from dnalm.models.families import FAMILIES, ClassifierHead, check_layers, check_rank, part_of_model
 
@@ -98,8 +99,11 @@ def merged(weights: dict[str, torch.Tensor], module: nn.Module) -> dict[str, tor
     return {name: now[name].detach().cpu() if name in now else value for name, value in weights.items()}
 
 
-def save_adapter(directory: Path, module: "PeftModel") -> None:
-    """Write matrices and head of :func:`with_lora`, as `peft.PeftModel.from_pretrained` reads them."""
+def save_adapter(directory: Path, module: "PeftModel", values: TargetScale | None = None) -> None:
+    """Write matrices and head of :func:`with_lora`, as `peft.PeftModel.from_pretrained` reads them.
+
+    `values`: the scale on which a regression learned; its head is written so that it says measured values.
+    """
     from peft import get_peft_model_state_dict
 
     directory.mkdir()
@@ -107,6 +111,9 @@ def save_adapter(directory: Path, module: "PeftModel") -> None:
     config.inference_mode = True
     config.save_pretrained(directory)
     weights = get_peft_model_state_dict(module, save_embedding_layers=False)
+    if values is not None:
+        kind = module.config.model_type
+        weights = values.folded(f"base_model.model.{FAMILIES[kind].classifier_head.output}", weights)
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
     save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
