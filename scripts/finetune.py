@@ -18,8 +18,8 @@ called with `truncation=True` to cut what is too long):
 
   config.json, model.safetensors, tokenizer files
   adapter/                   of --backbone lora: matrices and head, as `peft.PeftModel.from_pretrained` reads
-                             them onto `AutoModelForSequenceClassification.from_pretrained(MODEL, num_labels=…)`
-                             of the language model, a ModernBERT with the `classifier_pooling` of config.json
+                             them onto the language model as `AutoModelForSequenceClassification`, with the
+                             classifier's `num_labels` and, of a ModernBERT, its `classifier_pooling`
   finetuning_log.jsonl       per epoch one "train" and one "evaluation" record: loss, accuracy or r2,
                              learning_rate; epoch 0 is before training
   finetuning_summary.json    problem, labels, settings, parameters by part of the model, and the epoch that

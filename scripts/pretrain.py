@@ -27,7 +27,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
-from dnalm.models.checks import check_start, read_architecture
+from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
 from dnalm.models.directory import quieten, write_model_directory
 from dnalm.models.families import padding_multiple, tokens_read
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
@@ -294,6 +294,7 @@ def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any]
         shape = config.to_dict()
     else:
         shape, has_head = check_start(options.checkpoint)
+        check_tokenizer_fits(options.checkpoint, shape, options.tokenizer)
         start, new_head = {"checkpoint": sha256_of_directory(options.checkpoint)}, not has_head
     tokens_read(shape, options.context.max_tokens, "--max-tokens")
     return start, config, shape, new_head

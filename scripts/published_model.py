@@ -15,7 +15,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 from dnalm.models.architecture import count_parameters, load_model
-from dnalm.models.checks import check_start
+from dnalm.models.checks import check_start, check_tokenizer_fits
 from dnalm.models.directory import quieten, write_model_directory
 from dnalm.running.commandline import parser, run
 from dnalm.running.files import sha256_of_directory
@@ -28,7 +28,8 @@ logger = logging.getLogger("dnalm")
 def main(*, tokenizer: Path, checkpoint: Path, model: str, output: Path, summary: Path | None) -> None:
     """Check the checkpoint by loading it, and write the model directory."""
     quieten()
-    _, has_head = check_start(checkpoint)
+    shape, has_head = check_start(checkpoint)
+    check_tokenizer_fits(checkpoint, shape, tokenizer)
     network = load_model(checkpoint, load_tokenizer(tokenizer), new_head=True)
     parameters = count_parameters(network)
     description = {

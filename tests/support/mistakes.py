@@ -298,6 +298,28 @@ def a_checkpoint_with_a_dropout_of_seven(folder: Path) -> None:
 
 
 @maker
+def a_checkpoint_with_relative_positions(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(position_embedding_type="relative_key"))
+
+
+@maker
+def a_checkpoint_that_does_not_know_its_mask(folder: Path) -> None:
+    def change(config: dict[str, Any], shapes: Shapes) -> None:
+        config |= {"model_type": "esm", "token_dropout": True}
+        shapes.clear()
+        shapes.update(backbone_shapes(config))
+
+    write_checkpoint(folder, change)
+
+
+@maker
+def a_checkpoint_of_another_vocabulary(folder: Path) -> None:
+    write_checkpoint(folder)
+    swapped = tokenizer((*VOCABULARY[:-2], "T", "G"))
+    write(folder / "checkpoint/tokenizer.json", json.dumps(swapped))
+
+
+@maker
 def a_checkpoint_with_code(folder: Path) -> None:
     write_checkpoint(folder, lambda config, _: config.update(auto_map={"AutoModelForMaskedLM": "x.Own"}))
 

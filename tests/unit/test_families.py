@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+import pretrain
 import published_model
 from dnalm.embed.embedding import embed_tokens, load_backbone
 from dnalm.finetune import classifier, trained
@@ -466,6 +468,20 @@ def test_a_tokenizer_with_more_tokens_than_the_model_is_refused_without_torch(ti
     check_tokenizer_fits(tiny_model, config, tiny_model)
     with pytest.raises(InputError, match="Use the checkpoint's own tokenizer"):
         check_tokenizer_fits(tiny_model, config | {"vocab_size": 9}, tiny_model / "tokenizer.json")
+
+
+def test_no_step_reads_a_checkpoint_with_another_vocabulary_of_the_same_size(tiny_model, tmp_path):
+    """As one learnt here beside a checkpoint, which is there only when other jobs have run."""
+    shutil.copytree(tiny_model, tmp_path / "other")
+    file = tmp_path / "other/tokenizer.json"
+    text = file.read_text()
+    file.write_text(text.replace('"AA": 9', '"AA": 10').replace('"CG": 10', '"CG": 9'))
+    assert file.read_text() != text
+    options = {"tokenizer": tmp_path / "other", "checkpoint": tiny_model}
+    with pytest.raises(InputError, match=r'token "CG", 9 in .*, is 10 by the tokenizer\.json'):
+        pretrain.read_start(SimpleNamespace(**options), None)
+    with pytest.raises(InputError, match="Use the checkpoint's own tokenizer"):
+        published_model.main(**options, model="m", output=tmp_path / "model", summary=None)
 
 
 def test_local_attention_costs_what_a_token_sees():

@@ -13,7 +13,7 @@ from dnalm.models.tensors import check_backbone, has_prediction_head
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 from dnalm.running.hints import nearest, show
-from dnalm.tokenizers.special_tokens import read_vocabulary, tokenizer_file
+from dnalm.tokenizers.special_tokens import UNKNOWN_BASE, read_vocabulary, tokenizer_file
 
 # Keys of a model's configuration that follow from the tokenizer and have no place in an architecture file.
 FROM_TOKENIZER = {
@@ -98,6 +98,11 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
     _check_nothing_else_is_loaded(directory, config)
     family_of(config, directory / "config.json")
     check_shape(config, directory / "config.json")
+    if config["model_type"] == "esm" and config.get("token_dropout") and config.get("mask_token_id") is None:
+        raise InputError(
+            f"{directory}/config.json: it lacks mask_token_id, which token_dropout needs. Write the number "
+            "of the tokenizer's token for [MASK] into it."
+        )
     if not any(directory.glob("model*.safetensors")):
         old = next((f.name for f in sorted(directory.iterdir()) if f.suffix in (".bin", ".pt", ".h5")), None)
         found = f"only {old}, which can run code when it is read" if old else "no model.safetensors"
@@ -144,14 +149,25 @@ def check_start(directory: str | Path) -> tuple[dict[str, Any], bool]:
 
 
 def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], tokenizer: Path) -> None:
-    """Raise InputError if the tokenizer (`tokenizer.json`, or its directory) has more tokens than the model.
+    """Raise InputError if the tokenizer (`tokenizer.json`, or its directory) is none of the model.
 
-    Special tokens are compared when the model is loaded.
+    It has no more tokens, and where a tokenizer lies beside the model, each has the number that it has there,
+    N aside. Special tokens are compared when the model is loaded.
     """
-    path, ids = tokenizer_file(tokenizer), read_vocabulary(tokenizer).values()
-    size = config.get("vocab_size", 0)
-    if not isinstance(size, int) or max(ids) >= size:
+    path, ids = tokenizer_file(tokenizer), read_vocabulary(tokenizer)
+    # The token N gets a row of its own where there is none.
+    size, last = config.get("vocab_size", 0), max(n for token, n in ids.items() if token != UNKNOWN_BASE)
+    if not isinstance(size, int) or last >= size:
         raise InputError(
             f"{directory}/config.json: vocab_size is {size!r}, but {path} has token ids up "
-            f"to {max(ids)}. Use the checkpoint's own tokenizer."
+            f"to {last}. Use the checkpoint's own tokenizer."
         )
+    own = tokenizer_file(Path(directory))
+    theirs = read_vocabulary(own) if own.is_file() else ids
+    for token, number in sorted(ids.items(), key=lambda item: item[1]):
+        if token != UNKNOWN_BASE and theirs.get(token) != number:
+            there = f"{theirs[token]} by" if token in theirs else "not in"
+            raise InputError(
+                f"{directory}: the token {show(token)}, {number} in {path}, is {there} the tokenizer.json of "
+                "the model, which would read other DNA than is written. Use the checkpoint's own tokenizer."
+            )

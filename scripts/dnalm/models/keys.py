@@ -169,6 +169,10 @@ FIXED = {
     "is_encoder_decoder": (False, _ENCODER),
     "return_dict": (True, "true"),
 }
+# Transformers 5 knows no other positions of these: it would pass over the key and compute another model.
+POSITIONS = {
+    "position_embedding_type": ("absolute", "absolute, the only one that Transformers 5 knows of these,")
+}
 # Kinds of layers of a ModernBERT.
 LAYER_TYPES = ("full_attention", "sliding_attention")
 
@@ -191,9 +195,10 @@ def known_keys(kind: str) -> set[str]:
 def problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the values of a model's configuration, which has a `model_type`; other keys pass."""
     defaults = {"output_hidden_states": False} | DEFAULTS[settings["model_type"]]
+    fixed = FIXED | (POSITIONS if settings["model_type"] in ("bert", "roberta", "electra") else {})
     for key, value in settings.items():
-        if key in FIXED and value != FIXED[key][0]:
-            yield f"{key} is {value!r}; {FIXED[key][1]} was expected."
+        if key in fixed and value != fixed[key][0]:
+            yield f"{key} is {value!r}; {fixed[key][1]} was expected."
         elif key in defaults and (expected := _expected(key, value, defaults[key])):
             yield f"{key} is {value!r}; {expected} was expected."
     kinds = settings.get("layer_types") if "layer_types" in defaults else None
