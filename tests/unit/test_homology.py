@@ -3,12 +3,16 @@
 from itertools import combinations, pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dnalm.prepare_task import homology
+from dnalm.prepare_task.checks import add_molecules
 from dnalm.prepare_task.homology import choose_clusters, find_clusters
+from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.prepare_task.splits import find_relatives
 from dnalm.sequences.strands import reverse_complement
 
 
@@ -75,6 +79,18 @@ def test_clusters_are_those_of_the_definition(sequences, fraction, words_per_par
         patch.setattr(homology, "BATCH", batch)
         found = find_clusters(sequences, 4, fraction)
     assert same(found) == sorted(map(sorted, clusters))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(texts.filter(bool), min_size=1, max_size=5), st.data())
+def test_copies_of_a_molecule_change_no_cluster(sequences, data):
+    """Each molecule is compared once, and the outcome is that of comparing every row with every other."""
+    copies = st.sampled_from([*sequences, *map(reverse_complement, sequences)])
+    rows = add_molecules(pd.DataFrame({"seq": [*sequences, *data.draw(st.lists(copies, max_size=6))]}))
+    found = find_relatives(rows, PrepareTaskSettings(homolog_word_bp=8, homolog_fraction=0.3))
+    compared = find_clusters(rows["forward"].tolist(), 8, 0.3)
+    first = [rows["molecule"].tolist().index(molecule) for molecule in rows["molecule"]]
+    assert same(found) == same(compared[first])
 
 
 def test_a_large_family_is_one_cluster(monkeypatch):

@@ -113,8 +113,11 @@ def overlap_fractions(training: Iterable[str], held_out: list[str], batch: int =
 
     Windows of one locus that are shifted by some base pairs are not the same molecule, yet a model that saw
     one has seen most of the other. Returns float64[n_held_out]; sequences shorter than 32 bp, and such
-    without 32 bp of ACGT in a row, have 0. Memory is bounded by the held-out sequences and one batch.
+    without 32 bp of ACGT in a row, have 0. Memory is bounded by the different held-out sequences and one
+    batch.
     """
+    place_of, different = pd.factorize(np.array(held_out, dtype=object))
+    held_out = different.tolist()
     parts = [(start, words_of(held_out[start : start + batch])) for start in range(0, len(held_out), batch)]
     words = np.concatenate([words for _, (words, _) in parts])
     rows = np.concatenate([start + rows for start, (_, rows) in parts])
@@ -133,7 +136,7 @@ def overlap_fractions(training: Iterable[str], held_out: list[str], batch: int =
             seen[at[distinct[at] == found]] = True
     total = np.bincount(rows, minlength=len(held_out))
     shared = np.bincount(rows, weights=seen[places], minlength=len(held_out))
-    return np.divide(shared, total, out=np.zeros(len(held_out)), where=total > 0)
+    return np.divide(shared, total, out=np.zeros(len(held_out)), where=total > 0)[place_of]
 
 
 def _cells(words: np.ndarray) -> np.ndarray:

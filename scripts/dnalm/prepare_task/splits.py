@@ -224,9 +224,10 @@ def drop_relatives(
 
 def find_relatives(rows: pd.DataFrame, settings: PrepareTaskSettings) -> np.ndarray:
     """The cluster of each row: int64[n]. Rows of one molecule share it, also those too short for words."""
-    clusters = find_clusters(rows[FORWARD].tolist(), settings.homolog_word_bp, settings.homolog_fraction)
+    # Once for each molecule: a thousand copies of one would be compared pair by pair.
     molecule, first = pd.factorize(rows[MOLECULE])[0], ~rows.duplicated(MOLECULE).to_numpy()
-    return clusters[first][molecule]
+    distinct = rows[FORWARD][first].tolist()
+    return find_clusters(distinct, settings.homolog_word_bp, settings.homolog_fraction)[molecule]
 
 
 def kept_together(clusters: np.ndarray, rows: pd.DataFrame) -> np.ndarray:
