@@ -17,7 +17,7 @@ from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.sequences.inputs import KIND_NAMES, add_input_flags
-from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.records import sequence_lengths
 from dnalm.sequences.regions import read_bed, read_regions
 from dnalm.sequences.tables import read_sequence_table
 from dnalm.sequences.variants import AllelesLeftOut, read_vcf, surroundings
@@ -57,10 +57,7 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
         if not of_alleles:
             raise InputError(f"{left_out.say(path) or path}. There is nothing to read.")
         return of_alleles
-    lengths: dict[str, int] = {}
-    for segment in stream_sequences(path):
-        lengths[segment.name] = segment.start + len(segment.bases)
-    return list(lengths.values())
+    return list(sequence_lengths(path).values())
 
 
 def command_line() -> ArgumentParser:

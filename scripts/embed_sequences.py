@@ -45,6 +45,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
+from dnalm.running.progress import Progress
 from dnalm.running.versions import versions
 from dnalm.sequences.inputs import add_input_flags, refuse_variants
 from dnalm.sequences.windows import SEQUENCES_PER_CHUNK, LeftOut, Window, checked_kind, read_windows
@@ -85,7 +86,9 @@ def main(
     precision = choose_precision(precision, device)
     tokenizer, backbone = load_tokenizer(model), load_backbone(model, device)
     cut, chunks = Cut(max_tokens), []
-    while chunk := list(islice(windows, SEQUENCES_PER_CHUNK)):
+    progress = Progress("embedding", windows.total, "sequences")
+    while chunk := list(islice(windows.items, SEQUENCES_PER_CHUNK)):
+        progress.total = windows.total - left_out.windows
         bases = [window.bases for window in chunk]
         tokens = encode(tokenizer, bases, max_tokens)
         cut += count_cut(tokenizer, bases, max_tokens, tokens)
@@ -96,6 +99,7 @@ def main(
             batch_tokens=batch_tokens,
             bf16=precision == "bf16",
             layer=settings.layer,
+            on_read=progress.advance,
         )
         chunks.append(columns_of(chunk, tokens) | vectors)
     unread = left_out.say(input, settings.max_unknown_fraction)

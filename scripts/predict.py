@@ -39,7 +39,6 @@ import csv
 import logging
 from argparse import ArgumentParser
 from contextlib import ExitStack
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -103,8 +102,12 @@ def main(
         raise InputError(f"--bedgraph-label is {positive!r}; the classifier knows {', '.join(model.labels)}.")
     shown = model.labels.index(positive)
 
-    ask = partial(model.outputs, batch_tokens=batch_tokens)
-    progress = Progress("predicting", total=None, unit=asked.unit)
+    progress = Progress("predicting", asked.total(), asked.unit)
+    readings = model.readers * asked.sequences_each * (2 if strands.strands == "both" else 1)
+
+    def ask(sequences: list[str]) -> np.ndarray:
+        return model.outputs(sequences, batch_tokens, lambda read: progress.advance(read / readings))
+
     done = 0
     covered: dict[str, list[tuple[int, int, float]]] = {}
     with ExitStack() as files:
@@ -113,6 +116,7 @@ def main(
         rows = csv.writer(table, delimiter="\t", lineterminator="\n")
         rows.writerow(asked.header(model.problem, model.labels))
         while chunk := list(islice(asked.items, SEQUENCES_PER_CHUNK)):
+            progress.total = asked.total()
             outputs = predict_strands(ask, asked.sequences(chunk), strands.strands)
             rows.writerows(asked.rows(chunk, outputs, model.problem, model.labels))
             if track and kind != "table":
@@ -122,7 +126,6 @@ def main(
                 for name in [] if kind in OF_A_GENOME else list(covered)[:-1]:
                     write_track(track, name, covered.pop(name))
             done += len(chunk)
-            progress.update(done)
         unread = asked.left_out()
         if not done:
             raise InputError(f"{unread or input}. There is nothing to classify.")
@@ -132,9 +135,9 @@ def main(
     logger.info("%s: %s %s classified", output, f"{done:,}", asked.unit)
     if unread:
         logger.warning(unread)
-    readings = "readings of windows (both strands)" if strands.strands == "both" else "windows"
+    what = "readings of windows (both strands)" if strands.strands == "both" else "windows"
     if model.cut and (
-        cut := model.cut.warning(readings, "Give a smaller window, or a classifier that reads more tokens.")
+        cut := model.cut.warning(what, "Give a smaller window, or a classifier that reads more tokens.")
     ):
         logger.warning(cut)
 

@@ -2,9 +2,11 @@
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +23,9 @@ from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
+from dnalm.running.progress import Progress
 from dnalm.sequences.strands import reverse_complement
-from dnalm.sequences.windows import LeftOut, cut
+from dnalm.sequences.windows import LeftOut, cut, number_of_windows
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,7 @@ def test_windows_are_those_of_the_plain_way(length, window, stride, part, offset
     dna = random_dna(length, seed=length).lower()
     parts = [dna[i : i + part].encode() for i in range(0, length, part)]
     found = list(cut("chr1", offset, "x", iter(parts), window, stride, 1.0, LeftOut()))
+    assert len(found) == number_of_windows(length, window, stride)
     starts = list(range(0, length - window + 1, stride)) or ([0] if length else [])
     if length > window and starts[-1] + window < length:
         starts.append(length - window)
@@ -257,6 +261,40 @@ def test_evaluation_and_prediction_read_the_same_strands(classifier_directory, t
     assert json.loads((tmp_path / "metrics.json").read_text())["strands"] == strands
     evaluated = read_predictions(tmp_path / "evaluated.tsv", SINGLE_LABEL).outputs[:, 1]
     np.testing.assert_allclose(predicted, evaluated, atol=1e-6)
+
+
+# ----------------------------------------------------------------------------- progress
+
+
+@pytest.mark.parametrize("strands", ["forward", "both"])
+@pytest.mark.parametrize("kind", ["fasta", "bed", "table", "vcf"])
+def test_how_much_is_left_is_said_while_the_network_reads(
+    classifier_directory, tmp_path, monkeypatch, caplog, kind, strands
+):
+    """Not only after thousands of sequences, which may take an hour; and the last line is of all."""
+    monkeypatch.setattr(predict, "Progress", partial(Progress, interval=0))
+    genome = tmp_path / "g.fa"
+    genome.write_text(f">chr1\n{'ACGT' * 40}{'N' * 100}\n>chr2\n{'ACGT' * 20}\n")
+    path = tmp_path / "x"
+    path.write_text(
+        {
+            "fasta": genome.read_text(),
+            "bed": "chr1\t0\t260\nchr2\t0\t80\n",
+            "table": "seq\n" + "ACGTACGTACGTACGT\n" * 14,
+            "vcf": "##fileformat=VCFv4.2\n" + "chr1\t41\t.\tA\tC,G,<DEL>\n" * 7 + "chr1\t220\t.\tN\tA\n",
+        }[kind]
+    )
+    caplog.set_level("INFO", "dnalm")
+    rows = run_predict(
+        classifier_directory,
+        path,
+        genome=genome if kind in ("bed", "vcf") else None,
+        strands=strands,
+        batch_tokens=80,
+    )
+    said = re.findall(r"predicting: (\d+) of (\d+) (sequences|alleles) \((\d+)%\)", caplog.text)
+    assert len(said) > 2
+    assert said[-1] == (str(len(rows)), str(len(rows)), "alleles" if kind == "vcf" else "sequences", "100")
 
 
 # ----------------------------------------------------------------------------- nothing vanishes

@@ -151,7 +151,10 @@ def test_a_directory_predicts_as_its_members_say(stacked):
     read = np.stack([member.probabilities(sequences, None, model.labels) for member in model.members])
     logs = np.tensordot([member["weight"] for member in about["members"]], np.log(read), axes=1)
     expected = np.exp(logs + about["intercepts"])
-    assert np.allclose(model.outputs(sequences), expected / expected.sum(axis=1, keepdims=True))
+    told: list[int] = []
+    outputs = model.outputs(sequences, on_read=told.append)
+    assert np.allclose(outputs, expected / expected.sum(axis=1, keepdims=True))
+    assert sum(told) == model.readers * len(sequences), "each member says what it has read"
 
 
 def test_it_is_compared_with_the_best_single_predictor_and_the_baselines(stacked):

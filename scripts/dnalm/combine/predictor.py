@@ -7,6 +7,7 @@ model that embeds.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,13 +125,26 @@ class Combined:
         self.tokenizer, self.backbone = load_tokenizer(model), load_backbone(model, device)
         self.pad_id, self.bf16 = read_model_config(model)["pad_token_id"], bf16
 
-    def outputs(self, sequences: list[str], batch_tokens: int | None = None) -> np.ndarray:
-        """Probabilities or values float64[n, n_labels]."""
+    def outputs(
+        self,
+        sequences: list[str],
+        batch_tokens: int | None = None,
+        on_read: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """Probabilities or values float64[n, n_labels].
+
+        `on_read` is told how many more sequences the language model has read; None: the log is.
+        """
         from dnalm.embed.embedding import embed_tokens
         from dnalm.tokenizers.encoding import encode
 
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
         vectors = embed_tokens(
-            self.backbone, tokens, pad_id=self.pad_id, batch_tokens=batch_tokens, bf16=self.bf16
+            self.backbone,
+            tokens,
+            pad_id=self.pad_id,
+            batch_tokens=batch_tokens,
+            bf16=self.bf16,
+            on_read=on_read,
         )
         return self.regression.outputs(sequences, vectors[self.pooling])

@@ -5,7 +5,7 @@ tokenizer of a masked language model.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,13 +97,14 @@ def embed_tokens(
     batch_tokens: int | None = None,
     bf16: bool = False,
     layer: int | None = None,
+    on_read: Callable[[int], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Embed id arrays (`[CLS] … [SEP]`) by every pooling in one forward pass.
 
     Returns {pooling: float32[n, hidden]} in the given order, whatever the batches. `bf16` computes in
     bfloat16. `batch_tokens`: tokens of one forward pass, padding included; fewer where
     memory runs out. `layer`: pools the states after this layer, of 0 the token embeddings; None: the last
-    hidden states.
+    hidden states. `on_read` is told how many more were read; None: the log is.
     """
     import torch
 
@@ -121,14 +122,12 @@ def embed_tokens(
         return torch.stack([pooled[name] for name in POOLINGS]).cpu().numpy()
 
     result = {name: np.empty((len(tokens), model.config.hidden_size), np.float32) for name in POOLINGS}
-    progress = Progress("embedding", total=len(tokens), unit="sequences")
-    done = 0
+    on_read = on_read or Progress("embedding", total=len(tokens), unit="sequences").advance
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch, pooled in batches_that_fit(model, read, lengths, batch_tokens):
             for name, vectors in zip(POOLINGS, pooled, strict=True):
                 result[name][batch] = vectors
-            done += len(batch)
-            progress.update(done)
+            on_read(len(batch))
     return result
 
 

@@ -357,9 +357,19 @@ class Classifier:
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16
         self.cut = Cut(self.max_tokens)
+        # How many networks read each sequence; of a stacked predictor there are several.
+        self.readers = 1
 
-    def outputs(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
-        """What the problem makes of the logits, float64[n, labels]: probabilities or values, in order."""
+    def outputs(
+        self,
+        sequences: Sequence[str],
+        batch_tokens: int | None = None,
+        on_read: Callable[[int], None] | None = None,
+    ) -> np.ndarray:
+        """What the problem makes of the logits, float64[n, labels]: probabilities or values, in order.
+
+        `on_read` is told how many more sequences were read; None: the log is.
+        """
         if not len(sequences):
             return np.zeros((0, len(self.labels)))
         tokens = encode(self.tokenizer, sequences, self.max_tokens)
@@ -372,4 +382,4 @@ class Classifier:
             batch_tokens,
         )
         self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
-        return self.problem.outputs(predict_logits(self.model, examples).double().numpy())
+        return self.problem.outputs(predict_logits(self.model, examples, on_read).double().numpy())

@@ -1,6 +1,6 @@
 """What a classifier learns from and is judged on: embeddings of sequences, or their tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ from torch import nn
 
 from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.memory import batches_that_fit, halved
+from dnalm.running.progress import Progress
 from dnalm.tokenizers.batches import length_batches, pad
 
 # Batches whose sequences are sorted together by length. Batches of similar lengths waste little padding;
@@ -105,8 +106,13 @@ Examples = Vectors | Tokens
 
 
 @torch.inference_mode()
-def predict_logits(module: nn.Module, examples: Examples) -> torch.Tensor:
-    """float32[n, classes], rows as in the examples, on the CPU; leaves the module in evaluation mode."""
+def predict_logits(
+    module: nn.Module, examples: Examples, on_read: Callable[[int], None] | None = None
+) -> torch.Tensor:
+    """float32[n, classes], rows as in the examples, on the CPU; leaves the module in evaluation mode.
+
+    `on_read` is told how many more sequences the module has read; None: the log is.
+    """
     module.eval()
     if isinstance(examples, Vectors):
         return examples.logits(module, np.arange(len(examples.labels))).cpu()
@@ -114,7 +120,13 @@ def predict_logits(module: nn.Module, examples: Examples) -> torch.Tensor:
     def read(part: np.ndarray) -> torch.Tensor:
         return examples.logits(module, part).cpu()
 
-    order, result = zip(*batches_that_fit(module, read, examples.lengths, examples.limit()), strict=True)
-    logits = torch.empty(len(examples.labels), result[0].shape[1])
-    logits[np.concatenate(order)] = torch.cat(result)
-    return logits
+    on_read = on_read or Progress("predicting", total=len(examples.labels), unit="sequences").advance
+    order, result = [], []
+    for part, logits in batches_that_fit(module, read, examples.lengths, examples.limit()):
+        order.append(part)
+        result.append(logits)
+        on_read(len(part))
+    together = torch.cat(result)
+    ordered = torch.empty_like(together)
+    ordered[np.concatenate(order)] = together
+    return ordered

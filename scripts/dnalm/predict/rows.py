@@ -11,7 +11,7 @@ from dnalm.evaluate.predictions import PROBABILITY
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.kinds import Problem
 from dnalm.problems.names import REGRESSION
-from dnalm.sequences.variants import Allele, AllelesLeftOut, allele_windows
+from dnalm.sequences.variants import Allele, AllelesLeftOut, allele_windows, read_vcf
 from dnalm.sequences.windows import LeftOut, Window, read_windows
 
 PLACE = ["sequence", "start", "end", "id"]
@@ -20,12 +20,17 @@ PLACE = ["sequence", "start", "end", "id"]
 class Rows(Protocol):
     """Everything in a file, in its order, and the rows of the table.
 
-    items: what one row is about each. unit: what they are called. In the methods `some` are k of them, and
-    `outputs` float64[m, labels], what the classifier says of the m sequences that `sequences` gives for them.
+    items: what one row is about each. unit: what they are called. sequences_each: how many there are in one.
+    In the methods `some` are k of them, and `outputs` float64[k * sequences_each, labels] what the classifier
+    says of their sequences.
     """
 
     items: Iterator[Any]
     unit: str
+    sequences_each: int
+
+    def total(self) -> int:
+        """How many items there are, as far as is known yet."""
 
     def header(self, problem: Problem, labels: list[str]) -> list[str]:
         """The names of the columns."""
@@ -39,7 +44,7 @@ class Rows(Protocol):
         """One row for each."""
 
     def track(self, some: list[Any], values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
-        """Sequence, start, end and value of each, from one column of `outputs`, float64[m]."""
+        """Sequence, start, end and value of each, from one column of `outputs`."""
 
     def left_out(self) -> str:
         """A sentence on what has no row; empty where everything has one."""
@@ -48,14 +53,17 @@ class Rows(Protocol):
 class WindowRows:
     """Windows and whole sequences, a row each."""
 
-    unit = "sequences"
+    unit, sequences_each = "sequences", 1
 
     def __init__(self, path: Path, kind: str, genome: Path | None, window: int, settings: ScanSettings):
         self.path, self.max_unknown_fraction = path, settings.max_unknown_fraction
         self.counts = LeftOut()
-        self.items = read_windows(
+        self.items, self.number = read_windows(
             path, kind, genome, window, settings.stride, settings.max_unknown_fraction, self.counts
         )
+
+    def total(self) -> int:
+        return self.number - self.counts.windows
 
     def header(self, problem: Problem, labels: list[str]) -> list[str]:
         return [*PLACE, "predicted", *probability_columns(problem, labels)]
@@ -80,12 +88,16 @@ class WindowRows:
 class AlleleRows:
     """Alternative alleles of a VCF file, each beside the reference."""
 
-    unit = "alleles"
+    unit, sequences_each = "alleles", 2
 
     def __init__(self, path: Path, genome: Path, window: int, settings: ScanSettings):
         self.path = path
         self.counts = AllelesLeftOut(window, settings.max_unknown_fraction)
+        self.number = sum(1 for _ in read_vcf(path, AllelesLeftOut()))
         self.items = allele_windows(path, genome, self.counts)
+
+    def total(self) -> int:
+        return self.number - self.counts.long - self.counts.unknown
 
     def header(self, problem: Problem, labels: list[str]) -> list[str]:
         columns = ["predicted", *probability_columns(problem, labels)]

@@ -25,6 +25,7 @@ class Progress:
         self.task, self.total, self.unit, self.interval, self.clock = task, total, unit, interval, clock
         self.start = self.last = clock()
         self.initial = 0
+        self.advanced = 0.0
 
     def resume_at(self, done: int) -> None:
         """Count from `done`, which an earlier process has already finished, in speed and ETA."""
@@ -41,6 +42,11 @@ class Progress:
             return
         self.last = now
         logger.info("%s", self.line(done, note() if callable(note) else note))
+
+    def advance(self, units: float) -> None:
+        """Say that so many more units are finished; parts of units add up."""
+        self.advanced += units
+        self.update(round(self.advanced))
 
     def line(self, done: int, note: str = "") -> str:
         """The line that `update` logs: done, total, speed, time left."""

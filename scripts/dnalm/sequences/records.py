@@ -39,6 +39,14 @@ def stream_sequences(path: str | Path) -> Iterator[Segment]:
         yield from batch.segments()
 
 
+def sequence_lengths(path: str | Path) -> dict[str, int]:
+    """How many bases each record of a file has, in file order."""
+    lengths: dict[str, int] = {}
+    for segment in stream_sequences(path):
+        lengths[segment.name] = segment.start + len(segment.bases)
+    return lengths
+
+
 def stream_batches(path: str | Path, on_read: Callable[[int], None] | None = None) -> Iterator[Batch]:
     """Yield the records of a FASTA, GenBank, EMBL or 2bit file in batches, in file order.
 

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from dnalm.running.errors import InputError
 from dnalm.sequences.inputs import KIND_NAMES, OF_A_GENOME, kind_of_input
-from dnalm.sequences.records import stream_sequences
+from dnalm.sequences.records import sequence_lengths, stream_sequences
 from dnalm.sequences.regions import Region, read_bed, read_regions
 from dnalm.sequences.strands import reverse_complement
 from dnalm.sequences.tables import read_sequence_table
@@ -84,6 +85,13 @@ def checked_kind(path: Path, genome: Path | None) -> str:
     return kind
 
 
+class Windows(NamedTuple):
+    """All windows of a file, and how many there are, those included that will be passed over."""
+
+    items: Iterator[Window]
+    total: int
+
+
 def read_windows(
     path: Path,
     kind: str,
@@ -92,15 +100,16 @@ def read_windows(
     stride: int | None,
     max_unknown_fraction: float,
     left_out: LeftOut,
-) -> Iterator[Window]:
+) -> Windows:
     """All windows of a file of this kind, in the order of the file; the rows of a table are read whole.
 
     `window`, `stride`: in bp; without a stride half a window. What is passed over is counted in `left_out`.
+    To know how many there are, sequences are read once before.
     """
     if kind == "table":
         table = read_sequence_table(path)
         rows = zip(table["id"], table["seq"], strict=True)
-        return (Window(id, 0, len(sequence), id, sequence) for id, sequence in rows)
+        return Windows((Window(id, 0, len(sequence), id, sequence) for id, sequence in rows), len(table))
     stride = max(1, window // 2) if stride is None else stride
     if stride > window:
         raise InputError(
@@ -109,12 +118,20 @@ def read_windows(
         )
     logger.info("%s: windows of %d bp, every %d bp", path, window, stride)
     if kind != "bed":
-        return record_windows(path, window, stride, max_unknown_fraction, left_out)
-    assert genome is not None
-    regions = read_bed(path)
-    return region_windows(
-        regions, read_regions(regions, path, genome), window, stride, max_unknown_fraction, left_out
-    )
+        lengths = list(sequence_lengths(path).values())
+        items = record_windows(path, window, stride, max_unknown_fraction, left_out)
+    else:
+        assert genome is not None
+        regions = read_bed(path)
+        lengths = [region.end - region.start for region in regions]
+        bases = read_regions(regions, path, genome)
+        items = region_windows(regions, bases, window, stride, max_unknown_fraction, left_out)
+    return Windows(items, sum(number_of_windows(length, window, stride) for length in lengths))
+
+
+def number_of_windows(length: int, window: int, stride: int) -> int:
+    """How many windows :func:`cut` makes of a sequence in which all bases are known."""
+    return min(length, 1) if length <= window else 1 - (window - length) // stride
 
 
 def record_windows(

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 DESCRIPTION = "stacked.json"
 MEMBERS = "members"
 
-# Class probabilities float64[n, n_classes] of sequences, so many tokens at a time.
-Reader = Callable[[Sequence[str], int | None], np.ndarray]
+OnRead = Callable[[int], None] | None
+# Class probabilities float64[n, n_classes] of sequences, so many tokens at a time; who is told how many more
+# sequences were read.
+Reader = Callable[[Sequence[str], int | None, OnRead], np.ndarray]
 
 
 class StackedClassifier:
@@ -53,9 +55,21 @@ class StackedClassifier:
         """A :class:`dnalm.tokenizers.cut.Cut`, or None where no member is a classifier."""
         return next((member.cut for member in self.members if member.cut is not None), None)
 
-    def outputs(self, sequences: Sequence[str], batch_tokens: int | None = None) -> np.ndarray:
-        """Probabilities float64[n, classes], rows sum to 1, in the given order."""
-        read = [member.probabilities(sequences, batch_tokens, self.labels) for member in self.members]
+    @property
+    def readers(self) -> int:
+        """How many members read each sequence."""
+        return len(self.members)
+
+    def outputs(
+        self, sequences: Sequence[str], batch_tokens: int | None = None, on_read: OnRead = None
+    ) -> np.ndarray:
+        """Probabilities float64[n, classes], rows sum to 1, in the given order.
+
+        `on_read` is told how many more sequences a member has read; None: the log is.
+        """
+        read = [
+            member.probabilities(sequences, batch_tokens, self.labels, on_read) for member in self.members
+        ]
         return self.regression.probabilities(np.stack(read))
 
 
@@ -71,10 +85,10 @@ class Member:
         return self.classifier and self.classifier.cut
 
     def probabilities(
-        self, sequences: Sequence[str], batch_tokens: int | None, labels: list[str]
+        self, sequences: Sequence[str], batch_tokens: int | None, labels: list[str], on_read: OnRead = None
     ) -> np.ndarray:
         """float64[n, classes], columns in the order of `labels`."""
-        return self.read(sequences, batch_tokens)[:, [self.labels.index(label) for label in labels]]
+        return self.read(sequences, batch_tokens, on_read)[:, [self.labels.index(label) for label in labels]]
 
 
 def classifier_of(stacked: Path) -> Path | None:
@@ -94,14 +108,19 @@ def open_member(directory: Path, device: "torch.device | str" = "cpu", bf16: boo
         from dnalm.baseline.stored import load_baseline
 
         baseline = load_baseline(directory)
-        return Member(baseline.labels, lambda sequences, _: baseline.outputs(list(sequences)))
+
+        def read(sequences: Sequence[str], _: int | None, on_read: OnRead) -> np.ndarray:
+            outputs = baseline.outputs(list(sequences))
+            if on_read:
+                on_read(len(sequences))
+            return outputs
+
+        return Member(baseline.labels, read)
     if (directory / "combined.json").is_file():
         from dnalm.combine.predictor import Combined
 
         combined = Combined(directory, device, bf16)
-        return Member(
-            combined.labels, lambda sequences, batch_tokens: combined.outputs(list(sequences), batch_tokens)
-        )
+        return Member(combined.labels, lambda sequences, *how: combined.outputs(list(sequences), *how))
     from dnalm.finetune.classifier import Classifier
 
     classifier = Classifier(directory, device, bf16)
