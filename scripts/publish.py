@@ -44,6 +44,7 @@ def main(
     settings: CardSettings,
     output: Path,
     summary: Path,
+    base_model: str | None = None,
 ) -> None:
     """Copy the model, write its card and where it comes from."""
     of_classifier = {
@@ -66,6 +67,7 @@ def main(
         genomes=[read_json(path) for path in windows_stats],
         language_model=read_json(language_model),
         simulated=simulated,
+        base_model=base_model,
         **given,
     )
     with atomic_directory(output) as directory:
@@ -108,6 +110,7 @@ def command_line() -> ArgumentParser:
     add("--comparison", type=Path, help="comparison of all predictors of its task, JSON")
     add("--checks", type=Path, help="checks of its task, JSON")
     add("--simulated", action="store_true", help="say that the data were made by a simulator")
+    add("--base-model", help="repository on the Hub that the language model started from, owner/name")
     add_settings_flags(arguments, CardSettings)
     add("--output", type=Path, required=True, help="folder to write")
     add("--summary", type=Path, required=True, help="JSON file that stands for the folder")

@@ -74,6 +74,12 @@ def send(folder: Path, repository: str, private: bool, token: str) -> Any:
                 f"{repository.partition('/')[0]}."
             ) from None
         raise InputError(f"{where}: the Hub answered with error {status}. Try again later.") from None
+    except ValueError as error:
+        # Raised by huggingface_hub where the Hub has read the card's head and says what is wrong in it.
+        raise InputError(
+            f"{where}: {' '.join(str(error).split())} Change what it names, such as the licence, in the "
+            "configuration."
+        ) from None
     except Exception as error:
         # What went wrong on the way there; such messages may hold whole requests.
         raise InputError(

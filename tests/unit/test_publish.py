@@ -144,6 +144,23 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     assert "epochs: 3" in card and "hidden_size: 16" in card and "digest" not in card
 
 
+@pytest.mark.parametrize(
+    ("steps", "repository", "words"),
+    [
+        (50, "lab/start", "Its language model went on learning from `lab/start`, whose licence"),
+        (0, "lab/start", "Its language model is `lab/start` as it was published, whose licence"),
+        (50, None, "went on learning from a given model (SHA-256 of its files abc), whose licence"),
+    ],
+)
+def test_the_card_names_the_model_that_training_started_from(steps, repository, words):
+    pretraining = FACTS.pretraining | {"steps": steps, "settings": {"checkpoint": "abc"}}
+    card = model_card(replace(CLASSIFIER, pretraining=pretraining, base_model=repository), CardSettings())
+    assert words in " ".join(card.split())
+    assert head(card).get("base_model") == repository
+    scratch = model_card(CLASSIFIER, CardSettings())
+    assert "base_model" not in head(scratch) and "Its language model" not in scratch
+
+
 def test_the_card_asks_overlapping_kmers_for_a_base_that_none_shows():
     words = FACTS.tokenizer | {"longest_token_bp": 3, "bases_shared_with_the_next": 2}
     card = model_card(replace(FACTS, tokenizer=words), CardSettings())
@@ -276,8 +293,9 @@ class Hub:
         if not allowed:
             return 401, {"error": "Invalid credentials in Authorization header"}
         if path == "/api/validate-yaml":
-            yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
-            return 200, {"errors": [], "warnings": []}
+            about = yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
+            errors = [] if about["license"] == "mit" else [{"message": '"license" must be one of [mit, …]'}]
+            return 400 if errors else 200, {"errors": errors, "warnings": []}
         if path == "/api/repos/create":
             wanted = json.loads(body)
             name = f"{wanted.get('organization') or 'lab'}/{wanted['name']}"
@@ -391,6 +409,13 @@ def test_a_push_that_fails_says_why_in_one_line_without_the_token(push, tmp_path
     assert not (tmp_path / "pushed.json").exists()
     logged = (tmp_path / "push.log").read_text()
     assert not token or token not in done.stderr + logged
+
+
+def test_what_the_hub_does_not_like_in_a_card_is_told(push, tmp_path):
+    (tmp_path / "folder/README.md").write_text("---\nlicense: mid\n---\n")
+    done = push("lab/model", TOKEN)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert 'Invalid metadata in README.md. - "license" must be one of [mit, …] Change what' in done.stderr
 
 
 def test_a_folder_without_a_card_is_not_pushed(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ rule publish:
             {key: input.get(key) for key in published_classifier(wildcards)}
         ),
         simulated="--simulated" if SIMULATION else "",
+        base_model=lambda wildcards: flags({"base_model": published_base_model(wildcards)}),
         flags=lambda wildcards: settings_flags(CardSettings, publication(wildcards)),
     message:
         "Publishing {wildcards.publication} in a folder"
@@ -41,7 +42,7 @@ rule publish:
             "--log {log:q} --name {wildcards.publication} --model {input.directory:q}"
             " --pretraining {input.pretraining:q} --tokenizer {input.tokenizer:q}"
             " --windows-stats {input.windows_stats:q} --language-model {input.language_model:q}"
-            " {params.classifier} {params.simulated} {params.flags}"
+            " {params.classifier} {params.simulated} {params.base_model} {params.flags}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
 

@@ -42,6 +42,7 @@ class Facts:
     genomes: list[dict[str, Any]]
     language_model: dict[str, Any]
     simulated: bool = False
+    base_model: str | None = None  # the repository of the Hub that the language model started from
     finetuning: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
     comparison: dict[str, Any] = field(default_factory=dict)
@@ -62,6 +63,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "card_data": metadata(facts, settings).to_yaml(),
         "name": facts.name,
         "what": what_it_is(facts),
+        "origin": origin_sentence(facts),
         "simulated": facts.simulated,
         "usage": usage(facts, settings.repository or f"path/to/{facts.name}"),
         "reading": "Lower case counts as upper case. N policy "
@@ -113,6 +115,7 @@ def metadata(facts: Facts, settings: CardSettings) -> ModelCardData:
     return ModelCardData(
         license=settings.licence,
         library_name="transformers",
+        base_model=facts.base_model,
         pipeline_tag="text-classification" if facts.finetuning else "fill-mask",
         tags=["biology", "genomics", "dna", facts.architecture["model_type"]],
         model_name=facts.name,
@@ -137,6 +140,17 @@ def what_it_is(facts: Facts) -> str:
         return f"A regression of DNA sequences ({kind}) for the values of the task {task}; {way}."
     noun = "classes" if problem == SINGLE_LABEL else "labels, of which a sequence can have any number,"
     return f"A classifier of DNA sequences ({kind}) for the task {task} with the {noun} {labels}; {way}."
+
+
+def origin_sentence(facts: Facts) -> str:
+    """Which model the language model started from, if it did not start from nothing."""
+    digest = facts.pretraining["settings"].get("checkpoint")
+    if not digest:
+        return ""
+    start = f"`{facts.base_model}`" if facts.base_model else f"a given model (SHA-256 of its files {digest})"
+    if facts.pretraining["steps"]:
+        return f"Its language model went on learning from {start}, whose licence has to be kept too."
+    return f"Its language model is {start} as it was published, whose licence has to be kept too."
 
 
 def usage(facts: Facts, source: str) -> str:

@@ -16,12 +16,20 @@ def check_repository(name: str) -> str:
     return name
 
 
+def check_licence(name: str) -> str:
+    """A licence as the Hub writes it, which refuses a card with another one. Raises ValueError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name):
+        raise ValueError(
+            "is no licence as the Hub calls it: lower case, no blanks, such as mit or cc-by-4.0, or other."
+        )
+    return name
+
+
 class CardSettings(Settings):
     """What the card says that no file of the run knows."""
 
-    licence: str | None = Field(
+    licence: Annotated[str, AfterValidator(check_licence)] | None = Field(
         None,
-        min_length=1,
         description="Licence of the published files, as the Hub calls it, such as `mit` or `cc-by-4.0`. "
         "Empty: the card says that none is given.",
     )

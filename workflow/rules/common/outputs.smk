@@ -82,6 +82,12 @@ def published_directory(wildcards):
     return form.format(**settings)
 
 
+def published_base_model(wildcards):
+    """The repository of the Hub that a published model started from, if it started from one."""
+    start = MODELS[publication(wildcards)["model"]]["checkpoint"]
+    return start if start and is_hub_id(start) else None
+
+
 def published_classifier(wildcards):
     """What is known of a classifier; nothing of a language model."""
     settings = publication(wildcards)
