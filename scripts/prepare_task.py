@@ -133,7 +133,7 @@ def main(
         )
     else:
         splits, rows, leakage = make_splits(kind, labels, tables, settings, task, same)
-    check_splits(kind, splits, labels, task)
+    check_splits(kind, splits, labels, task, rows)
     groups = {name: carried(kind, split, labels) for name, split in splits.items()}
     test_overlap = np.concatenate([overlap_fractions(*of) for of in learned_and_tested(splits)])
     report = {

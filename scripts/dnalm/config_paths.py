@@ -85,6 +85,11 @@ def is_hub_id(source: str) -> bool:
 
 def check_path(path: str, place: str) -> None:
     """Raise InputError for a path that would be taken for something else on its way through the rules."""
+    if "\\" in path and path.isprintable() and not is_url(path):
+        raise InputError(
+            f"{place}: {show(path)} is written as in Windows. Write it with / in place of \\ "
+            "(in WSL the drive C is /mnt/c)."
+        )
     special = next((letter for letter in path if letter in "{}<>\"'\\*?" or not letter.isprintable()), None)
     if is_url(path) and special == "?":
         special = next((letter for letter in path if letter in "{}<>\"'\\*"), None)

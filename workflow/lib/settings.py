@@ -184,7 +184,9 @@ def _read_sheet(
     except IsADirectoryError:
         raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{sheet}: not a text file. Save the sheet as tab-separated text.") from None
+        raise InputError(
+            f"{sheet}: not a text file (UTF-8). Save the sheet as tab-separated text in UTF-8."
+        ) from None
     rows = [
         (number, row)
         for number, row in enumerate(_cells(sheet, text), 1)
@@ -201,8 +203,9 @@ def _read_sheet(
                 f"rows."
             )
         if column not in known:
-            hint = nearest(column, known)
-            separator = " Columns are separated by tabs." if len(header) == 1 else ""
+            alone = len(header) == 1
+            hint = "" if alone else nearest(column, known)
+            separator = " Columns are separated by tabs." if alone else ""
             raise InputError(
                 f"{sheet} row {rows[0][0]}: unknown column '{column}'.{hint}{separator} "
                 f"Known here: {', '.join(known)}."

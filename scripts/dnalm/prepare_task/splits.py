@@ -267,8 +267,13 @@ def numbered(clusters: np.ndarray) -> dict[str, np.ndarray]:
     return {CLUSTER: (pd.factorize(clusters)[0] + 1).astype(str)}
 
 
-def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str) -> None:
-    """Raise InputError if a split is left without sequences of some label, or training without others."""
+def check_splits(
+    kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str], task: str, rows: Mapping[str, dict]
+) -> None:
+    """Raise InputError if a split is left without sequences of some label, or training without others.
+
+    `rows`: of each table how many were read, and dropped by reason.
+    """
     for name, needed in (("train", True), ("validation", False)):
         present = carried(kind, splits[name], labels)
         missing = [label for label, of in present.items() if needed and not of.any()]
@@ -276,9 +281,18 @@ def check_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[st
             what = f"no {name} sequence"
             if missing and kind.name != REGRESSION:
                 what += f" of label {missing[0]!r}"
+            counts = rows.get(name, rows["train"])
+            reasons = {
+                "dropped_in_test": "also in the test table",
+                "dropped_in_validation": "also in the validation table",
+                "dropped_conflicting_labels": "with two labels",
+                "dropped_duplicates": "repeated",
+                "moved_to_validation": "held out for validation",
+            }
+            found = [f"{counts[key]:,} {why}" for key, why in reasons.items() if counts.get(key)]
+            gone = f" ({', '.join(found)}, of {counts['read']:,} rows)" if found else ""
             raise InputError(
-                f"task {task}: after dropping duplicates, conflicting labels and leaked sequences {what} is "
-                "left. Give more sequences or, if the leak is meant to be, switch dropping off."
+                f"task {task}: {what} is left{gone}. Give more sequences, and others than those of the test."
             )
     learned = carried(kind, splits["train"], labels)
     everywhere = next((label for label, of in learned.items() if of.all()), None)

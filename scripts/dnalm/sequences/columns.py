@@ -159,7 +159,9 @@ def open_text(path: Path) -> Iterator[TextIO]:
     except (EOFError, gzip.BadGzipFile, zlib.error):
         raise InputError(f"{path}: the gzip file is truncated or damaged. Fetch it again.") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file (UTF-8). Save the table as TSV or CSV.") from None
+        raise InputError(
+            f'{path}: not a text file (UTF-8). Save the table as TSV or CSV in UTF-8 (in Excel: "CSV UTF-8").'
+        ) from None
 
 
 def _listed(header: Sequence[str]) -> str:
