@@ -81,6 +81,7 @@ def make_splits(
         groups = kind.membership(kept["train"]["label"], labels)
         together = kept_together(related["train"], kept["train"])
         chosen = choose_clusters(groups, together, keys, settings.validation_fraction)
+        check_parted(carried(kind, kept["train"], labels), together, chosen, task)
         counts["train"]["moved_to_validation"] = int(chosen.sum())
         kept["validation"], kept["train"] = kept["train"][chosen], kept["train"][~chosen]
     for name in counts:
@@ -265,6 +266,25 @@ def count_related(clusters: np.ndarray) -> dict[str, int]:
 def numbered(clusters: np.ndarray) -> dict[str, np.ndarray]:
     """The column that says which sequences are related: numbers from 1 in the order of the rows."""
     return {CLUSTER: (pd.factorize(clusters)[0] + 1).astype(str)}
+
+
+def check_parted(
+    carried: Mapping[str, np.ndarray], together: np.ndarray, chosen: np.ndarray, task: str
+) -> None:
+    """Raise InputError if validation (`chosen`: bool[n]) takes all of a label, because they stay together.
+
+    `carried`: bool[n] by label.
+    """
+    for label, of in carried.items():
+        n, largest = int(of.sum()), int(np.unique(together[of], return_counts=True)[1].max(initial=0))
+        if largest > 1 and chosen[of].all():
+            of_label = f" of label {label!r}" if len(carried) > 1 else ""
+            raise InputError(
+                f"task {task}: {largest:,} of {n:,} training sequences{of_label} stay together, being "
+                "related or of one group, so that none is left beside those for validation. Give a "
+                "validation table or, if all share a piece by construction (an adapter, a vector), cut it "
+                "off or raise prepare_task.homolog_fraction."
+            )
 
 
 def check_splits(
