@@ -80,7 +80,8 @@ def check(folder: Path, repo: str, kind: str) -> None:
     if kind == "tokenizer":
         if not (folder / "tokenizer.json").exists():
             raise InputError(
-                f"{where}: it has no tokenizer.json. Choose one with a fast tokenizer, or train one here."
+                f"{where}: it has no tokenizer.json. Choose one with a fast tokenizer, make one of its "
+                "vocab.txt as docs/vocabulary.md (k-mers) says, or train one here."
             )
         return
     if not (folder / "config.json").exists():

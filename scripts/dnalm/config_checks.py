@@ -130,7 +130,7 @@ def _check_tokenizers(config: Config, source: str) -> None:
         if tokenizer.source is None or not Path(tokenizer.source).exists():
             continue
         if Path(tokenizer.source).is_dir():
-            _check_content(Path(tokenizer.source), ("tokenizer.json",), place)
+            _check_tokenizer_file(Path(tokenizer.source), place)
         path = tokenizer_file(Path(tokenizer.source))
         try:
             check_vocabulary(read_vocabulary(path), path)
@@ -139,12 +139,13 @@ def _check_tokenizers(config: Config, source: str) -> None:
             raise InputError(f"{place}: {error}") from None
 
 
-def _check_content(directory: Path, patterns: tuple[str, ...], place: str) -> None:
-    for pattern in patterns:
-        if not any(directory.glob(pattern)):
-            raise InputError(
-                f"{place}: the directory {directory} has no {pattern.replace('*', 'model')}. Name another."
-            )
+def _check_tokenizer_file(directory: Path, place: str) -> None:
+    if (directory / "tokenizer.json").is_file():
+        return
+    remedy = "Name another."
+    if (directory / "vocab.txt").is_file():
+        remedy = "It has a vocab.txt; docs/vocabulary.md (k-mers) says how that becomes a tokenizer.json."
+    raise InputError(f"{place}: the directory {directory} has no tokenizer.json. {remedy}")
 
 
 def _check_models(config: Config, source: str) -> None:
