@@ -18,6 +18,7 @@ import shutil
 from argparse import ArgumentParser
 from pathlib import Path
 
+from dnalm.models.checks import check_config
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, read_json, write_json
@@ -74,6 +75,17 @@ def download(repo: str, revision: str | None, patterns: list[str]) -> Path:
         raise InputError(f"{where}: the Hub answered with error {status}. Try again later.") from None
 
 
+def check_model(folder: Path, repo: str) -> None:
+    """Raise InputError unless the config.json in the folder is that of a model that can be used here."""
+    where = f"Hugging Face Hub, {repo}"
+    if not (folder / "config.json").exists():
+        raise InputError(f"{where}: it has no config.json, so it is no Transformers model. Choose another.")
+    try:
+        check_config(folder)
+    except InputError as error:
+        raise InputError(str(error).replace(str(folder), where)) from None
+
+
 def check(folder: Path, repo: str, kind: str) -> None:
     """Raise InputError if the folder lacks what Transformers needs to load this kind."""
     where = f"Hugging Face Hub, {repo}"
@@ -84,8 +96,6 @@ def check(folder: Path, repo: str, kind: str) -> None:
                 "vocab.txt as docs/vocabulary.md (k-mers) says, or train one here."
             )
         return
-    if not (folder / "config.json").exists():
-        raise InputError(f"{where}: it has no config.json, so it is no Transformers model. Choose another.")
     index = folder / "model.safetensors.index.json"
     needed = {"model.safetensors"}
     if index.exists():
@@ -104,7 +114,13 @@ def check(folder: Path, repo: str, kind: str) -> None:
 
 def main(*, repo: str, revision: str | None, kind: str, output: Path) -> None:
     """Download what `kind` needs of a repository. See the top of this file."""
-    folder = download(repo, revision, FILES[kind])
+    commit = revision
+    if kind == "checkpoint":
+        # Gigabytes of weights are not worth waiting for if the model cannot be used.
+        folder = download(repo, revision, ["config.json"])
+        check_model(folder, repo)
+        commit = folder.name
+    folder = download(repo, commit, FILES[kind])
     check(folder, repo, kind)
     with atomic_directory(output) as temporary:
         for path in sorted(folder.iterdir()):

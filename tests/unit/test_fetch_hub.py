@@ -16,9 +16,10 @@ import fetch_hub
 from dnalm.running.errors import InputError
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+BERT = b'{"model_type": "bert"}'
 REPOSITORIES = {
     "lab/model": {
-        "config.json": b"{}",
+        "config.json": BERT,
         "model.safetensors": b"weights",
         "pytorch_model.bin": b"pickle",
         "modeling_evil.py": b"code",
@@ -27,13 +28,18 @@ REPOSITORIES = {
         "README.md": b"read me",
         "onnx/model.safetensors": b"elsewhere",
     },
-    "lab/pickled": {"config.json": b"{}", "pytorch_model.bin": b"pickle"},
+    "lab/pickled": {"config.json": BERT, "pytorch_model.bin": b"pickle"},
     "lab/sharded": {
-        "config.json": b"{}",
+        "config.json": BERT,
         "model.safetensors.index.json": json.dumps(
             {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
         ).encode(),
         "model-1.safetensors": b"one",
+    },
+    "lab/decoder": {"config.json": b'{"model_type": "gpt2"}', "model.safetensors": b"weights"},
+    "lab/code": {
+        "config.json": b'{"model_type": "bert", "auto_map": {"AutoModel": "x.Own"}}',
+        "model.safetensors": b"weights",
     },
 }
 
@@ -159,6 +165,19 @@ def test_what_cannot_be_had_is_explained_in_one_line(fetch_from, tmp_path, argum
     assert not (tmp_path / "out" / arguments[1]).exists()
 
 
+@pytest.mark.parametrize(
+    ("repo", "words"),
+    [
+        ("lab/decoder", "Hugging Face Hub, lab/decoder/config.json: model_type is 'gpt2'. Use one of"),
+        ("lab/code", "Hugging Face Hub, lab/code/config.json: the model needs program code of its own"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_refused_before_its_weights_come(fetch_from, hub, repo, words):
+    finished = fetch_from(repo, "checkpoint")
+    assert finished.returncode == 1 and words in finished.stderr and finished.stderr.count("\n") == 1
+    assert hub.downloaded == ["config.json"]
+
+
 def test_invalid_name():
     with pytest.raises(InputError, match="owner/name"):
         fetch_hub.download("a/b/c", None, ["config.json"])
@@ -176,4 +195,4 @@ def test_folder_without_what_is_needed(tmp_path: Path):
     with pytest.raises(InputError, match=r"no tokenizer\.json"):
         fetch_hub.check(tmp_path, "lab/model", "tokenizer")
     with pytest.raises(InputError, match=r"no config\.json"):
-        fetch_hub.check(tmp_path, "lab/model", "checkpoint")
+        fetch_hub.check_model(tmp_path, "lab/model")

@@ -79,6 +79,23 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
     Raises InputError with the way out.
     """
     directory = Path(directory)
+    config = check_config(directory)
+    if not any(directory.glob("model*.safetensors")):
+        old = next((f.name for f in sorted(directory.iterdir()) if f.suffix in (".bin", ".pt", ".h5")), None)
+        found = f"only {old}, which can run code when it is read" if old else "no model.safetensors"
+        raise InputError(
+            f"{directory}: {found}. Only safetensors are read: load the model where you trust it and save "
+            "it with save_pretrained, which writes model.safetensors."
+        )
+    check_backbone(directory, config)
+    return config
+
+
+def check_config(directory: Path) -> dict[str, Any]:
+    """The `config.json` in a directory of a model that can be loaded here; its weights are not looked at.
+
+    Raises InputError with the way out.
+    """
     if directory.is_file():
         raise InputError(f"{directory}: a file. Give the model's directory, with config.json in it.")
     if not directory.is_dir():
@@ -103,14 +120,6 @@ def check_model_directory(directory: str | Path) -> dict[str, Any]:
             f"{directory}/config.json: it lacks mask_token_id, which token_dropout needs. Write the number "
             "of the tokenizer's token for [MASK] into it."
         )
-    if not any(directory.glob("model*.safetensors")):
-        old = next((f.name for f in sorted(directory.iterdir()) if f.suffix in (".bin", ".pt", ".h5")), None)
-        found = f"only {old}, which can run code when it is read" if old else "no model.safetensors"
-        raise InputError(
-            f"{directory}: {found}. Only safetensors are read: load the model where you trust it and save "
-            "it with save_pretrained, which writes model.safetensors."
-        )
-    check_backbone(directory, config)
     return config
 
 
