@@ -58,6 +58,13 @@ def test_ticks_of_a_single_value():
     assert nice_ticks(3.0, 3.0, 5)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_axis_of_shares_shows_no_share_that_cannot_be(share):
+    svg = line_chart([Series("accuracy", [0, 1], [share, share])], "t", "step", "share", largest=1)
+    shown = [float(text) for text in re.findall(r'end">(-?[\d.]+)</text>', svg)]
+    assert shown and min(shown) >= 0 and max(shown) <= 1 and min(shown) <= share <= max(shown)
+
+
 def test_squared_errors_of_small_values_have_an_axis_of_their_size():
     assert nice_ticks(0, 4e-13, 5, outward=True) == [0, 1e-13, 2e-13, 3e-13, 4e-13]
 

@@ -280,7 +280,8 @@ def pretraining_sentence(run: Run, model: str) -> str:
     if training:
         summary = training.summary
         epochs = training.log[-1]["epoch"] if training.log else None
-        passes = f" ({words.significant(epochs)} passes over them)" if epochs else ""
+        once = "pass" if epochs == 1 else "passes"
+        passes = f" ({words.significant(epochs)} {once} over them)" if epochs else ""
         start = (
             f"trained on from a checkpoint ({source or 'not recorded'})"
             if "checkpoint" in summary["settings"]

@@ -136,8 +136,11 @@ def line_chart(
     y_limits: tuple[float, float] | None = None,
     square: bool = False,
     diagonal: bool = False,
+    largest: float = math.inf,
 ) -> str:
     """Lines over a common x axis, and `reference_lines`: dotted horizontal lines with a name, for comparison.
+
+    `largest` is the largest possible y (a share: 1); the axis ends there, also where all are that.
 
     `square` makes the plot nearly square, `diagonal` draws a dotted line from corner to corner. Points
     that are not finite are left out. More than 400 points of a line are thinned evenly.
@@ -149,6 +152,7 @@ def line_chart(
     ys = [y for one in series for y in one.y] + [value for _, value in reference_lines]
     x_ticks = nice_ticks(*(x_limits or (min(xs), max(xs))), 5)
     y_ticks = nice_ticks(*(y_limits or (min(ys), max(ys))), 5, outward=True)
+    y_ticks = [tick for tick in y_ticks if tick <= largest]
     x_low, x_high = x_limits or (min(xs), max(xs))
     if x_low == x_high:
         x_low, x_high = x_low - 1, x_high + 1
@@ -442,7 +446,8 @@ def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> li
     largest = max(abs(low), abs(high))
     if high - low < max(1e-9 * largest, SMALLEST_SPAN):
         margin = 0.1 * largest if largest > SMALLEST_SPAN else 0.5
-        low, high = low - margin, high + margin
+        # Where nothing is negative (losses, shares), an axis below zero would show what cannot be.
+        low, high = low - margin if low < 0 else max(0.0, low - margin), high + margin
     rough = (high - low) / about
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -1,5 +1,6 @@
 """Chapter on the tasks: all metrics, differences, curves, confusion, worst predictions, fine-tuning."""
 
+import math
 from collections import defaultdict
 from typing import Any
 
@@ -531,7 +532,8 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 markers = len(x) <= MARKERS_UP_TO
                 series.append(Series(predictor.name, x, y, style.colour, style.dash, markers))
             if any(one.x for one in series):
-                svg = line_chart(series, f"Fine-tuning, task {task}", "epoch", label)
+                largest = math.inf if quantity == "loss" else 1
+                svg = line_chart(series, f"Fine-tuning, task {task}", "epoch", label, largest=largest)
                 title = f"Fine-tuning, task {task}: {label.split(' (')[0]}"
                 caption = "On validation sequences, which no gradient has seen. Epoch 0 is before training."
                 figures.append(figure(title, svg, caption, f"{task}.finetuning_{quantity}"))

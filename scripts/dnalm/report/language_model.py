@@ -115,7 +115,9 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
         )
         figures.append(figure(f"Learning curve: {name}", svg, caption, f"{name}.learning_curve"))
         curve = Series("", x, [r["masked_accuracy"] for r in evaluations], 0, 0, markers)
-        svg = line_chart([curve], f"Masked accuracy of {name}", "training step", "share of [MASK] right")
+        svg = line_chart(
+            [curve], f"Masked accuracy of {name}", "training step", "share of [MASK] right", largest=1
+        )
         caption = (
             f"[MASK] positions of held-out lines guessed exactly: {words.share(last['masked_accuracy'], 1)} "
             f"of {last['masked_tokens']:,} at the end."

@@ -138,7 +138,7 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
             x, y = ([point[k] for point in curve["points"]] for k in ("x", "value"))
             series.append(Series(name, x, y, number % COLOURS, number // COLOURS % len(DASHES), markers=True))
         if series:
-            svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy")
+            svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy", largest=1)
             figures.append(figure(title, svg, "Each dot: another training." + more, f"{task}.{key}"))
     return figures
 
