@@ -26,6 +26,7 @@ Memory is a few megabytes whatever the length of a chromosome.
 import contextlib
 import hashlib
 import logging
+import math
 import os
 from argparse import ArgumentParser
 from dataclasses import dataclass, replace
@@ -34,7 +35,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from dnalm.extract_windows.blocks import USUAL_BLOCK_BP, usual_block_bp
+from dnalm.extract_windows.blocks import SHORTEST_WINDOW_BP, USUAL_BLOCK_BP, usual_block_bp
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -271,6 +272,17 @@ def smaller_block(cutter: "WindowCutter") -> int:
     return cutter.bases // (2 * cutter.split.period) // cutter.length * cutter.length
 
 
+def fitting_split(cutter: "WindowCutter") -> str:
+    """How a genome that is too small for windows of this length could be parted, in words."""
+    assert cutter.split.period is not None
+    length, ways = cutter.bases // (2 * cutter.split.period), []
+    if length >= SHORTEST_WINDOW_BP:
+        ways.append(f"shorten the windows to {length} bp")
+    if (period := cutter.bases // (2 * cutter.length)) >= 2:
+        ways.append(f"hold out a fraction of {math.ceil(100 / period) / 100:g}")
+    return ", or ".join([*ways, "leave this genome out"])
+
+
 def unknown_sequence_message(fasta: Path, unknown: set[str], known: list[str]) -> str:
     """One line that names the validation sequence the genome lacks, and the name that was perhaps meant."""
     name = sorted(unknown)[0]
@@ -287,7 +299,9 @@ def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
         reason = max(("incomplete", "non_acgt", "soft_masked"), key=lambda name: windows[name])
         remedy = {
             "incomplete": f"Every sequence is shorter than {cutter.length} bp; choose a shorter window",
-            "non_acgt": "Raise the limit on non-ACGT bases, or use another assembly",
+            "non_acgt": "Raise the limit on non-ACGT bases, or use another assembly"
+            if any(cutter.composition[COMPOSITION.index(base)] for base in "ACGT")
+            else "It has no A, C, G or T; use another assembly",
             "soft_masked": "Raise the limit on the soft-masked share",
         }[reason]
         raise InputError(f"{fasta}: no window is left of {bases} bases. {remedy}.")
@@ -299,12 +313,12 @@ def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
     if not windows["validation"] and (split.by_name or split.period is not None):
         if split.period is None:
             remedy = "The held-out sequences have no usable window; hold out others"
-        else:
+        elif smaller := smaller_block(cutter):
             remedy = f"The genome of {bases} bases is small for validation blocks of {split.block_bp} bp; "
-            if smaller := smaller_block(cutter):
-                remedy += f"try {smaller} bp"
-            else:
-                remedy += "give a larger fraction, or hold out sequences by name"
+            remedy += f"try {smaller} bp"
+        else:
+            remedy = f"The genome of {bases} bases is small for windows of {cutter.length} bp of which a "
+            remedy += f"share is held out; {fitting_split(cutter)}"
         raise InputError(f"{fasta}: no window is left for validation. {remedy}.")
 
 
@@ -422,9 +436,9 @@ def main(
     write_json(stats, statistics(cutter, genome=genome, settings=used))
     windows = cutter.windows
     logger.info(
-        "%s: %s sequences, %s bases: %s windows for training, %s for validation, dropped %s",
+        "%s: %s, %s bases: %s windows for training, %s for validation, dropped %s",
         genome,
-        f"{cutter.sequences:,}",
+        f"{cutter.sequences:,} sequence{'' if cutter.sequences == 1 else 's'}",
         f"{cutter.bases:,}",
         f"{windows['train']:,}",
         f"{windows['validation']:,}",

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -245,6 +246,17 @@ def test_suggested_validation_block_works(folder):
     assert len(validation) == 10
 
 
+def test_what_is_suggested_for_a_genome_of_a_mitochondrion_works(folder):
+    content = b">MT\n" + b"ACGT" * 4142 + b"\n"
+    options = {"validation_fraction": 0.05, "validation_block": None}
+    with pytest.raises(InputError) as refused:
+        extract(folder, content, **options)
+    found = re.search(r"windows to (\d+) bp, or hold out a fraction of (\S+),", str(refused.value))
+    length, fraction = int(found[1]), float(found[2])
+    for mended in ({"length": length, "stride": length}, {"validation_fraction": fraction}):
+        assert all(extract(folder, content, **options | mended)[:2])
+
+
 def test_a_small_genome_is_held_out_in_shorter_blocks(folder, caplog):
     """1 Mb has no place for the usual blocks; nobody set their length."""
     content = b">a\n" + b"ACGTTGCA" * 125_000 + b"\n"
@@ -266,7 +278,7 @@ def test_another_file_than_the_checksum_s_is_refused(folder):
 
 
 def test_genome_of_n_only(folder):
-    with pytest.raises(InputError, match="Raise the limit on non-ACGT"):
+    with pytest.raises(InputError, match="no A, C, G or T; use another"):
         extract(folder, b">a\n" + b"N" * 100, length=10, stride=10)
 
 

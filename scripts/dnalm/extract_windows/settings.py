@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from dnalm.extract_windows.blocks import USUAL_BLOCK_BP
+from dnalm.extract_windows.blocks import SHORTEST_WINDOW_BP, USUAL_BLOCK_BP
 from dnalm.running.settings import Fraction, Settings, Whole
 
 
@@ -13,7 +13,7 @@ class ExtractWindowsSettings(Settings):
 
     length: int = Field(
         1000,
-        ge=10,
+        ge=SHORTEST_WINDOW_BP,
         le=10**7,
         description="Length of a window in bp. Every line has exactly this length; the incomplete window at "
         "the end of a sequence is dropped.",
