@@ -1,22 +1,62 @@
 """Find what went wrong in the logs of the rules, so that it stands at the end of the terminal's output."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
-# As written by scripts/dnalm/running/commandline.py: an error, or an early stop of a step that can continue.
+# As written by scripts/dnalm/running/commandline.py: how a script was started, and an error, or an early stop
+# of a step that can continue.
+FIRST_WORDS = re.compile(r"^\S+ \S+ \$ ")
 LAST_WORDS = re.compile(r"^\S+ \S+ (error|stopped): (.*)$")
+# As written by Snakemake 9.27 of a job that failed, alone or in a group, and of one that was started again.
+RULE = re.compile(r"^ *(?:Error in )?rule (\S+):$")
+JOB = re.compile(r"^ *jobid: (\d+)$")
+LOG = re.compile(r"^ *log: (.+) \(check log file\(s\) for error details\)$")
+INTERRUPTED = "died with <Signals.SIGINT: 2>"
+FINISHED = re.compile(r"^Finished jobid: (\d+)\b")
 
 
-def error_message(logs: Path, since: float) -> list[str]:
-    """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch)."""
+def error_message(logs: Path, since: float, runs: Iterable[str] = ()) -> list[str]:
+    """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch).
+
+    `runs` are Snakemake's own logs. What they call failed and ended without a message was killed.
+    """
     found = []
+    killed = {log: rule for run in runs for log, rule in failed(Path(run)).items()}
     for log in sorted(logs.rglob("*.log")):
-        lines = (
-            log.read_text(encoding="utf-8", errors="replace").splitlines()
-            if log.stat().st_mtime >= since
-            else []
-        )
+        lines = _lines(log) if log.stat().st_mtime >= since else []
         # A step that failed and was started again successfully ends its log with something else.
         if lines and (match := LAST_WORDS.match(lines[-1])):
             found.append(f"{match[1]} in {log}: {match[2]}")
+        elif lines and log in killed and FIRST_WORDS.match(lines[0]):
+            found.append(
+                f"{killed[log]} was killed, {log} ends without an error. Most often memory ran out. On one "
+                "machine let less run at once (--resources mem_mb=…, --cores); where a scheduler kills, ask "
+                f"for more (--set-resources {killed[log]}:mem_mb=…, or :runtime=…)."
+            )
     return found
+
+
+def failed(run: Path) -> dict[Path, str]:
+    """The rule of each job that failed and did not succeed later, by its log, from a log of Snakemake.
+
+    None where somebody typed Ctrl-C.
+    """
+    jobs: dict[str, tuple[Path, str]] = {}
+    rule = job = ""
+    for line in _lines(run):
+        if match := RULE.match(line):
+            rule = match[1]
+        elif match := JOB.match(line):
+            job = match[1]
+        elif match := LOG.match(line):
+            jobs[job] = (Path(match[1]), rule)
+        elif match := FINISHED.match(line):
+            jobs.pop(match[1], None)
+        elif INTERRUPTED in line:
+            return {}
+    return dict(jobs.values())
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
