@@ -15,7 +15,12 @@ from dnalm.config import Config
 from dnalm.config_paths import Made, check_file, check_path, check_source, is_url, paths_in
 from dnalm.embed_sequences.settings import EmbedSequencesSettings
 from dnalm.fill_mask.settings import check_gaps, check_words
-from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
+from dnalm.models.checks import (
+    check_start,
+    check_tokenizer_fits,
+    check_vocabulary_fits,
+    read_architecture,
+)
 from dnalm.models.families import check_layers, check_rank, tokens_read
 from dnalm.models.keys import DEFAULTS
 from dnalm.predict.settings import PredictSettings
@@ -27,6 +32,8 @@ from dnalm.sequences.inputs import KIND_NAMES, OF_A_GENOME, check_beginning, kin
 from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
 from dnalm.tokenizers.special_tokens import (
+    BASES,
+    SPECIAL_TOKENS,
     check_n_policy,
     check_vocabulary,
     overlapping_kmer_length,
@@ -200,9 +207,8 @@ def _check_network(config: Config, model: ModelSettings) -> None:
     shape = _shape_of(model)
     if shape is None:
         return
-    tokenizer = config.tokenizers[model.tokenizer].source
-    if model.checkpoint and tokenizer and Path(tokenizer).exists():
-        check_tokenizer_fits(model.checkpoint, shape, Path(tokenizer))
+    if model.checkpoint:
+        _check_tokenizer_of(model.checkpoint, shape, config.tokenizers[model.tokenizer])
     tokens_read(shape, model.max_tokens, "max_tokens")
     tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
     sizes = _with_defaults(shape)
@@ -210,6 +216,16 @@ def _check_network(config: Config, model: ModelSettings) -> None:
         check_layers(sizes, config.finetune.partial.layers, "finetune.partial.layers")
     if "lora" in config.finetune.backbones:
         check_rank(sizes, config.finetune.lora.rank, "finetune.lora.rank")
+
+
+def _check_tokenizer_of(checkpoint: str, shape: dict[str, Any], tokenizer: TokenizerSettings) -> None:
+    if tokenizer.source is None:
+        # More than the first tokens of one that is made here is not known yet.
+        tokens = [*SPECIAL_TOKENS.values(), *("" if tokenizer.overlapping else BASES)]
+        ids = {token: number for number, token in enumerate(tokens)}
+        check_vocabulary_fits(checkpoint, shape, ids, SPECIAL_TOKENS, "a tokenizer that is made here")
+    elif Path(tokenizer.source).exists():
+        check_tokenizer_fits(checkpoint, shape, Path(tokenizer.source))
 
 
 def _with_defaults(shape: dict[str, Any]) -> dict[str, Any]:

@@ -320,6 +320,11 @@ def a_checkpoint_of_another_vocabulary(folder: Path) -> None:
 
 
 @maker
+def a_checkpoint_with_another_padding(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(pad_token_id=0))
+
+
+@maker
 def a_checkpoint_with_code(folder: Path) -> None:
     write_checkpoint(folder, lambda config, _: config.update(auto_map={"AutoModelForMaskedLM": "x.Own"}))
 

@@ -13,7 +13,12 @@ from dnalm.models.tensors import check_backbone, has_prediction_head
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json
 from dnalm.running.hints import nearest, show
-from dnalm.tokenizers.special_tokens import UNKNOWN_BASE, read_vocabulary, tokenizer_file
+from dnalm.tokenizers.special_tokens import (
+    UNKNOWN_BASE,
+    find_special_tokens,
+    read_vocabulary,
+    tokenizer_file,
+)
 
 # Keys of a model's configuration that follow from the tokenizer and have no place in an architecture file.
 FROM_TOKENIZER = {
@@ -158,25 +163,45 @@ def check_start(directory: str | Path) -> tuple[dict[str, Any], bool]:
 
 
 def check_tokenizer_fits(directory: str | Path, config: Mapping[str, Any], tokenizer: Path) -> None:
-    """Raise InputError if the tokenizer (`tokenizer.json`, or its directory) is none of the model.
+    """:func:`check_vocabulary_fits` of a `tokenizer.json`, or of the one in a directory."""
+    path = tokenizer_file(tokenizer)
+    ids = read_vocabulary(path)
+    check_vocabulary_fits(directory, config, ids, find_special_tokens(ids, path), str(path))
 
-    It has no more tokens, and where a tokenizer lies beside the model, each has the number that it has there,
-    N aside. Special tokens are compared when the model is loaded.
+
+def check_vocabulary_fits(
+    directory: str | Path,
+    config: Mapping[str, Any],
+    ids: Mapping[str, int],
+    special_tokens: Mapping[str, str],
+    place: str,
+) -> None:
+    """Raise InputError if these tokens, those of the tokenizer at `place`, are none of the model.
+
+    `ids`: all tokens, or those that are known already. None goes beyond the model's, and where a tokenizer
+    lies beside the model, each has the number that it has there, N aside. Nor does config.json have other
+    numbers for `special_tokens` (by role).
     """
-    path, ids = tokenizer_file(tokenizer), read_vocabulary(tokenizer)
     # The token N gets a row of its own where there is none.
     size, last = config.get("vocab_size", 0), max(n for token, n in ids.items() if token != UNKNOWN_BASE)
     if not isinstance(size, int) or last >= size:
         raise InputError(
-            f"{directory}/config.json: vocab_size is {size!r}, but {path} has token ids up "
+            f"{directory}/config.json: vocab_size is {size!r}, but {place} has token ids up "
             f"to {last}. Use the checkpoint's own tokenizer."
         )
+    for role, token in special_tokens.items():
+        noted = config.get(f"{role}_token_id")
+        if noted is not None and noted != ids[token]:
+            raise InputError(
+                f"{directory}/config.json: {role}_token_id is {noted}, but {token} is {ids[token]} in "
+                f"{place}. Use the checkpoint's own tokenizer."
+            )
     own = tokenizer_file(Path(directory))
     theirs = read_vocabulary(own) if own.is_file() else ids
     for token, number in sorted(ids.items(), key=lambda item: item[1]):
         if token != UNKNOWN_BASE and theirs.get(token) != number:
             there = f"{theirs[token]} by" if token in theirs else "not in"
             raise InputError(
-                f"{directory}: the token {show(token)}, {number} in {path}, is {there} the tokenizer.json of "
-                "the model, which would read other DNA than is written. Use the checkpoint's own tokenizer."
+                f"{directory}: the token {show(token)}, {number} in {place}, is {there} the tokenizer.json "
+                "of the model, which would read other DNA than is written. Use the checkpoint's own tokenizer."
             )
