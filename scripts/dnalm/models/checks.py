@@ -203,5 +203,6 @@ def check_vocabulary_fits(
             there = f"{theirs[token]} by" if token in theirs else "not in"
             raise InputError(
                 f"{directory}: the token {show(token)}, {number} in {place}, is {there} the tokenizer.json "
-                "of the model, which would read other DNA than is written. Use the checkpoint's own tokenizer."
+                "of the model, which would read other DNA than is written. Use the checkpoint's own "
+                "tokenizer."
             )
