@@ -244,7 +244,7 @@ def test_a_workflow_may_say_why_a_step_of_its_module_failed(clone, elsewhere):
     (elsewhere / "config.yaml").write_text(yaml.safe_dump(config | {"tasks": "tasks.tsv"}))
     (elsewhere / "tasks.tsv").write_text("task\ttrain\ttest\nrna\trna.tsv\trna.tsv\n")
     (elsewhere / "rna.tsv").write_text("seq\tlabel\nACGU\t1\n")
-    use_as_module(elsewhere, f'"{clone}/workflow/Snakefile"', configuration="config.yaml")
+    use_as_module(elsewhere, f'"{clone}/workflow/Snakefile"', configuration="config.yaml", name=" as dna_*")
     with (elsewhere / "workflow/Snakefile").open("a") as snakefile:
         snakefile.write("\nonerror:\n    dna.onerror()\n")
     with pytest.raises(AssertionError, match=r"error in .*prepare_task/rna.log: rna.tsv line 2: 'U' at"):
