@@ -242,7 +242,7 @@ def test_a_module_really_runs(clone, elsewhere):
 def test_a_workflow_may_say_why_a_step_of_its_module_failed(clone, elsewhere):
     config = yaml.safe_load((clone / "config/config.yaml").read_text())
     (elsewhere / "config.yaml").write_text(yaml.safe_dump(config | {"tasks": "tasks.tsv"}))
-    (elsewhere / "tasks.tsv").write_text("task\ttrain\ttest\nrna\trna.tsv\trna.tsv\n")
+    (elsewhere / "tasks.tsv").write_text("task\ttrain\tfolds\nrna\trna.tsv\t2\n")
     (elsewhere / "rna.tsv").write_text("seq\tlabel\nACGU\t1\n")
     use_as_module(elsewhere, f'"{clone}/workflow/Snakefile"', configuration="config.yaml", name=" as dna_*")
     with (elsewhere / "workflow/Snakefile").open("a") as snakefile:
