@@ -161,6 +161,13 @@ def test_the_card_names_the_model_that_training_started_from(steps, repository, 
     assert "base_model" not in head(scratch) and "Its language model" not in scratch
 
 
+def test_the_card_of_a_language_model_says_how_much_it_reads_and_has_learned_from():
+    pretraining = FACTS.pretraining | {"settings": {"max_tokens": 128}}
+    roberta = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
+    card = model_card(replace(FACTS, architecture=roberta, pretraining=pretraining), CardSettings())
+    assert "It reads at most 512 tokens, and learned here from 128 at once" in card
+
+
 def test_the_card_asks_overlapping_kmers_for_a_base_that_none_shows():
     words = FACTS.tokenizer | {"longest_token_bp": 3, "bases_shared_with_the_next": 2}
     card = model_card(replace(FACTS, tokenizer=words), CardSettings())
@@ -225,8 +232,10 @@ def test_the_folder_loads_with_transformers_alone_and_says_where_it_comes_from(o
     publish.main(**options)
     folder = options["output"]
     AutoModelForMaskedLM.from_pretrained(folder)
-    assert AutoTokenizer.from_pretrained(folder).mask_token_id is not None
-    assert "Simulated data" in (folder / "README.md").read_text()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.mask_token_id is not None and tokenizer.model_max_length == 8192
+    card = (folder / "README.md").read_text()
+    assert "Simulated data" in card and "It reads at most 8,192 tokens; shorten what is longer." in card
     assert json.loads((folder / "provenance.json").read_text())["genomes"][0]["sha256"] == GENOME["sha256"]
     assert (folder / "model.safetensors").read_bytes() == (tiny_model / "model.safetensors").read_bytes()
     first = options["summary"].read_bytes()

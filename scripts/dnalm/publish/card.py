@@ -13,6 +13,8 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
+from dnalm.models.families import position_limit
+from dnalm.models.keys import DEFAULTS
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
@@ -314,6 +316,14 @@ def leaks_sentence(checks: Mapping[str, Any]) -> str:
     )
 
 
+def tokens_read(facts: Facts) -> int:
+    """How many tokens of a sequence the model reads at most, [CLS] and [SEP] included."""
+    if facts.finetuning:
+        return int(facts.finetuning["max_tokens"])
+    known = {**DEFAULTS[facts.architecture["model_type"]], **facts.architecture}
+    return position_limit(known) or int(known["max_position_embeddings"])
+
+
 def limits(facts: Facts) -> list[str]:
     """Where the model must not be trusted, as far as the run knows it."""
     found = []
@@ -321,7 +331,7 @@ def limits(facts: Facts) -> list[str]:
         lengths = [facts.checks["lengths"]["train"][key] for key in ("min", "max")]
         span = f"{lengths[0]:,} to {lengths[1]:,} bp" if lengths[0] != lengths[1] else f"{lengths[0]:,} bp"
         found.append(
-            f"It learned from sequences of {span} and reads at most {facts.finetuning['max_tokens']:,} "
+            f"It learned from sequences of {span} and reads at most {tokens_read(facts):,} "
             "tokens; what is longer is cut with `truncation=True`."
         )
         found.append(LIMITS[facts.finetuning.get("problem", SINGLE_LABEL)])
@@ -331,6 +341,10 @@ def limits(facts: Facts) -> list[str]:
             found.append("Its training ended while the validation loss was still falling.")
         if facts.checks["warnings"]:
             found += [cell(f"{text[:1].upper()}{text[1:]}") for text in facts.checks["warnings"]]
+    else:
+        learned = facts.pretraining["settings"].get("max_tokens")
+        here = f", and learned here from {learned:,} at once" if learned else ""
+        found.append(f"It reads at most {tokens_read(facts):,} tokens{here}; shorten what is longer.")
     names = ", ".join(cell(stats["genome"]) for stats in facts.genomes)
     if facts.pretraining["steps"]:
         found.append(f"The language model was trained here on {names}; other species may be read less well.")
