@@ -423,6 +423,29 @@ def test_incomplete_and_damaged_weights_are_refused(checkpoint, tmp_path):
         assert json.loads((output / "training_summary.json").read_text())["new_head"] is new
 
 
+@pytest.mark.parametrize(
+    ("kind", "own", "older"),
+    [
+        ("bert", "cls.predictions.decoder.bias", "cls.predictions.bias"),
+        ("roberta", "lm_head.decoder.bias", "lm_head.bias"),
+    ],
+)
+def test_an_output_bias_where_transformers_4_had_it_is_taken(kind, own, older, tiny_model, tmp_path):
+    shape = architecture(kind) | {"tie_word_embeddings": False}
+    model = new_model(model_config(shape, load_tokenizer(tiny_model)), seed=1).eval()
+    torch.nn.init.normal_(model.get_parameter(own))
+    model.save_pretrained(tmp_path / "now")
+
+    def as_before(weights):
+        weights[older] = weights.pop(own)
+
+    before = load_model(change_weights(tmp_path / "now", tmp_path / "before", as_before)).eval()
+    batch = pad(encode(load_tokenizer(tiny_model), SEQUENCES, 20), 3)
+    with torch.no_grad():
+        expected, found = (token_logits(m, hidden_states(m, **batch)) for m in (model, before))
+    torch.testing.assert_close(found, expected)
+
+
 def test_what_a_published_configuration_asks_for_or_lacks(checkpoint, tmp_path):
     """One that gives attentions can be trained and saved; one without a padding token is another model."""
     folder = tmp_path / "model"

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,8 @@ def load_model(
             )
     except Exception as error:
         raise InputError(f"{directory}: the checkpoint cannot be loaded ({error}).") from error
+    found = take_older_biases(model, report["missing_keys"])
+    report["missing_keys"] = set(report["missing_keys"]) - found
     check_weights(directory, model, report, new_head=new_head)
     if tokenizer is not None and model.config.pad_token_id != tokenizer.pad_token_id:
         raise InputError(
@@ -113,6 +115,21 @@ def load_model(
         logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
         add_row(model, tokenizer)
     return freeze_unused(model)
+
+
+def take_older_biases(model: "PreTrainedModel", missing: Collection[str]) -> set[str]:
+    """Give output layers the bias that a checkpoint has beside them; the names of those that got one.
+
+    Transformers 4 wrote it there only. From 5 on an output matrix that is not tied to the embeddings has a
+    bias of its own, which would be missing.
+    """
+    parameters, taken = dict(model.named_parameters()), set()
+    for name in missing:
+        older = name.removesuffix(".decoder.bias") + ".bias"
+        if name.endswith(".decoder.bias") and older in parameters and older not in missing:
+            parameters[name].data.copy_(parameters[older].data)
+            taken.add(name)
+    return taken
 
 
 def check_weights(
