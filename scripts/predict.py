@@ -24,11 +24,13 @@ of an allele those of the reference, and beside them:
 
   position, reference, alternative   as in the VCF file: position counted from 1
   alternative_predicted, alternative_probability_<label>   with the alternative allele
-  change_<label>          alternative less reference, of every probability; change_value of a value
+  log_odds_change_<label>   what the alternative allele adds to ln(p / (1 - p)), above 0 where the label is
+                            more probable with it; where a classifier is sure, its probability hardly moves
+  change_value              of a value: alternative less reference
 
 and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
 explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. Of
-variants it is the change, along the bases of the reference allele. The rows of a table give an empty track.
+variants it is this change, along the bases of the reference allele. The rows of a table give an empty track.
 
 With --strands both, as without the flag, probabilities and values are the mean of a sequence and its reverse
 complement, two truly different readings, since tokens of one strand are not those of the other. Evaluate and
@@ -120,7 +122,7 @@ def main(
             outputs = predict_strands(ask, asked.sequences(chunk), strands.strands)
             rows.writerows(asked.rows(chunk, outputs, model.problem, model.labels))
             if track and kind != "table":
-                for name, start, end, value in asked.track(chunk, outputs[:, shown]):
+                for name, start, end, value in asked.track(chunk, outputs, model.problem, shown):
                     covered.setdefault(name, []).append((start, end, value))
                 # FASTA records come one after the other: all but the last one are complete.
                 for name in [] if kind in OF_A_GENOME else list(covered)[:-1]:

@@ -20,8 +20,10 @@ import evaluate
 import predict
 from dnalm.evaluate.predictions import read_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.predict.rows import AlleleRows, changes, log_odds
 from dnalm.predict.settings import ScanSettings
-from dnalm.problems.names import SINGLE_LABEL
+from dnalm.problems.kinds import KINDS
+from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
 from dnalm.sequences.strands import reverse_complement
@@ -205,7 +207,10 @@ def test_an_allele_stands_beside_the_reference(classifier_directory, tmp_path, s
     numbers = {name: [float(row[name]) for row in rows] for name in rows[0] if "_yes" in name}
     np.testing.assert_allclose(numbers["probability_yes"], values[::2], atol=1e-6)
     np.testing.assert_allclose(numbers["alternative_probability_yes"], values[1::2], atol=1e-6)
-    np.testing.assert_allclose(numbers["change_yes"], values[1::2] - values[::2], atol=1e-6)
+    odds = np.log(values / (1 - values))
+    np.testing.assert_allclose(numbers["log_odds_change_yes"], odds[1::2] - odds[::2], atol=1e-6)
+    opposite = [-float(row["log_odds_change_no"]) for row in rows]
+    np.testing.assert_allclose(numbers["log_odds_change_yes"], opposite, atol=1e-6)
     said = [row[name] for row in rows for name in ("predicted", "alternative_predicted")]
     assert said == ["yes" if value > 0.5 else "no" for value in values]
     assert [(row["id"], row["start"], row["end"], row["position"]) for row in rows] == [
@@ -215,7 +220,44 @@ def test_an_allele_stands_beside_the_reference(classifier_directory, tmp_path, s
     assert [(row["reference"], row["alternative"]) for row in rows] == [snv[1:], deletion[1:]]
     track = [line.split("\t") for line in (tmp_path / "track").read_text().splitlines()]
     assert [(line[1], line[2]) for line in track] == [("49", "52"), ("99", "100")]
-    assert float(track[1][3]) == pytest.approx(numbers["change_yes"][0], abs=1e-4)
+    assert float(track[1][3]) == pytest.approx(numbers["log_odds_change_yes"][0], abs=1e-4)
+
+
+@given(logits=st.lists(st.floats(-300, 300), min_size=3, max_size=3))
+def test_log_odds_keep_their_digits_where_a_classifier_is_sure(logits):
+    """ln(p / (1 - p)) of a softmax is a logit less the logarithm of the sum of the others' exponentials."""
+    scores = np.array([logits])
+    outputs = KINDS[SINGLE_LABEL].outputs(scores)
+    expected = [scores[0, i] - np.logaddexp.reduce(np.delete(scores[0], i)) for i in range(3)]
+    np.testing.assert_allclose(log_odds(outputs, KINDS[SINGLE_LABEL])[0], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_several_labels_are_changed_on_their_own_and_values_by_their_difference():
+    outputs = np.array([[0.5, 0.25], [0.75, 0.25]])
+    several = changes(outputs, KINDS[MULTI_LABEL])
+    np.testing.assert_allclose(several, [[np.log(3), 0]], atol=1e-6)
+    np.testing.assert_array_equal(changes(outputs[:, :1], KINDS[REGRESSION]), [[0.25]])
+
+
+def test_the_table_of_alleles_names_what_it_holds(tmp_path):
+    (tmp_path / "g.fa").write_text(">chr1\nACGTACGTAC\n")
+    (tmp_path / "x.vcf").write_text("##fileformat=VCFv4.2\nchr1\t5\trs1\tA\tC\n")
+    rows = AlleleRows(tmp_path / "x.vcf", tmp_path / "g.fa", 6, ScanSettings())
+    value = KINDS[REGRESSION]
+    header = rows.header(value, ["value"])
+    [row] = rows.rows(list(rows.items), np.array([[1.5], [1.25]]), value, ["value"])
+    assert dict(zip(header, map(str, row), strict=True)) == {
+        "sequence": "chr1",
+        "start": "1",
+        "end": "7",
+        "id": "rs1",
+        "position": "5",
+        "reference": "A",
+        "alternative": "C",
+        "predicted": "1.5",
+        "alternative_predicted": "1.25",
+        "change_value": "-0.250000",
+    }
 
 
 def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path):

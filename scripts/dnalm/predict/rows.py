@@ -10,7 +10,7 @@ import numpy as np
 from dnalm.evaluate.predictions import PROBABILITY
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.kinds import Problem
-from dnalm.problems.names import REGRESSION
+from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.sequences.variants import Allele, AllelesLeftOut, allele_windows, read_vcf
 from dnalm.sequences.windows import LeftOut, Window, read_windows
 
@@ -43,8 +43,10 @@ class Rows(Protocol):
     ) -> Iterator[list]:
         """One row for each."""
 
-    def track(self, some: list[Any], values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
-        """Sequence, start, end and value of each, from one column of `outputs`."""
+    def track(
+        self, some: list[Any], outputs: np.ndarray, problem: Problem, label: int
+    ) -> Iterator[tuple[str, int, int, float]]:
+        """Sequence, start, end and what is shown there of one column of `outputs`, for each."""
 
     def left_out(self) -> str:
         """A sentence on what has no row; empty where everything has one."""
@@ -77,8 +79,10 @@ class WindowRows:
         for window, said in zip(some, answers(outputs, problem, labels), strict=True):
             yield [*place_of(window), *said]
 
-    def track(self, some: list[Window], values: np.ndarray) -> Iterator[tuple[str, int, int, float]]:
-        for window, value in zip(some, values.tolist(), strict=True):
+    def track(
+        self, some: list[Window], outputs: np.ndarray, problem: Problem, label: int
+    ) -> Iterator[tuple[str, int, int, float]]:
+        for window, value in zip(some, outputs[:, label].tolist(), strict=True):
             yield window.sequence, window.start, window.end, value
 
     def left_out(self) -> str:
@@ -102,8 +106,9 @@ class AlleleRows:
     def header(self, problem: Problem, labels: list[str]) -> list[str]:
         columns = ["predicted", *probability_columns(problem, labels)]
         alternative = [f"alternative_{column}" for column in columns]
-        change = [f"change_{label}" for label in labels]
-        return [*PLACE, "position", "reference", "alternative", *columns, *alternative, *change]
+        what = "change" if problem.name == REGRESSION else "log_odds_change"
+        changes = [f"{what}_{label}" for label in labels]
+        return [*PLACE, "position", "reference", "alternative", *columns, *alternative, *changes]
 
     def sequences(self, some: list[tuple[Allele, Window, Window]]) -> list[str]:
         return [window.bases for window in chain.from_iterable(pair for _, *pair in some)]
@@ -116,15 +121,15 @@ class AlleleRows:
         labels: list[str],
     ) -> Iterator[list]:
         reference, alternative = (answers(outputs[k::2], problem, labels) for k in (0, 1))
-        changes = written(change(outputs))
-        for (allele, window, _), *said in zip(some, reference, alternative, changes, strict=True):
+        change = written(changes(outputs, problem))
+        for (allele, window, _), *said in zip(some, reference, alternative, change, strict=True):
             variant = [allele.start + 1, allele.reference, allele.alternative]
             yield [*place_of(window), *variant, *chain.from_iterable(said)]
 
     def track(
-        self, some: list[tuple[Allele, Window, Window]], values: np.ndarray
+        self, some: list[tuple[Allele, Window, Window]], outputs: np.ndarray, problem: Problem, label: int
     ) -> Iterator[tuple[str, int, int, float]]:
-        for (allele, *_), value in zip(some, change(values).tolist(), strict=True):
+        for (allele, *_), value in zip(some, changes(outputs, problem)[:, label].tolist(), strict=True):
             yield allele.chromosome, allele.start, allele.end, value
 
     def left_out(self) -> str:
@@ -157,12 +162,24 @@ def answers(outputs: np.ndarray, problem: Problem, labels: list[str]) -> Iterato
         yield [predicted, *row]
 
 
-def change(outputs: np.ndarray) -> np.ndarray:
-    """Alternative less reference, float64[n, ...], from outputs for both in turn, float64[2 n, ...].
+def changes(outputs: np.ndarray, problem: Problem) -> np.ndarray:
+    """Alternative less reference, float64[n, labels], from outputs for both in turn, float64[2 n, labels].
 
-    Rounded as it is written, so that no zero has a sign.
+    Of probabilities the log odds are compared, in nats: where a classifier is sure, its probability moves
+    little whatever happens. Rounded as it is written, so that no zero has a sign.
     """
-    return np.round(outputs[1::2] - outputs[::2], 6) + 0.0
+    scores = outputs if problem.name == REGRESSION else log_odds(outputs, problem)
+    return np.round(scores[1::2] - scores[::2], 6) + 0.0
+
+
+def log_odds(outputs: np.ndarray, problem: Problem) -> np.ndarray:
+    """ln(p / (1 - p)) of every probability, float64[n, labels]; no probability counts as less than 1e-300."""
+    against = 1 - outputs
+    if problem.name == SINGLE_LABEL:
+        # The others, added up: near 1 a difference would have few digits left.
+        others = ~np.eye(outputs.shape[1], dtype=bool)
+        against = outputs @ others.astype(float)
+    return np.log(np.maximum(outputs, 1e-300)) - np.log(np.maximum(against, 1e-300))
 
 
 def written(values: np.ndarray) -> list[list[str]]:
