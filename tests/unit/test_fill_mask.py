@@ -167,3 +167,13 @@ def test_a_classifier_is_refused(tiny_model, tmp_path):
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {tmp_path}: a classifier, which cannot name hidden tokens.")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_model_that_is_not_there_yet_is_said_not_to_be_there(tmp_path):
+    (tmp_path / "continued").mkdir()
+    with pytest.raises(
+        InputError, match=r"continuedd: no such directory\. Did you mean .*continued\? Give that of"
+    ):
+        load_tokenizer(tmp_path / "continuedd")
+    with pytest.raises(InputError, match=r"no such directory\. The folder .*models does not exist\."):
+        load_tokenizer(tmp_path / "models" / "dna")

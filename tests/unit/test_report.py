@@ -10,12 +10,13 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dnalm.report.classification import guessing_precision
-from dnalm.report.data import genome_parts, tokenizer_table
+from dnalm.report.data import genome_parts, tokenizer_parts, tokenizer_table
 from dnalm.report.exploring import task_parts
-from dnalm.report.language_model import place_among_motifs
+from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
@@ -552,6 +553,43 @@ def test_tokenizers_stand_side_by_side_with_what_their_models_never_read():
     # Five lines of 22 tokens lose 6 each, of 170 in all.
     assert rows[1] == [*bpe, "cut", "16", "50.0%", "17.6%"]
     assert rows[2][-4:] == ["pieces", "16", "100.0%", "0.0%"]
+
+
+def test_a_vocabulary_that_the_data_did_not_fill_is_named():
+    def note(asked):
+        summary = {
+            "tokenizer": "bpe",
+            "source": "trained",
+            "settings": {"vocabulary_size": asked},
+            "vocabulary_size": 585,
+            "longest_token_bp": 19,
+            "n_policy": "unk",
+            "n_policy_meaning": "every N becomes one [UNK]",
+            "probes": [],
+        }
+        (shown,) = tokenizer_parts(summary)
+        return shown["note"]
+
+    assert "4,096 tokens were asked for" in note(4096)
+    assert "asked for" not in note(585)
+
+
+def test_of_few_held_out_lines_none_is_both_hard_and_easy():
+    columns = {
+        "loss": 5.0,
+        "source": "g",
+        "line": 1,
+        "start_bp": 0,
+        "tokens": 9,
+        "masked": 2,
+        "perplexity": 9.0,
+    }
+    for n in (1, 4, 30):
+        losses = pd.DataFrame([columns | {"line": line, "loss": 5.0 + line / 100} for line in range(n)])
+        shown = [row["cells"] for row in sequence_loss_parts(losses, "dna")[1]["rows"]]
+        kinds, lines = [row[0] for row in shown], [row[2] for row in shown]
+        assert len(set(lines)) == len(lines) == min(n, 10)
+        assert kinds[0] == "hardest" and kinds.count("hardest") - kinds.count("easiest") in (0, 1)
 
 
 def test_of_very_many_predictors_those_beside_the_leading_one_are_drawn():

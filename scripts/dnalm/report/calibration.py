@@ -97,7 +97,8 @@ def calibration_table(run: Run, task: str) -> dict[str, Any] | None:
     tested = evaluations[0].metrics["n"]
     note += (
         f" By chance alone the error is up to about {words.number(tested**-0.5)} with "
-        f"{words.tested(evaluations[0].metrics)}, also where every probability is right."
+        f"{words.tested(evaluations[0].metrics)}, also where every probability is right. One "
+        "that says nearly the same of every sequence has a small error, too, and tells nothing apart."
     )
     if binary:
         note += " Threshold: the probability with the highest MCC on validation; all other tables use 0.5."

@@ -277,6 +277,13 @@ def tokenizer_parts(description: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     shared = description.get("bases_shared_with_the_next")
     overlap = f", each sharing {shared} bp with the next" if shared else ""
+    asked = description.get("settings", {}).get("vocabulary_size", 0)
+    fewer = ""
+    if asked > description["vocabulary_size"]:
+        fewer = (
+            f" {asked:,} tokens were asked for; so little DNA, or DNA so much alike, does not hold so many "
+            "that occur often enough."
+        )
     origin = "learnt here" if description.get("source") == "trained" else f"from {description.get('source')}"
     return [
         table(
@@ -287,7 +294,7 @@ def tokenizer_parts(description: dict[str, Any]) -> list[dict[str, Any]]:
             numeric=[],
             sequence=[0, 1, 2, 3],
             note=f"N policy {description['n_policy']}: {description['n_policy_meaning']}. Lower case counts "
-            "as upper case.",
+            f"as upper case.{fewer}",
         )
     ]
 

@@ -310,8 +310,11 @@ def sequence_loss_parts(losses: pd.DataFrame, model: str) -> list[dict[str, Any]
         [("", hundredths)], f"Loss per line, {model}", "loss per line (nats)", bins=40, divide_by=100
     )
     ordered = losses.sort_values(["loss", "source", "line", "start_bp"], ascending=[False, True, True, True])
-    chosen = [("hardest", row) for row in ordered.head(EXTREME_LINES).to_dict("records")]
-    chosen += [("easiest", row) for row in ordered.tail(EXTREME_LINES).iloc[::-1].to_dict("records")]
+    # Of few lines none is both.
+    easiest = min(EXTREME_LINES, len(ordered) // 2)
+    hardest = min(EXTREME_LINES, len(ordered) - easiest)
+    chosen = [("hardest", row) for row in ordered.head(hardest).to_dict("records")]
+    chosen += [("easiest", row) for row in ordered.tail(easiest).iloc[::-1].to_dict("records")]
     rows = [
         [
             kind,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnalm.running.errors import InputError
+from dnalm.running.hints import why_absent
 from dnalm.tokenizers.encoder import Encoder, split, token_dtype
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ def load_tokenizer(directory: str | Path) -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     directory = Path(directory)
+    if not directory.exists():
+        raise InputError(
+            f"{directory}: no such directory.{why_absent(str(directory))} Give that of a finished model or "
+            "tokenizer, relative to the working directory."
+        )
     if not (directory / "tokenizer.json").is_file():
         raise InputError(f"{directory}: no tokenizer.json. Give a tokenizer directory or a model directory.")
     try:
