@@ -39,8 +39,8 @@ POSITIONS = 40
 
 
 def architecture(kind: str) -> dict:
-    """A tiny network of the family."""
-    sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 24, 2, 2), strict=True))
+    """A tiny network of the family. Its inner size is that of the vocabulary: shapes alone tell nothing."""
+    sizes = dict(zip(FAMILIES[kind].sizes.all(), (16, 18, 2, 2), strict=True))
     # Larger than usual: random weights that tell sequences apart.
     sizes |= {"embedding_size": 8} if kind == "electra" else {}
     return {"model_type": kind, **sizes, "max_position_embeddings": POSITIONS, "initializer_range": 0.3}

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from dnalm.models.tensors import output_bias
 from dnalm.tokenizers.special_tokens import BASES, UNKNOWN_BASE
 
 if TYPE_CHECKING:
@@ -24,16 +25,18 @@ def add_row(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> N
     """
     import torch
 
-    before, size = model.config.vocab_size, len(tokenizer)
+    size = len(tokenizer)
     vocabulary = tokenizer.get_vocab()
     single = [vocabulary[base] for base in BASES if base in vocabulary]
     bases = single or sorted(vocabulary[word] for word in vocabulary if set(word) <= set(BASES))
-    named = list(model.named_parameters(remove_duplicate=False))
-    places = [(name, id(value)) for name, value in named if value.shape == (before,)]
+    named = dict(model.named_parameters(remove_duplicate=False))
+    # One parameter with two names, or two where embeddings and output are not tied.
+    output: Any = model.get_output_embeddings()
+    biases = [b for b in (output.bias, named.get(output_bias(model.config.model_type))) if b is not None]
+    places = [(name, id(value)) for name, value in named.items() if any(value is b for b in biases)]
     wider = {
-        id(value): torch.nn.Parameter(torch.cat([value.detach(), value.detach()[bases].mean().view(1)]))
-        for _, value in named
-        if value.shape == (before,)
+        id(bias): torch.nn.Parameter(torch.cat([bias.detach(), bias.detach()[bases].mean().view(1)]))
+        for bias in biases
     }
     model.resize_token_embeddings(size, mean_resizing=False)
     # Not every family brings the bias of its head along, and what two names share stays shared.

@@ -162,6 +162,11 @@ def prediction_head_weights(config: Mapping[str, Any]) -> set[str]:
     return names if known["tie_word_embeddings"] else names | {head.matrix}
 
 
+def output_bias(kind: str) -> str:
+    """The name of what a family's prediction head adds to the logits, a number per token."""
+    return _PREDICTION_HEADS[kind].bias
+
+
 def read_header(path: Path) -> Shapes:
     """Names and shapes of the weights in a safetensors file; InputError if it is none, or cut short."""
     if not path.is_file():
