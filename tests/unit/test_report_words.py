@@ -360,6 +360,12 @@ def test_a_classifier_that_only_got_worse_on_the_validation_split_is_named():
     assert words.finetuning_verdict("dna", {0: 0.716, 1: 0.7, 3: 0.6}, summary) == []
 
 
+def test_a_classifier_that_learned_from_a_handful_is_not_believed():
+    (verdict,) = words.few_sequences_verdict({"train": 18, "validation": 2, "test": 20})
+    assert verdict["status"] == "warn" and "learned from 18 and chose their epoch with 2." in verdict["text"]
+    assert words.few_sequences_verdict({"train": 30, "validation": 2, "test": 20}) == []
+
+
 def test_a_loss_that_adaptation_raised_is_said_to_be_higher():
     change = {"value": -0.12, "low": -0.15, "high": -0.09}
     metrics = {

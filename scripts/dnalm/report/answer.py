@@ -94,6 +94,8 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     checks = run.checks.get(task)
     evaluations, headline = run.of_task(task), run.headline(task)
     verdicts = _majority(run, task)
+    if checks and not headline.folds and headline.metrics["kind"] == "model":
+        verdicts += words.few_sequences_verdict(checks["sequences"])
     if headline.metrics["kind"] == "model":
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))

@@ -48,9 +48,12 @@ def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
         if len(labels) == 2
         else "below it the predictor is too sure."
     )
+    n, few = run.headline(task).metrics["n"], ""
+    if n < FEW_SEQUENCES:
+        few = f" With {n:,} in all, the lines jump by chance and say next to nothing."
     caption = (
         f"Ten groups of equally many {tested} each. On the diagonal a probability means what it says; "
-        f"{too_sure}{left_out}"
+        f"{too_sure}{few}{left_out}"
     )
     return [figure("Calibration", svg, caption, f"{task}.calibration")]
 

@@ -490,6 +490,27 @@ def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | Non
     return [_verdict("warn", "Not every class is recognised.", found)] if missed else []
 
 
+# Of training sequences: with fewer, chance in training is larger than what intervals tell.
+FEW_TO_LEARN_FROM = 30
+
+
+def few_sequences_verdict(counts: dict[str, int]) -> list[dict[str, str]]:
+    """Did classifiers learn from so few sequences that chance decides? `counts` by split; nothing if not."""
+    if counts["train"] >= FEW_TO_LEARN_FROM:
+        return []
+    return [
+        _verdict(
+            "warn",
+            "Few sequences to learn from.",
+            f"The classifiers learned from {counts['train']:,} and chose their epoch with "
+            f"{counts['validation']:,}. With so few, chance in training moves results by more than the "
+            "intervals say, which cover the choice of test sequences alone. Learning with several seeds "
+            "(finetune.repetitions) shows by how much; a number of folds in the task sheet lets every "
+            "sequence be learned from and tested.",
+        )
+    ]
+
+
 def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
     """Does the language model know anything that k-mers do not?
 
