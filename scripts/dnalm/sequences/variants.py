@@ -14,8 +14,8 @@ from dnalm.sequences.regions import Region, bases_of
 from dnalm.sequences.vcf import vcf_fields
 from dnalm.sequences.windows import Window
 
-# Alleles that are looked up in one pass over the genome. Each takes about a kilobyte.
-ALLELES_PER_PASS = 500_000
+# Alleles that are looked up in one pass over the genome. Each takes two or three kilobytes.
+ALLELES_PER_PASS = 250_000
 # Bytes of a line that are read: what stands behind them is of samples, of which there may be a million.
 LINE_BYTES = 1 << 20
 
