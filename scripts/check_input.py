@@ -53,7 +53,7 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
         assert genome is not None
         left_out = AllelesLeftOut()
         alleles = surroundings(read_vcf(path, left_out), path, genome, 0)
-        of_alleles = [len(allele.alternative) for allele, _, _ in alleles]
+        of_alleles = [len(allele.alternative) for allele, *_ in alleles]
         if not of_alleles:
             raise InputError(f"{left_out.say(path) or path}. There is nothing to read.")
         return of_alleles

@@ -116,7 +116,7 @@ def test_codes_that_stand_for_several_bases_agree_with_any(tmp_path):
     genome = write_genome(tmp_path, chr1="ACGTRCGTAC")
     vcf = write_vcf(tmp_path / "x.vcf", ("chr1", 4, "x", "TAC", "T"), ("chr1", 1, "y", "NC", "A"))
     found = list(surroundings(read_vcf(vcf, AllelesLeftOut()), vcf, genome, 2))
-    assert [(left, right) for _, left, right in found] == [("CG", "GT"), ("", "GT")]
+    assert [around for _, *around in found] == [["CG", "TRC", "GT"], ["", "AC", "GT"]]
 
 
 def test_another_genome_is_noticed(tmp_path):

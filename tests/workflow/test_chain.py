@@ -39,12 +39,16 @@ def finished(tmp_path_factory, warm_python) -> Path:
     warm_python.serve(folder)
     config = yaml.safe_load((folder / "tests/short/config.yaml").read_text())
     config["finetune"] |= {"backbones": ["frozen", "full"], "full": {"epochs": 1}}
+    asked = {"model": "short", "task": "enhancers"}
     config["predict"] = {
-        "new": {"input": "new.tsv", "model": "short", "task": "enhancers", "backbone": "stacked"}
+        "new": asked | {"input": "new.tsv", "backbone": "stacked"},
+        "variants": asked | {"input": "variants.vcf", "genome": f"{RESULTS}/simulation/genome.fa.gz"},
     }
     config["embed_sequences"] = {"new": {"input": "new.tsv", "model": "short", "layer": 1}}
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     (folder / "new.tsv").write_text(f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\nsecond\t{'GATTACAG' * 25}\n")
+    lines = ["##fileformat=VCFv4.2", "#CHROM\tPOS\tID\tREF\tALT", "chr1\t25000\tsnp\tN\tA,C,G,T"]
+    (folder / "variants.vcf").write_text("".join(f"{line}\n" for line in lines))
     done = snakemake(folder, "--configfile", "run.yaml")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return folder
@@ -156,6 +160,16 @@ def test_new_sequences_are_classified(finished):
         float(row["probability_0"]) + float(row["probability_1"]) == pytest.approx(1, abs=1e-5)
         for row in rows
     )
+
+
+def test_each_allele_stands_beside_the_reference(finished):
+    rows = pd.read_csv(finished / RESULTS / "predictions/variants.tsv", sep="\t")
+    assert rows["alternative"].tolist() == list("ACGT") and set(rows["position"]) == {25000}
+    changed = rows["alternative_probability_1"] - rows["probability_1"]
+    assert (np.sign(rows["log_odds_change_1"]) == np.sign(changed)).all()
+    assert (changed == 0).sum() == 1, "of four bases one is that of the genome"
+    track = pd.read_csv(finished / RESULTS / "predictions/variants.bedgraph", sep="\t", header=None)
+    assert track.iloc[:, :3].values.tolist() == [["chr1", 24999, 25000]]
 
 
 def test_the_result_message_says_where_and_what(finished):

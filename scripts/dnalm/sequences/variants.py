@@ -93,11 +93,12 @@ def read_vcf(path: Path, left_out: AllelesLeftOut) -> Iterator[Allele]:
 
 def surroundings(
     alleles: Iterator[Allele], path: Path, genome: Path, flank: int
-) -> Iterator[tuple[Allele, str, str]]:
-    """Each allele with up to `flank` bases before and behind it, upper case; fewer where a chromosome ends.
+) -> Iterator[tuple[Allele, str, str, str]]:
+    """Each allele with the bases of the genome before, in place of and behind it, upper case.
 
-    `path` is the VCF file. Raises InputError, naming its line, where the genome has other bases than those of
-    the reference allele. Where either has an IUPAC code that is no base, they may differ.
+    Before and behind are `flank` bases, fewer where a chromosome ends. `path` is the VCF file. Raises
+    InputError, naming its line, where the genome has other bases than those of the reference allele. Where
+    either has an IUPAC code that is no base, they may differ.
     """
     while some := list(islice(alleles, ALLELES_PER_PASS)):
         regions = [
@@ -120,7 +121,7 @@ def surroundings(
                     f"{genome} has {_short(bases[begin:end])} at position {allele.start + 1} of "
                     f"{allele.chromosome}. Use the genome that the variants belong to."
                 )
-            yield allele, bases[:begin], bases[end:]
+            yield allele, bases[:begin], bases[begin:end], bases[end:]
 
 
 def _agree(reference: str, bases: str) -> bool:
@@ -143,12 +144,12 @@ def allele_windows(
     behind a longer one there are fewer. The place of both is the reference's.
     """
     window = left_out.window
-    for allele, left, right in surroundings(read_vcf(path, left_out), path, genome, window):
+    for allele, left, there, right in surroundings(read_vcf(path, left_out), path, genome, window):
         if max(len(allele.reference), len(allele.alternative)) > window // 2:
             left_out.long += 1
             continue
         before = window // 2 - len(allele.reference) // 2
-        begin, reference = piece(left, allele.reference, right, before, window)
+        begin, reference = piece(left, there, right, before, window)
         if len(reference) - sum(map(reference.count, "ACGT")) > left_out.max_unknown_fraction * len(
             reference
         ):
