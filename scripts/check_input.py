@@ -55,7 +55,8 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
         alleles = surroundings(read_vcf(path, left_out), path, genome, 0)
         of_alleles = [len(allele.alternative) for allele, *_ in alleles]
         if not of_alleles:
-            raise InputError(f"{left_out.say(path) or path}. There is nothing to read.")
+            said = left_out.say(path) or f"{path}: no variants in this VCF file"
+            raise InputError(f"{said}. There is nothing to read.")
         return of_alleles
     return list(sequence_lengths(path).values())
 
