@@ -12,15 +12,17 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 import publish
 import push_to_hub
-from dnalm.publish.card import Facts, model_card, with_interval
+from dnalm.publish.card import Facts, model_card, usage, with_interval
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
 from dnalm.running.errors import InputError
+from dnalm.sequences.strands import reverse_complement
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 TOKEN = "hf_secret_of_the_lab"
@@ -173,6 +175,28 @@ def test_the_card_asks_overlapping_kmers_for_a_base_that_none_shows():
     card = model_card(replace(FACTS, tokenizer=words), CardSettings())
     assert 'fill("ACGTACGTTGCA[MASK][MASK][MASK]ACGTTGCA", top_k=5)' in card
     assert "the longest of 3 bp, each sharing 2 bp with the next" in card
+
+
+@pytest.mark.parametrize("strands", ["both", "forward"])
+def test_the_code_of_a_card_says_what_prediction_says(strands, tiny_model, tmp_path):
+    from dnalm.finetune import classifier
+
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    classifier.save_classifier(tmp_path, tiny_model, weights, ["no", "yes"], "mean", max_tokens=60)
+    code = usage(replace(CLASSIFIER, evaluation=CLASSIFIER.evaluation | {"strands": strands}), str(tmp_path))
+    *before, last = code.splitlines()
+    names: dict = {}
+    exec("\n".join(before), names)
+    said = eval(last, names)
+    sequence = "ACGTT" * 20
+    readings = [sequence, reverse_complement(sequence)] if strands == "both" else [sequence]
+    answers = said if strands == "both" else [said]
+    found = [
+        [{one["label"]: one["score"] for one in each}[label] for label in ("no", "yes")] for each in answers
+    ]
+    assert np.mean(found, axis=0) == pytest.approx(
+        classifier.Classifier(tmp_path).outputs(readings).mean(axis=0)
+    )
 
 
 def test_the_card_of_a_cross_validated_classifier_says_that_the_procedure_was_tested():

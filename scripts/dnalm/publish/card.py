@@ -158,11 +158,17 @@ def origin_sentence(facts: Facts) -> str:
 def usage(facts: Facts, source: str) -> str:
     """Code that loads it with Transformers alone."""
     if facts.finetuning:
-        length = facts.finetuning["median_length"]
+        # Not its own reverse complement.
+        sequence = f'"ACGTT" * {max(1, facts.finetuning["median_length"] // 5)}'
+        strands, given = "", sequence
+        if facts.evaluation["strands"] == "both":
+            complement = 'str.maketrans("ACGTacgt", "TGCAtgca")'
+            strands = f"sequence = {sequence}\nopposite = sequence.translate({complement})[::-1]\n"
+            given = "[sequence, opposite]"
         return (
             "from transformers import pipeline\n\n"
             f'classifier = pipeline("text-classification", "{source}")\n'
-            f'classifier("ACGT" * {max(1, length // 4)}, top_k=None, truncation=True)'
+            f"{strands}classifier({given}, top_k=None, truncation=True)"
         )
     # One unknown base hides every token that holds it.
     mask = facts.tokenizer["special_tokens"]["mask"]["token"] * (1 + _shared_bp(facts.tokenizer))
