@@ -147,7 +147,7 @@ def _check_tokenizers(config: Config, source: str) -> None:
 
 
 def _check_tokenizer_file(directory: Path, place: str) -> None:
-    if (directory / "tokenizer.json").is_file():
+    if (directory / "tokenizer.json").exists():
         return
     remedy = "Name another."
     if (directory / "vocab.txt").is_file():
