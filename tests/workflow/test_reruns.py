@@ -661,6 +661,43 @@ def test_the_reason_names_the_file_that_changed(repository_copy):
     assert re.search(rf"before: {digest} now: {digest}\s*$", reasons.pop())
 
 
+def test_a_run_and_an_installation_may_move_apart(tmp_path, dry_runs):
+    """What a run takes from the installation, an architecture, counts by its content, wherever both are."""
+    installed, run = tmp_path / "opt/v1", tmp_path / "home/run"
+    for folder in (installed, run):
+        folder.mkdir(parents=True)
+    build(installed)
+    for name in ("yeast.fa", "promoters.train.tsv", "promoters.test.tsv"):
+        shutil.move(installed / name, run)
+    (run / "genomes.tsv").write_text("genome\tfasta\nyeast\tyeast.fa\n")
+    (run / "tasks.tsv").write_text("task\ttrain\ttest\np\tpromoters.train.tsv\tpromoters.test.tsv\n")
+    first = CONFIG["models"]["first"] | {"architecture": "resources/architectures/demo.json"}
+    config = {key: CONFIG[key] for key in ("results", "genomes", "tasks", "tokenizers")}
+    (run / "settings.yaml").write_text(
+        yaml.safe_dump(config | {"tokenizers": {"learned": {"train": {}}}, "models": {"first": first}})
+    )
+    wanted = (
+        "results/models/first.json",
+        "results/configuration.json",
+        "--configfile",
+        "settings.yaml",
+        "-s",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores=2", *wanted, installed / "workflow/Snakefile"],
+        cwd=run,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    run = Path(shutil.copytree(run, tmp_path / "scratch/somebody/else/run"))
+    newer = Path(shutil.copytree(installed, tmp_path / "opt/of/all/v2"))
+    assert not dry_runs.jobs(run, *wanted, str(newer / "workflow/Snakefile"))
+    architecture("resources/architectures/demo.json")(newer)
+    assert set(dry_runs.jobs(run, *wanted, str(newer / "workflow/Snakefile"))) == {"pretrain"}
+
+
 def test_a_library_module_used_by_all_reruns_all(repository_copy, dry_runs):
     code("scripts/dnalm/running/files.py")(repository_copy)
     jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml")

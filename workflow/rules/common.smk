@@ -38,7 +38,8 @@ from dnalm.running.commandline import flag_words, settings_words
 from dnalm.running.devices import SUBMITTED
 from dnalm.running.errors import InputError
 from dnalm.running.loggers import check_loggers
-from dnalm.config_paths import is_hub_id, is_url
+from dnalm.config_paths import is_hub_id, is_url, with_paths
+from dnalm.running.files import sha256_of_file
 from dnalm.running.settings import ArithmeticSettings, flag
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
@@ -78,7 +79,11 @@ try:
     FOLDERS = {"results": results, "logs": f"{results}/logs", "benchmarks": f"{results}/benchmarks"}
     check_paths(workflow.modifier, FOLDERS)
     # Resources say how a result is computed, loggers where it is watched; not what it is.
-    DECISIVE = {name: value for name, value in RUN.config.items() if name not in ("resources", "loggers")}
+    DECISIVE = {
+        name: value
+        for name, value in with_paths(RUN.config, as_configured).items()
+        if name not in ("resources", "loggers")
+    }
     # The notes about what lies in a storage have other names.
     if workflow.is_main_process and not workflow.storage_settings.default_storage_provider:
         notes.check_known(results, DECISIVE, RUN.source)
@@ -322,6 +327,21 @@ def own_checksums(task):
     """Checksums, as SPLIT=SUM, of a task's files that are not downloaded. Downloads are checked as they come."""
     files = TASKS[task].files
     return [f"{split}={sum}" for split, sum in TASKS[task].sha256.items() if not is_url(files[split])]
+
+
+def unless_own(path):
+    """A file as an input, or [] for none and for one of this workflow's own.
+
+    Snakemake knows inputs by their paths, and those of a new version, or seen from a run that was moved, are
+    others. So they are params, by their content (`own_content`).
+    """
+    own = path is None or Path(path).resolve().is_relative_to((ROOT / "resources").resolve())
+    return [] if own else path
+
+
+def own_content(path):
+    """The name and digest of one of this workflow's own files; None for other files."""
+    return f"{Path(path).name} {sha256_of_file(Path(path))[:10]}" if path and not unless_own(path) else None
 
 
 def size_mb(files):

@@ -23,7 +23,8 @@ rule untrained_model:
         runtime=lambda wildcards, attempt: resources.scaled(15, attempt),
     params:
         *code("untrained_model", "train"),
-        start=start_flag,
+        start=start_flags,
+        architecture=own_start,
         seed=lambda wildcards: flags(
             {"seed": (model_settings(wildcards.model)["training"] or {}).get("seed")}
         ),
@@ -32,7 +33,7 @@ rule untrained_model:
     shell:
         command(
             "untrained_model",
-            "--log {log:q} --model {wildcards.model} {params.start} {input.start:q}"
+            "--log {log:q} --model {wildcards.model} {params.start}"
             " --tokenizer {input.tokenizer_directory:q} {params.seed}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )

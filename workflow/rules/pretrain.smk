@@ -41,7 +41,8 @@ rule pretrain:
         ),
     params:
         *code("pretrain", "train"),
-        start=start_flag,
+        start=start_flags,
+        architecture=own_start,
         checkpoints=lambda wildcards: f"{CHECKPOINTS}/{wildcards.model}",
         context=lambda wildcards: settings_flags(ContextSettings, model_settings(wildcards.model)),
         masking=lambda wildcards: settings_flags(
@@ -57,7 +58,7 @@ rule pretrain:
         command(
             "pretrain",
             "--log {log:q} --model {wildcards.model} --gpus {resources.devices} --nodes {resources.nodes}"
-            " {params.start} {input.start:q} --tokenizer {input.tokenizer_directory:q}"
+            " {params.start} --tokenizer {input.tokenizer_directory:q}"
             " --tokens {input.train_directories:q} --validation-tokens {input.validation_directories:q}"
             " {params.context} {params.masking} {params.training} {params.precision}"
             " --checkpoints {params.checkpoints:q}"

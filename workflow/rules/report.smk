@@ -68,7 +68,7 @@ rule report:
         explored_tasks=expand("<results>/explore/{task}.task.json", task=TASKS),
         study="<results>/study/leaderboard.json" if VARIANTS else [],
         simulation=f"{SIMULATION}/description.json" if SIMULATION else [],
-        published=config["published"] or [],
+        published=unless_own(config["published"]),
     output:
         page=report(
             "<results>/report.html",
@@ -105,7 +105,8 @@ rule report:
         simulation=lambda wildcards, input: flags({"simulation": input.simulation or None}),
         simulated_tasks=flags({"simulated_tasks": SIMULATED_TASKS}),
         study=lambda wildcards, input: flags({"study": input.study or None}),
-        published=lambda wildcards, input: flags({"published": input.published or None}),
+        published=lambda wildcards, input: flags({"published": input.published or config["published"]}),
+        own_published=own_content(config["published"]),
         versions=flags(
             {
                 "versions": [

@@ -43,6 +43,11 @@ def beside_workflow(path):
     return str(ROOT / path)
 
 
+def as_configured(path):
+    """What `beside_workflow` was asked for: where this workflow is changes no result."""
+    return path.removeprefix(f"{ROOT}/") if isinstance(path, str) else path
+
+
 def check_names(files):
     """Raise WorkflowError where Python has read another module under the name of one of these, and would use it."""
     for file in files:

@@ -38,18 +38,25 @@ def tokenizer_of(wildcards):
 
 
 def start_of(wildcards):
-    """The architecture file or the checkpoint that a model starts from."""
+    """The architecture file of the user, or the checkpoint, that a model starts from."""
     settings = model_settings(wildcards.model)
     if settings["architecture"]:
-        return settings["architecture"]
+        return unless_own(settings["architecture"])
     if is_hub_id(settings["checkpoint"]):
         name = configured(wildcards.model)
         return f"resources/downloads/checkpoints/{name if name in MODELS else config['study']['model']}"
     return settings["checkpoint"]
 
 
-def start_flag(wildcards):
-    return "--architecture" if model_settings(wildcards.model)["architecture"] else "--checkpoint"
+def start_flags(wildcards, input):
+    """What a model starts from. As a function of the input Snakemake does not compare it."""
+    architecture = model_settings(wildcards.model)["architecture"]
+    flag = "--architecture" if architecture else "--checkpoint"
+    return f"{flag} {shlex.quote(input.start or architecture)}"
+
+
+def own_start(wildcards):
+    return own_content(model_settings(wildcards.model)["architecture"])
 
 
 def published_reference(pattern, wildcards):
