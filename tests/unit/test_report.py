@@ -428,7 +428,8 @@ def test_without_tasks_the_language_model_leads(flags, tmp_path):
     )
     kept = {flag: values for flag, values in flags.items() if flag not in (*of_tasks, "--finetuning-logs")}
     text = text_of(page(kept, tmp_path / "r.html"))
-    assert "Held-out perplexity" in text.split("Classification in detail")[0]
+    assert "Held-out perplexity" in (first := text.split("Classification in detail")[0])
+    assert re.search(r"nats per \[MASK\]; [\d,]+ hidden tokens of [\d,]+ held-out lines\)", first)
     assert "No classification task is configured" in text
 
 

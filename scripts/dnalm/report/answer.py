@@ -347,7 +347,9 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "what": "Predict hidden tokens of held-out DNA. No classification task is configured.",
         "number": words.number(lead["metrics"]["perplexity"]["value"]),
         "number_name": "Held-out perplexity",
-        "number_text": f" (loss {words.estimate(loss)} nats per [MASK])",
+        "number_text": f" (loss {words.estimate(loss)} nats per [MASK]; "
+        f"{words.count(lead['hidden_tokens'], 'hidden token')} of "
+        f"{words.count(lead['lines'], 'held-out line')})",
         "verdicts": [*training_verdicts(run, lead["model"]), words.counting_verdict(lead)],
         "chart": chart,
         "chart_note": "Mean loss per [MASK] position; lower is better. Line: interval over held-out lines.",
