@@ -358,6 +358,8 @@ def test_a_classifier_that_only_got_worse_on_the_validation_split_is_named():
     assert "0.716 before training and is 0.903 in the best epoch, 3" in verdict["text"]
     assert verdict["text"].endswith("With 30 validation sequences it may be chance.")
     assert words.finetuning_verdict("dna", {0: 0.716, 1: 0.7, 3: 0.6}, summary) == []
+    (verdict,) = words.finetuning_verdict("dna", {0: 0.762, 3: 64.19}, summary)
+    assert "chance" not in verdict["text"]
 
 
 def test_a_classifier_that_learned_from_a_handful_is_not_believed():

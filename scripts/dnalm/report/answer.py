@@ -8,11 +8,11 @@ from dnalm.evaluate.predictions import identity
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
-from dnalm.report.classification import details_id
+from dnalm.report.classification import details_id, finetuning_verdicts
 from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
 from dnalm.report.language_model import loss_chart, training_verdicts
 from dnalm.report.parts import link, table, with_interval
-from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.run import Evaluation, Run, Training, difference_to
 from dnalm.report.styles import series_style
 
 
@@ -97,6 +97,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     if checks and not headline.folds and headline.metrics["kind"] == "model":
         verdicts += words.few_sequences_verdict(checks["sequences"])
     if headline.metrics["kind"] == "model":
+        verdicts += finetuning_verdicts(_finetuning(run, task))
         verdicts += _pretraining(run, task)
         verdicts.append(_simple_baseline(run, task))
         verdicts += _combination(run, task)
@@ -123,12 +124,17 @@ def _majority(run: Run, task: str) -> list[dict[str, str]]:
     return words.majority_verdict(lead.metrics, difference_to(run, task, majority) if majority else None)
 
 
-def _cuts(run: Run, task: str) -> dict[str, dict[str, Any] | None]:
-    """What the leading model did not read, by split."""
+def _finetuning(run: Run, task: str) -> list[Training]:
+    """How the leading classifier learned; empty where that is not at hand."""
     lead = run.headline(task).metrics
     keys = {"model": lead["name"], "task": task, "backbone": lead["backbone"]}
-    learned = next((t.summary for t in run.finetunings if keys.items() <= t.summary.items()), {})
-    return {"test": lead.get("cut"), **learned.get("cut", {})}
+    return [training for training in run.finetunings if keys.items() <= training.summary.items()]
+
+
+def _cuts(run: Run, task: str) -> dict[str, dict[str, Any] | None]:
+    """What the leading model did not read, by split."""
+    learned = next((training.summary for training in _finetuning(run, task)), {})
+    return {"test": run.headline(task).metrics.get("cut"), **learned.get("cut", {})}
 
 
 def _pretraining(run: Run, task: str) -> list[dict[str, str]]:

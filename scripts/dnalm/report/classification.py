@@ -16,7 +16,7 @@ from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, li
 from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, metrics_by_predictor, table, text, with_interval, with_spread
-from dnalm.report.run import Evaluation, Run, difference_to
+from dnalm.report.run import Evaluation, Run, Training, difference_to
 from dnalm.report.styles import drawn_as_curves, series_style
 
 WORST_PREDICTIONS = 12
@@ -551,15 +551,7 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 f"{summary['kept']['loss']:.4f}",
             ]
         )
-    verdicts = [
-        verdict
-        for training in run.finetunings
-        for verdict in words.finetuning_verdict(
-            f"{finetuned(training.summary).name}, task {training.summary['task']}",
-            training.losses("epoch", "loss"),
-            training.summary,
-        )
-    ]
+    verdicts = finetuning_verdicts(run.finetunings)
     numbers = [finetuning_table(training, finetuned(training.summary).name) for training in run.finetunings]
     tables = [found for found in numbers if found]
     columns = [
@@ -585,6 +577,15 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
         ),
         *tables,
     ]
+
+
+def finetuning_verdicts(trainings: list[Training]) -> list[dict[str, str]]:
+    """Which fine-tunings only made the validation loss worse."""
+    verdicts = []
+    for training in trainings:
+        name = f"{finetuned(training.summary).name}, task {training.summary['task']}"
+        verdicts += words.finetuning_verdict(name, training.losses("epoch", "loss"), training.summary)
+    return verdicts
 
 
 def finetuned(summary: dict[str, Any]) -> Evaluation:

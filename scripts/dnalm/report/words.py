@@ -379,7 +379,8 @@ def finetuning_verdict(name: str, losses: dict[int, float], summary: dict[str, A
     if kept not in losses or losses.get(0, math.inf) > losses[kept]:
         return []
     few, n_validation = "", summary["sequences"]["validation"]
-    if n_validation < FEW_SEQUENCES:
+    # About two standard errors of the mean of such losses.
+    if losses[kept] - losses[0] < 2 * n_validation**-0.5:
         few = f" With {count(n_validation, 'validation sequence')} it may be chance."
     return [
         _verdict(
