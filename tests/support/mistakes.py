@@ -201,7 +201,7 @@ def write_checkpoint(
     folder: Path, change: Callable[[dict[str, Any], Shapes], None] = lambda *_: None
 ) -> None:
     """A model directory `checkpoint` of a small BERT, all zeros; `change` edits its config and weights."""
-    config = {"model_type": "bert", "vocab_size": len(VOCABULARY), **ARCHITECTURE}
+    config = {"model_type": "bert", "vocab_size": len(VOCABULARY), "pad_token_id": 3, **ARCHITECTURE}
     shapes = backbone_shapes(config)
     change(config, shapes)
     header, end = {}, 0
@@ -322,6 +322,16 @@ def a_checkpoint_of_another_vocabulary(folder: Path) -> None:
 @maker
 def a_checkpoint_with_another_padding(folder: Path) -> None:
     write_checkpoint(folder, lambda config, _: config.update(pad_token_id=0))
+
+
+@maker
+def a_checkpoint_without_padding(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.pop("pad_token_id"))
+
+
+@maker
+def a_checkpoint_with_attention_for_some_computers(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.update(_attn_implementation="flash_attention_2"))
 
 
 @maker

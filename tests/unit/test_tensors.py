@@ -79,6 +79,7 @@ def test_keys_and_defaults_are_those_of_transformers(kind):
     ids = FROM_TOKENIZER - {"vocab_size"}
     own = {n: p.default for n, p in parameters.items() if n not in COMMON | ids | {"self"}}
     assert DEFAULTS[kind] == own
+    assert FAMILIES[kind].default_padding == CONFIG_MAPPING[kind]().pad_token_id
     assert not list(problems({"model_type": kind} | {k: v for k, v in own.items() if k != "vocab_size"}))
 
 

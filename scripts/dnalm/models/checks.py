@@ -140,6 +140,11 @@ def _check_nothing_else_is_loaded(directory: Path, config: Mapping[str, Any]) ->
                 f"{directory}/config.json: {key} is {show(config[key])}, program code of the Hub, which is "
                 "never run. Remove the key; Transformers has attention of its own."
             )
+        if config.get(key) not in (None, "eager", "sdpa"):
+            raise InputError(
+                f"{directory}/config.json: {key} is {show(config[key])}, which not every computer has. "
+                "Remove the key; Transformers chooses among what there is."
+            )
     if config.get("quantization_config") is not None:
         raise InputError(
             f"{directory}/config.json: quantized weights (quantization_config), which cannot be trained. "
@@ -189,13 +194,16 @@ def check_vocabulary_fits(
             f"{directory}/config.json: vocab_size is {size!r}, but {place} has token ids up "
             f"to {last}. Use the checkpoint's own tokenizer."
         )
+    known = {"pad_token_id": FAMILIES[config["model_type"]].default_padding, **config}
     for role, token in special_tokens.items():
-        noted = config.get(f"{role}_token_id")
-        if noted is not None and noted != ids[token]:
-            raise InputError(
-                f"{directory}/config.json: {role}_token_id is {noted}, but {token} is {ids[token]} in "
-                f"{place}. Use the checkpoint's own tokenizer."
-            )
+        key, number = f"{role}_token_id", ids[token]
+        if known.get(key) == number or (known.get(key) is None and role != "pad"):
+            continue
+        noted, remedy = f"{key} is {known[key]}", "Use the checkpoint's own tokenizer."
+        if config.get(key) is None:
+            noted = f"it lacks {key}, which is then {known[key]}"
+            remedy = f"Use the checkpoint's own tokenizer; if this is it, write {number} into the file."
+        raise InputError(f"{directory}/config.json: {noted}, but {token} is {number} in {place}. {remedy}")
     own = tokenizer_file(Path(directory))
     theirs = read_vocabulary(own) if own.is_file() else ids
     for token, number in sorted(ids.items(), key=lambda item: item[1]):

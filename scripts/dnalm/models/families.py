@@ -55,8 +55,9 @@ class Family:
     token, applied one after the other. `poolings`: how its sequence classifier can make one vector of a
     sequence. `default_positions`: rows of its learned table of positions unless the configuration says
     otherwise; 0: positions are rotary, without a table. `positions_after_padding`: the first rows are not
-    used. `feed_forward_matrices`: of hidden x inner size in each layer. `unused`: weights of the backbone
-    that take no part in the masked language model.
+    used. `default_padding`: the padding token's id unless the configuration says otherwise.
+    `feed_forward_matrices`: of hidden x inner size in each layer. `unused`: weights of the backbone that take
+    no part in the masked language model.
     """
 
     backbone: str
@@ -67,6 +68,7 @@ class Family:
     sizes: SizeKeys = SizeKeys()
     default_positions: int = 512
     positions_after_padding: bool = False
+    default_padding: int | None = 0
     feed_forward_matrices: int = 2
     unused: tuple[str, ...] = ()
 
@@ -95,6 +97,7 @@ FAMILIES = {
         ),
         poolings=("cls", "mean"),
         default_positions=0,
+        default_padding=50283,
         feed_forward_matrices=3,
     ),
     "bert": Family(
@@ -114,6 +117,7 @@ FAMILIES = {
         prediction_head=("lm_head",),
         classifier_head=_DENSE_AND_PROJECTION,
         positions_after_padding=True,
+        default_padding=1,
     ),
     "distilbert": Family(
         backbone="distilbert",
@@ -141,6 +145,7 @@ FAMILIES = {
         ),
         default_positions=1026,
         positions_after_padding=True,
+        default_padding=None,
         unused=("contact_head.",),
     ),
     "electra": Family(
@@ -177,7 +182,7 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
         return None
     positions = int(config.get("max_position_embeddings") or family.default_positions)
     if family.positions_after_padding:
-        return positions - (config.get("pad_token_id") or 0) - 1
+        return positions - (config.get("pad_token_id", family.default_padding) or 0) - 1
     return positions
 
 
