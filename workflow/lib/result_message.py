@@ -1,5 +1,6 @@
 """Say where the report is and what came out: the last lines a person reads after `make run`."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -8,8 +9,11 @@ from pathlib import Path
 def result_message(results: Path) -> str:
     """The closing lines for the results in this folder."""
     lines = []
-    for path in sorted((results / "evaluation").glob("*.comparison.json")):
-        comparison = json.loads(path.read_text())
+    # Files of a task that was taken out of the sheet stay; the report has what there is now.
+    with (results / "evaluation" / "summary.tsv").open(encoding="utf-8", newline="") as summary:
+        tasks = dict.fromkeys(row["task"] for row in csv.DictReader(summary, delimiter="\t"))
+    for task in tasks:
+        comparison = json.loads((results / "evaluation" / f"{task}.comparison.json").read_text())
         model = next(p for p in comparison["predictors"] if p["predictor"] == comparison["reference"])
         value = model["metrics"][comparison["metric"]]
         confidence = comparison["bootstrap"]["confidence"]
