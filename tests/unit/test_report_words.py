@@ -379,3 +379,21 @@ def test_a_loss_that_adaptation_raised_is_said_to_be_higher():
     verdict = words.held_out_change_verdict(metrics)
     assert verdict["status"] == "bad"
     assert verdict["text"].endswith("higher by 0.1200 (95% interval 0.0900 to 0.1500).")
+
+
+def test_a_model_that_is_no_better_than_guessing_is_said_to_have_learned_nothing():
+    def told(loss):
+        losses = {"uniform": 6.229, "unigram": 5.468}
+        return words.counting_verdict(
+            {
+                "metrics": {"loss": {"value": loss}},
+                "baselines": {name: {"loss": {"value": value}} for name, value in losses.items()},
+                "advantage": {
+                    name: {"value": value - loss, "low": value - loss - 0.1, "high": value - loss + 0.1}
+                    for name, value in losses.items()
+                },
+            }
+        )["text"]
+
+    assert "not even better than guessing at random (6.229)" in told(6.25)
+    assert "guessing" not in told(6.0)

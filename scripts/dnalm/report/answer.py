@@ -347,6 +347,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
     lead = run.language_models[0].metrics
     loss = lead["metrics"]["loss"]
     chart = loss_chart(lead)
+    adapted = [words.held_out_change_verdict(lead)] if lead.get("published") else []
     return {
         "id": "language-model-answer",
         "title": f"Language model: {lead['model']}",
@@ -356,7 +357,7 @@ def language_model_answer(run: Run) -> dict[str, Any]:
         "number_text": f" (loss {words.estimate(loss)} nats per [MASK]; "
         f"{words.count(lead['hidden_tokens'], 'hidden token')} of "
         f"{words.count(lead['lines'], 'held-out line')})",
-        "verdicts": [*training_verdicts(run, lead["model"]), words.counting_verdict(lead)],
+        "verdicts": [*training_verdicts(run, lead["model"]), *adapted, words.counting_verdict(lead)],
         "chart": chart,
         "chart_note": "Mean loss per [MASK] position; lower is better. Line: interval over held-out lines.",
         "facts": [{"term": "Pretrained on", "text": pretraining_sentence(run, lead["model"])}],

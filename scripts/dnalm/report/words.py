@@ -696,11 +696,14 @@ def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     baselines = language_model["baselines"]
     best = min(baselines, key=lambda name: baselines[name]["loss"]["value"])
     advantage = language_model["advantage"][best]
+    loss, guessing = (found["loss"]["value"] for found in (language_model["metrics"], baselines["uniform"]))
     text = (
-        f"Its loss on [MASK] positions is {language_model['metrics']['loss']['value']:.3f} nats; "
+        f"Its loss on [MASK] positions is {loss:.3f} nats; "
         f"{TOKEN_BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
         f"the difference is {estimate(advantage)}."
     )
+    if loss >= guessing:
+        text += f" It is not even better than guessing at random ({guessing:.3f})."
     if advantage["low"] > 0:
         return _verdict("good", "It predicts hidden DNA better than counting tokens does.", text)
     if advantage["high"] < 0:
