@@ -281,13 +281,14 @@ def test_a_study_has_leaderboards_and_curves(whole):
 def test_a_study_of_very_many_curves_is_drawn():
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6}
     row = {"name": "kmer", "kind": "baseline", "settings": {}, "accuracy": accuracy}
-    points = [{"x": 10, "value": 0.5}, {"x": 20, "value": 0.6}]
+    points = [{"x": 10, **accuracy}, {"x": 20, **accuracy, "high": 0.7}]
     curves = [
         {"name": f"m{number}", "kind": "model", "backbone": "frozen", "settings": {}, "points": points}
         for number in range(50)
     ]
     study = {"tasks": {"t": [row]}, "token_curves": {"t": []}, "label_curves": {"t": curves}}
-    figures = study_figures(study, "t")
+    figures = study_figures(study | {"confidence": 0.95}, "t")
+    assert "known to about ±0.150 (95% interval over test sequences)" in figures[-1]["caption"]
     assert figures[-1]["svg"].count("<polyline") == 50
 
 
@@ -405,6 +406,22 @@ def test_hundreds_of_genomes_are_folded_under_their_sum(flags):
     assert f"{200 * stats['windows']['train']:,} training windows" in total["text"]
     (table,) = genome_parts(Run("title", False, windows=genomes[:2]))
     assert not table["fold"]
+
+
+def test_blocks_of_genomes_of_all_sizes_are_told(flags):
+    stats = json.loads(Path(flags["--windows-stats"][0]).read_text())
+
+    def note(*settings):
+        genomes = [stats | {"settings": stats["settings"] | one} for one in settings]
+        return genome_parts(Run("title", False, windows=genomes))[0]["note"]
+
+    small, large = {"validation_block": 800}, {"validation_block": 100_000}
+    named = {"validation_sequences": ["chr20"]}
+    assert "Blocks of 800 bp are held out, evenly spaced over the genome" in note(small, small)
+    assert "Blocks of 800 bp (in the smallest genome) to 100 kb are held out" in note(large, small)
+    assert note(named).endswith("Whole sequences are held out by name.")
+    assert "Of 1 genome whole sequences are held out by name. Blocks of 100 kb" in note(named, large)
+    assert "evenly spaced over the others," in note(named, large)
 
 
 def test_many_predictors_have_a_row_each():

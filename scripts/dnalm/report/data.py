@@ -56,12 +56,6 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
     columns += ["Dropped: incomplete", "Dropped: N", "Dropped: repeats", "Dropped: split border", "File"]
     limit = settings["max_non_acgt"]
     foreign = f"more than {words.count(limit, 'base')}" if limit else "any base"
-    held_out = (
-        "Whole sequences are held out by name."
-        if settings["validation_sequences"]
-        else f"Blocks of {words.bases(settings['validation_block'])} are held out, evenly spaced over the "
-        "genome, so that training and held-out lines are not neighbours."
-    )
     windows = {
         split: sum(stats["windows"][split] for stats in run.genomes) for split in ("train", "validation")
     }
@@ -78,7 +72,7 @@ def genome_parts(run: Run) -> list[dict[str, Any]]:
             rows,
             numeric=list(range(1, len(columns) - 1)),
             note=f"Incomplete: the rest at the end of a sequence. N: {foreign} other than A, C, G, T. Split "
-            f"border: partly training, partly held out. {held_out}",
+            f"border: partly training, partly held out. {held_out_sentence(run.genomes)}",
             fold="The genomes, one by one" if many else "",
         ),
     ]
@@ -164,6 +158,24 @@ def tokens_per_line(per_line: dict[str, Any]) -> str:
     """`44 to 80, median 54`, or `70` where all lines have as many."""
     span = words.between(per_line["shortest"], per_line["longest"])
     return span if per_line["shortest"] == per_line["longest"] else f"{span}, median {per_line['median']:,}"
+
+
+def held_out_sentence(genomes: list[dict[str, Any]]) -> str:
+    """Which DNA is held out: sequences by name, or blocks, which are shorter in small genomes."""
+    named = [stats for stats in genomes if stats["settings"]["validation_sequences"]]
+    blocks = [stats["settings"]["validation_block"] for stats in genomes if stats not in named]
+    if not blocks:
+        return "Whole sequences are held out by name."
+    low, high = words.bases(min(blocks)), words.bases(max(blocks))
+    length = low if low == high else f"{low} (in the smallest genome) to {high}"
+    where = "the others" if named else "the genome"
+    by_name = (
+        f"Of {words.count(len(named), 'genome')} whole sequences are held out by name. " if named else ""
+    )
+    return (
+        f"{by_name}Blocks of {length} are held out, evenly spaced over {where}, so that training and "
+        "held-out lines are not neighbours."
+    )
 
 
 def tokenizer_table(run: Run) -> dict[str, Any]:

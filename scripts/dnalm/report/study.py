@@ -139,7 +139,14 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
             series.append(Series(name, x, y, number % COLOURS, number // COLOURS % len(DASHES), markers=True))
         if series:
             svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy", largest=1)
-            figures.append(figure(title, svg, "Each dot: another training." + more, f"{task}.{key}"))
+            points = [point for curve in study[key][task] for point in curve["points"]]
+            half = max((point["high"] - point["low"]) / 2 for point in points)
+            caption = (
+                f"Each dot: another training. Its accuracy is known to about ±{words.number(half)} "
+                f"({words.percent(study['confidence'])} interval over test sequences), so that a rise or "
+                f"fall by less may be chance.{more}"
+            )
+            figures.append(figure(title, svg, caption, f"{task}.{key}"))
     return figures
 
 
