@@ -123,6 +123,26 @@ def test_a_token_n_gets_a_row_and_changes_no_other(checkpoint, tmp_path):
         load_model(checkpoint, tokenizer)
 
 
+def test_a_row_that_nothing_was_learned_in_becomes_that_of_n_once(tiny_model, tmp_path):
+    """Published embeddings have more rows than tokens where that is faster."""
+    model = load_model(tiny_model)
+    model.resize_token_embeddings(24)
+    shutil.copytree(tiny_model, tmp_path / "padded")
+    model.save_pretrained(tmp_path / "padded")
+    tokenizer = load_tokenizer(tiny_model)
+    adjust_for_dna(tokenizer.backend_tokenizer, SPECIAL_TOKENS, "token")
+    number, bases = len(tokenizer) - 1, tokenizer.convert_tokens_to_ids(list("ACGT"))
+    found = load_model(tmp_path / "padded", tokenizer)
+    embeddings, before = (m.get_input_embeddings().weight for m in (found, model))
+    assert found.config.vocab_size == 24 and torch.equal(embeddings[number], before[bases].mean(dim=0))
+    assert torch.equal(embeddings[:number], before[:number])
+    # What a model made of it has learned of N stays.
+    found.get_input_embeddings().weight.data[number] = 7
+    found.save_pretrained(tmp_path / "trained")
+    tokenizer.save_pretrained(tmp_path / "trained")
+    assert (load_model(tmp_path / "trained", tokenizer).get_input_embeddings().weight[number] == 7).all()
+
+
 def test_checkpointed_gradients_are_the_same_and_keep_less(checkpoint):
     """Dropout included, bit by bit; the layers' inner tensors are not kept."""
     batch = pad(encode(load_tokenizer(checkpoint), SEQUENCES, 20), 3)

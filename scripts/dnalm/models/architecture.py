@@ -111,7 +111,7 @@ def load_model(
             f"{directory}/config.json: it lacks pad_token_id, which is then {model.config.pad_token_id}, but "
             f"{tokenizer.pad_token_id} by the tokenizer. Write that into it."
         )
-    if tokenizer is not None and is_new_token(model.config.vocab_size, tokenizer):
+    if tokenizer is not None and is_new_token(directory, model.config.vocab_size, tokenizer):
         logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
         add_row(model, tokenizer)
     return freeze_unused(model)
@@ -191,7 +191,9 @@ def _check_tokenizer(
         # A checkpoint may have a few rows more than the tokenizer has tokens, never fewer. Many families
         # do not note the ids of [CLS], [SEP] and [MASK].
         fits = (found or 0) >= value if key == "vocab_size" else found is None or found == value
-        fits = fits or (key == "vocab_size" and is_new_token(found, tokenizer))
+        fits = fits or (
+            key == "vocab_size" and found == value - 1 and is_new_token(directory, found, tokenizer)
+        )
         if not fits:
             raise InputError(
                 f"{directory}/config.json: {key} is {found}, the tokenizer's is {value}. "
