@@ -325,6 +325,11 @@ def a_checkpoint_with_another_padding(folder: Path) -> None:
 
 
 @maker
+def a_checkpoint_of_no_family(folder: Path) -> None:
+    write_checkpoint(folder, lambda config, _: config.pop("model_type"))
+
+
+@maker
 def a_checkpoint_without_padding(folder: Path) -> None:
     write_checkpoint(folder, lambda config, _: config.pop("pad_token_id"))
 

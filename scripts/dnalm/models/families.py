@@ -166,6 +166,8 @@ FAMILIES = {
 def family_of(config: Mapping[str, Any], place: object) -> Family:
     """The family of a model's configuration. Raises InputError, naming `place`, if it is none of these."""
     kind = config.get("model_type") if isinstance(config, Mapping) else None
+    if kind is None:
+        raise InputError(f"{place}: it lacks model_type. Write into it which of {', '.join(FAMILIES)} it is.")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise InputError(f"{place}: model_type is {kind!r}. Use one of {', '.join(FAMILIES)}.")
     return FAMILIES[kind]
