@@ -368,6 +368,16 @@ def test_a_classifier_that_learned_from_a_handful_is_not_believed():
     assert words.few_sequences_verdict({"train": 30, "validation": 2, "test": 20}) == []
 
 
+def test_a_small_loss_is_not_said_to_be_none():
+    assert [words.loss(value) for value in (0, 3e-6, 0.00006, 0.54834)] == [
+        "0.0000",
+        "<0.0001",
+        "0.0001",
+        "0.5483",
+    ]
+    assert words.loss(0.003, 2) == "<0.01"
+
+
 def test_a_loss_that_adaptation_raised_is_said_to_be_higher():
     change = {"value": -0.12, "low": -0.15, "high": -0.09}
     metrics = {

@@ -486,7 +486,7 @@ def _wrong_class(row: pd.Series) -> dict[str, str]:
         "True class": row["label"],
         "Predicted": row["predicted"],
         "Probability of the true class": words.number(row[f"probability_{row.label}"]),
-        "Loss (nats)": f"{row['loss']:.2f}",
+        "Loss (nats)": words.loss(row["loss"], 2),
     }
 
 
@@ -496,7 +496,7 @@ def _wrong_labels(row: pd.Series) -> dict[str, str]:
         "True labels": row["label"],
         "Predicted": row["predicted"],
         "Highest probability": words.number(max(probabilities)),
-        "Loss (nats)": f"{row['loss']:.2f}",
+        "Loss (nats)": words.loss(row["loss"], 2),
     }
 
 
@@ -548,7 +548,7 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 summary["pooling"],
                 summary["settings"]["epochs"],
                 summary["kept"]["epoch"],
-                f"{summary['kept']['loss']:.4f}",
+                words.loss(summary["kept"]["loss"]),
             ]
         )
     verdicts = finetuning_verdicts(run.finetunings)

@@ -21,18 +21,18 @@ def pretraining_table(training: Training) -> dict[str, Any] | None:
 
     def of_training(step: int, key: str) -> str:
         value = trained.get(step, {}).get(key)
-        return "" if value is None else f"{value:.4f}"
+        return "" if value is None else words.loss(value)
 
     rows = [
         [
             f"{record['step']:,}",
             f"{record['epoch']:.2f}",
             of_training(record["step"], "masked_loss"),
-            f"{record['masked_loss']:.4f}",
+            words.loss(record["masked_loss"]),
             f"{record['masked_perplexity']:,.1f}",
             words.share(record["masked_accuracy"], 2),
             of_training(record["step"], "selected_loss"),
-            f"{record['selected_loss']:.4f}",
+            words.loss(record["selected_loss"]),
         ]
         for record in thinned(evaluations)
     ]
@@ -50,8 +50,8 @@ def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
     rows = [
         [
             f"{record['epoch']:,}",
-            f"{trained[record['epoch']]:.4f}" if record["epoch"] in trained else "",
-            f"{record['loss']:.4f}",
+            words.loss(trained[record["epoch"]]) if record["epoch"] in trained else "",
+            words.loss(record["loss"]),
             accuracy(record),
         ]
         for record in chosen

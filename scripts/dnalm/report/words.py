@@ -180,6 +180,12 @@ def share(value: float, digits: int = 0) -> str:
     return f"{100 * value:.{_decimals(100 * value, digits, ends=(0, 100))}f}%"
 
 
+def loss(value: float, digits: int = 4) -> str:
+    """A loss with so many decimals, and said to be none only if it is: `0.5483`, `<0.0001`."""
+    smallest = 10.0**-digits
+    return f"<{smallest:.{digits}f}" if 0 < value < smallest / 2 else f"{value:.{digits}f}"
+
+
 def guessed(probability: float) -> str:
     """A probability in whole percent, of a list of guesses: `69%`, `<1%`, `>99%`."""
     return "<1%" if probability < 0.005 else ">99%" if 0.995 < probability < 1 else f"{probability:.0%}"
@@ -696,13 +702,13 @@ def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     baselines = language_model["baselines"]
     best = min(baselines, key=lambda name: baselines[name]["loss"]["value"])
     advantage = language_model["advantage"][best]
-    loss, guessing = (found["loss"]["value"] for found in (language_model["metrics"], baselines["uniform"]))
+    own, guessing = (found["loss"]["value"] for found in (language_model["metrics"], baselines["uniform"]))
     text = (
-        f"Its loss on [MASK] positions is {loss:.3f} nats; "
+        f"Its loss on [MASK] positions is {own:.3f} nats; "
         f"{TOKEN_BASELINES[best]} reaches {baselines[best]['loss']['value']:.3f}. Lower is better; "
         f"the difference is {estimate(advantage)}."
     )
-    if loss >= guessing:
+    if own >= guessing:
         text += f" It is not even better than guessing at random ({guessing:.3f})."
     if advantage["low"] > 0:
         return _verdict("good", "It predicts hidden DNA better than counting tokens does.", text)
