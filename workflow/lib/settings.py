@@ -89,12 +89,13 @@ def read_genomes(
     if sheet is None:
         return {}
     genomes: dict[str, Genome] = {}
+    by_file: dict[object, str] = {}
     for place, row in _read_sheet(sheet, *GENOME_COLUMNS):
         _check_file(row["fasta"], f"{place}, column fasta", "FASTA", made_by_workflow, row["sha256"], made)
         validation = _names(row["validation"], f"{place}, column validation")
         checksum = _checksum(row["sha256"], f"{place}, column sha256")
-        twin = next((g.genome for g in genomes.values() if _same_file(g.fasta, row["fasta"])), None)
-        if twin is not None:
+        twin = by_file.setdefault(_identity(row["fasta"]), row["genome"])
+        if twin != row["genome"]:
             raise InputError(
                 f"{place}, column fasta: {row['fasta']} is the file of {twin} already, so its windows would "
                 "count twice. Remove a row."
@@ -272,15 +273,19 @@ def _names(cell: str, place: str) -> tuple[str, ...]:
     return tuple(filter(None, names))
 
 
-def _same_file(one: str, other: str) -> bool:
-    """Whether two paths or URLs lead to the same bytes, links followed."""
-    return one == other or (Path(one).exists() and Path(other).exists() and os.path.samefile(one, other))
+def _identity(path: str) -> object:
+    """The same for two paths or URLs that lead to the same bytes, links followed."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return path
+    return about.st_dev, about.st_ino
 
 
 def _check_splits(files: dict[str, str], place: str) -> None:
     """Raise InputError where one file is given for two splits."""
     for one, other in combinations(files, 2):
-        if _same_file(files[one], files[other]):
+        if _identity(files[one]) == _identity(files[other]):
             raise InputError(
                 f"{place}, column {other}: {files[other]} is the file of '{one}' already. Give each split "
                 "its own sequences."
