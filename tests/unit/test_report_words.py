@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dnalm.prepare_task.warnings import FEATURES
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.answer import certainty_sentence
@@ -121,6 +122,18 @@ def test_the_first_screen_says_that_relatives_were_taken_together_where_it_matte
     sentence = certainty_sentence(Evaluation(about | {"bootstrap": {"clusters": clusters}}), None)
     assert sentence.startswith("With 1,000 test sequences the accuracy is known to about ±0.100. ")
     assert ("the interval takes all as 970 independent groups. The interval covers" in sentence) == said
+
+
+def test_an_accuracy_of_all_is_not_known_to_reach_beyond_it():
+    about = {
+        "problem": SINGLE_LABEL,
+        "n": 150,
+        "metrics": {"accuracy": {"value": 1.0, "low": 0.975, "high": 1.0}},
+    }
+    sentence = certainty_sentence(Evaluation(about | {"bootstrap": {"clusters": 150}}), None)
+    assert sentence.startswith(
+        "With 150 test sequences the accuracy is known to lie between 0.975 and 1.000. "
+    )
 
 
 def of_classes(matrix, balanced):
@@ -376,6 +389,21 @@ def test_a_small_loss_is_not_said_to_be_none():
         "0.5483",
     ]
     assert words.loss(0.003, 2) == "<0.01"
+
+
+def test_what_tells_the_classes_apart_without_being_read_stands_on_the_first_screen():
+    def told(**areas):
+        found = {
+            feature: {"auroc": area, "label": "ja", "tells": area > 0.6} for feature, area in areas.items()
+        }
+        return words.composition_verdict(found, FEATURES)
+
+    (verdict,) = told(length=0.76, gc=0.9996, lower_case=1.0)
+    assert verdict["status"] == "warn"
+    assert verdict["head"] == "The share of G and C alone tells the classes apart."
+    assert "label ja from the others with an AUROC of 0.9996" in verdict["text"]
+    assert told(length=0.5, gc=0.7, lower_case=0.9) == []
+    assert words.composition_verdict({"gc": {"spearman": 0.9, "tells": True}}, FEATURES) == []
 
 
 def test_a_loss_that_adaptation_raised_is_said_to_be_higher():

@@ -5,6 +5,7 @@ from typing import Any
 from dnalm.baseline.settings import UNTRAINED
 from dnalm.compare import questions
 from dnalm.evaluate.predictions import identity
+from dnalm.prepare_task.warnings import FEATURES
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Estimate, interval_chart
@@ -102,6 +103,7 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
         verdicts.append(_simple_baseline(run, task))
         verdicts += _combination(run, task)
         verdicts += _stacking(run, task)
+    verdicts += words.composition_verdict(checks.get("composition", {}), FEATURES) if checks else []
     verdicts += words.cut_verdict(_cuts(run, task), headline.folds)
     verdicts.append(words.leak_verdict(checks, run.simulated_task(task)))
     if len(evaluations) == 1:
@@ -324,7 +326,11 @@ def certainty_sentence(headline: Evaluation, repetitions: dict[str, Any] | None)
     if value["low"] is not None:
         half = (value["high"] - value["low"]) / 2
         n = words.tested(headline.metrics)
-        known = f"With {n} the {headline.leading_name} is known to about ±{words.number(half)}. "
+        how_well = f"to about ±{words.number(half)}"
+        # At an end of the scale a ± would reach beyond it.
+        if value["value"] in (value["low"], value["high"]):
+            how_well = f"to lie between {words.number(value['low'])} and {words.number(value['high'])}"
+        known = f"With {n} the {headline.leading_name} is known {how_well}. "
     if headline.folds:
         known += f"{SHARED_TRAINING} "
     if headline.clusters < WORTH_SAYING * headline.metrics["n"]:

@@ -518,6 +518,37 @@ def few_sequences_verdict(counts: dict[str, int]) -> list[dict[str, str]]:
     ]
 
 
+# Of the areas under the ROC curve that length and letters alone reach: worth the first screen.
+TELLING_MUCH = 0.75
+
+
+def composition_verdict(
+    composition: dict[str, dict[str, Any]], traits: Mapping[str, str]
+) -> list[dict[str, str]]:
+    """Do length, G and C or N alone tell the classes apart? Nothing where they hardly do.
+
+    `composition` as in checks.json, `traits`: what its features are called. Lower case is gone from what is
+    learned, and values have no classes.
+    """
+    areas = {
+        feature: found
+        for feature, found in composition.items()
+        if feature != "lower_case" and found.get("tells") and found.get("auroc", 0) >= TELLING_MUCH
+    }
+    if not areas:
+        return []
+    most = max(areas, key=lambda feature: areas[feature]["auroc"])
+    trait, found = traits[most], areas[most]
+    return [
+        _verdict(
+            "warn",
+            f"{trait[0].upper()}{trait[1:]} alone tells the classes apart.",
+            f"In training it tells label {found['label']} from the others with an AUROC of "
+            f"{number(found['auroc'])}; 0.5 is guessing. A high accuracy may be no more than that.",
+        )
+    ]
+
+
 def combination_verdict(difference: dict[str, float], model: str) -> dict[str, str]:
     """Does the language model know anything that k-mers do not?
 
