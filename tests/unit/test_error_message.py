@@ -17,11 +17,13 @@ def ended(folder: Path, name: str, *words: str) -> Path:
     return log
 
 
-def run_in_which(folder: Path, *logs: Path, then: str = "", group: bool = False) -> list[str]:
+def run_in_which(
+    folder: Path, *logs: Path, then: str = "", group: bool = False, output: str = "x, y"
+) -> list[str]:
     """Snakemake's log of a run in which the jobs with these logs failed."""
     by = "        " if group else ""
     failures = (
-        f"{by}{'' if group else 'Error in '}rule embed:\n{by}    jobid: {number}\n{by}    output: x\n"
+        f"{by}{'' if group else 'Error in '}rule embed:\n{by}    jobid: {number}\n{by}    output: {output}\n"
         f"{by}    log: {log} (check log file(s) for error details)\n"
         for number, log in enumerate(logs)
     )
@@ -45,6 +47,8 @@ def test_a_job_that_succeeded_at_the_second_attempt_is_not_named(tmp_path):
     log = ended(tmp_path, "a", "done")
     again = "Trying to restart job 0.\nFinished jobid: 0 (Rule: embed)\n"
     assert not error_message(tmp_path / "logs", 0, run_in_which(tmp_path, log, then=again))
+    # With --quiet progress nobody says that it finished.
+    assert not error_message(tmp_path / "logs", 0, run_in_which(tmp_path, log, output=f"{log}, {tmp_path}"))
 
 
 def test_who_typed_ctrl_c_knows_what_killed_the_jobs(tmp_path):

@@ -11,6 +11,7 @@ LAST_WORDS = re.compile(r"^\S+ \S+ (error|stopped): (.*)$")
 # As written by Snakemake 9.27 of a job that failed, alone or in a group, and of one that was started again.
 RULE = re.compile(r"^ *(?:Error in )?rule (\S+):$")
 JOB = re.compile(r"^ *jobid: (\d+)$")
+OUTPUT = re.compile(r"^ *output: (.+)$")
 LOG = re.compile(r"^ *log: (.+) \(check log file\(s\) for error details\)$")
 INTERRUPTED = "died with <Signals.SIGINT: 2>"
 FINISHED = re.compile(r"^Finished jobid: (\d+)\b")
@@ -40,17 +41,21 @@ def error_message(logs: Path, since: float, runs: Iterable[str] = ()) -> list[st
 def failed(run: Path) -> dict[Path, str]:
     """The rule of each job that failed and did not succeed later, by its log, from a log of Snakemake.
 
-    None where somebody typed Ctrl-C.
+    None where somebody typed Ctrl-C. With `--quiet progress` it is not said that a job finished; its outputs,
+    which Snakemake removes after a failure, tell it too.
     """
     jobs: dict[str, tuple[Path, str]] = {}
-    rule = job = ""
+    rule = job = output = ""
     for line in _lines(run):
         if match := RULE.match(line):
             rule = match[1]
         elif match := JOB.match(line):
             job = match[1]
+        elif match := OUTPUT.match(line):
+            output = match[1]
         elif match := LOG.match(line):
-            jobs[job] = (Path(match[1]), rule)
+            if not all(Path(file).exists() for file in output.split(", ")):
+                jobs[job] = (Path(match[1]), rule)
         elif match := FINISHED.match(line):
             jobs.pop(match[1], None)
         elif INTERRUPTED in line:
