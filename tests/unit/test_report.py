@@ -293,8 +293,6 @@ def test_a_study_of_very_many_curves_is_drawn():
 
 
 def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):
-    import pandas as pd
-
     table = pd.read_csv(flags["--predictions"][0], sep="\t", dtype={"id": str}).sort_values(
         "loss", ascending=False
     )
@@ -302,6 +300,8 @@ def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):
     places = [after.index(f"{name} ") for name in table["id"].head(5)]
     assert places == sorted(places)
     assert table["seq"].iloc[0] in after
+    wrong = (table["label"] != table["predicted"]).sum()
+    assert f"odd sequences. {wrong} of {len(table)} are classified wrongly." in after
 
 
 def test_figures_and_summary_are_written_beside(flags, tmp_path):

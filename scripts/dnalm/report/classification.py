@@ -457,6 +457,12 @@ def worst_predictions(run: Run, task: str) -> list[dict[str, Any]]:
         keep_default_na=False,
     )
     worst = predictions.sort_values(["loss", "id"], ascending=[False, True]).head(WORST_PREDICTIONS)
+    wrong = ""
+    if lead.problem.name == SINGLE_LABEL:
+        missed = int((predictions["label"] != predictions["predicted"]).sum())
+        wrong = (
+            f" {missed:,} of {len(predictions):,} are classified wrongly." if missed else " None is wrong."
+        )
     describe = {SINGLE_LABEL: _wrong_class, MULTI_LABEL: _wrong_labels, REGRESSION: _wrong_value}
     columns: list[str] = []
     rows = []
@@ -475,8 +481,8 @@ def worst_predictions(run: Run, task: str) -> list[dict[str, Any]]:
             numeric=[len(columns) - 3, len(columns) - 2],
             sequence=[len(columns) - 1],
             note=f"The {lead.tested_sequences} with the highest loss: look here first for wrong labels and "
-            f"odd sequences. All {len(predictions):,} predictions are in the table of predictions of this "
-            "run.",
+            f"odd sequences.{wrong} All {len(predictions):,} predictions are in the table of predictions of "
+            "this run.",
         )
     ]
 
