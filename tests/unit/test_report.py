@@ -522,6 +522,10 @@ def test_the_memory_of_a_shell_is_not_taken_for_that_of_a_rule(tmp_path):
     file.write_text("s\tmax_rss\tcpu_time\n0.36\t2.31\t0.00\n")
     found = read_benchmark(file, Path("extract_windows.tsv"))
     assert found.seconds == 0.36 and found.peak_mb is None and found.cpu_seconds is None
+    # What Snakemake could not count is not what was none.
+    file.write_text("s\tmax_rss\tcpu_time\n36\t231.0\tNA\n")
+    found = read_benchmark(file, Path("extract_windows.tsv"))
+    assert found.peak_mb == 231 and found.cpu_seconds is None
 
 
 def test_what_took_a_moment_is_not_said_to_have_taken_no_time():

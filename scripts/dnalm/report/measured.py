@@ -42,8 +42,9 @@ def read_benchmark(path: Path, name: Path) -> Benchmark:
     rule, *rest = name.with_suffix("").parts
     # A job that ended before Snakemake's first look has zeros for what was never measured. At the first look
     # of a short one, Python had not begun: its memory is that of a shell, which used no time.
-    cpu_seconds = largest("cpu_time") or None
-    peak_mb = (largest("max_rss") or None) if cpu_seconds else None
+    cpu_seconds = largest("cpu_time")
+    peak_mb = None if cpu_seconds == 0 else largest("max_rss") or None
+    cpu_seconds = cpu_seconds if peak_mb else None
     return Benchmark(rule, "/".join(rest), largest("s") or 0.0, peak_mb, cpu_seconds)
 
 
