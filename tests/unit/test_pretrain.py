@@ -555,7 +555,7 @@ def test_torchrun_inside_the_script(place):
     ("changes", "message"),
     [
         ({"tokens": ["nowhere"]}, "nowhere: not a token cache"),
-        ({"tokenizer": "nowhere"}, r"no tokenizer.json"),
+        ({"tokenizer": "nowhere"}, "nowhere: no such directory"),
         ({"architecture": "nowhere.json"}, "nowhere.json: no such file"),
         ({"architecture": None}, "either --architecture"),
         ({"masking_probability": 1.5}, "--masking-probability is 1.5"),
