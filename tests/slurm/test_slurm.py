@@ -84,10 +84,13 @@ def undisturbed(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
+    # Its daemons have sessions of their own: whoever ends the tests, as .ci/run after a failure, misses them.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     cluster = MiniSlurm(tmp_path_factory.mktemp("slurm") / "cluster", accounting=ACCOUNTING)
     cluster.start()
     yield cluster
     cluster.stop()
+    signal.signal(signal.SIGTERM, before)
 
 
 def processes_of(job_id: str, program: str = "") -> list[int]:
