@@ -329,9 +329,14 @@ def test_a_training_is_that_of_the_plain_loop(tiny_model, name, decay, beta2):
 def test_a_signal_to_the_whole_job_leaves_the_loader_at_work(tiny_model, monkeypatch):
     """Slurm signals every process of a job; the training is to save, and leaves no process behind."""
     with_workers = training.loader
-    monkeypatch.setattr(
-        training, "loader", lambda batches, first, device: with_workers(batches, first, torch.device("cuda"))
-    )
+
+    def signalled_at_its_start(batches, first, device):
+        micro_batches = with_workers(batches, first, torch.device("cuda"))
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGTERM)
+        return micro_batches
+
+    monkeypatch.setattr(training, "loader", signalled_at_its_start)
     seen = []
 
     class Signalled:

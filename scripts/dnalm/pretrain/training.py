@@ -7,8 +7,8 @@ optimizer's tensors and the log, and nothing else.
 
 import math
 import signal
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -361,26 +361,34 @@ def dealt_batches(
                 break
 
 
-def loader(batches: TrainingBatches, first: int, device: torch.device) -> DataLoader:
-    """The micro-batches of each step from `first` on."""
-    return DataLoader(
-        batches,
-        batch_size=None,
-        sampler=range(first, len(batches)),
-        # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
-        num_workers=2 if device.type == "cuda" else 0,
-        worker_init_fn=_no_signals,
-        pin_memory=device.type == "cuda",
-    )
+def loader(batches: TrainingBatches, first: int, device: torch.device) -> Iterator[list[dict]]:
+    """The micro-batches of each step from `first` on, made by other processes where `device` is a GPU."""
+    on_gpu = device.type == "cuda"
+    with _signals_blocked():
+        return iter(
+            DataLoader(
+                batches,
+                batch_size=None,
+                sampler=range(first, len(batches)),
+                # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
+                num_workers=2 if on_gpu else 0,
+                pin_memory=on_gpu,
+            )
+        )
 
 
-def _no_signals(worker: int) -> None:
-    """Have a worker of a data loader go on when its job is told to end, until its parent has saved.
+@contextmanager
+def _signals_blocked() -> Generator[None]:
+    """Processes started within go on when their job is told to end, until the training has saved.
 
-    Schedulers signal every process of a job; PyTorch takes a worker's end for a mistake.
+    Schedulers signal every process of a job; PyTorch takes a worker's end for a mistake. A handler of the
+    worker's own would come too late for a signal in its first moments.
     """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_finite(number: float, step: int, schedule: Schedule, what: str = "training loss") -> float:
