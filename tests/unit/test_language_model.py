@@ -325,8 +325,8 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
     scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 1, 4, 5]))
     found = bootstrap.of(scores)
     assert found["loss"]["value"] == 2.5
-    assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), abs=1e-6)
-    assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, abs=1e-6)
+    assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), rel=1e-5)
+    assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, rel=1e-5)
     assert found["masked_accuracy"]["value"] == 0.25 and found["top5_accuracy"]["value"] == 0.75
     # Two lines: every resample is one of the lines alone, or both.
     assert (found["loss"]["low"], found["loss"]["high"]) == (1.0, 3.0)
@@ -335,8 +335,8 @@ def test_scores_are_means_over_hidden_tokens(tokenizer):
     # The middle 95% of 0 to 1000, in six digits.
     assert bootstrap.estimate(1 / 3, np.arange(1001) / 9) == {
         "value": 0.333333,
-        "low": 2.777778,
-        "high": 108.333333,
+        "low": 2.77778,
+        "high": 108.333,
     }
 
 
@@ -350,7 +350,7 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
     )
     # An untrained model knows nothing: about as good as drawing tokens.
     assert abs(found["metrics"]["loss"]["value"] - math.log(40)) < 0.3
-    assert found["baselines"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), abs=1e-6)
+    assert found["baselines"]["uniform"]["loss"]["value"] == pytest.approx(math.log(35), rel=1e-5)
     assert found["baselines"]["uniform"]["top5_accuracy"]["value"] == pytest.approx(1 / 7, abs=1e-6)
     for measures in (found["metrics"], *found["baselines"].values()):
         for measure in measures.values():
@@ -385,8 +385,11 @@ def test_a_model_before_its_adaptation_answers_the_same_questions(place, tmp_pat
     assert metrics["published"]["improvement"] == {"value": 0, "low": 0, "high": 0}
 
 
-def test_files_do_not_depend_on_the_number_of_threads(place, tokenizer, tmp_path):
-    """A network wide enough for PyTorch to share its work among threads."""
+def test_another_number_of_threads_moves_the_last_digit_at_most(place, tokenizer, tmp_path):
+    """A network wide enough for PyTorch to share its work among threads.
+
+    On some makes of CPU that changes the order in which small sums are added up.
+    """
     sizes = {"hidden_size": 128, "intermediate_size": 192, "num_attention_heads": 4}
     shutil.copytree(place / "model", tmp_path / "wide")
     new_model(model_config(ARCHITECTURE | sizes, tokenizer), seed=0).save_pretrained(tmp_path / "wide")
@@ -397,10 +400,16 @@ def test_files_do_not_depend_on_the_number_of_threads(place, tokenizer, tmp_path
             output = tmp_path / str(threads)
             output.mkdir()
             evaluate(place, output, model=tmp_path / "wide")
-            found.append({file.name: file.read_bytes() for file in output.iterdir()})
+            found.append({file.name: file.read_text().split() for file in sorted(output.iterdir())})
     finally:
         torch.set_num_threads(usual)
-    assert found[0] == found[1] and len(found[0]) == 3
+    assert found[0].keys() == found[1].keys() and len(found[0]) == 3
+    for name, words in found[0].items():
+        assert len(words) == len(found[1][name])
+        for one, two in zip(words, found[1][name], strict=True):
+            assert one == two or float(one.rstrip(",")) == pytest.approx(
+                float(two.rstrip(",")), rel=1e-5, abs=2e-6
+            ), (name, one, two)
 
 
 def test_caches_of_another_tokenizer_are_refused(place, tmp_path):

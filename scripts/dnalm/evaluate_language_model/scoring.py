@@ -341,9 +341,10 @@ class LineBootstrap:
         return float(numerator.sum() / denominator.sum()), samples
 
     def estimate(self, value: float, samples: np.ndarray) -> dict[str, float]:
-        """`{value, low, high}`, rounded so that files do not differ in the last bits of a float."""
+        """`{value, low, high}`, to six digits: more than six is what the order of a float32 sum decides."""
         low, high = np.quantile(samples, self.quantiles)
-        return {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
+        numbers = {"value": value, "low": low, "high": high}
+        return {name: float(f"{round(float(number), 6):.6g}") for name, number in numbers.items()}
 
     def of(self, scores: TokenScores) -> dict[str, dict[str, float]]:
         """All measures of one predictor."""
