@@ -95,15 +95,15 @@ def _check_results(results: str, source: str) -> None:
     if not there.is_dir():
         what = "a file" if there == path else f"but {there} is a file"
         raise InputError(f"{source}: results is {show(results)}, {what}. Name a folder.")
-    if not os.access(there, os.W_OK):
-        raise InputError(
-            f"{source}: results is {show(results)}, but you may not write to {there}. Name another folder."
-        )
     inside = next((p for p in (Path.cwd(), REPOSITORY) if p.resolve().is_relative_to(path.resolve())), None)
     if inside is not None:
         raise InputError(
             f"{source}: results is {show(results)}, a folder that holds {inside}. Name one of its own, such "
             'as "results".'
+        )
+    if not os.access(there, os.W_OK):
+        raise InputError(
+            f"{source}: results is {show(results)}, but you may not write to {there}. Name another folder."
         )
 
 
