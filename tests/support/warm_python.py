@@ -12,13 +12,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shlex import quote
 
+SOCKET = "warm.socket"
+# No path in a `#!` line may hold a blank, and none of a socket be longer than 107 bytes.
+PROGRAM = """\
+#!/bin/sh
+exec {python} -IS {client} "$@"
+"""
 CLIENT = """\
-#!{python} -IS
 import json, os, socket, sys
-server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
 request = json.dumps([os.getcwd(), sys.argv[1:], dict(os.environ)]).encode()
+os.chdir({folder!r})
+server = socket.socket(socket.AF_UNIX)
+server.connect({socket!r})
 socket.send_fds(server, [request], [0, 1, 2])
 sys.exit(int(server.recv(16) or 1))
 """
@@ -28,15 +35,17 @@ class WarmPython:
     """Starts the server. Use as a context manager; `program` is the path of the Python."""
 
     def __init__(self, folder: Path):
-        self.address, self.program = folder / "warm.socket", folder / "warm_python"
+        self.folder, self.program = folder, folder / "warm_python"
 
     def __enter__(self) -> "WarmPython":
-        self.program.write_text(CLIENT.format(python=sys.executable, address=str(self.address)))
+        client = self.folder / "client.py"
+        client.write_text(CLIENT.format(folder=str(self.folder), socket=SOCKET))
+        self.program.write_text(PROGRAM.format(python=quote(sys.executable), client=quote(str(client))))
         self.program.chmod(0o755)
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen([sys.executable, __file__, str(self.address)], env=environment)
+        self.process = subprocess.Popen([sys.executable, __file__], cwd=self.folder, env=environment)
         end = time.monotonic() + 120
-        while not self.address.exists():
+        while not (self.folder / SOCKET).exists():
             assert self.process.poll() is None and time.monotonic() < end, "the server does not start"
             time.sleep(0.05)
         return self
@@ -50,7 +59,7 @@ class WarmPython:
         common = repository / "workflow" / "rules" / "common.smk"
         slow = "shlex.quote(sys.executable)"
         assert common.read_text().count(slow) == 1
-        common.write_text(common.read_text().replace(slow, f'"{self.program}"'))
+        common.write_text(common.read_text().replace(slow, f"shlex.quote({str(self.program)!r})"))
 
 
 def _run(connection: socket.socket) -> int:
@@ -71,7 +80,7 @@ def _run(connection: socket.socket) -> int:
     return 0
 
 
-def _serve(address: str) -> None:
+def _serve() -> None:
     # Third-party packages alone: the scripts are those of the folder that asks. Nothing is computed here: a
     # process with running threads must not be forked.
     import datasets  # noqa: F401
@@ -89,9 +98,9 @@ def _serve(address: str) -> None:
 
     torch.set_num_threads(1)
     server = socket.socket(socket.AF_UNIX)
-    server.bind(f"{address}.part")
+    server.bind(f"{SOCKET}.part")
     server.listen()
-    os.rename(f"{address}.part", address)
+    os.rename(f"{SOCKET}.part", SOCKET)
     while True:
         connection, _ = server.accept()
         # The grandchild is nobody's to wait for.
@@ -111,4 +120,4 @@ def _serve(address: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve()

@@ -155,7 +155,7 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
         gpus=0,
         allow_cpu=False,
     )
-    model = f"--name tiny --task toy --model {tiny_model}"
+    model = f"--name tiny --task toy --model {shlex.quote(str(tiny_model))}"
     read = "--train-embeddings {fold}/train.npz --validation-embeddings {fold}/validation.npz"
     head = (
         f"finetune {model} --train-sequences {{fold}}/train.tsv "
@@ -378,11 +378,11 @@ class TestInterruptions:
 
     def test_where_a_training_computes_and_what_it_saves_count_for_nothing(self, tmp_path, tiny_model):
         def decisive(model: Path, *further: str) -> dict:
-            words = (
-                f"--name tiny --task toy --model {model} --backbone full --seed 1 --output {{fold}}/predictor"
-            )
+            words = "--name tiny --task toy --backbone full --seed 1 --output {fold}/predictor"
             words += " --train-sequences {fold}/train.tsv --validation-sequences {fold}/validation.tsv"
-            return cross_validate.decisive_options("finetune", [*words.split(), *further])
+            return cross_validate.decisive_options(
+                "finetune", [*words.split(), "--model", str(model), *further]
+            )
 
         alone = decisive(tiny_model)
         assert decisive(tiny_model, "--gradient-checkpointing", "--checkpoints", "c", "--allow-cpu") == alone
@@ -409,8 +409,10 @@ class TestInterruptions:
         self, tmp_path, table, tiny_model, monkeypatch
     ):
         training = (
-            f"finetune --name tiny --task toy --model {tiny_model} --backbone full --epochs 2 --batch-size 6 "
-            f"--train-sequences {{fold}}/train.tsv --validation-sequences {{fold}}/validation.tsv {PREDICTOR}"
+            f"finetune --name tiny --task toy --model {shlex.quote(str(tiny_model))} "
+            "--backbone full --epochs 2 --batch-size 6 "
+            "--train-sequences {fold}/train.tsv --validation-sequences {fold}/validation.tsv "
+            f"{PREDICTOR}"
         )
         about = {"name": "tiny", "backbone": "full"}
         _, undisturbed = run(tmp_path / "a" / "out", table, training, "model", **about)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
+from shlex import quote
 
 import psutil
 import pytest
@@ -71,6 +72,7 @@ def test_names_that_nobody_knows_give_no_address(interfaces):
 NODE = """
 import os, sys
 from pathlib import Path
+from shlex import quote
 sys.path.insert(0, {scripts!r})
 from dnalm.running.launch import as_node, as_worker, is_worker, launch
 if is_worker():
@@ -120,8 +122,8 @@ def on_two_machines(folder: Path, hosts: str, **variables: str) -> subprocess.Po
         (folder / f"hosts{own}").write_text(text)
     (folder / "machines").write_text(MACHINES)
     (folder / "machines.node").write_text(
-        f'mount --bind {folder}/hosts"$1" /etc/hosts\nhostname node"$1"\n'
-        f'SLURMD_NODENAME=node"$1" exec {sys.executable} {folder}/node.py\n'
+        f'mount --bind {quote(str(folder))}/hosts"$1" /etc/hosts\nhostname node"$1"\n'
+        f'SLURMD_NODENAME=node"$1" exec {quote(sys.executable)} {quote(str(folder))}/node.py\n'
     )
     meeting = {
         "node": "node1",

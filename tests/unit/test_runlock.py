@@ -178,7 +178,7 @@ def test_a_suspended_job_of_another_user_keeps_its_lock(tmp_path, monkeypatch):
 def test_the_same_number_on_another_cluster_is_another_job(tmp_path, monkeypatch):
     (tmp_path / "bin").mkdir()
     scancel = tmp_path / "bin" / "scancel"
-    scancel.write_text(f"#!/bin/sh\ntouch {tmp_path}/cancelled\n")
+    scancel.write_text('#!/bin/sh\ntouch "${0%/*}/cancelled"\n')
     scancel.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "17")
@@ -190,7 +190,7 @@ def test_the_same_number_on_another_cluster_is_another_job(tmp_path, monkeypatch
     assert why_dead(namesake, Silence(tmp_path / "lock")) is None
     monkeypatch.setenv("SLURM_JOB_ID", "18")
     runlock.cancel_pending(theirs)
-    assert not (tmp_path / "cancelled").exists()
+    assert not (tmp_path / "bin" / "cancelled").exists()
 
 
 def test_locks_of_earlier_versions_are_judged_as_before(tmp_path, monkeypatch):
@@ -218,14 +218,14 @@ def test_a_job_that_would_start_again_without_need_is_cancelled(tmp_path, monkey
     (tmp_path / "bin").mkdir()
     fake_squeue(tmp_path / "bin", "PENDING")
     scancel = tmp_path / "bin" / "scancel"
-    scancel.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/cancelled\n')
+    scancel.write_text('#!/bin/sh\necho "$@" >> "${0%/*}/cancelled"\n')
     scancel.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     monkeypatch.setenv("SLURM_JOB_ID", "18")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "lock").write_text(json.dumps(owner(host="elsewhere", slurm_job_id="17")))
     with RunLock(tmp_path / "run", meanwhile=give_up):
-        assert (tmp_path / "cancelled").read_text() == "--state=PENDING 17\n"
+        assert (tmp_path / "bin" / "cancelled").read_text() == "--state=PENDING 17\n"
 
 
 @pytest.mark.parametrize("offset", [-86400, 0, 86400])

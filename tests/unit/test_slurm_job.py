@@ -118,7 +118,7 @@ def test_several_nodes_without_srun_are_refused(step, programs, tmp_path):
 
 
 def test_srun_is_started_without_what_describes_this_step(step, programs, tmp_path):
-    programs(squeue="echo 2", srun=f'echo "$@" > {tmp_path}/words; /usr/bin/env > {tmp_path}/environment')
+    programs(squeue="echo 2", srun='echo "$@" > "${0%/*}/words"; /usr/bin/env > "${0%/*}/environment"')
     launch(1, 2, tmp_path)
     assert (tmp_path / "words").read_text().startswith("--overlap --nodes=2 --ntasks=2 --ntasks-per-node=1 ")
     told = [line.partition("=")[0] for line in (tmp_path / "environment").read_text().splitlines()]
@@ -135,8 +135,7 @@ def test_an_srun_that_fails_says_where_its_words_are(step, programs, tmp_path):
 
 def test_what_one_node_said_is_what_happened(step, programs, tmp_path):
     reply = '{"node": "gpu2", "retry": false, "message": "no GPU here", "timestamp": 1}'
-    programs(
-        squeue="echo 2", srun=f"for d in {tmp_path}/.nodes-*; do echo '{reply}' > $d/gpu2.json; done; exit 1"
-    )
+    said = f"""for d in "${{0%/*}}"/.nodes-*; do echo '{reply}' > "$d/gpu2.json"; done; exit 1"""
+    programs(squeue="echo 2", srun=said)
     with pytest.raises(InputError, match="gpu2: no GPU here"):
         launch(1, 2, tmp_path)

@@ -45,9 +45,13 @@ def test_every_final_state_but_success_counts_as_a_failure(slurm, state):
     assert states({"1": None})["1"] in ("FAILED", "CANCELLED")
 
 
-def test_an_absent_scheduler_is_waited_for(slurm, tmp_path):
-    """Each failed question leaves a line; the fifth is answered."""
-    slurm("squeue", f"echo >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -gt 4 ] && echo '1|RUNNING'")
+# Each question leaves a line beside the program.
+ASKED = 'echo >> "${0%/*}/asked"; [ $(wc -l < "${0%/*}/asked") -gt'
+
+
+def test_an_absent_scheduler_is_waited_for(slurm):
+    """The fifth question is answered."""
+    slurm("squeue", f"{ASKED} 4 ] && echo '1|RUNNING'")
     assert states({"1": None}) == {"1": "RUNNING"}
 
 
@@ -72,7 +76,7 @@ def test_waiting_tasks_of_an_array_are_not_forgotten_jobs(slurm):
 
 def test_jobs_are_submitted_to_a_scheduler_that_answers(slurm, tmp_path):
     up = "Slurmctld(primary) at login is UP"
-    slurm("scontrol", f"echo >> {tmp_path}/asked; [ $(wc -l < {tmp_path}/asked) -gt 2 ] && echo '{up}'")
+    slurm("scontrol", f"{ASKED} 2 ] && echo '{up}'")
     wait_for_scheduler(logging.getLogger("test"))
     assert (tmp_path / "asked").read_text() == "\n" * 3
 

@@ -114,7 +114,9 @@ def build(folder: Path) -> None:
     common = folder / "workflow" / "rules" / "common.smk"
     text = common.read_text()
     assert '["exec", PYTHON,' in text
-    common.write_text(text.replace('["exec", PYTHON,', f'[PYTHON, "{stand_in} {{output}} --",'))
+    common.write_text(
+        text.replace('["exec", PYTHON,', f'[PYTHON, shlex.quote({str(stand_in)!r}), "{{output}} --",')
+    )
     # Time stamps as an old checkout has them.
     for path in folder.rglob("*"):
         os.utime(path, (1.7e9, 1.7e9))
