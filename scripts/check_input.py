@@ -1,7 +1,7 @@
-"""Read sequences to classify or embed from beginning to end, long before a model is there to read them.
+"""Read sequences to classify, embed or score from beginning to end, long before a model is there for it.
 
-In:  the file, as scripts/predict.py and scripts/embed_sequences.py take it: FASTA, GenBank, EMBL, 2bit, BED
-     or VCF with its --genome, or a table.
+In:  the file, as predict.py, embed_sequences.py and score_variants.py take it: FASTA, GenBank, EMBL, 2bit,
+     BED or VCF with its --genome, or a table.
 Out: --output, JSON: its `kind`, how many `sequences` (regions, alleles, rows) and `bases` it holds.
 
 Whatever cannot be read is an error that names the line: letters that are no DNA, regions of a chromosome that

@@ -50,6 +50,7 @@ from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, write_json
+from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.bases import OverlappingWords, Pieces, bases_of
@@ -93,7 +94,10 @@ def main(
     network = load_model(model, tokenizer).to(device).eval()
     tokens_read(network.config.to_dict(), context.max_tokens, "--max-tokens")
 
-    ours = model_scores(network, masked_lines, tokenizer.pad_token_id, device)
+    readings = len(masked_lines) * (1 if published is None else 2)
+    progress = Progress("evaluating the language model", readings, "lines")
+    asked = (masked_lines, tokenizer.pad_token_id, device)
+    ours = model_scores(network, *asked, on_read=progress.advance)
     baselines = FrequencyBaselines(training, tokenizer.all_special_ids, len(tokenizer))
     bases = bases_of(tokenizer)
     words = bases if isinstance(bases, OverlappingWords) else None
@@ -108,7 +112,7 @@ def main(
     before = None
     if published is not None:
         before_network = load_model(published, tokenizer).to(device).eval()
-        before = model_scores(before_network, masked_lines, tokenizer.pad_token_id, device)
+        before = model_scores(before_network, *asked, on_read=progress.advance)
     places = [place(held_out, all_held_out, line.index, bases) for line in masked_lines]
     write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, places)
     write_examples(

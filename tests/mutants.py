@@ -48,6 +48,8 @@ MODULES = {
     "dnalm/finetune/examples.py": ("test_finetuning.py", "test_classifier.py", "test_memory.py"),
     "dnalm/finetune/training.py": ("test_finetuning.py", "test_classifier.py"),
     "dnalm/predict/rows.py": ("test_predict.py",),
+    "dnalm/score_variants/hiding.py": ("test_score_variants.py",),
+    "dnalm/score_variants/likelihood.py": ("test_score_variants.py",),
     "dnalm/sequences/variants.py": ("test_variants.py",),
     "dnalm/sequences/windows.py": ("test_predict.py", "test_embed_sequences.py"),
     "dnalm/evaluate/metrics.py": ("test_metrics.py",),

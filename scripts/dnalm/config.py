@@ -25,6 +25,7 @@ from dnalm.publish.settings import PublishSettings
 from dnalm.running.hints import show
 from dnalm.running.resources import ResourceSettings
 from dnalm.running.settings import Settings, each_once
+from dnalm.score_variants.settings import ScoreVariantsSettings
 from dnalm.sequences.formats import ANY_FORMAT
 from dnalm.sequences.names import UNREADABLE
 from dnalm.simulate_demo.settings import SimulateDemoSettings
@@ -169,6 +170,11 @@ class Config(Settings):
     predict: dict[Name, PredictSettings] = Field(
         default_factory=dict,
         description="New sequences to classify, by name. Each becomes `<results>/predictions/<name>.tsv`.",
+    )
+    score_variants: dict[Name, ScoreVariantsSettings] = Field(
+        default_factory=dict,
+        description="Variants whose alleles a language model finds more or less probable, by name. Each "
+        "becomes `<results>/score_variants/<name>.tsv`.",
     )
     publish: dict[Name, PublishSettings] = Field(
         default_factory=dict,

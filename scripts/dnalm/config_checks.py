@@ -27,8 +27,16 @@ from dnalm.predict.settings import PredictSettings
 from dnalm.pretrain.settings import ModelSettings, check_runs
 from dnalm.running.errors import InputError
 from dnalm.running.hints import either, nearest, show
+from dnalm.score_variants.settings import ScoreVariantsSettings
 from dnalm.sequences.formats import ANY_FORMAT, FORMATS
-from dnalm.sequences.inputs import KIND_NAMES, OF_A_GENOME, check_beginning, kind_of_input, refuse_variants
+from dnalm.sequences.inputs import (
+    KIND_NAMES,
+    OF_A_GENOME,
+    check_beginning,
+    kind_of_input,
+    refuse_variants,
+    require_variants,
+)
 from dnalm.study.variants import check_classifiers, check_keys, expand
 from dnalm.tokenizers.settings import TokenizerSettings
 from dnalm.tokenizers.special_tokens import (
@@ -50,6 +58,7 @@ NAMED = (
     "fill_mask",
     "embed_sequences",
     "predict",
+    "score_variants",
     "publish",
 )
 
@@ -66,6 +75,7 @@ def check_sections(config: Config, values: Mapping[str, Any], source: str, made:
     _check_gaps(config, source)
     _check_embedded(config, source, made)
     _check_predictions(config, source, made)
+    _check_scored(config, source, made)
     _check_publications(config, source)
     _check_study(config, values, source)
 
@@ -265,6 +275,13 @@ def _check_predictions(config: Config, source: str, made: Made) -> None:
             raise InputError(f"{place}: there are no tasks, hence no classifier. Set 'tasks'.")
 
 
+def _check_scored(config: Config, source: str, made: Made) -> None:
+    for name, scored in config.score_variants.items():
+        place = f"{source}: score_variants.{name}"
+        _check_model(scored.model, config, place)
+        _check_sequences(scored, config.results, place, made)
+
+
 def _check_model(name: str, config: Config, place: str) -> None:
     if name not in config.models:
         raise InputError(f"{place}.model is {show(name)}, not under models.{nearest(name, config.models)}")
@@ -324,7 +341,10 @@ def _check_study(config: Config, values: Mapping[str, Any], source: str) -> None
 
 
 def _check_sequences(
-    asked: PredictSettings | EmbedSequencesSettings, results: str, place: str, made: Made
+    asked: PredictSettings | EmbedSequencesSettings | ScoreVariantsSettings,
+    results: str,
+    place: str,
+    made: Made,
 ) -> None:
     for key, path in (("input", asked.input), ("genome", asked.genome)):
         if path is None or Path(path).is_relative_to(results) or made(path):
@@ -338,6 +358,11 @@ def _check_sequences(
     if isinstance(asked, EmbedSequencesSettings):
         try:
             refuse_variants(Path(asked.input))
+        except InputError as error:
+            raise InputError(f"{place}.input: {error}") from None
+    if isinstance(asked, ScoreVariantsSettings):
+        try:
+            require_variants(Path(asked.input))
         except InputError as error:
             raise InputError(f"{place}.input: {error}") from None
     if kind in OF_A_GENOME and asked.genome is None:

@@ -28,6 +28,8 @@ PATHS = (
     "predict.*.genome",
     "embed_sequences.*.input",
     "embed_sequences.*.genome",
+    "score_variants.*.input",
+    "score_variants.*.genome",
 )
 
 

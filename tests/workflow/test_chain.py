@@ -40,10 +40,12 @@ def finished(tmp_path_factory, warm_python) -> Path:
     config = yaml.safe_load((folder / "tests/short/config.yaml").read_text())
     config["finetune"] |= {"backbones": ["frozen", "full"], "full": {"epochs": 1}}
     asked = {"model": "short", "task": "enhancers"}
+    variants = {"input": "variants.vcf", "genome": f"{RESULTS}/simulation/genome.fa.gz"}
     config["predict"] = {
         "new": asked | {"input": "new.tsv", "backbone": "stacked"},
-        "variants": asked | {"input": "variants.vcf", "genome": f"{RESULTS}/simulation/genome.fa.gz"},
+        "variants": asked | variants,
     }
+    config["score_variants"] = {"variants": variants | {"model": "short"}}
     config["embed_sequences"] = {"new": {"input": "new.tsv", "model": "short", "layer": 1}}
     (folder / "run.yaml").write_text(yaml.safe_dump(config))
     (folder / "new.tsv").write_text(f"id\tseq\nfirst\t{'ACGTTGCA' * 25}\nsecond\t{'GATTACAG' * 25}\n")
@@ -170,6 +172,14 @@ def test_each_allele_stands_beside_the_reference(finished):
     assert (changed == 0).sum() == 1, "of four bases one is that of the genome"
     track = pd.read_csv(finished / RESULTS / "predictions/variants.bedgraph", sep="\t", header=None)
     assert track.iloc[:, :3].values.tolist() == [["chr1", 24999, 25000]]
+
+
+def test_alleles_are_scored_by_the_language_model_alone(finished):
+    rows = pd.read_csv(finished / RESULTS / "score_variants/variants.tsv", sep="\t")
+    assert rows["alternative"].tolist() == list("ACGT")
+    assert (rows["log_likelihood_ratio"] == 0).sum() == 1, "of four bases one is that of the genome"
+    hidden = rows[["reference_tokens", "alternative_tokens"]]
+    assert ((hidden > 0).all(axis=1) == (rows["log_likelihood_ratio"] != 0)).all()
 
 
 def test_the_result_message_says_where_and_what(finished):

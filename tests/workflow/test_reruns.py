@@ -35,7 +35,7 @@ EXPLORED = {"explore_task"} | REPORT
 CLASSIFIED = {"finetune", "stack", "evaluate", "predict"} | COMPARED | EXPLORED
 EMBEDDED = {"embed", "combine"} | CLASSIFIED
 # What is asked of the first model alone.
-ASKED = {"fill_mask", "embed_sequences"}
+ASKED = {"fill_mask", "embed_sequences", "score_variants"}
 MODELLED = {"evaluate_language_model"} | ASKED | EMBEDDED
 TOKENIZED = {"pretrain"} | MODELLED
 WITH_TOKENIZER = {"tokenize_windows", "explore_batch", "untrained_model"} | TOKENIZED
@@ -84,6 +84,7 @@ CONFIG = {
     "finetune": {"backbones": ["frozen", "lora"]},
     "fill_mask": {"gaps": {"model": "first", "sequences": ["ACGT[MASK]"]}},
     "embed_sequences": {"loose": {"model": "first", "input": "loose.tsv"}},
+    "score_variants": {"known": {"model": "first", "input": "known.vcf", "genome": "reference.fa"}},
     "predict": {"new": {"input": "new.tsv", "model": "first", "task": "promoters"}},
     "publish": {"shared": {"model": "second", "task": "promoters"}},
 }
@@ -107,6 +108,8 @@ def build(folder: Path) -> None:
         (folder / f"promoters.{split}.tsv").write_text("seq\tlabel\nACGT\t1\n")
     for name in ("new", "loose"):
         (folder / f"{name}.tsv").write_text("seq\nACGT\n")
+    (folder / "known.vcf").write_text("##fileformat=VCFv4.3\nchr1\t2\t.\tA\tC\n")
+    (folder / "reference.fa").write_text(">chr1\nTACG\n")
     (folder / "tokenizer.json").write_text(json.dumps(mistakes.tokenizer()))
     for name in ("small", "other"):
         shutil.copy(REPOSITORY / "resources/architectures/demo.json", folder / f"{name}.json")
@@ -482,6 +485,7 @@ CASES = {
         {"pretrain": "second", "untrained_model": "second"},
     ),
     "sequences to predict": Case(text("new.tsv"), {"check_input", "predict"}),
+    "variants to score": Case(substitute("known.vcf", "A\tC", "A\tG"), {"check_input", "score_variants"}),
     "sequences to embed": Case(text("loose.tsv"), {"check_input", "embed_sequences"} | REPORT),
     # Sheets.
     "a new task": Case(
@@ -596,6 +600,8 @@ CASES = {
     ),
     "script of embed_sequences": Case(code("scripts/embed_sequences.py"), {"embed_sequences"} | REPORT),
     "embed_sequences": Case(setting("embed_sequences.loose.layer", 0), {"embed_sequences"} | SHOWN),
+    "script of score_variants": Case(code("scripts/score_variants.py"), {"score_variants"}),
+    "score_variants": Case(setting("score_variants.known.window", 500), {"score_variants"} | SHOWN),
     "script of fill_mask": Case(code("scripts/fill_mask.py"), {"fill_mask"} | REPORT),
     "fill_mask": Case(setting("fill_mask.gaps.top", 3), {"fill_mask"} | SHOWN),
     "strands of a task": Case(

@@ -20,6 +20,7 @@ GPU_RULES = {
     "evaluate_language_model",
     "predict",
     "embed_sequences",
+    "score_variants",
     "cross_validate",
     "cross_validate_combined",
     "cross_validate_stacked",
@@ -67,6 +68,9 @@ def configfile(tmp_path_factory):
     }
     config["fill_mask"] = {"gaps": {"model": name, "sequences": ["ACGT" * 8], "hide": ["1-2"]}}
     config["embed_sequences"] = {"new": {"model": name, "input": f"{folder}/new.tsv"}}
+    (folder / "new.vcf").write_text("##fileformat=VCFv4.2\nchr1\t5\t.\tA\tC\n")
+    genome = f"{folder}/results/simulation/genome.fa.gz"
+    config["score_variants"] = {"known": {"model": name, "input": f"{folder}/new.vcf", "genome": genome}}
     config["corpora"] = {"own": {"task": "enhancers"}, "reads": {"lines": f"{folder}/new.tsv"}}
     config["study"] = {"model": name, "vary": {"finetune.seed": [1]}, "train_sequences": [10]}
     config["tokenizers"]["given"] = {"source": "owner/tokenizer"}

@@ -297,6 +297,14 @@ def prediction_runtime_min(
     return model_runtime_min(bases_mb, parameters, gpus, attempt)
 
 
+def scoring_runtime_min(input_mb: float, window: int, parameters: int, gpus: int, attempt: int) -> int:
+    """Scoring variants: either allele on both strands.
+
+    A line of a VCF file without samples has 40 bytes or more, with many thousands; a hundred are taken.
+    """
+    return model_runtime_min(4 * window * input_mb / 100, parameters, gpus, attempt)
+
+
 def finetune_runtime_min(table_mb: float, parameters: int, epochs: int, gpus: int, attempt: int) -> int:
     """An epoch of full fine-tuning costs about three passes."""
     return scaled(20 + 3 * epochs * (model_runtime_min(table_mb, parameters, gpus, 1) - 20), attempt)

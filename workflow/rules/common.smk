@@ -41,6 +41,7 @@ from dnalm.running.loggers import check_loggers
 from dnalm.config_paths import is_hub_id, is_url, with_paths
 from dnalm.running.files import sha256_of_file
 from dnalm.running.settings import ArithmeticSettings, flag
+from dnalm.score_variants.settings import VariantContextSettings
 from dnalm.simulate_demo.settings import SimulateDemoSettings
 from dnalm.study.variants import expand as variants_of
 from dnalm.tokenizers.settings import ImportTokenizerSettings, TrainTokenizerSettings, UnknownBaseSettings
@@ -101,7 +102,11 @@ CORPORA = [*GENOMES, *config["corpora"]]
 FROM_TASKS = [name for name, corpus in config["corpora"].items() if corpus["task"] is not None]
 FROM_LINES = [name for name, corpus in config["corpora"].items() if corpus["lines"] is not None]
 # Whose sequences a classifier or a language model is asked about.
-ASKED = [f"{section}.{name}" for section in ("predict", "embed_sequences") for name in config[section]]
+ASKED = [
+    f"{section}.{name}"
+    for section in ("predict", "embed_sequences", "score_variants")
+    for name in config[section]
+]
 PUSHED = [name for name, published in config["publish"].items() if published["repository"]]
 # Jobs on other nodes do not have the token, nor need it.
 if PUSHED and workflow.is_main_process and not os.environ.get("HF_TOKEN", "").strip():
@@ -211,6 +216,7 @@ wildcard_constraints:
     gap=one_of(config["fill_mask"]),
     asked=one_of(ASKED),
     embedded=one_of(config["embed_sequences"]),
+    scored=one_of(config["score_variants"]),
     publication=one_of(config["publish"]),
 
 

@@ -6,7 +6,7 @@ many tokens were held for likelier).
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.memory import batches_that_fit
-from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import TokenLines
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.bases import OverlappingWords
@@ -159,8 +158,12 @@ def model_scores(
     pad_id: int,
     device: "torch.device",
     batch_tokens: int = BATCH_TOKENS,
+    on_read: Callable[[int], object] = lambda lines: None,
 ) -> TokenScores:
-    """The masked language model's scores; batches as of :func:`model_log_probabilities`."""
+    """The masked language model's scores; batches as of :func:`model_log_probabilities`.
+
+    `on_read` is told after each batch how many lines it had.
+    """
     import torch
 
     def read(batch: np.ndarray) -> np.ndarray:
@@ -174,13 +177,11 @@ def model_scores(
     lengths = np.array([len(line.ids) for line in lines])
     ends = np.cumsum([len(line.positions) for line in lines])
     starts = np.concatenate([[0], ends[:-1]])
-    scores, done = np.empty((2, ends[-1])), 0
-    progress = Progress("evaluating the language model", len(lines), "lines")
+    scores = np.empty((2, ends[-1]))
     with torch.inference_mode():
         for batch, found in batches_that_fit(model, read, lengths, batch_tokens):
             scores[:, np.concatenate([np.arange(starts[n], ends[n]) for n in batch])] = found
-            done += len(batch)
-            progress.update(done)
+            on_read(len(batch))
     return TokenScores(scores[0], scores[1].astype(np.int64))
 
 

@@ -15,6 +15,7 @@ from dnalm.sequences.variants import Allele, AllelesLeftOut, allele_windows, rea
 from dnalm.sequences.windows import LeftOut, Window, read_windows
 
 PLACE = ["sequence", "start", "end", "id"]
+VARIANT = ["position", "reference", "alternative"]
 
 
 class Rows(Protocol):
@@ -108,7 +109,7 @@ class AlleleRows:
         alternative = [f"alternative_{column}" for column in columns]
         what = "change" if problem.name == REGRESSION else "log_odds_change"
         changes = [f"{what}_{label}" for label in labels]
-        return [*PLACE, "position", "reference", "alternative", *columns, *alternative, *changes]
+        return [*PLACE, *VARIANT, *columns, *alternative, *changes]
 
     def sequences(self, some: list[tuple[Allele, Window, Window]]) -> list[str]:
         return [window.bases for window in chain.from_iterable(pair for _, *pair in some)]
@@ -123,8 +124,7 @@ class AlleleRows:
         reference, alternative = (answers(outputs[k::2], problem, labels) for k in (0, 1))
         change = written(changes(outputs, problem))
         for (allele, window, _), *said in zip(some, reference, alternative, change, strict=True):
-            variant = [allele.start + 1, allele.reference, allele.alternative]
-            yield [*place_of(window), *variant, *chain.from_iterable(said)]
+            yield [*place_of(window), *variant_of(allele), *chain.from_iterable(said)]
 
     def track(
         self, some: list[tuple[Allele, Window, Window]], outputs: np.ndarray, problem: Problem, label: int
@@ -146,6 +146,10 @@ def rows_of(path: Path, kind: str, genome: Path | None, window: int, settings: S
 
 def place_of(window: Window) -> list:
     return [window.sequence, window.start, window.end, window.id]
+
+
+def variant_of(allele: Allele) -> list:
+    return [allele.start + 1, allele.reference, allele.alternative]
 
 
 def probability_columns(problem: Problem, labels: list[str]) -> list[str]:

@@ -62,6 +62,12 @@ def refuse_variants(path: Path) -> None:
         )
 
 
+def require_variants(path: Path) -> None:
+    """Raise InputError for what is no VCF file."""
+    if (kind := kind_of_input(path)) != "vcf":
+        raise InputError(f"{path}: variants are needed, a VCF file, but this is a {KIND_NAMES[kind]} file.")
+
+
 def check_beginning(path: Path, kind: str) -> None:
     """Raise InputError for what is wrong in the first lines of a file of this kind."""
     if kind == "table" and not is_parquet(path):

@@ -44,13 +44,16 @@ class Allele:
 class AllelesLeftOut:
     """How many alleles have no row in the output, by reason, and how many were read.
 
-    window: in bp; where none is given nothing is left out for its length or for unknown bases.
+    window: in bp; where none is given nothing is left out for its length or for unknown bases. only_as_long:
+    whether those shorter or longer than the reference allele are left out.
     """
 
     window: int = 0
     max_unknown_fraction: float = 1.0
+    only_as_long: bool = False
     read: int = 0
     without_bases: int = 0
+    of_other_length: int = 0
     long: int = 0
     unknown: int = 0
 
@@ -59,6 +62,7 @@ class AllelesLeftOut:
         unknown = f"with more than {self.max_unknown_fraction:.0%} of the window not A, C, G or T"
         reasons = {
             "without bases of their own (<DEL>, *, breakends, no alternative)": self.without_bases,
+            "shorter or longer than the reference": self.of_other_length,
             f"longer than half a window of {self.window} bp": self.long,
             f"{unknown} (max_unknown_fraction)": self.unknown,
         }
@@ -88,6 +92,9 @@ def read_vcf(path: Path, left_out: AllelesLeftOut) -> Iterator[Allele]:
         left_out.read += len(variant.alternatives) + variant.without_bases
         left_out.without_bases += variant.without_bases
         for alternative in variant.alternatives:
+            if left_out.only_as_long and len(alternative) != len(variant.reference):
+                left_out.of_other_length += 1
+                continue
             yield Allele(variant.chromosome, variant.start, variant.id, variant.reference, alternative, line)
 
 

@@ -84,3 +84,15 @@ def embedding_model(wildcards):
 
 def embedding_parameters(wildcards):
     return read_parameters(embedding_settings(wildcards)["model"], None)
+
+
+def scoring_settings(wildcards):
+    return config["score_variants"][wildcards.scored]
+
+
+def scored_model(wildcards):
+    return f"<results>/models/{scoring_settings(wildcards)['model']}"
+
+
+def scoring_parameters(wildcards):
+    return read_parameters(scoring_settings(wildcards)["model"], None)
