@@ -141,14 +141,18 @@ def partial_file(output: Path) -> Iterator[Partial]:
     output.parent.mkdir(parents=True, exist_ok=True)
     path = output.with_name(output.name + ".part")
     with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+        another = InputError(f"{path}: another process is downloading this file. Wait for it.")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"{path}: another process is downloading this file. Wait for it.") from None
+            raise another from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
             logger.info("%s: no locks on this file system; a second download is not noticed", path)
+        # One that ended between the opening and the lock has made the output of what was opened.
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            raise another
         partial = Partial(path, file)
         try:
             yield partial

@@ -326,6 +326,21 @@ def test_second_download_of_the_same_file_is_refused(server, output):
     assert output.read_bytes() == CONTENT
 
 
+def test_a_download_that_ends_while_another_begins_stays(server, output, monkeypatch):
+    flock = fcntl.flock
+
+    def late(file, operation):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        download(server.url, output)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(InputError, match="another process is downloading"):
+        download(server.url, output)
+    assert output.read_bytes() == CONTENT
+    assert files(output) == ["genome.fa.gz"]
+
+
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_takes_the_download(server, output, monkeypatch, caplog, number):
     def flock(*_):
