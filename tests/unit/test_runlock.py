@@ -6,8 +6,10 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dnalm.running import runlock
@@ -94,7 +96,7 @@ def owner(**changes):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"started": 1.0}, "another program"),
+        ({"ticks": 1}, "another program"),
         ({"boot": "earlier"}, "restarted"),
         ({"pid": 2**22 + 1}, "has ended"),
     ],
@@ -104,6 +106,26 @@ def test_dead_owners_on_this_machine(tmp_path, changes, reason):
     assert reason in why_dead(owner(**changes), Silence(tmp_path / "lock"))
     with RunLock(tmp_path, meanwhile=give_up):
         pass
+
+
+def test_an_owner_outlives_that_the_clock_is_set(tmp_path, monkeypatch):
+    theirs = owner()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: 1e9)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    assert why_dead(theirs, Silence(tmp_path / "lock")) is None
+
+
+@pytest.mark.parametrize(("error", "dead"), [(PermissionError, False), (ProcessLookupError, True)])
+def test_an_owner_may_be_hidden(tmp_path, monkeypatch, error, dead):
+    """/proc of some machines shows no processes of other users."""
+    theirs = owner() | ANOTHER_USER
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(runlock, "_process", refuse)
+    monkeypatch.setattr(os, "kill", refuse)
+    assert (why_dead(theirs, Silence(tmp_path / "lock")) is not None) == dead
 
 
 @pytest.mark.parametrize(

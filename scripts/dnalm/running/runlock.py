@@ -24,8 +24,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from dnalm.running.errors import Interrupted
 from dnalm.running.files import disk_errors_name
 from dnalm.running.progress import duration
@@ -71,7 +69,7 @@ class RunLock:
             "host": socket.gethostname(),
             "boot": _boot_id(),
             "pid": os.getpid(),
-            "started": psutil.Process().create_time(),
+            "ticks": _process(os.getpid())[1],
             "uid": os.getuid(),
             "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
             "slurm_cluster": os.environ.get("SLURM_CLUSTER_NAME"),
@@ -230,16 +228,13 @@ def why_dead(owner: dict[str, Any], silence: Silence) -> str | None:
         if not same_start:
             return "the machine was restarted since"
         try:
-            # Process numbers are used again; the start time tells one process from the next.
-            if abs(psutil.Process(pid).create_time() - owner.get("started", 0)) > 1:
-                return f"process {pid} is another program by now"
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return f"process {pid} has ended"
-        except psutil.NoSuchProcess:
-            return f"process {pid} has ended"
-        except psutil.AccessDenied:
-            return None
-        return None
+            letter, ticks = _process(pid)
+        except OSError:
+            return None if _is_hidden(pid) else f"process {pid} has ended"
+        # Process numbers are used again; the start tells one process from the next.
+        if ticks != owner.get("ticks", ticks):
+            return f"process {pid} is another program by now"
+        return f"process {pid} has ended" if letter == "Z" else None
     if job and job == os.environ.get("SLURM_JOB_ID"):
         # Slurm keeps the number of a job that it starts again, and does so when the old processes are gone.
         return f"Slurm started job {job} again, on another node"
@@ -299,6 +294,27 @@ def describe(owner: dict[str, Any]) -> str:
     """The owner in words."""
     job = f", Slurm job {owner['slurm_job_id']}" if owner.get("slurm_job_id") else ""
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}{job}"
+
+
+def _process(pid: int) -> tuple[str, int]:
+    """A process's state, "Z" of one that has ended, and its start in clock ticks since that of the machine.
+
+    A time of day would change when somebody sets the clock. Raises OSError if there is none, or it is hidden.
+    """
+    # The name before may hold blanks and brackets.
+    words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return words[0].decode(), int(words[19])
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process of another user; some machines hide those (hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        pass
+    return False
 
 
 def _boot_id() -> str:
