@@ -206,6 +206,8 @@ def test_only_line_feeds_and_carriage_returns_end_a_line(tmp_path):
 def test_names_are_guessed_across_customs():
     assert name_hint("chr2", ["1", "2", "X"]) == "Did you mean 2?"
     assert name_hint("x", ["chr1", "chrX"]) == "Did you mean chrX?"
+    assert name_hint("MT", ["chr1", "chrM"]) == "Did you mean chrM?"
+    assert name_hint("chrM", ["1", "M3", "MT"]) == "Did you mean MT?"
     assert name_hint("plasmid", ["chr1", "chrX"]) == "Its first sequences are chr1, chrX."
 
 

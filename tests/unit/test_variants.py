@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from dnalm.running.errors import InputError
 from dnalm.sequences import variants
-from dnalm.sequences.variants import AllelesLeftOut, allele_windows, piece, read_vcf, surroundings
+from dnalm.sequences.inputs import check_beginning, kind_of_input
+from dnalm.sequences.variants import Allele, AllelesLeftOut, allele_windows, piece, read_vcf, surroundings
 
 HEADER = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
@@ -55,7 +56,7 @@ def test_the_window_with_an_allele_is_a_piece_of_the_genome_that_carries_it(vari
 
 
 def test_alleles_are_read_in_the_order_of_the_file_with_their_places(tmp_path, monkeypatch):
-    monkeypatch.setattr(variants, "ALLELES_PER_PASS", 2)
+    monkeypatch.setattr(variants, "PASS_BYTES", 2 * variants.ALLELE_BYTES)
     genome = write_genome(tmp_path, chr1="ACGTACGTAC" * 4, chr2="ggccttaagg" * 3)
     rows = [
         ("chr2", 15, "rs1;x", "t", "A,CC", ".", "PASS", "."),
@@ -88,6 +89,59 @@ def test_lines_of_thousands_of_samples_and_of_windows_are_read(tmp_path, monkeyp
     assert [(a.id, a.reference, a.alternative, a.line) for a in found] == [
         ("rs1", "C", "A", 3),
         ("rs2", "G", "T", 4),
+    ]
+
+
+def test_alleles_of_a_megabyte_are_read_to_their_end(tmp_path, monkeypatch):
+    """Graphs of genomes and assemblies have such, with ids as long."""
+    monkeypatch.setattr(variants, "LINE_BYTES", 64)
+    rows = [
+        ("chr1", 2, "x" * 1500, "C" * 300, f"CA,{'A' * 300},<DEL>", ".", ".", "." * 300),
+        ("chr1", 3, ".", "G", "T"),
+    ]
+    left_out = AllelesLeftOut()
+    found = list(read_vcf(write_vcf(tmp_path / "x.vcf", *rows), left_out))
+    assert [(a.id, a.reference, a.alternative, a.line) for a in found] == [
+        ("x" * 1500, "C" * 300, "CA", 3),
+        ("x" * 1500, "C" * 300, "A" * 300, 3),
+        ("chr1:3", "G", "T", 4),
+    ]
+    assert (left_out.read, left_out.without_bases) == (4, 1)
+
+
+def test_a_pass_over_the_genome_has_fewer_alleles_where_more_bases_are_around_them(monkeypatch):
+    """Before, 250,000 alleles took 6 GB in windows of 4,000 bp."""
+    monkeypatch.setattr(variants, "PASS_BYTES", 100_000)
+    alleles = [Allele("chr1", 5, "x", "A" * length, "C", 1) for length in [1] * 400 + [40_000, 1, 1]]
+
+    def lengths(flank: int) -> list[int]:
+        passes = list(variants.passes(iter(alleles), flank))
+        assert [allele for some in passes for allele in some] == alleles
+        return [len(some) for some in passes]
+
+    assert max(lengths(0)) == 100 and max(lengths(2_000)) == 8
+    assert lengths(0)[-1] == 2, "behind a long one begins another pass"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "##fileDate=20240101\n#CHROM\tPOS\tID\tREF\tALT\n",
+        "##source=x\n##fileformat=VCFv4.1\n",
+        '##fileformat=VCFv4.2\t\t\n"##INFO=<ID=DP,Description=""a, b"">"\t\t\n',
+    ],
+    ids=["no format", "format not first", "Excel"],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_headers_that_tools_and_excel_leave_behind_are_those_of_variants(tmp_path, header, end):
+    """ClinVar's ids are numbers: without its header such a file passes for BED."""
+    path = tmp_path / "x.vcf"
+    path.write_text((header + "1\t7\t1019397\tG\tA\n1\t9\t.\tC\tT\n").replace("\n", end), newline="")
+    assert kind_of_input(path) == "vcf"
+    check_beginning(path, "vcf")
+    assert [(a.id, a.line) for a in read_vcf(path, AllelesLeftOut())] == [
+        ("1019397", header.count("\n") + 1),
+        ("1:9", header.count("\n") + 2),
     ]
 
 

@@ -41,10 +41,12 @@ def kind_of_input(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({reason}). Fetch it again.") from None
     if form := sequence_format(head):
         return form
+    if head.startswith(b"BCF"):
+        raise InputError(f"{path}: a BCF file. Make it a VCF file first (bcftools view).")
     if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
         raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED, VCF or a table.")
     lines = [line for line in lines_of(decoded(head)) if line.strip()]
-    if lines and is_vcf(lines[0]):
+    if is_vcf(lines):
         return "vcf"
     if len(lines) > 2 and lines[0].startswith("@") and lines[2].startswith("+"):
         raise InputError(f"{path}: reads (FASTQ). Convert them to FASTA first.")

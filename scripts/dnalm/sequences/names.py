@@ -17,6 +17,11 @@ def check_name(name: str) -> None:
             f"the name {name[:40]}… has {len(name):,} letters; at most {LONGEST_NAME:,} are a name. Write a "
             "blank behind the part that is to be the name."
         )
+    check_readable(name)
+
+
+def check_readable(name: str) -> None:
+    """Raise ValueError, saying what is wrong, for a name with a character that would break a table."""
     if not name.isprintable() and UNREADABLE.search(name):
         raise ValueError(
             f"the name {name[:40]!r} has a character that is none to be read. The file may be damaged; "
@@ -28,9 +33,11 @@ def name_hint(name: str, known: Iterable[str]) -> str:
     """Which of the `known` names was perhaps meant, as a sentence; without a guess, the first of them."""
     known = list(known)
     lowered = {candidate.lower(): candidate for candidate in reversed(known)}
-    # "chr1" and "1" are the two customs, UCSC's and Ensembl's.
-    other_custom = name[3:] if name.lower().startswith("chr") else f"chr{name}"
+    # "chr1" and "1" are the two customs, UCSC's and Ensembl's; of mitochondria "chrM" and "MT".
+    bare = name.lower().removeprefix("chr")
+    spellings = ("m", "mt") if bare in ("m", "mt") else (bare,)
+    customs = [prefix + spelling for spelling in spellings for prefix in ("chr", "")]
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
-    candidates = [name.lower(), other_custom.lower(), *near]
+    candidates = [name.lower(), *customs, *near]
     meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
     return f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."

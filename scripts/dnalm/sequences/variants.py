@@ -2,22 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 
 from dnalm.running.errors import InputError
 from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.formats import decoded
-from dnalm.sequences.names import check_name
+from dnalm.sequences.names import check_readable
 from dnalm.sequences.records import as_file
 from dnalm.sequences.regions import Region, bases_of
-from dnalm.sequences.vcf import vcf_fields
+from dnalm.sequences.vcf import COLUMNS, vcf_fields
 from dnalm.sequences.windows import Window
 
-# Alleles that are looked up in one pass over the genome. Each takes two or three kilobytes.
-ALLELES_PER_PASS = 250_000
+# Memory for the alleles that are looked up in one pass over the genome. Measured: 1,000 bytes each, and three
+# for each base, since those of the pass before are still there.
+PASS_BYTES = 750_000_000
+ALLELE_BYTES, BASE_BYTES = 1_000, 3
 # Bytes of a line that are read: what stands behind them is of samples, of which there may be a million.
 LINE_BYTES = 1 << 20
+# The same where the alleles, written out, are longer.
+LONGEST_ALLELES_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,19 @@ def read_vcf(path: Path, left_out: AllelesLeftOut) -> Iterator[Allele]:
 
     Those without bases are counted in `left_out`. Raises InputError naming the line.
     """
-    file, line = as_file(read_blocks(path)), 0
+    file, line = as_file(_with_line_feeds(read_blocks(path))), 0
     while row := file.readline(LINE_BYTES):
         line += 1
         rest = row
         while len(rest) == LINE_BYTES and not rest.endswith(b"\n"):
             rest = file.readline(LINE_BYTES)
+            if row.count(b"\t") < len(COLUMNS) and len(row) < LONGEST_ALLELES_BYTES:
+                row += rest
         variant = vcf_fields(decoded(row.rstrip(b"\r\n")), f"{path} line {line}")
         if variant is None:
             continue
         try:
-            check_name(variant.id)
+            check_readable(variant.id)
         except ValueError as error:
             raise InputError(f"{path} line {line}: {error}") from None
         left_out.read += len(variant.alternatives) + variant.without_bases
@@ -98,6 +104,15 @@ def read_vcf(path: Path, left_out: AllelesLeftOut) -> Iterator[Allele]:
             yield Allele(variant.chromosome, variant.start, variant.id, variant.reference, alternative, line)
 
 
+def _with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Text, which comes in blocks; carriage returns alone, as Excel for Mac writes, become line feeds."""
+    first = next(blocks, b"")
+    blocks = chain([first], blocks)
+    if b"\r" in first and b"\n" not in first:
+        return (block.replace(b"\r", b"\n") for block in blocks)
+    return blocks
+
+
 def surroundings(
     alleles: Iterator[Allele], path: Path, genome: Path, flank: int
 ) -> Iterator[tuple[Allele, str, str, str]]:
@@ -107,7 +122,7 @@ def surroundings(
     InputError, naming its line, where the genome has other bases than those of the reference allele. Where
     either has an IUPAC code that is no base, they may differ.
     """
-    while some := list(islice(alleles, ALLELES_PER_PASS)):
+    for some in passes(alleles, flank):
         regions = [
             Region(a.chromosome, max(0, a.start - flank), a.end + flank, a.id, "+", a.line) for a in some
         ]
@@ -123,12 +138,33 @@ def surroundings(
                     "variants belong to."
                 )
             if not _agree(allele.reference, bases[begin:end]):
+                swapped = bases[begin:end] == allele.alternative
                 raise InputError(
                     f"{path} line {allele.line}: the reference allele is {_short(allele.reference)}, but "
                     f"{genome} has {_short(bases[begin:end])} at position {allele.start + 1} of "
-                    f"{allele.chromosome}. Use the genome that the variants belong to."
+                    f"{allele.chromosome}. Use the genome that the variants belong to{_SWAPPED * swapped}."
                 )
             yield allele, bases[:begin], bases[begin:end], bases[end:]
+
+
+# PLINK 1 knows the more frequent allele, not that of the reference.
+_SWAPPED = (
+    ", or, if the two alleles are swapped, as PLINK may write them, swap them back (plink2 --ref-from-fa "
+    "force, or bcftools norm --check-ref s)"
+)
+
+
+def passes(alleles: Iterator[Allele], flank: int) -> Iterator[list[Allele]]:
+    """The alleles, as many at a time as have room in PASS_BYTES with `flank` bases before and behind each."""
+    some, taken = [], 0
+    for allele in alleles:
+        some.append(allele)
+        taken += ALLELE_BYTES + BASE_BYTES * (2 * flank + len(allele.reference)) + len(allele.alternative)
+        if taken >= PASS_BYTES:
+            yield some
+            some, taken = [], 0
+    if some:
+        yield some
 
 
 def _agree(reference: str, bases: str) -> bool:

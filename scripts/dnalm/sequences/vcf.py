@@ -4,13 +4,15 @@ Source: The Variant Call Format Specification, version 4.3 (samtools.github.io/h
 """
 
 import re
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import NamedTuple
 
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import IUPAC
 
 # The columns that say what the variant is; those of samples, which may be thousands, are not looked at.
-_COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT")
+COLUMNS = ("CHROM", "POS", "ID", "REF", "ALT")
 
 
 class VariantLine(NamedTuple):
@@ -29,19 +31,25 @@ class VariantLine(NamedTuple):
     without_bases: int
 
 
-def is_vcf(line: str) -> bool:
-    """Whether a file whose first line this is holds variants."""
-    return line.startswith(("##fileformat=VCF", "#CHROM\tPOS"))
+def is_vcf(lines: Iterable[str]) -> bool:
+    """Whether the header, with which these lines begin, is that of a file of variants.
+
+    All of it is looked at: without its first line, which some tools leave out, a file whose ids are numbers
+    would pass for BED.
+    """
+    header = takewhile(lambda line: line.startswith("#"), lines)
+    return any(line.startswith(("##fileformat=VCF", "#CHROM\tPOS")) for line in header)
 
 
 def vcf_fields(row: str, place: str) -> VariantLine | None:
     """What a line of a VCF file says; None for one without a variant. Raises InputError naming `place`."""
-    if not row.strip() or row.startswith("#"):
+    # Excel puts quotation marks around header lines.
+    if not row.strip() or row.startswith(("#", '"##')):
         return None
-    fields = row.split("\t", len(_COLUMNS))
-    if len(fields) < len(_COLUMNS):
-        raise InputError(f"{place}: {', '.join(_COLUMNS)}, parted by tabs, were expected.")
-    chromosome, position, id, reference, alternative = fields[: len(_COLUMNS)]
+    fields = row.split("\t", len(COLUMNS))
+    if len(fields) < len(COLUMNS):
+        raise InputError(f"{place}: {', '.join(COLUMNS)}, parted by tabs, were expected.")
+    chromosome, position, id, reference, alternative = fields[: len(COLUMNS)]
     if not re.fullmatch("[0-9]{1,15}", position):
         raise InputError(f"{place}: the position is {position[:40]!r}. A whole number is needed.")
     alleles = alternative.strip().upper().split(",")
