@@ -26,12 +26,14 @@ of an allele those of the reference, and beside them:
   position, reference, alternative   as in the VCF file: position counted from 1
   alternative_predicted, alternative_probability_<label>   with the alternative allele
   log_odds_change_<label>   what the alternative allele adds to ln(p / (1 - p)), above 0 where the label is
-                            more probable with it; where a classifier is sure, its probability hardly moves
+                            more probable with it; where a classifier is sure, its probability hardly moves.
+                            0.69, ln 2, doubles the odds: 0.50 becomes 0.67, and 0.90 becomes 0.95
   change_value              of a value: alternative less reference
 
 and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
 explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. Of
-variants it is this change, along the bases of the reference allele. The rows of a table give an empty track.
+variants it is this change, along the bases of the reference allele; where alleles share a base, their mean.
+The rows of a table give an empty track.
 
 With --strands both, as without the flag, probabilities and values are the mean of a sequence and its reverse
 complement, two truly different readings, since tokens of one strand are not those of the other. Evaluate and
@@ -98,6 +100,9 @@ def main(
     from dnalm.stack.predictor import StackedClassifier
 
     device = choose_device(gpus, allow_cpu=allow_cpu)
+    if kind == "vcf" and precision == "auto":
+        # What an allele changes is the small difference of two readings, of which bf16 leaves two digits.
+        precision = "fp32"
     load = StackedClassifier if (classifier / DESCRIPTION).is_file() else Classifier
     model = load(classifier, device, choose_precision(precision, device) == "bf16")
     positive = bedgraph_label or positive_class(model.labels)[0] or model.labels[-1]
@@ -214,7 +219,9 @@ def command_line() -> ArgumentParser:
     )
     add_inference_flags(arguments)
     arguments.add_argument("--output", type=Path, required=True, help="TSV to write")
-    arguments.add_argument("--bedgraph", type=Path, help="bedGraph file to write; for FASTA and BED input")
+    arguments.add_argument(
+        "--bedgraph", type=Path, help="bedGraph file to write; for FASTA, BED and VCF input"
+    )
     return arguments
 
 
