@@ -39,7 +39,7 @@ class AlleleLikelihoods:
 
         `pairs`: DNA in upper case with the reference and with the alternative allele. `on_read` is told how
         many sequences were read, four for each pair. Returns float64[n], the mean over both strands, NaN
-        where a hidden token is no DNA, and int64[n, 2], their sum.
+        where a hidden token is no DNA, rounded so that no zero has a sign, and int64[n, 2], their sum.
         """
         forward = [sequence for pair in pairs for sequence in pair]
         lines = self._lines([*forward, *map(reverse_complement, forward)])
@@ -53,7 +53,7 @@ class AlleleLikelihoods:
         # Words with an unknown letter may be one and the same token whatever the allele is.
         same = np.array([reference == alternative for reference, alternative in pairs])
         told = told.all(axis=(0, 2)) & (hidden.any(axis=(0, 2)) | same)
-        return np.where(told, ratio + 0.0, np.nan), hidden.sum(axis=0)
+        return np.where(told, np.round(ratio, 6) + 0.0, np.nan), hidden.sum(axis=0)
 
     def _lines(self, sequences: list[str]) -> list[MaskedLine]:
         """The tokens of sequences of which two and two are alike but for an allele, that one hidden."""
