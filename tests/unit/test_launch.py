@@ -1,12 +1,14 @@
 """How many processes train, and on which GPUs."""
 
 import os
+import signal
 from unittest import mock
 
 import pytest
 
 from dnalm.running import claims
-from dnalm.running.errors import InputError
+from dnalm.running.budget import StopSignals
+from dnalm.running.errors import InputError, Interrupted
 from dnalm.running.launch import launch, processes_wanted
 
 
@@ -64,3 +66,24 @@ def test_workers_share_the_cores(monkeypatch, seen_by_workers, before, threads):
     """Snakemake sets the variable to what the rule has, for all of them together."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
     assert seen_by_workers(4, "OMP_NUM_THREADS", before) == threads
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before torchrun", "while torchrun prepares"])
+def test_a_signal_before_there_are_workers_is_not_lost(monkeypatch, tmp_path, before):
+    def end_of_job():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    started = []
+
+    def elastic_launch(config, program):
+        if not before:
+            end_of_job()
+        return lambda *words: started.append(words)
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    with mock.patch.dict(os.environ), StopSignals():
+        if before:
+            end_of_job()
+        with pytest.raises(Interrupted, match=r"received SIGTERM before training began\. Start it again"):
+            launch(2, 1, tmp_path)
+    assert not started

@@ -129,6 +129,8 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
             "job": f"{os.environ.get('SLURM_JOB_ID')}-{os.getpid()}",
             "replies": replies,
         }
+        # A signal may have ended one of the questions to Slurm, and no more.
+        signals.leave_if_told()
         # One task on each node, beside this process and with all that the job has there.
         command = ["srun", "--overlap", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1"]
         command += ["--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=0", f"--wait={NODE_SHUTDOWN_SECONDS}"]
@@ -165,7 +167,7 @@ def _verdict_of_nodes(replies: Path, nodes: int, code: int, received: str | None
         if reply["retry"]:
             return Interrupted(reply["message"])
     if received:
-        return Interrupted(f"received {received} before training began. Start it again to go on.")
+        return _too_early(received)
     if said:
         return InputError(f"{said[0]['node']}: {said[0]['message']}")
     return InputError(
@@ -249,6 +251,7 @@ def _launch_workers(processes: int, nodes: int) -> None:
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
         try:
+            signals.leave_if_told()
             elastic_launch(config, sys.executable)(os.path.abspath(sys.argv[0]), *sys.argv[1:])
         except ChildFailedError as error:
             raise _verdict(error.failures, processes * nodes, signals.received) from None
@@ -263,7 +266,7 @@ def _verdict(failures: dict[int, Any], processes: int, received: str | None) -> 
             return Interrupted(failure.message)
     if received:
         # The signal came before the workers listened to it.
-        return Interrupted(f"received {received} before training began. Start it again to go on.")
+        return _too_early(received)
 
     def likely_cause(item: tuple[int, Any]) -> tuple[bool, bool, int]:
         # When one worker dies, the others lose their connection to it: that is not what happened first.
@@ -278,10 +281,14 @@ def _verdict(failures: dict[int, Any], processes: int, received: str | None) -> 
     return InputError(f"worker {rank} of {processes}: {failure.message}")
 
 
+def _too_early(received: str) -> Interrupted:
+    return Interrupted(f"received {received} before training began. Start it again to go on.")
+
+
 class _PassOn(StopSignals):
     """Passes SIGTERM and SIGINT, and what the first process sends to a node, on to the children as `number`.
 
-    Workers save and leave.
+    Workers save and leave. Before there are any, this process leaves: torchrun may wait long for other nodes.
     """
 
     def __init__(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -295,10 +302,18 @@ class _PassOn(StopSignals):
 
     def _note(self, number: int, frame: object) -> None:
         super()._note(number, frame)
-        for pid in _children():
+        children = _children()
+        for pid in children:
             # A worker may have ended in between.
             with suppress(ProcessLookupError):
                 os.kill(pid, self._number)
+        if not children:
+            self.leave_if_told()
+
+    def leave_if_told(self) -> None:
+        """Raise Interrupted if a signal has come, of which no child knows."""
+        if self.received:
+            raise _too_early(self.received)
 
     def stop(self) -> None:
         """No more signals to pass on."""
