@@ -102,6 +102,9 @@ def test_mistakes_in_tables_of_the_hub_name_the_row(tmp_path):
     parquet(path, dna=["ACGT"], label=["a"])
     with pytest.raises(InputError, match="no column 'seq' or 'sequence'; found 'dna', 'label'"):
         read_labelled_table(path)
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    with pytest.raises(InputError, match="a header but no rows"):
+        read_labelled_table(path)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="not a readable Parquet file") as error:
         read_labelled_table(path)

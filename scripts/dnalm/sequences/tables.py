@@ -129,9 +129,13 @@ def _parquet_records(
     Where the file names its classes (`datasets.ClassLabel`), the names are the labels.
     """
     import datasets
+    import pyarrow.parquet
 
     datasets.disable_progress_bars()
     try:
+        # The library cannot read such a file.
+        if not pyarrow.parquet.read_metadata(path).num_rows:
+            return []
         # The library would leave a copy of the table in the home directory.
         with tempfile.TemporaryDirectory() as cache:
             table = datasets.Dataset.from_parquet(str(path), cache_dir=cache, keep_in_memory=True)
