@@ -42,6 +42,8 @@ NODE_SHUTDOWN_SECONDS = 60
 APART = ("connectFullMesh", "RendezvousConnectionError")
 # srun kills a step when it gets SIGTERM itself; this one it passes on.
 NODE_SIGNAL = signal.SIGUSR1
+# The node that leaves last would warn, with a stack trace, that the first is gone. Read as PyTorch loads.
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
 def is_worker() -> bool:
@@ -136,7 +138,7 @@ def _launch_nodes(nodes: int, shared: Path) -> None:
         command += ["--mem=0", "--cpu-bind=none", "--kill-on-bad-exit=0", f"--wait={NODE_SHUTDOWN_SECONDS}"]
         code = subprocess.run(
             [*command, sys.executable, os.path.abspath(sys.argv[0]), *sys.argv[1:]],
-            env=slurm.for_another_step(os.environ) | {NODES: json.dumps(meeting)},
+            env=QUIET | slurm.for_another_step(os.environ) | {NODES: json.dumps(meeting)},
             stdin=subprocess.DEVNULL,
             # Out of reach of a signal to the process group: srun would kill what is to save.
             start_new_session=True,
