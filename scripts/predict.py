@@ -144,9 +144,10 @@ def main(
     if unread:
         logger.warning(unread)
     what = "readings of windows (both strands)" if strands.strands == "both" else "windows"
-    if model.cut and (
-        cut := model.cut.warning(what, "Give a smaller window, or a classifier that reads more tokens.")
-    ):
+    remedy = "Give a smaller window, or a classifier that reads more tokens."
+    if kind == "vcf":
+        remedy = f"An allele that stands where nothing was read has a change of 0. {remedy}"
+    if model.cut and (cut := model.cut.warning(what, remedy)):
         logger.warning(cut)
 
 

@@ -236,6 +236,18 @@ def test_what_an_allele_changes_is_computed_in_fp32_unless_bf16_is_asked_for(
     assert chosen == [used]
 
 
+def test_alleles_behind_what_the_classifier_reads_are_told_of(classifier_directory, tmp_path, caplog):
+    """A change of 0 would else be taken for an allele without effect."""
+    chromosome = "A".join(random_dna(600, seed) for seed in (1, 2))
+    (tmp_path / "g.fa").write_text(f">chr1\n{chromosome}\n")
+    (tmp_path / "x.vcf").write_text("##fileformat=VCFv4.2\nchr1\t601\t.\tA\tC\n")
+    with caplog.at_level("WARNING"):
+        asked = {"genome": tmp_path / "g.fa", "window": 1000, "strands": "both"}
+        [row] = run_predict(classifier_directory, tmp_path / "x.vcf", **asked)
+    assert float(row["log_odds_change_yes"]) == 0
+    assert "4 of 4 readings" in caplog.text and "where nothing was read has a change of 0" in caplog.text
+
+
 @given(logits=st.lists(st.floats(-300, 300), min_size=3, max_size=3))
 def test_log_odds_keep_their_digits_where_a_classifier_is_sure(logits):
     """ln(p / (1 - p)) of a softmax is a logit less the logarithm of the sum of the others' exponentials."""
