@@ -43,7 +43,12 @@ def kind_of_input(path: Path) -> str:
         return form
     if head.startswith(b"BCF"):
         raise InputError(f"{path}: a BCF file. Make it a VCF file first (bcftools view).")
-    if b"\0" in head and not is_parquet(path) and not head.startswith(_UTF_16):
+    if head.startswith(_UTF_16):
+        raise InputError(
+            f'{path}: text in UTF-16. Save it in UTF-8 (in Excel: "CSV UTF-8"; BED and VCF: "Text (Tab '
+            'delimited)").'
+        )
+    if b"\0" in head and not is_parquet(path):
         raise InputError(f"{path}: a binary file. Give {', '.join(FORMATS.values())}, BED, VCF or a table.")
     lines = [line for line in lines_of(decoded(head)) if line.strip()]
     if is_vcf(lines):
