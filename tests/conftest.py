@@ -14,6 +14,8 @@ for folder in ("scripts", "workflow/lib", "tests/support"):
 # Also where a cluster sets it: on busy cores, threads that wait for each other take six times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+# How the user's own Snakemake speaks and where it runs jobs.
+os.environ.pop("SNAKEMAKE_PROFILE", None)
 
 # A busy machine is no fault of a test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

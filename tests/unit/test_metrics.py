@@ -229,9 +229,9 @@ def test_wilson_intervals_as_published():
         (1, 29, 0.0061, 0.1718),
     ):
         assert wilson_interval(successes, n, 0.95) == pytest.approx((low, high), abs=5e-5)
-    # Rounding leads no bound out of 0 to 1.
+    # Rounding leads no bound out of 0 to 1, nor past the proportion.
     assert all(
-        wilson_interval(n, n, 0.95)[1] <= 1 and wilson_interval(0, n, 0.9)[0] >= 0 for n in range(1, 300)
+        wilson_interval(n, n, 0.95)[1] == 1 and wilson_interval(0, n, 0.9)[0] == 0 for n in range(1, 300)
     )
 
 

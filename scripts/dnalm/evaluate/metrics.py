@@ -274,7 +274,8 @@ def wilson_interval(successes: float, n: float, confidence: float) -> tuple[floa
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     middle = (successes + z * z / 2) / (n + z * z)
     half = z / (n + z * z) * math.sqrt(successes * (n - successes) / n + z * z / 4)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # At 0 and 1 they are the proportion itself, which rounding may miss.
+    return max(0.0, min(middle - half, successes / n)), min(1.0, max(middle + half, successes / n))
 
 
 def bca_interval(
