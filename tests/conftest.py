@@ -16,6 +16,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 # How the user's own Snakemake speaks and where it runs jobs.
 os.environ.pop("SNAKEMAKE_PROFILE", None)
+# How the user's own git signs and checks commits; and, where a hook runs the tests, which repository it is in.
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+    os.environ.pop(name, None)
+os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 
 # A busy machine is no fault of a test.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
