@@ -14,11 +14,11 @@ for folder in ("scripts", "workflow/lib", "tests/support"):
 # Also where a cluster sets it: on busy cores, threads that wait for each other take six times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
-# How the user's own Snakemake speaks and where it runs jobs.
-os.environ.pop("SNAKEMAKE_PROFILE", None)
-# How the user's own git signs and checks commits; and, where a hook runs the tests, which repository it is in.
-for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
-    os.environ.pop(name, None)
+# What a shell, a job of a cluster or a hook of git sets for the user's own work.
+for name in list(os.environ):
+    if name.startswith(("GIT_", "SLURM", "SNAKEMAKE_", "SRUN_")):
+        del os.environ[name]
+# Some sign their commits, and check the words of each.
 os.environ["GIT_CONFIG_GLOBAL"] = os.devnull
 
 # A busy machine is no fault of a test.

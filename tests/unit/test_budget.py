@@ -104,14 +104,16 @@ def test_a_scheduler_that_was_busy_at_the_start_is_asked_again():
 
 
 def test_signals_become_a_wish():
+    before = signal.getsignal(signal.SIGTERM)
     with StopSignals() as signals:
         assert signals.received is None
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals.received == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_who_waits_around_another_knows_of_its_signals():
+    before = signal.getsignal(signal.SIGTERM)
     with StopSignals() as outer:
         with StopSignals() as inner:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -120,4 +122,4 @@ def test_who_waits_around_another_knows_of_its_signals():
             assert later.received == "SIGTERM", "it came before"
     with StopSignals() as other:
         assert other.received is None
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before
