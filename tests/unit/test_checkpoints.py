@@ -1,10 +1,12 @@
 import argparse
+import errno
 import json
 import logging
 import os
 import resource
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -160,6 +162,29 @@ def test_a_signal_to_one_process_is_not_taken_for_the_time_limit_by_another(tmp_
             )
         assert checkpointer.newest().step == 3
     assert told == ["signal"]
+
+
+def test_outputs_are_written_to_disks_that_know_less(tmp_path, monkeypatch):
+    """A share of Windows: all belongs to whom mounted it, and a folder cannot be synchronized."""
+    fsync = os.fsync
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def files_alone(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(os, "fsync", files_alone)
+    with atomic_directory(tmp_path / "model") as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "a").write_text("a")
+    with atomic_file(tmp_path / "model.json") as temporary:
+        temporary.write_text("{}")
+    assert (tmp_path / "model" / "inner" / "a").read_text() == "a"
+    assert (tmp_path / "model.json").read_text() == "{}"
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path):

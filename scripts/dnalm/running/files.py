@@ -9,7 +9,7 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +52,10 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
             umask = os.umask(0)
             os.umask(umask)
             for file in sorted(temporary.rglob("*")):
-                if file.is_file():
-                    file.chmod(0o666 & ~umask)
+                # On some disks all belongs to another, and may be written to all the same.
+                with suppress(PermissionError):
+                    if file.is_file():
+                        file.chmod(0o666 & ~umask)
                 _synchronize(file)
         check()
         if path.exists():
@@ -238,5 +240,9 @@ def _synchronize(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Shares of Windows know no such thing of a folder.
+        if error.errno != errno.EINVAL or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
