@@ -200,7 +200,8 @@ def test_an_allele_stands_beside_the_reference(classifier_directory, tmp_path, s
     pairs = []
     for (start, reference, alternative), begin in ((snv, 79), (deletion, 30)):
         carrier = chromosome[:start] + alternative + chromosome[start + len(reference) :]
-        pairs += [chromosome[begin : begin + 40], carrier[begin : begin + 40]]
+        end = begin + 40 + len(alternative) - len(reference)
+        pairs += [chromosome[begin : begin + 40], carrier[begin:end]]
     values = expected(classifier_directory, pairs)
     if strands == "both":
         values = (values + expected(classifier_directory, list(map(reverse_complement, pairs)))) / 2

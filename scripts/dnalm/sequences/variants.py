@@ -182,17 +182,15 @@ def allele_windows(
 ) -> Iterator[tuple[Allele, Window, Window]]:
     """Each allele of a VCF file with two windows: the reference's, and the same with the allele put in.
 
-    How long they are `left_out` says, which counts what is passed over. The reference allele stands in the
-    middle, or nearer to an end where its chromosome ends. As many bases stand before either allele, so that
-    behind a longer one there are fewer. The place of both is the reference's.
+    How long the first is `left_out` says, which counts what is passed over. The reference allele stands in
+    its middle, or nearer to an end where its chromosome ends. The place of both is the reference's.
     """
     window = left_out.window
     for allele, left, there, right in surroundings(read_vcf(path, left_out), path, genome, window):
         if max(len(allele.reference), len(allele.alternative)) > window // 2:
             left_out.long += 1
             continue
-        before = window // 2 - len(allele.reference) // 2
-        begin, reference = piece(left, there, right, before, window)
+        begin, reference, alternative = either_window(left, there, allele.alternative, right, window)
         if len(reference) - sum(map(reference.count, "ACGT")) > left_out.max_unknown_fraction * len(
             reference
         ):
@@ -200,16 +198,20 @@ def allele_windows(
             continue
         start = allele.start - len(left) + begin
         place = (allele.chromosome, start, start + len(reference), allele.id)
-        _, alternative = piece(left, allele.alternative, right, before, window)
         yield allele, Window(*place, reference), Window(*place, alternative)
 
 
-def piece(left: str, allele: str, right: str, before: int, window: int) -> tuple[int, str]:
-    """`window` bases of left + allele + right, and where they begin in it.
+def either_window(
+    left: str, reference: str, alternative: str, right: str, window: int
+) -> tuple[int, str, str]:
+    """Where in left + reference + right a window begins, its bases, and those with the alternative.
 
-    `before` bases stand in front of the allele, or what there is; more where those behind it do not suffice.
-    Where all together are fewer than `window`, all.
+    Around the alternative stand the same bases as around the reference, so that it alone makes the
+    difference. Were both windows as long, an indel would let other bases in or out at their end: measured,
+    these moved a classifier as much as the indel did (docs/variants.md).
     """
-    bases = left + allele + right
-    begin = max(0, min(len(left) - before, len(bases) - window))
-    return begin, bases[begin : begin + window]
+    bases = left + reference + right
+    centred = len(left) - (window // 2 - len(reference) // 2)
+    begin = max(0, min(centred, len(bases) - window))
+    end = min(begin + window, len(bases))
+    return begin, bases[begin:end], left[begin:] + alternative + bases[len(left) + len(reference) : end]
