@@ -405,7 +405,7 @@ def write_genome(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("chr1\t0\t5", r"x\.bed line 1: chr1 is not in .*g\.fa\. Did you mean chr10\?"),
+        ("10\t0\t5", r"x\.bed line 1: 10 is not in .*g\.fa\. Did you mean chr10\?"),
         ("chr10\t0\t50", r"x\.bed line 1: the region ends at 50, but chr10 has 8 bases"),
         ("chr10\t5\t5", r"x\.bed line 1: the region ends at 5, before"),
         ("chr10\t0\t5\nchr10 3 4", r"x\.bed line 2: chromosome, start and end"),

@@ -208,6 +208,8 @@ def test_names_are_guessed_across_customs():
     assert name_hint("x", ["chr1", "chrX"]) == "Did you mean chrX?"
     assert name_hint("MT", ["chr1", "chrM"]) == "Did you mean chrM?"
     assert name_hint("chrM", ["1", "M3", "MT"]) == "Did you mean MT?"
+    assert name_hint("choromosome19", ["chromosome1", "chromosome19"]) == "Did you mean chromosome19?"
+    assert name_hint("chr19", ["chr1", "chr2"]) == "Its first sequences are chr1, chr2."
     assert name_hint("plasmid", ["chr1", "chrX"]) == "Its first sequences are chr1, chrX."
 
 

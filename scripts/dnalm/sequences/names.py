@@ -37,7 +37,13 @@ def name_hint(name: str, known: Iterable[str]) -> str:
     bare = name.lower().removeprefix("chr")
     spellings = ("m", "mt") if bare in ("m", "mt") else (bare,)
     customs = [prefix + spelling for spelling in spellings for prefix in ("chr", "")]
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    # chr19 is not chr1 spelt wrongly.
+    as_numbered = [candidate for candidate in lowered if _numbers(candidate) == _numbers(name)]
+    near = difflib.get_close_matches(name.lower(), as_numbered, n=1, cutoff=0.6)
     candidates = [name.lower(), *customs, *near]
     meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
     return f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall("[0-9]+", name)
