@@ -10,11 +10,14 @@ PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHELL := /bin/bash
 # Set in many containers; without bytecode every step compiles PyTorch's and Transformers' sources again (8 s each).
 export PYTHONDONTWRITEBYTECODE :=
+# Where the home folder cannot be written to, as in some containers: Snakemake does not start without a cache.
+ifneq ($(shell [ -w "$$HOME" ] && echo writable),writable)
+export XDG_CACHE_HOME ?= $(CURDIR)/.cache
+endif
 INSTALLED := $(VENV)/installed
 EXECUTORS := $(VENV)/executors/installed
-# uv does not read pip's settings; hand it the folders of wheels that pip would use. Where the home folder cannot
-# be written to, as in some containers, it keeps nothing.
-UV_INSTALL = uv pip install --quiet $(shell [ -w "$$HOME" ] || echo --no-cache) $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
+# uv does not read pip's settings; hand it the folders of wheels that pip would use.
+UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
 .PHONY: run unlock test test-slow test-slurm test-kills test-mutants bench gpu-check course resources lint lock docs clean help
 
