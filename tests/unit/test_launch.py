@@ -81,6 +81,8 @@ def test_a_signal_before_there_are_workers_is_not_lost(monkeypatch, tmp_path, be
         return lambda *words: started.append(words)
 
     monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", elastic_launch)
+    # Programs that other tests started are none.
+    monkeypatch.setattr("dnalm.running.launch._children", list)
     with mock.patch.dict(os.environ), StopSignals():
         if before:
             end_of_job()
