@@ -1,6 +1,8 @@
 import multiprocessing
 import os
 import signal
+import tempfile
+from multiprocessing.util import get_temp_dir
 from types import SimpleNamespace
 from typing import get_args
 
@@ -354,6 +356,20 @@ def test_a_signal_to_the_whole_job_leaves_the_loader_at_work(tiny_model, monkeyp
         trained(tiny_model, Signalled(), steps=20)
     assert seen == [2] * 12
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_workers_of_the_loader_find_each_other_where_tmpdir_is_long(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    # What an earlier test decided for this process.
+    monkeypatch.delitem(multiprocessing.current_process()._config, "tempdir", raising=False)
+    batches = TrainingBatches(corpus([5, 8, 11, 14, 18] * 4), 2, 4, 4)
+    micro_batches = training.loader(batches, 0, torch.device("cuda"))
+    assert len(get_temp_dir() + "/listener-12345678") <= 107
+    assert len(list(micro_batches)) == 2
+    assert tempfile.gettempdir() == str(folder)
 
 
 def test_a_sharded_model_is_evaluated_with_what_a_step_holds(tiny_model, monkeypatch):

@@ -6,10 +6,13 @@ optimizer's tensors and the log, and nothing else.
 """
 
 import math
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from multiprocessing.util import get_temp_dir
 from typing import Any, cast
 
 import numpy as np
@@ -364,6 +367,8 @@ def dealt_batches(
 def loader(batches: TrainingBatches, first: int, device: torch.device) -> Iterator[list[dict]]:
     """The micro-batches of each step from `first` on, made by other processes where `device` is a GPU."""
     on_gpu = device.type == "cuda"
+    if on_gpu:
+        _meet_in_a_short_folder()
     with _signals_blocked():
         return iter(
             DataLoader(
@@ -375,6 +380,22 @@ def loader(batches: TrainingBatches, first: int, device: torch.device) -> Iterat
                 pin_memory=on_gpu,
             )
         )
+
+
+def _meet_in_a_short_folder() -> None:
+    """Have workers hand their work over in /tmp where the name of the folder for temporary files is long.
+
+    They use sockets in `<that folder>/pymp-xxxxxxxx/listener-xxxxxxxx`. The name of one may have 107 bytes,
+    and a worker that cannot make its own is waited for without end.
+    """
+    usual = tempfile.gettempdir()
+    if len(os.fsencode(usual)) > 107 - 32:
+        tempfile.tempdir = "/tmp"
+        try:
+            # Made now, it is kept for this process and for those that it starts.
+            get_temp_dir()
+        finally:
+            tempfile.tempdir = usual
 
 
 @contextmanager
