@@ -10,6 +10,8 @@ PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHELL := /bin/bash
 # Set in many containers; without bytecode every step compiles PyTorch's and Transformers' sources again (8 s each).
 export PYTHONDONTWRITEBYTECODE :=
+# The files here are in UTF-8, whatever the user's language says.
+export PYTHONUTF8 := 1
 # Where the home folder cannot be written to, as in some containers: Snakemake does not start without a cache.
 ifneq ($(shell [ -w "$$HOME" ] && echo writable),writable)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
