@@ -243,4 +243,6 @@ def _write(
         "truncation_side": "right",
     }
     for name, value in (("tokenizer_config.json", config), ("dna_tokenizer.json", description)):
-        (directory / name).write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        (directory / name).write_text(
+            json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
