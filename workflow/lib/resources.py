@@ -300,9 +300,10 @@ def prediction_runtime_min(
 def scoring_runtime_min(input_mb: float, window: int, parameters: int, gpus: int, attempt: int) -> int:
     """Scoring variants: either allele on both strands.
 
-    A line of a VCF file without samples has 40 bytes or more, with many thousands; a hundred are taken.
+    A line of a VCF file has 40 bytes or more, ten of them where it is compressed, and thousands with many
+    samples; 25 are taken.
     """
-    return model_runtime_min(4 * window * input_mb / 100, parameters, gpus, attempt)
+    return model_runtime_min(4 * window * input_mb / 25, parameters, gpus, attempt)
 
 
 def finetune_runtime_min(table_mb: float, parameters: int, epochs: int, gpus: int, attempt: int) -> int:
