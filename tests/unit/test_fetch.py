@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -44,7 +45,9 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                server.answer(self)
+                # Who downloads may have what it wants before the end.
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    server.answer(self)
 
             def log_message(self, *_):
                 pass

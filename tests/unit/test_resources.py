@@ -32,6 +32,7 @@ CALLS = {
     "finetune_runtime_min": (5.0, 43_861_504, 5, 0),
     "language_model_runtime_min": (2000, 1000, 43_861_504, 0),
     "prediction_runtime_min": (5.0, 200, 100, 2, 43_861_504, 0),
+    "scoring_runtime_min": (5.0, 1000, 43_861_504, 0),
     "table_memory_mb": (5.0,),
     "overlap_memory_mb": (5.0,),
     "overlap_runtime_min": (3000.0,),
