@@ -63,6 +63,8 @@ def main(
     output: Path,
 ) -> None:
     """Score every allele in `input` that is as long as its reference and write the table."""
+    if max_tokens is not None and max_tokens < 3:
+        raise InputError(f"--max-tokens is {max_tokens}; [CLS], one token and [SEP] need at least 3.")
     require_variants(input)
     left_out = AllelesLeftOut(settings.window, settings.max_unknown_fraction, only_as_long=True)
     total = sum(1 for _ in read_vcf(input, replace(left_out)))

@@ -275,4 +275,6 @@ def test_a_file_of_other_sequences_is_refused(of_bases, tmp_path):
         scored(of_bases, tmp_path, DNA, input=tmp_path / "regions.bed")
     with pytest.raises(InputError, match=r"2 of 2 alleles have no row: 2 shorter .* There is nothing to sc"):
         scored(of_bases, tmp_path, DNA, "chr1\t21\t.\tT\tTA,TG")
+    with pytest.raises(InputError, match=r"--max-tokens is 2; .* need at least 3"):
+        scored(of_bases, tmp_path, DNA, "chr1\t21\t.\tT\tA", max_tokens=2)
     assert not (tmp_path / "scores.tsv").exists()
