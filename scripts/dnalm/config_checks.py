@@ -355,16 +355,13 @@ def _check_sequences(
     if made(asked.input) or not Path(asked.input).is_file():
         return
     kind = _kind_of(asked.input, f"{place}.input")
-    if isinstance(asked, EmbedSequencesSettings):
-        try:
+    try:
+        if isinstance(asked, EmbedSequencesSettings):
             refuse_variants(Path(asked.input))
-        except InputError as error:
-            raise InputError(f"{place}.input: {error}") from None
-    if isinstance(asked, ScoreVariantsSettings):
-        try:
+        if isinstance(asked, ScoreVariantsSettings):
             require_variants(Path(asked.input))
-        except InputError as error:
-            raise InputError(f"{place}.input: {error}") from None
+    except InputError as error:
+        raise InputError(f"{place}.input: {error}") from None
     if kind in OF_A_GENOME and asked.genome is None:
         raise InputError(
             f"{place} needs 'genome', the sequences that the {KIND_NAMES[kind]} file {asked.input} is about."
