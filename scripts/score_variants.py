@@ -97,8 +97,8 @@ def main(
     logger.info("%s: %s alleles scored", output, f"{done:,}")
     if likelihoods.cut:
         logger.info(
-            "%s of %s readings have more than the %s tokens that the model reads: those nearest to the "
-            "variant were read",
+            "%s of %s readings have more than the %s tokens that the model reads at once: only those "
+            "nearest to the variant were read",
             f"{likelihoods.cut:,}",
             f"{READINGS * done:,}",
             f"{likelihoods.max_tokens:,}",
