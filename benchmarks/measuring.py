@@ -27,7 +27,7 @@ BF16 = ("--precision", "bf16")
 def has_bf16() -> bool:
     """Whether this CPU multiplies in bf16 faster than in fp32."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text()
+    return cpuinfo.is_file() and any(name in cpuinfo.read_text() for name in ("amx_bf16", "avx512_bf16"))
 
 
 @dataclass(frozen=True)

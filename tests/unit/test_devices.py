@@ -197,18 +197,17 @@ def test_precision(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "precision, has_amx, width, told",
+    "precision, has, width, told",
     [
-        ("auto", True, 4000, True),
-        ("auto", False, 4000, False),
-        ("auto", True, 10, False),
-        ("fp32", True, 4000, False),
+        ("auto", "amx_bf16", 4000, True),
+        ("auto", "avx512_bf16", 4000, True),
+        ("auto", "avx512_f", 4000, False),
+        ("auto", "amx_bf16", 10, False),
+        ("fp32", "amx_bf16", 4000, False),
     ],
 )
-def test_who_did_not_choose_is_told_of_a_faster_precision(
-    precision, has_amx, width, told, monkeypatch, caplog
-):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
+def test_who_did_not_choose_is_told_of_a_faster_precision(precision, has, width, told, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {has: True})
     with caplog.at_level(logging.INFO, "dnalm"):
         devices.suggest_bf16(precision, torch.device("cpu"), torch.nn.Linear(width, width, device="meta"))
         devices.suggest_bf16(precision, torch.device("cuda"), torch.nn.Linear(width, width, device="meta"))

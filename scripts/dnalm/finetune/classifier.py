@@ -24,7 +24,7 @@ from torch import nn
 
 from dnalm.embed.embedding import read_model_config
 from dnalm.finetune.examples import Tokens, predict_logits
-from dnalm.models.architecture import check_weights, freeze_unused
+from dnalm.models.architecture import check_weights, prepared
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.directory import quieten
 from dnalm.models.families import FAMILIES, count_by_part
@@ -243,7 +243,7 @@ def full_model(
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise InputError(f"{directory}: config.json does not describe model.safetensors ({error}).") from None
-    make_masks_ahead(freeze_unused(model))
+    make_masks_ahead(prepared(model))
     return model
 
 
@@ -352,7 +352,7 @@ class Classifier:
         except Exception as error:
             raise InputError(f"{directory}: the classifier cannot be loaded ({error}).") from error
         check_weights(directory, self.model, report)
-        make_masks_ahead(self.model)
+        make_masks_ahead(prepared(self.model))
         compute_head_in_fp32(self.model)
         self.model.to(device).eval()
         self.device, self.bf16 = device, bf16

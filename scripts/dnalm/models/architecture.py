@@ -59,7 +59,7 @@ def new_model(config: "PretrainedConfig", seed: int) -> "PreTrainedModel":
     # The weights are drawn on the CPU whatever the device, and the caller's random numbers are left alone.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return freeze_unused(AutoModelForMaskedLM.from_config(config, dtype=torch.float32))
+        return prepared(AutoModelForMaskedLM.from_config(config, dtype=torch.float32))
 
 
 def load_model(
@@ -114,7 +114,7 @@ def load_model(
     if tokenizer is not None and is_new_token(directory, model.config.vocab_size, tokenizer):
         logger.info("%s: its embeddings get a row for the token N, the mean of those of the bases", directory)
         add_row(model, tokenizer)
-    return freeze_unused(model)
+    return prepared(model)
 
 
 def take_older_biases(model: "PreTrainedModel", missing: Collection[str]) -> set[str]:
@@ -201,8 +201,11 @@ def _check_tokenizer(
             )
 
 
-def freeze_unused(model: "PreTrainedModel") -> "PreTrainedModel":
-    """The model, with weights that take no part in it left as they are."""
+def prepared(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The model, made fast on this CPU, and with weights that take no part in it left as they are."""
+    from dnalm.models.matrix_products import multiply_faster
+
+    multiply_faster(model)
     for name, parameter in model.base_model.named_parameters():
         if name.startswith(FAMILIES[model.config.model_type].unused):
             parameter.requires_grad_(False)

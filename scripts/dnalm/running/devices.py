@@ -24,7 +24,7 @@ logger = logging.getLogger("dnalm")
 # What a wrong copy of would break or slow down a training run without a word.
 CHECKED_PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
-# Smaller networks gain little from bf16 on a CPU with AMX, or lose: benchmarks/README.md.
+# Smaller networks gain little from bf16 on a CPU, or lose: benchmarks/README.md.
 WORTH_BF16 = 10_000_000
 
 # Set by the workflow in jobs that it submits to a scheduler.
@@ -175,32 +175,33 @@ def choose_precision(precision: str, device: "torch.device") -> str:
     bf16 on hardware without it is refused: on a CPU without AMX or AVX-512 BF16 it is about 64 times slower
     than fp32.
     """
-    import torch
-
-    if device.type == "cuda":
-        # Emulated bf16 on older GPUs is slower than fp32.
-        has_bf16 = torch.cuda.get_device_capability(device)[0] >= 8
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        has_bf16 = any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
     if precision == "auto":
-        return "bf16" if has_bf16 and device.type == "cuda" else "fp32"
-    if precision == "bf16" and not has_bf16:
+        return "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
+    if precision == "bf16" and not _has_bf16(device):
         raise InputError("precision is bf16, which this hardware does not have. Use auto or fp32.")
     return precision
 
 
 def suggest_bf16(precision: str, device: "torch.device", model: "torch.nn.Module") -> None:
     """Log that bf16 takes half the time, where the CPU is made for it and nobody chose a precision."""
-    import torch
-
-    made_for_it = device.type == "cpu" and torch.cpu.get_capabilities().get("amx_bf16", False)
+    made_for_it = device.type == "cpu" and _has_bf16(device)
     parameters = sum(weights.numel() for weights in model.parameters())
     if precision == "auto" and made_for_it and parameters >= WORTH_BF16:
         logger.info(
             "computing in fp32; this CPU takes about half the time in bf16 (models.<name>.precision), with "
             "other rounding"
         )
+
+
+def _has_bf16(device: "torch.device") -> bool:
+    """Whether the hardware multiplies in bf16, faster than in fp32."""
+    import torch
+
+    if device.type == "cuda":
+        # Emulated bf16 on older GPUs is slower than fp32.
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def check_compiler(device: "torch.device") -> None:
