@@ -43,12 +43,12 @@ import numpy as np
 
 from dnalm.baseline.settings import COMBINED, STACKED
 from dnalm.evaluate.calibration import calibration_report, fit
-from dnalm.evaluate.metrics import confusion_matrices, curves, mean_curves, metric_intervals
 from dnalm.evaluate.predictions import PREDICTORS, Predictions, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate.strands import predict_strands
 from dnalm.finetune.settings import BACKBONE_SETTINGS
 from dnalm.problems.kinds import KINDS, Problem
+from dnalm.problems.metrics import confusion_matrices, curves, mean_curves, metric_intervals
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device

@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from dnalm.evaluate.metrics import losses
 from dnalm.evaluate.settings import FEW_SEQUENCES
 from dnalm.problems.kinds import KINDS
+from dnalm.problems.metrics import losses
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device

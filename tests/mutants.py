@@ -52,7 +52,7 @@ MODULES = {
     "dnalm/score_variants/likelihood.py": ("test_score_variants.py",),
     "dnalm/sequences/variants.py": ("test_variants.py",),
     "dnalm/sequences/windows.py": ("test_predict.py", "test_embed_sequences.py"),
-    "dnalm/evaluate/metrics.py": ("test_metrics.py",),
+    "dnalm/problems/metrics.py": ("test_metrics.py",),
     "dnalm/evaluate/calibration.py": ("test_calibration.py",),
     "dnalm/evaluate/repetitions.py": ("test_evaluate.py",),
     "compare.py": ("test_compare.py", "test_evaluate.py"),

@@ -26,7 +26,7 @@ from dnalm.evaluate.calibration import (
     metrics_at,
     scale,
 )
-from dnalm.evaluate.metrics import all_metrics
+from dnalm.problems.metrics import all_metrics
 
 
 def drawn(temperature: float, n: int = 4000, classes: int = 2, seed: int = 0):

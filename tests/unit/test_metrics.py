@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from dnalm.evaluate.metrics import (
+from dnalm.problems.metrics import (
     METRICS,
     all_metrics,
     bca_interval,

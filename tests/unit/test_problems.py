@@ -24,14 +24,14 @@ import prepare_task
 import report
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
-from dnalm.evaluate import multi_label, regression
-from dnalm.evaluate.metrics import metric_intervals, unrelated
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import objectives
 from dnalm.finetune.settings import BACKBONE_SETTINGS, FrozenSettings, SequenceSettings
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
+from dnalm.problems import multi_label, regression
 from dnalm.problems.kinds import KINDS
+from dnalm.problems.metrics import metric_intervals, unrelated
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json

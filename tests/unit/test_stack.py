@@ -17,8 +17,8 @@ import evaluate
 import stack
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
-from dnalm.evaluate.metrics import losses
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.problems.metrics import losses
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory
 from dnalm.stack.predictor import StackedClassifier, open_member

@@ -1,1 +1,1 @@
-"""Metrics and predictions on the test split."""
+"""Predictions on the test split, and how well their probabilities are calibrated."""

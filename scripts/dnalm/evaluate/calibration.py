@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from dnalm.evaluate.metrics import (
+from dnalm.problems.metrics import (
     SMALLEST_PROBABILITY,
     confusion_matrices,
     confusion_metrics,

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnalm.evaluate.metrics import ranking_areas
-from dnalm.evaluate.regression import all_metrics
+from dnalm.problems.metrics import ranking_areas
+from dnalm.problems.regression import all_metrics
 
 # An area of 0.5 is chance. Above this one, and by more than so many standard errors of chance, it is told.
 TELLING_AREA = 0.6

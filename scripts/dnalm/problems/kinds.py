@@ -18,8 +18,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from dnalm.evaluate import multi_label, regression
-from dnalm.evaluate.metrics import CLASS_MEASURES, Measures, losses
+from dnalm.problems import multi_label, regression
+from dnalm.problems.metrics import CLASS_MEASURES, Measures, losses
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 

@@ -43,7 +43,7 @@ def read_sequence_table(path: str | Path) -> pd.DataFrame:
 
 
 def read_clusters(path: str | Path, n: int) -> np.ndarray:
-    """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.evaluate.metrics`.
+    """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.problems.metrics`.
 
     Those with the same text in the column `cluster` are; who has none there is related to nobody. Without
     such a column, and in Parquet, none are.

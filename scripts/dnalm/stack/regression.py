@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from dnalm.evaluate.metrics import SMALLEST_PROBABILITY, losses
 from dnalm.problems.kinds import KINDS
+from dnalm.problems.metrics import SMALLEST_PROBABILITY, losses
 from dnalm.problems.names import SINGLE_LABEL
 
 FOLDS = 5

@@ -6,7 +6,7 @@ label is predicted where its probability is above 0.5.
 
 import numpy as np
 
-from dnalm.evaluate.metrics import SMALLEST_PROBABILITY, mean_of_defined, ranking_areas, ratio
+from dnalm.problems.metrics import SMALLEST_PROBABILITY, mean_of_defined, ranking_areas, ratio
 
 # In the order of files.
 METRICS = (
