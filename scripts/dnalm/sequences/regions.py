@@ -74,8 +74,8 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
 def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[bytes], dict[str, int]]:
     """The bases of each region, as far as its chromosome reaches, and the length in bp of every chromosome.
 
-    One pass over the genome. Raises InputError for a chromosome that the genome does not have, with the line
-    of `source`, the file that names the regions.
+    One pass over the genome. Raises InputError for the first chromosome that the genome does not have, with
+    the line of `source`, the file that names the regions, and how many others there are.
     """
     found = [bytearray() for _ in regions]
     # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
@@ -96,8 +96,12 @@ def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[by
             region = regions[index]
             found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
         begun = [index for index in begun if regions[index].end > end]
-    for region in regions:
-        if region.chromosome not in lengths:
-            hint = name_hint(region.chromosome, lengths)
-            raise InputError(f"{source} line {region.line}: {region.chromosome} is not in {genome}. {hint}")
+    missing = [region for region in regions if region.chromosome not in lengths]
+    if missing:
+        first, names = missing[0], len({region.chromosome for region in missing})
+        all_of_them = f" (in all {names:,} names, at {len(missing):,} of {len(regions):,} places)"
+        raise InputError(
+            f"{source} line {first.line}: {first.chromosome} is not in {genome}"
+            f"{all_of_them if names > 1 else ''}. {name_hint(first.chromosome, lengths)}"
+        )
     return [bytes(bases) for bases in found], lengths
