@@ -1,8 +1,8 @@
 """Settings of a language model: its tokenizer, its start, its masks, its training."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dnalm.models.families import FAMILIES
 from dnalm.pretrain.micro_batches import TOKENS_PER_MICRO_BATCH
@@ -140,6 +140,17 @@ class TrainingSettings(OptimizerSettings, MemorySettings):
         "that do not fit into one. The result stays the same up to rounding and dropout.",
     )
     seed: Seed = Field(42, description="Seed of the initial weights, the order of lines and the masks.")
+
+    @field_validator("steps", "epochs", mode="before")
+    @classmethod
+    def _not_untrained(cls, length: Any) -> Any:
+        # Who writes 0 wants to compare with the untrained network.
+        if length == 0:
+            raise ValueError(
+                "is 0, which trains nothing. The untrained network is a baseline of every model already "
+                "(baseline.untrained; by hand scripts/untrained_model.py). Train for 1 or more."
+            )
+        return length
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
