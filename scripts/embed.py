@@ -23,10 +23,10 @@ from dnalm.embed.embedding import (
     load_backbone,
     model_digest,
     read_model_config,
-    token_limit,
     write_embeddings,
 )
 from dnalm.finetune.settings import SequenceSettings
+from dnalm.models.families import token_limit
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import (
     add_inference_flags,

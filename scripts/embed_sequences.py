@@ -35,12 +35,11 @@ from dnalm.embed.embedding import (
     load_backbone,
     model_digest,
     read_model_config,
-    token_limit,
     write_embeddings,
 )
 from dnalm.embed_sequences.settings import VectorSettings
 from dnalm.embed_sequences.vectors import cosine_similarities, write_parquet, write_similarities
-from dnalm.models.families import check_layers
+from dnalm.models.families import check_layers, token_limit
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_inference_flags, check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError

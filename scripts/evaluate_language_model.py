@@ -44,7 +44,7 @@ from dnalm.evaluate_language_model.scoring import (
 )
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model
-from dnalm.models.families import tokens_read
+from dnalm.models.families import check_max_tokens
 from dnalm.pretrain.settings import ContextSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_device_flags, choose_device
@@ -92,7 +92,7 @@ def main(
     # Its bar for loading weights is noise in a log.
     transformers.utils.logging.disable_progress_bar()
     network = load_model(model, tokenizer).to(device).eval()
-    tokens_read(network.config.to_dict(), context.max_tokens, "--max-tokens")
+    check_max_tokens(network.config.to_dict(), context.max_tokens, "--max-tokens")
 
     readings = len(masked_lines) * (1 if published is None else 2)
     progress = Progress("evaluating the language model", readings, "lines")

@@ -46,7 +46,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dnalm.embed.embedding import token_limit
 from dnalm.finetune.settings import (
     BACKBONE_SETTINGS,
     ClassifierSettings,
@@ -54,7 +53,7 @@ from dnalm.finetune.settings import (
     ThroughBackboneSettings,
     TrainingSettings,
 )
-from dnalm.models.families import FAMILIES, choose_pooling
+from dnalm.models.families import FAMILIES, choose_pooling, token_limit
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import REGRESSION, SINGLE_LABEL

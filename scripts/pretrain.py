@@ -29,7 +29,7 @@ from typing import Any
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
 from dnalm.models.directory import quieten, write_model_directory
-from dnalm.models.families import padding_multiple, tokens_read
+from dnalm.models.families import check_max_tokens, padding_multiple
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
 from dnalm.running.checkpointer import Checkpointer
@@ -296,7 +296,7 @@ def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any]
         shape, has_head = check_start(options.checkpoint)
         check_tokenizer_fits(options.checkpoint, shape, options.tokenizer)
         start, new_head = {"checkpoint": sha256_of_directory(options.checkpoint)}, not has_head
-    tokens_read(shape, options.context.max_tokens, "--max-tokens")
+    check_max_tokens(shape, options.context.max_tokens, "--max-tokens")
     return start, config, shape, new_head
 
 

@@ -17,7 +17,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from dnalm.publish.card import Facts, model_card, tokens_read
+from dnalm.publish.card import Facts, model_card
 from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -76,11 +76,6 @@ def main(
                 copy = directory / file.relative_to(model)
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(file, copy)
-        if not given:
-            # So that Transformers warns of longer lines, and truncation=True cuts them. A classifier has it.
-            tokenizer_config = read_json(directory / "tokenizer_config.json")
-            tokenizer_config["model_max_length"] = tokens_read(facts)
-            write_json(directory / "tokenizer_config.json", tokenizer_config)
         (directory / "README.md").write_text(model_card(facts, settings), encoding="utf-8")
         write_json(directory / "provenance.json", provenance(facts))
         files = sorted(path.name for path in directory.iterdir())

@@ -21,7 +21,7 @@ from dnalm.models.checks import (
     check_vocabulary_fits,
     read_architecture,
 )
-from dnalm.models.families import check_layers, check_rank, tokens_read
+from dnalm.models.families import check_layers, check_max_tokens, check_rank
 from dnalm.models.keys import DEFAULTS
 from dnalm.predict.settings import PredictSettings
 from dnalm.pretrain.settings import ModelSettings, check_runs
@@ -219,8 +219,8 @@ def _check_network(config: Config, model: ModelSettings) -> None:
         return
     if model.checkpoint:
         _check_tokenizer_of(model.checkpoint, shape, config.tokenizers[model.tokenizer])
-    tokens_read(shape, model.max_tokens, "max_tokens")
-    tokens_read(shape, config.finetune.max_tokens, "finetune.max_tokens")
+    check_max_tokens(shape, model.max_tokens, "max_tokens")
+    check_max_tokens(shape, config.finetune.max_tokens, "finetune.max_tokens")
     sizes = _with_defaults(shape)
     if "partial" in config.finetune.backbones:
         check_layers(sizes, config.finetune.partial.layers, "finetune.partial.layers")

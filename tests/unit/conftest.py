@@ -34,7 +34,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     adjust_for_dna(backend, SPECIAL_TOKENS, "unk")
     names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_input_names=["input_ids", "attention_mask"], **names
+        tokenizer_object=backend,
+        model_input_names=["input_ids", "attention_mask"],
+        model_max_length=8192,
+        **names,
     )
     config = ModernBertConfig(
         vocab_size=len(tokens),

@@ -23,9 +23,9 @@ from dnalm.embed.embedding import (
     load_backbone,
     pool,
     read_embeddings,
-    token_limit,
 )
 from dnalm.finetune.settings import SequenceSettings
+from dnalm.models.families import token_limit
 from dnalm.running.errors import InputError
 from dnalm.tokenizers.batches import length_batches, pad
 from dnalm.tokenizers.encoding import encode, load_tokenizer

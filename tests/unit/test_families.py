@@ -382,6 +382,20 @@ def test_as_many_tokens_as_positions_and_no_more(checkpoint):
             hidden_states(model, line)
 
 
+def test_transformers_cuts_what_is_longer_than_a_model_reads(checkpoint, tmp_path):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    published_model.main(
+        tokenizer=checkpoint, checkpoint=checkpoint, model="m", output=tmp_path / "m", summary=None
+    )
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "m")
+    model = AutoModelForMaskedLM.from_pretrained(tmp_path / "m")
+    cut = tokenizer("ACGT" * 1000, truncation=True, return_tensors="pt")
+    config = model.config.to_dict()
+    assert cut["input_ids"].shape == (1, position_limit(config) or config["max_position_embeddings"])
+    model(**cut)
+
+
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_lines_that_are_padded_for_a_gpu_have_positions(kind, tiny_model):
     shape = architecture(kind) | {"max_position_embeddings": 50}

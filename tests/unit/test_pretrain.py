@@ -132,6 +132,8 @@ def test_the_model_directory_is_enough_by_itself(place, undisturbed):
     assert model.config.sparse_prediction is False
     logits = model(**tokenizer("ACGTACGT", return_tensors="pt")).logits
     assert logits.ndim == 3 and logits.shape[2] == len(tokenizer)
+    cut = tokenizer("ACGT" * 10000, truncation=True)["input_ids"]
+    assert len(cut) == model.config.max_position_embeddings
     # A colleague can read it.
     assert stat.S_IMODE((directory / "model.safetensors").stat().st_mode) & 0o044 == 0o044 & ~_umask()
 

@@ -16,8 +16,6 @@ from dnalm.models.architecture import load_model
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
-from dnalm.models.families import position_limit
-from dnalm.models.keys import DEFAULTS
 from dnalm.running.devices import usual_batch_tokens
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, sha256_of_file
@@ -44,14 +42,6 @@ def read_model_config(directory: str | Path) -> dict[str, Any]:
             f"{directory}: no model.safetensors. Save the model with save_pretrained, in one file of weights."
         )
     return config
-
-
-def token_limit(config: dict[str, Any], max_tokens: int | None) -> int:
-    """How many tokens of a sequence are read: as many as the model has positions for, or fewer if asked."""
-    # Transformers leaves out what is ModernBERT's own.
-    usual = DEFAULTS[config["model_type"]]["max_position_embeddings"]
-    positions = position_limit(config) or config.get("max_position_embeddings", usual)
-    return positions if max_tokens is None else min(max_tokens, positions)
 
 
 def load_backbone(directory: str | Path, device: "torch.device | str" = "cpu") -> "PreTrainedModel":

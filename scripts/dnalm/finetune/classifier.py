@@ -26,13 +26,13 @@ from dnalm.embed.embedding import read_model_config
 from dnalm.finetune.examples import Tokens, predict_logits
 from dnalm.models.architecture import check_weights, prepared
 from dnalm.models.attention_masks import make_masks_ahead
-from dnalm.models.directory import quieten
+from dnalm.models.directory import quieten, write_max_length
 from dnalm.models.families import FAMILIES, count_by_part
 from dnalm.models.keys import DEFAULTS
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
-from dnalm.running.files import read_json, write_json
+from dnalm.running.files import write_json
 from dnalm.running.hints import either, show
 from dnalm.sequences.names import UNREADABLE
 from dnalm.tokenizers.cut import Cut, count_cut
@@ -288,13 +288,11 @@ def save_classifier(
     write_json(directory / "config.json", config)
     weights = {name: value.float().contiguous() for name, value in weights.items()}
     save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
-    for name in ("tokenizer.json", "special_tokens_map.json", "dna_tokenizer.json"):
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "dna_tokenizer.json"):
         if (model / name).is_file():
             shutil.copyfile(model / name, directory / name)
-    tokenizer = read_json(model / "tokenizer_config.json")
-    # So that truncation=True in a pipeline cuts where training cut.
-    tokenizer["model_max_length"] = max_tokens
-    write_json(directory / "tokenizer_config.json", tokenizer)
+    # So that a pipeline cuts where training cut.
+    write_max_length(directory, max_tokens)
 
 
 def classifier_class(config: dict[str, Any]) -> str:

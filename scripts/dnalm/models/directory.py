@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnalm.running.files import atomic_directory, write_directory_summary, write_json
+from dnalm.models.families import token_limit
+from dnalm.running.files import atomic_directory, read_json, write_directory_summary, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,6 +36,7 @@ def write_model_directory(
     with atomic_directory(output, check) as directory:
         network.save_pretrained(directory)
         copy_tokenizer(tokenizer, directory)
+        write_max_length(directory, token_limit(network.config.to_dict()))
         if log is not None:
             lines = [json.dumps(record) + "\n" for record in log]
             (directory / "training_log.jsonl").write_text("".join(lines))
@@ -50,6 +52,14 @@ def copy_tokenizer(source: Path, target: Path) -> None:
             # A model directory can be the tokenizer's source: its configuration is not the tokenizer's.
             if not (target / file.name).exists() and not file.name.startswith(("model", "training_")):
                 shutil.copyfile(file, target / file.name)
+
+
+def write_max_length(directory: Path, max_tokens: int) -> None:
+    """Have the tokenizer in `directory` cut at `max_tokens` where Transformers is told truncation=True."""
+    file = directory / "tokenizer_config.json"
+    # Older tokenizers name their special tokens in another file, and have no such one.
+    known = read_json(file) if file.is_file() else {}
+    write_json(file, known | {"model_max_length": max_tokens})
 
 
 def quieten() -> None:

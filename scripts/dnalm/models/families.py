@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dnalm.models.keys import DEFAULTS
 from dnalm.running.errors import InputError
 
 
@@ -188,18 +189,22 @@ def position_limit(config: Mapping[str, Any]) -> int | None:
     return positions
 
 
-def tokens_read(config: Mapping[str, Any], max_tokens: int | None, place: str) -> int | None:
-    """How many tokens of a line a model reads: `max_tokens`, or without it all that it can.
+def token_limit(config: Mapping[str, Any], max_tokens: int | None = None) -> int:
+    """How many tokens of a sequence are read: as many as the model has positions for, or fewer if asked."""
+    # Transformers leaves out what is ModernBERT's own.
+    usual = DEFAULTS[config["model_type"]]["max_position_embeddings"]
+    positions: int = position_limit(config) or config.get("max_position_embeddings", usual)
+    return positions if max_tokens is None else min(max_tokens, positions)
 
-    Raises InputError, naming `place`, if the model cannot read so many.
-    """
+
+def check_max_tokens(config: Mapping[str, Any], max_tokens: int | None, place: str) -> None:
+    """Raise InputError, naming `place`, for more tokens than the model can read at once."""
     limit = position_limit(config)
     if limit is not None and max_tokens is not None and max_tokens > limit:
         raise InputError(
             f"{place} is {max_tokens}, but this {config['model_type']} model reads {limit} tokens at most. "
             "Lower it."
         )
-    return max_tokens or limit
 
 
 def padding_multiple(config: Mapping[str, Any], max_tokens: int) -> int:

@@ -13,8 +13,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import EvalResult, ModelCardData
 
-from dnalm.models.families import position_limit
-from dnalm.models.keys import DEFAULTS
+from dnalm.models.families import token_limit
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
@@ -326,8 +325,7 @@ def tokens_read(facts: Facts) -> int:
     """How many tokens of a sequence the model reads at most, [CLS] and [SEP] included."""
     if facts.finetuning:
         return int(facts.finetuning["max_tokens"])
-    known = {**DEFAULTS[facts.architecture["model_type"]], **facts.architecture}
-    return position_limit(known) or int(known["max_position_embeddings"])
+    return token_limit(facts.architecture)
 
 
 def limits(facts: Facts) -> list[str]:

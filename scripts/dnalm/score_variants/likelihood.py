@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dnalm.embed.embedding import read_model_config, token_limit
+from dnalm.embed.embedding import read_model_config
 from dnalm.evaluate_language_model.scoring import MaskedLine, model_scores
 from dnalm.models.architecture import load_model
 from dnalm.models.directory import quieten
+from dnalm.models.families import token_limit
 from dnalm.score_variants.hiding import hide_difference
 from dnalm.sequences.strands import reverse_complement
 from dnalm.tokenizers.encoding import encode, load_tokenizer
