@@ -477,6 +477,7 @@ def test_names_from_files_cannot_break_the_page(flags, tmp_path):
 def test_benchmarks_can_be_a_folder(flags, tmp_path):
     folder = str(Path(flags["--benchmarks"][-1]).parent)
     text = text_of(page(flags | {"--benchmarks": [folder]}, tmp_path / "r.html"))
+    assert "those of tasks and models too that have left the configuration since" in text
     table = text.split("What the rules needed")[1]
     assert "extract_windows 1 " in table and "finetune 2 " in table
     assert "set-resources: extract_windows: mem_mb: 2000 * 2 ** (attempt - 1) runtime:" in table

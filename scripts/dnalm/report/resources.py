@@ -74,9 +74,10 @@ def benchmark_parts(run: Run) -> list[dict[str, Any]]:
             "What the rules needed, and what to ask for on a machine like this one",
             columns,
             rows,
-            note=f"All jobs together: {duration(sum(b.seconds for b in run.benchmarks))}. Snakemake looks at "
-            "a job's memory at growing intervals and can miss short peaks; so twice the largest value is "
-            "suggested, and twice the longest time. Larger inputs need more.",
+            note=f"All jobs together: {duration(sum(b.seconds for b in run.benchmarks))}, those of tasks "
+            "and models too that have left the configuration since, as long as they have files in the folder "
+            "benchmarks. Snakemake looks at a job's memory at growing intervals and can miss short peaks; so "
+            "twice the largest value is suggested, and twice the longest time. Larger inputs need more.",
         ),
         {
             "kind": "code",
