@@ -14,7 +14,8 @@ def adamw(
 ) -> torch.optim.AdamW:
     """AdamW over the parameters that learn; weight decay acts on matrices, not on norms and biases.
 
-    beta2: how slowly the mean of squared gradients forgets; the default is that of PyTorch
+    beta2: how slowly the mean of squared gradients forgets. The default, PyTorch's, is that of classifiers
+    and of the convolutional network; pretraining has a setting of its own.
     """
     learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
