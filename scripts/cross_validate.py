@@ -51,7 +51,7 @@ import pandas as pd
 import evaluate
 from dnalm.baseline.settings import BASELINES, COMBINED, STACKED
 from dnalm.cross_validate.kept import Fold, keep, read_kept
-from dnalm.evaluate.calibration import calibration_over_folds, fit
+from dnalm.evaluate.calibration import calibration_over_folds
 from dnalm.evaluate.predictions import Predictions, nine_digits, write_predictions
 from dnalm.evaluate.repetitions import spread
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
@@ -62,11 +62,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import SCRIPTS, digests
 from dnalm.running.commandline import parsed_options, parser, run
-from dnalm.running.devices import (
-    check_batch_tokens,
-    choose_device,
-    choose_precision,
-)
+from dnalm.running.devices import check_batch_tokens, choose_device, choose_precision
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_json, sha256_of_directory, sha256_of_file, write_json
 from dnalm.running.runlock import check_held
@@ -122,26 +118,17 @@ def main(
     roles = read_roles(sequences)
     vectors = read_vectors(embeddings, table) if embeddings else None
 
-    def say(predictor: Path, of_fold: np.ndarray, costs: dict[str, float], *, last: bool) -> Fold:
-        """Outputs of a predictor for what its fold left out, and what its validation sequences say of them.
-
-        Probabilities of classes alone can be calibrated. The memory that the predictor takes is free for the
-        next training.
-        """
-        judged = evaluate.load_predictor(predictor, kind, batch_tokens, gpus, allow_cpu)
+    def judge(directory: Path, of_fold: np.ndarray, costs: dict[str, float], *, last: bool) -> Fold:
+        """What is needed of a fold; the memory that its predictor takes is free for the next training."""
+        judged = evaluate.load_predictor(directory, kind, batch_tokens, gpus, allow_cpu)
         judged = evaluate.reading_strands(evaluate.positive_class_last(judged, positive), strands.strands)
         outputs = judged.outputs(table["seq"][of_fold == TEST].tolist())
-        fitted, trained, cut = None, None, None
+        fitted = None
         if problem == SINGLE_LABEL:
-            held_out = table[of_fold == VALIDATION]
-            probabilities = nine_digits(judged.outputs(held_out["seq"].tolist()))
-            fitted = fit(measured.targets(held_out["label"], judged.labels, sequences), probabilities)
-        if kind not in ("baseline", COMBINED):
-            about_fold = evaluate.about_stacking if kind == STACKED else evaluate.about_training
-            trained = about_fold(predictor)
-        if last:
-            # Tokenizer and limit are those of every fold.
-            cut = evaluate.count_unread(predictor, kind, table["seq"].tolist())
+            fitted = evaluate.fit_on_validation(judged, measured, table[of_fold == VALIDATION], sequences)
+        trained = about_training(directory, kind)
+        # Tokenizer and limit are those of every fold.
+        cut = evaluate.count_unread(directory, kind, table["seq"].tolist()) if last else None
         return Fold(outputs, judged.labels, judged.versions, fitted, trained, cut, costs)
 
     fingerprinted = {
@@ -154,53 +141,34 @@ def main(
         "code": code_of("cross_validate", *(script for script, _ in trainings)),
     }
     with Checkpointer(checkpoints, fingerprinted, stop_before_minutes=stop_before_minutes) as checkpointer:
-        folds: list[Fold] = []
-        for fold, of_fold in roles.items():
-            folder = checkpointer.store.directory / fold
-            kept = folder.with_name(f"{fold}.json")
-            if done := read_kept(kept):
-                logger.info("%s: %s of %d is done already", task, fold.replace("_", " "), len(roles))
-            else:
-                logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
-                write_fold(folder, table, of_fold, vectors)
-                costs = train_all(trainings, folder, checkpointer)
-                done = say(folder / "predictor", of_fold, costs, last=len(folds) == len(roles) - 1)
-                keep(kept, done)
-            folds.append(done)
-            shutil.rmtree(folder, ignore_errors=True)
-        together = nine_digits(in_order([fold.outputs for fold in folds], list(roles.values())))
+        folds = train_folds(task, table, roles, vectors, trainings, judge, checkpointer)
 
         labels = folds[-1].labels
         truth = measured.targets(table["label"], labels, sequences)
+        outputs = nine_digits(in_order([fold.outputs for fold in folds], list(roles.values())))
         clusters = read_clusters(sequences, len(table))
         about = {"task": task, "problem": problem, "name": name, "kind": kind, "backbone": backbone}
         report: dict[str, Any] = about | {"strands": strands.strands}
-        report |= evaluate.measure_predictions(
-            measured, truth, together, clusters, labels, positive, settings
-        )
-        calibration = None
-        if fitted := [fold.fitted for fold in folds if fold.fitted]:
-            left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
-            calibration = calibration_over_folds(truth, together, fitted, left_out_of, settings.confidence)
-        report |= {"cut": folds[-1].cut, "calibration": calibration, "versions": folds[-1].versions}
-        trained = [fold.trained for fold in folds if fold.trained]
-        if kind == STACKED:
-            report["stacked"] = stacked_over_folds(trained)
-        elif trained:
-            unfinished = any(of_fold["still_improving"] for of_fold in trained)
-            report |= {"seed": trained[0]["seed"], "still_improving": unfinished}
-        report["cross_validation"] = over_folds(measured, truth, together, list(roles.values()))
+        report |= evaluate.measure_predictions(measured, truth, outputs, clusters, labels, positive, settings)
+        report["cut"] = folds[-1].cut
+        report["calibration"] = calibration_of(folds, roles, truth, outputs, settings.confidence)
+        report["versions"] = folds[-1].versions
+        report |= trainings_over_folds(folds, kind)
+        report["cross_validation"] = over_folds(measured, truth, outputs, list(roles.values()))
         written = table["label"].tolist()
-        predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, together, clusters)
+        predicted = Predictions(problem, labels, table["id"].tolist(), written, truth, outputs, clusters)
         check_held()
         write_predictions(predictions, predicted, table["seq"].tolist())
-        write_json(curves, about | evaluate.curve_report(measured, truth, together, labels))
+        write_json(curves, about | evaluate.curve_report(measured, truth, outputs, labels))
         write_json(metrics, report)
         if telemetry:
             costs_of_folds = [fold.costs for fold in folds]
             about_costs = {"model": name, "task": task, "backbone": backbone, "folds": costs_of_folds}
             write_json(telemetry, about_costs)
     evaluate.log_headline(report, measured, settings.confidence, "cross-validated")
+
+
+# ----------------------------------------------------------------------------- what is trained, and on what
 
 
 def read_trainings(words: list[str]) -> list[tuple[str, list[str]]]:
@@ -241,6 +209,39 @@ def read_vectors(path: Path, table: pd.DataFrame) -> tuple[dict[str, np.ndarray]
         )
     with np.load(path) as data:
         return {name: data[name] for name in data.files if name != "about"}, read.about
+
+
+# ----------------------------------------------------------------------------- folds
+
+
+def train_folds(
+    task: str,
+    table: pd.DataFrame,
+    roles: dict[str, np.ndarray],
+    vectors: tuple[dict[str, np.ndarray], dict[str, Any]] | None,
+    trainings: list[tuple[str, list[str]]],
+    judge: Callable[..., Fold],
+    checkpointer: Checkpointer,
+) -> list[Fold]:
+    """Train in every fold that is not done yet, and keep what `judge` says of its predictor.
+
+    `roles` says by fold what each sequence of the table is in it; `vectors` are their embeddings.
+    """
+    folds: list[Fold] = []
+    for fold, of_fold in roles.items():
+        folder = checkpointer.store.directory / fold
+        kept = folder.with_name(f"{fold}.json")
+        if done := read_kept(kept):
+            logger.info("%s: %s of %d is done already", task, fold.replace("_", " "), len(roles))
+        else:
+            logger.info("%s: %s of %d", task, fold.replace("_", " "), len(roles))
+            write_fold(folder, table, of_fold, vectors)
+            costs = train_all(trainings, folder, checkpointer)
+            done = judge(folder / "predictor", of_fold, costs, last=len(folds) == len(roles) - 1)
+            keep(kept, done)
+        folds.append(done)
+        shutil.rmtree(folder, ignore_errors=True)
+    return folds
 
 
 def write_fold(
@@ -299,6 +300,13 @@ def train(script: str, words: list[str], folder: Path) -> None:
     do(**options)
 
 
+def about_training(predictor: Path, kind: str) -> dict[str, Any] | None:
+    """What is said of the training of a predictor; None of baselines and of k-mers beside embeddings."""
+    if kind in ("baseline", COMBINED):
+        return None
+    return evaluate.about_stacking(predictor) if kind == STACKED else evaluate.about_training(predictor)
+
+
 def options_of(script: str, words: list[str]) -> dict[str, Any]:
     """What the script's `main` takes for these flags. Raises InputError for a value that is wrong."""
     trainer: Any = importlib.import_module(script)
@@ -313,6 +321,9 @@ def is_made(predictor: Path, summary: Path | None) -> bool:
         return read_json(summary)["sha256"] == sha256_of_directory(predictor)
     except InputError:
         return False
+
+
+# ----------------------------------------------------------------------------- what a result depends on
 
 
 def decisive_options(script: str, words: list[str]) -> dict[str, Any]:
@@ -358,12 +369,41 @@ def clock() -> dict[str, float]:
     return {"seconds": time.perf_counter(), "cpu_seconds": processor}
 
 
+# ----------------------------------------------------------------------------- all folds together
+
+
 def in_order(outputs: list[np.ndarray], roles: list[np.ndarray]) -> np.ndarray:
     """The outputs of all folds, float64[n, n_labels], in the order of the table."""
     together = np.empty((len(roles[0]), outputs[0].shape[1]))
     for of_fold, predicted in zip(roles, outputs, strict=True):
         together[of_fold == TEST] = predicted
     return together
+
+
+def calibration_of(
+    folds: list[Fold],
+    roles: dict[str, np.ndarray],
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    confidence: float,
+) -> dict[str, Any] | None:
+    """How well the probabilities are calibrated; None of labels and values, which have no such fit."""
+    fitted = [fold.fitted for fold in folds if fold.fitted]
+    if not fitted:
+        return None
+    left_out_of = np.argmax([of_fold == TEST for of_fold in roles.values()], axis=0)
+    return calibration_over_folds(truth, probabilities, fitted, left_out_of, confidence)
+
+
+def trainings_over_folds(folds: list[Fold], kind: str) -> dict[str, Any]:
+    """What metrics.json says of trainings: of stacked predictors their fits, of classifiers seed and end."""
+    trained = [fold.trained for fold in folds if fold.trained]
+    if kind == STACKED:
+        return {"stacked": stacked_over_folds(trained)}
+    if not trained:
+        return {}
+    unfinished = any(of_fold["still_improving"] for of_fold in trained)
+    return {"seed": trained[0]["seed"], "still_improving": unfinished}
 
 
 def stacked_over_folds(folds: list[dict[str, Any]]) -> dict[str, Any]:

@@ -40,9 +40,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dnalm.baseline.settings import COMBINED, STACKED
-from dnalm.evaluate.calibration import calibration_report, fit
+from dnalm.evaluate.calibration import Fitted, calibration_report, fit
 from dnalm.evaluate.predictions import PREDICTORS, Predictions, nine_digits, write_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate.strands import predict_strands
@@ -101,11 +102,7 @@ def main(
     report["cut"] = count_unread(predictor, kind, sequences)
     report["calibration"] = None
     if validation and problem.name == SINGLE_LABEL:
-        held_out = read_labelled_table(validation, problem)
-        fitted = fit(
-            problem.targets(held_out["label"], labels, validation),
-            nine_digits(judged.outputs(held_out["seq"].tolist())),
-        )
+        fitted = fit_on_validation(judged, problem, read_labelled_table(validation, problem), validation)
         report["calibration"] = calibration_report(truth, outputs, fitted, settings.confidence)
     report["versions"] = judged.versions
     if kind == STACKED:
@@ -245,6 +242,12 @@ def count_unread(predictor: Path, kind: str, sequences: list[str]) -> dict[str, 
     if warning := cut.warning("sequences of the test split"):
         logger.warning(warning)
     return cut.summary()
+
+
+def fit_on_validation(judged: Predictor, problem: Problem, held_out: pd.DataFrame, place: Path) -> Fitted:
+    """Temperature and threshold of a predictor of classes from validation sequences, which `place` holds."""
+    targets = problem.targets(held_out["label"], judged.labels, place)
+    return fit(targets, nine_digits(judged.outputs(held_out["seq"].tolist())))
 
 
 def measure_predictions(
