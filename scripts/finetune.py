@@ -84,6 +84,8 @@ if TYPE_CHECKING:
 
     from dnalm.finetune.classifier import Standardisation
     from dnalm.finetune.examples import Examples
+    from dnalm.finetune.objectives import TargetScale
+    from dnalm.finetune.training import State
 
 logger = logging.getLogger("dnalm")
 
@@ -235,19 +237,7 @@ def main(
             "precision": start.precision,
             "versions": packages,
         }
-        with atomic_directory(output, check_held) as directory:
-            finetuning.put_weights(module, result.best_weights)
-            if trained.is_adapted(module):
-                trained.save_adapter(directory / trained.ADAPTER, module, values)
-            weights = trained.merged(start.weights, module)
-            if start.features is not None:
-                weights = start.features.folded(start.config, weights)
-            if values is not None:
-                weights = values.folded(FAMILIES[config["model_type"]].classifier_head.output, weights)
-            classifier.save_classifier(directory, model, weights, labels, pooling, max_tokens, problem)
-            lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]
-            (directory / "finetuning_log.jsonl").write_text("".join(lines))
-            write_json(directory / "finetuning_summary.json", summary)
+        write_classifier(output, model, labelled, pooling, start, values, result, summary)
         if summary_file:
             # The digest makes this small file stand for the directory: it changes when the classifier does.
             write_json(summary_file, summary | {"sha256": sha256_of_directory(output)})
@@ -373,6 +363,41 @@ def count_cuts(
     return found
 
 
+def write_classifier(
+    output: Path,
+    model: Path,
+    labelled: Labelled,
+    pooling: str,
+    start: Start,
+    values: "TargetScale | None",
+    result: "State",
+    summary: dict[str, Any],
+) -> None:
+    """Write the directory, whole or not at all: the weights of the epoch that is kept, the log, the summary.
+
+    They are of features and of `values` as they are, whatever scale was learned on.
+    """
+    from dnalm.finetune import classifier, trained
+    from dnalm.finetune.training import put_weights
+
+    with atomic_directory(output, check_held) as directory:
+        put_weights(start.module, result.best_weights)
+        if trained.is_adapted(start.module):
+            trained.save_adapter(directory / trained.ADAPTER, start.module, values)
+        weights = trained.merged(start.weights, start.module)
+        if start.features is not None:
+            weights = start.features.folded(start.config, weights)
+        if values is not None:
+            output_layer = FAMILIES[start.config["model_type"]].classifier_head.output
+            weights = values.folded(output_layer, weights)
+        classifier.save_classifier(
+            directory, model, weights, labelled.labels, pooling, labelled.max_tokens, labelled.kind.name
+        )
+        lines = [json.dumps(record, allow_nan=False) + "\n" for record in result.log]
+        (directory / "finetuning_log.jsonl").write_text("".join(lines))
+        write_json(directory / "finetuning_summary.json", summary)
+
+
 def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | None, precision: str) -> None:
     """Raise InputError if something was given that does not go with what learns, or is missing."""
     if backbone == "frozen" and len(embeddings) < 2:
@@ -388,7 +413,7 @@ def check_backbone(backbone: str, embeddings: list[Path], checkpoints: Path | No
         raise InputError("--precision: a head alone learns in fp32. Give it to scripts/embed.py instead.")
 
 
-def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
+def kept_epoch(result: "State", backbone: str) -> dict[str, Any]:
     """Which epoch is kept, by which rule, and whether more epochs could be better; for the summary."""
     evaluations = [record for record in result.log if record["event"] == "evaluation"]
     kept = next(record for record in evaluations if record["epoch"] == result.best_epoch)
@@ -414,9 +439,8 @@ def kept_epoch(result: Any, backbone: str) -> dict[str, Any]:
 def still_improving(log: list[dict[str, Any]]) -> bool:
     """Whether the validation loss fell by more than 0.01 in the last fifth of the epochs.
 
-    These are nats per sequence, or of values the hundredth part of their variance.
-
-    Then the training was too short to say how good the classifier can be.
+    The training was then too short to say how good the classifier can be. The loss is in nats per sequence,
+    that of values in units of their variance.
     """
     losses = [record["loss"] for record in log if record["event"] == "evaluation"]
     fifth = max(1, (len(losses) - 1) // 5)

@@ -24,7 +24,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dnalm.models.architecture import count_parameters, load_model, model_config, new_model
 from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
@@ -55,6 +55,9 @@ from dnalm.tokenize_windows.cache import TokenLines, load_tokens
 from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers.encoding import load_tokenizer
 from dnalm.tokenizers.special_tokens import overlapping_kmer_length
+
+if TYPE_CHECKING:
+    from dnalm.pretrain.training import Schedule
 
 logger = logging.getLogger("dnalm")
 
@@ -124,30 +127,9 @@ def pretrain(options: SimpleNamespace) -> None:
             (options.validation_tokens, "--validation-tokens"),
         )
     )
-    per_epoch = batches.batches_per_epoch(len(lines), recipe.batch_size)
-    decided = {field.name for field in fields(training.Schedule)} - {"steps"}
-    schedule = training.Schedule(
-        steps=recipe.steps or math.ceil((recipe.epochs or 0) * per_epoch),
-        **recipe.model_dump(include=decided),
-    )
+    schedule = schedule_of(recipe, len(lines))
     pad_to_multiple_of = padding_multiple(shape, max_tokens) if device.type == "cuda" else 1
-    fingerprinted = {
-        **start,
-        "tokenizer": sha256_of_directory(options.tokenizer),
-        "corpus": [sha256_of_directory(directory) for directory in options.tokens],
-        "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
-        **options.context.model_dump(),
-        "pad_to_multiple_of": pad_to_multiple_of,
-        "masking": masking.model_dump(),
-        "training": {
-            **asdict(schedule),
-            "batch_size": recipe.batch_size,
-            "evaluate_lines": recipe.evaluate_lines,
-            "precision": options.precision,
-        },
-        "code": sha256_of_modules(CODE),
-        "versions": versions(),
-    }
+    fingerprinted = decisive(options, start, schedule, pad_to_multiple_of)
     checkpointer = Checkpointer(
         options.checkpoints,
         fingerprinted,
@@ -300,6 +282,39 @@ def read_start(options: SimpleNamespace, tokenizer: Any) -> tuple[dict[str, Any]
     return start, config, shape, new_head
 
 
+def schedule_of(recipe: TrainingSettings, n_lines: int) -> "Schedule":
+    """The steps of a training on so many lines, and what is done in them."""
+    from dnalm.pretrain.batches import batches_per_epoch
+    from dnalm.pretrain.training import Schedule
+
+    decided = {field.name for field in fields(Schedule)} - {"steps"}
+    steps = recipe.steps or math.ceil((recipe.epochs or 0) * batches_per_epoch(n_lines, recipe.batch_size))
+    return Schedule(steps=steps, **recipe.model_dump(include=decided))
+
+
+def decisive(
+    options: SimpleNamespace, start: dict[str, Any], schedule: "Schedule", pad_to_multiple_of: int
+) -> dict[str, Any]:
+    """Everything that the result depends on, so that a checkpoint of another training is never picked up."""
+    return {
+        **start,
+        "tokenizer": sha256_of_directory(options.tokenizer),
+        "corpus": [sha256_of_directory(directory) for directory in options.tokens],
+        "held_out": [sha256_of_directory(directory) for directory in options.validation_tokens],
+        **options.context.model_dump(),
+        "pad_to_multiple_of": pad_to_multiple_of,
+        "masking": options.masking.model_dump(),
+        "training": {
+            **asdict(schedule),
+            "batch_size": options.training.batch_size,
+            "evaluate_lines": options.training.evaluate_lines,
+            "precision": options.precision,
+        },
+        "code": sha256_of_modules(CODE),
+        "versions": versions(),
+    }
+
+
 def launch_until_it_fits(processes: int, nodes: int, checkpointer: Checkpointer) -> None:
     """Run this script in several processes, again as often as they leave because memory ran out."""
     training = checkpointer.store.directory
@@ -319,7 +334,7 @@ def launch_until_it_fits(processes: int, nodes: int, checkpointer: Checkpointer)
 def write_results(
     network: Any,
     state: Any,
-    schedule: Any,
+    schedule: "Schedule",
     cut: dict[str, dict[str, int]],
     new_head: bool,
     precision: str,
