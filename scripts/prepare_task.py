@@ -50,6 +50,7 @@ splits are all of them, too: for the predictor that is put to use.
 import logging
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ from dnalm.prepare_task.splits import (
 )
 from dnalm.prepare_task.warnings import warnings_for_people
 from dnalm.problems.flags import add_problem_flag
-from dnalm.problems.kinds import KINDS
+from dnalm.problems.kinds import KINDS, Problem
 from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -134,8 +135,6 @@ def main(
     else:
         splits, rows, leakage = make_splits(kind, labels, tables, settings, task, same)
     check_splits(kind, splits, labels, task, rows)
-    groups = {name: carried(kind, split, labels) for name, split in splits.items()}
-    test_overlap = np.concatenate([overlap_fractions(*of) for of in learned_and_tested(splits)])
     report = {
         "task": task,
         "problem": problem,
@@ -148,36 +147,12 @@ def main(
         },
         "rows": rows,
         "leakage": {
-            **{
-                name: describe_leakage(found, len(tables.get(name, splits[name])))
-                for name, found in leakage.items()
-            },
-            "dropped_from_training": settings.drop_leaked,
-            "partial_overlap": {
-                "word_bp": OVERLAP_BP,
-                "test_sequences_sharing_any": int((test_overlap > 0).sum()),
-                "test_sequences_sharing_half": int((test_overlap >= 0.5).sum()),
-            },
-        },
-        "sequences": {name: len(split) for name, split in splits.items()},
-        "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
-        "soft_masked": {
-            name: {
-                label: round(share, 6)
-                for label, share in soft_masked_fractions(split["seq"], groups[name]).items()
-            }
-            for name, split in splits.items()
-        },
-    }
-    if problem == REGRESSION:
-        values = {name: kind.targets(split["label"], labels, name)[:, 0] for name, split in splits.items()}
-        report["values"] = {name: value_distribution(of) for name, of in values.items()}
-        report["composition"] = telling_correlations(splits["train"]["seq"], values["train"])
-    else:
-        report["label_counts"] = {
-            name: {label: int(of.sum()) for label, of in found.items()} for name, found in groups.items()
+            name: describe_leakage(found, len(tables.get(name, splits[name])))
+            for name, found in leakage.items()
         }
-        report["composition"] = telling_areas(splits["train"]["seq"], groups["train"])
+        | {"dropped_from_training": settings.drop_leaked, "partial_overlap": describe_overlap(splits)},
+        **describe_splits(kind, splits, labels),
+    }
     if fold_report:
         report["folds"] = fold_report
     if GROUP in names:
@@ -225,6 +200,42 @@ def describe_leakage(leakage: Leakage, n_held_out: int) -> dict:
         "share": round(leakage.count / n_held_out, 6),
         "first": pairs[:LISTED_LEAKS],
     }
+
+
+def describe_overlap(splits: dict[str, pd.DataFrame]) -> dict[str, int]:
+    """How many test sequences have words in common with training sequences, and at least half of theirs."""
+    shared = np.concatenate([overlap_fractions(*of) for of in learned_and_tested(splits)])
+    return {
+        "word_bp": OVERLAP_BP,
+        "test_sequences_sharing_any": int((shared > 0).sum()),
+        "test_sequences_sharing_half": int((shared >= 0.5).sum()),
+    }
+
+
+def describe_splits(kind: Problem, splits: dict[str, pd.DataFrame], labels: list[str]) -> dict[str, Any]:
+    """What is in the splits: numbers, lengths and labels of sequences, and what tells the labels unread."""
+    groups = {name: carried(kind, split, labels) for name, split in splits.items()}
+    report: dict[str, Any] = {
+        "sequences": {name: len(split) for name, split in splits.items()},
+        "lengths": {name: length_distribution(split["seq"]) for name, split in splits.items()},
+        "soft_masked": {
+            name: {
+                label: round(share, 6)
+                for label, share in soft_masked_fractions(split["seq"], groups[name]).items()
+            }
+            for name, split in splits.items()
+        },
+    }
+    if kind.name == REGRESSION:
+        values = {name: kind.targets(split["label"], labels, name)[:, 0] for name, split in splits.items()}
+        report["values"] = {name: value_distribution(of) for name, of in values.items()}
+        report["composition"] = telling_correlations(splits["train"]["seq"], values["train"])
+    else:
+        report["label_counts"] = {
+            name: {label: int(of.sum()) for label, of in found.items()} for name, found in groups.items()
+        }
+        report["composition"] = telling_areas(splits["train"]["seq"], groups["train"])
+    return report
 
 
 def command_line() -> ArgumentParser:
