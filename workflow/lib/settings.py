@@ -176,47 +176,16 @@ def _read_sheet(
     sheet: str, name_column: str, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (place for messages, row) for each row, every column present, absent ones empty."""
-    if Path(sheet).exists() and not (Path(sheet).is_file() or Path(sheet).is_dir()):
-        raise InputError(f"{sheet}: no file.{why_absent(sheet)} Name a file of tab-separated text.")
-    try:
-        text = Path(sheet).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{sheet}: no such sheet.{why_absent(sheet)}") from None
-    except IsADirectoryError:
-        raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
-    except UnicodeDecodeError:
-        raise InputError(
-            f"{sheet}: not a text file (UTF-8). Save the sheet as tab-separated text in UTF-8."
-        ) from None
     rows = [
         (number, row)
-        for number, row in enumerate(_cells(sheet, text), 1)
+        for number, row in enumerate(_cells(sheet, _text(sheet)), 1)
         if any(cell.strip() for cell in row) and not row[0].startswith("#")
     ]
     if not rows:
         raise InputError(f"{sheet}: the sheet is empty. Its first row names the columns.")
-    header = [cell.strip() for cell in rows[0][1]]
     known = [name_column, *required, *optional]
-    for place, column in enumerate(header, 1):
-        if not column:
-            raise InputError(
-                f"{sheet} row {rows[0][0]}: column {place} has no name. Name it, or remove its tab from all "
-                f"rows."
-            )
-        if column not in known:
-            alone = len(header) == 1
-            hint = "" if alone else nearest(column, known)
-            separator = " Columns are separated by tabs." if alone else ""
-            raise InputError(
-                f"{sheet} row {rows[0][0]}: unknown column '{column}'.{hint}{separator} "
-                f"Known here: {', '.join(known)}."
-            )
-    for column in [name_column, *required]:
-        if column not in header:
-            raise InputError(f"{sheet} row {rows[0][0]}: the column '{column}' is missing. Add it.")
-    if len(set(header)) < len(header):
-        twice = next(column for column in header if header.count(column) > 1)
-        raise InputError(f"{sheet} row {rows[0][0]}: the column '{twice}' stands there twice. Remove one.")
+    header = [cell.strip() for cell in rows[0][1]]
+    _check_header(header, f"{sheet} row {rows[0][0]}", known, [name_column, *required])
     if len(rows) == 1:
         raise InputError(f"{sheet}: there is no row below the header. Add one per {name_column}.")
     seen: dict[str, int] = {}
@@ -247,6 +216,44 @@ def _read_sheet(
                     f"{sheet} row {number} ({name}): the column '{column}' is empty. Fill it in."
                 )
         yield f"{sheet} row {number} ({name})", row
+
+
+def _text(sheet: str) -> str:
+    """What the file says. Raises InputError for none, and for another than text."""
+    if Path(sheet).exists() and not (Path(sheet).is_file() or Path(sheet).is_dir()):
+        raise InputError(f"{sheet}: no file.{why_absent(sheet)} Name a file of tab-separated text.")
+    try:
+        return Path(sheet).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{sheet}: no such sheet.{why_absent(sheet)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{sheet}: a directory. Name the sheet, a file of tab-separated text.") from None
+    except UnicodeDecodeError:
+        raise InputError(
+            f"{sheet}: not a text file (UTF-8). Save the sheet as tab-separated text in UTF-8."
+        ) from None
+
+
+def _check_header(header: list[str], place: str, known: list[str], required: list[str]) -> None:
+    """Raise InputError, beginning `place`, for columns without a name, unknown, missing or named twice."""
+    for number, column in enumerate(header, 1):
+        if not column:
+            raise InputError(
+                f"{place}: column {number} has no name. Name it, or remove its tab from all rows."
+            )
+        if column not in known:
+            alone = len(header) == 1
+            hint = "" if alone else nearest(column, known)
+            separator = " Columns are separated by tabs." if alone else ""
+            raise InputError(
+                f"{place}: unknown column '{column}'.{hint}{separator} Known here: {', '.join(known)}."
+            )
+    for column in required:
+        if column not in header:
+            raise InputError(f"{place}: the column '{column}' is missing. Add it.")
+    if len(set(header)) < len(header):
+        twice = next(column for column in header if header.count(column) > 1)
+        raise InputError(f"{place}: the column '{twice}' stands there twice. Remove one.")
 
 
 def _cells(sheet: str, text: str) -> Iterator[list[str]]:
