@@ -94,9 +94,9 @@ def read_config(config: Mapping[str, Any], source: str, made: Made = made_by_non
     `source` names the file(s) in messages. Files that are `made` need not exist yet. Raises InputError for
     the first thing that is wrong.
     """
-    for old, new in RENAMED.items():
-        if old in config:
-            raise InputError(f"{source}: {old} is now called {new}. Rename the section.")
+    if renamed := [f"{old} is now called {new}" for old, new in RENAMED.items() if old in config]:
+        sections = "sections" if len(renamed) > 1 else "section"
+        raise InputError(f"{source}: {', '.join(renamed)}. Rename the {sections}.")
     predictions = config.get("predict")
     for name, prediction in predictions.items() if isinstance(predictions, Mapping) else ():
         if isinstance(prediction, Mapping) and "both_strands" in prediction:
