@@ -1,0 +1,1 @@
+"""Genomes as lines of sequence of one length."""

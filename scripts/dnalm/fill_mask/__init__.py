@@ -1,0 +1,1 @@
+"""What a language model puts into gaps in sequences."""

@@ -1,0 +1,1 @@
+"""New sequences and variants, classified."""

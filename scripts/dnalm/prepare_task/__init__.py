@@ -1,1 +1,1 @@
-"""Classification tasks: duplicates, leaks, splits."""
+"""Labelled sequences of a task: duplicates, leaks, relatives, splits."""

@@ -1,0 +1,1 @@
+"""How probable a language model finds the alleles of variants."""

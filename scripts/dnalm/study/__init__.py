@@ -1,1 +1,1 @@
-"""k-mers and embeddings together in one linear model."""
+"""Variants of a model side by side: which there are, and their leaderboards."""
