@@ -72,6 +72,7 @@ CODE = (
     "dnalm.models.optimization",
     "dnalm.models.sharding",
     "dnalm.pretrain.batches",
+    "dnalm.pretrain.decay",
     "dnalm.pretrain.masking",
     "dnalm.pretrain.micro_batches",
     "dnalm.pretrain.training",

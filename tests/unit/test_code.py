@@ -1,5 +1,7 @@
 """What in the code counts as a change, and what does not."""
 
+import ast
+import importlib
 import json
 import os
 import shutil
@@ -206,6 +208,22 @@ def test_modules_that_decide_nothing_exist(repository):
     from dnalm.running.code import DECIDES_NOTHING
 
     assert [name for name in DECIDES_NOTHING if not (repository / "scripts" / name).is_file()] == []
+
+
+def test_no_number_that_decides_stands_in_a_module_of_settings(repository):
+    """Their values are params of the rules and their code counts for nothing; a constant would be neither."""
+    only_in_words = {"FEW_SEQUENCES"}
+    found = []
+    for path in (repository / "scripts").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        for node in nodes:
+            if path.name != "settings.py" and (node.module or "").endswith(".settings"):
+                module = importlib.import_module(node.module)
+                values = {alias.name: getattr(module, alias.name) for alias in node.names}
+                found += [
+                    (path.name, name) for name, value in values.items() if isinstance(value, int | float)
+                ]
+    assert [(file, name) for file, name in found if name not in only_in_words] == []
 
 
 def test_every_module_that_a_script_imports_is_found(repository):

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dnalm.models.families import FAMILIES
+from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
 from dnalm.pretrain.micro_batches import TOKENS_PER_MICRO_BATCH
 from dnalm.running.errors import InputError
 from dnalm.running.settings import (
@@ -18,8 +19,6 @@ from dnalm.running.settings import (
     Whole,
 )
 
-# As in Hägele et al. 2024.
-USUAL_DECAY_FRACTION = 0.1
 # Ends the name of a model as it was published, before it was trained further here.
 PUBLISHED = "-published"
 

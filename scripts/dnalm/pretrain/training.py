@@ -26,8 +26,8 @@ from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.models.sharding import is_sharded, on_cpu, together
 from dnalm.pretrain.batches import Corpus, TrainingBatches
+from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
 from dnalm.pretrain.masking import EVALUATION
-from dnalm.pretrain.settings import USUAL_DECAY_FRACTION
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.devices import usual_batch_tokens
