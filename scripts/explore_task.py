@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from dnalm.explore import maps
-from dnalm.explore.sequences import MOST_LABELS, box, gc_shares, grouped
+from dnalm.explore.sequences import MOST_LABELS, box, gc_content, grouped
 from dnalm.explore.settings import TaskSettings
 from dnalm.problems.flags import add_problem_flag
 from dnalm.problems.kinds import sort_labels
@@ -129,7 +129,7 @@ def describe(
         sequences = part["seq"].tolist()
         group: dict[str, Any] = {"split": split, "label": label, "n": len(part)}
         group["length"] = box(part["seq"].str.len().to_numpy())
-        group["gc"] = box(gc_shares(sequences))
+        group["gc"] = box(gc_content(sequences))
         group["tokens"], group["unknown"] = {}, {}
         for name, tokenizer in tokenizers.items():
             ids = encode(tokenizer, sequences)

@@ -10,7 +10,7 @@ import explore_batch
 import explore_task
 from dnalm.explore import maps
 from dnalm.explore.batch import FATES, fates, masked_line
-from dnalm.explore.sequences import MOST_LABELS, box, gc_shares, grouped
+from dnalm.explore.sequences import MOST_LABELS, box, gc_content, grouped
 from dnalm.explore.settings import BatchSettings, TaskSettings
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings
 from dnalm.running.errors import InputError
@@ -37,7 +37,7 @@ def test_a_box_of_small_values_keeps_their_digits():
 
 
 def test_gc_counts_only_the_four_bases():
-    assert gc_shares(["GGCC", "ATNN", "ACGTNNNN", "NN"]).tolist() == [1, 0, 0.5, 0]
+    assert gc_content(["GGCC", "ATNN", "ACGTNNNN", "NN"]).tolist() == [1, 0, 0.5, 0]
 
 
 def test_many_labels_become_one_group():

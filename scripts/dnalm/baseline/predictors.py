@@ -18,7 +18,8 @@ from dnalm.problems.names import MULTI_LABEL, REGRESSION
 
 logger = logging.getLogger("dnalm")
 
-# Inverse strengths of the L2 penalty that are tried.
+# Inverse strengths of the L2 penalty that are tried, scikit-learn's C: 100 is the weakest. Files call them
+# `penalty`; that of stacked.json is a strength.
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 STRANDS = ("forward", "both")
 
@@ -125,7 +126,7 @@ class KmerRegression:
 def fit_linear_model(
     problem: str, features: sparse.csr_matrix | np.ndarray, targets: np.ndarray, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights float64[n_labels, n_features] and intercepts float64[n_labels]; `penalty` is the inverse.
+    """Weights float64[n_labels, n_features] and intercepts float64[n_labels]; `penalty`: one of PENALTIES.
 
     Multinomial logistic regression of classes, one logistic regression for each of several labels, ridge
     regression of values.
@@ -147,7 +148,7 @@ def fit_linear_model(
 def fit_logistic_regression(
     features: sparse.csr_matrix | np.ndarray, classes: np.ndarray, penalty: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights float64[n_classes, n_features] and intercepts float64[n_classes]; `penalty` is the inverse."""
+    """Weights float64[n_classes, n_features], intercepts float64[n_classes]; `penalty`: one of PENALTIES."""
     from sklearn.linear_model import LogisticRegression
 
     fitted = LogisticRegression(C=penalty, max_iter=1000).fit(features, classes)

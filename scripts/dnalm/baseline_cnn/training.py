@@ -72,9 +72,11 @@ def train_network(
 
 
 def epoch_batches(n: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The batches of an epoch: int64 indices in random order, each of `batch_size` or a few more.
+    """The batches of an epoch: int64 indices in random order, at least `batch_size` in each, less than twice
+    as many.
 
-    So none has a single sequence, which batch normalisation could not learn from.
+    What is left over is dealt out to all, so that no batch has a single sequence, which batch normalisation
+    could not learn from. Fewer sequences than `batch_size` are one batch.
     """
     order = np.random.default_rng([seed, epoch]).permutation(n)
     return np.array_split(order, max(1, n // batch_size))

@@ -1,8 +1,8 @@
 """One linear model on k-mers and embeddings together.
 
 A directory holds `combined.json` (problem, labels, k, strands, pooling, max_tokens, weight, penalty, what
-was tried), `combined.safetensors` (`weights` float64[n_classes, n_kmers + hidden], `intercepts`
-float64[n_classes], and `mean` and `scale` float64[hidden] of the embeddings) and `language_model/`, the
+was tried), `combined.safetensors` (`weights` float64[n_labels, n_kmers + hidden], `intercepts`
+float64[n_labels], and `mean` and `scale` float64[hidden] of the embeddings) and `language_model/`, the
 model that embeds.
 """
 
@@ -58,8 +58,8 @@ class CombinedRegression:
 
     problem: str
     features: Features
-    weights: np.ndarray
-    intercepts: np.ndarray
+    weights: np.ndarray  # float64[n_labels, n_kmers + hidden]
+    intercepts: np.ndarray  # float64[n_labels]
 
     def outputs(self, sequences: list[str], vectors: np.ndarray) -> np.ndarray:
         """Probabilities or values float64[n, n_labels]."""

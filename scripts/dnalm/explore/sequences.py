@@ -22,8 +22,8 @@ def grouped(table: pd.DataFrame, labels: Sequence[str]) -> list[tuple[str, pd.Da
     return [(label, part) for label, part in parts if len(part)]
 
 
-def gc_shares(sequences: Sequence[str]) -> np.ndarray:
-    """Share of G and C among A, C, G, T of each sequence: float64[n]; 0 where there is none of them."""
+def gc_content(sequences: Sequence[str]) -> np.ndarray:
+    """Fraction of G and C among A, C, G, T of each upper-case sequence: float64[n]; 0 without any of them."""
     counts = np.array([[s.count(base) for base in "GCAT"] for s in sequences], np.int64).reshape(-1, 4)
     return counts[:, :2].sum(axis=1) / np.maximum(counts.sum(axis=1), 1)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dnalm.problems.kinds import KINDS, SEPARATOR, Problem
+from dnalm.problems.metrics import unrelated
 from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
@@ -50,10 +51,10 @@ def read_clusters(path: str | Path, n: int) -> np.ndarray:
     """
     path = Path(path)
     if is_parquet(path):
-        return np.arange(n)
+        return unrelated(n)
     with open_table(path, ("label",), {}) as (file, delimiter, header, _):
         if CLUSTER not in header:
-            return np.arange(n)
+            return unrelated(n)
         rows = (row for row in csv.reader(file, delimiter=delimiter) if any(cell.strip() for cell in row))
         names = [row[header.index(CLUSTER)].strip() or number for number, row in enumerate(rows)]
         return pd.factorize(np.array(names, dtype=object))[0]
