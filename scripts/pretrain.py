@@ -68,6 +68,7 @@ CODE = (
     "dnalm.models.families",
     "dnalm.models.attention_masks",
     "dnalm.models.masked_lm",
+    "dnalm.models.matrix_products",
     "dnalm.models.new_token",
     "dnalm.models.optimization",
     "dnalm.models.sharding",

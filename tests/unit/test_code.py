@@ -204,6 +204,28 @@ def test_checkpoints_judge_modules_by_the_same_law(scripts):
     assert sha256_of_modules(modules, scripts) != before
 
 
+# Used by trainings, but not of what their numbers depend on.
+BESIDE_A_TRAINING = {
+    *("models.checks", "models.keys", "models.tensors"),  # refuse what cannot be trained
+    *("models.directory", "running.files", "running.checkpoints"),  # write
+    "models.new_token",  # had its part when the model was trained
+    *("running.devices", "running.launch"),  # say where to compute
+    *("problems.flags", "problems.names"),  # words
+    *("sequences.columns", "sequences.tables"),  # read what the fingerprint has the checksum of
+    *("tokenizers.bases", "tokenizers.cut", "tokenizers.special_tokens"),  # count what is cut
+}
+# Pretraining reads tokens, of which the fingerprint has the checksum.
+ENCODERS = {"tokenizers.bpe", "tokenizers.encoder", "tokenizers.merges", "tokenizers.words"}
+
+
+@pytest.mark.parametrize(("script", "beside"), [("pretrain", ENCODERS), ("finetune", set())])
+def test_checkpoints_know_all_code_that_decides_a_training(script, beside):
+    names = {file.removesuffix(".py").replace("/", ".") for file in digests(code.SCRIPTS / f"{script}.py")}
+    known = set(importlib.import_module(script).CODE)
+    assert known <= names
+    assert {name.removeprefix("dnalm.") for name in names - known - {script}} <= BESIDE_A_TRAINING | beside
+
+
 def test_modules_that_decide_nothing_exist(repository):
     from dnalm.running.code import DECIDES_NOTHING
 
