@@ -31,7 +31,7 @@ def answer(run: Run, task: str) -> dict[str, Any]:
     return {
         "id": f"task-{task}",
         "title": f"Task: {task}",
-        "what": question(headline.problem.name, len(labels), named),
+        "what": what_is_asked(headline.problem.name, len(labels), named),
         "number": "–" if value is None else words.number(value),
         "number_name": f"{headline.how.capitalize()} {name} of {headline.name}",
         "number_text": f" ({number_text(run, headline)})",
@@ -45,7 +45,7 @@ def answer(run: Run, task: str) -> dict[str, Any]:
     }
 
 
-def question(problem: str, n_labels: int, named: str) -> str:
+def what_is_asked(problem: str, n_labels: int, named: str) -> str:
     """What a task asks for; `named` are its labels."""
     if problem == REGRESSION:
         return "Predict a measured value of DNA sequences."
@@ -154,18 +154,18 @@ def _pretraining(run: Run, task: str) -> list[dict[str, str]]:
     return [*training_verdicts(run, lead["name"]), *helped]
 
 
-def _differences(run: Run, task: str, question_text: str) -> dict[str, dict[str, Any]]:
+def _differences(run: Run, task: str, question: str) -> dict[str, dict[str, Any]]:
     """Differences that answer one question about the leading model, by backbone, its own first."""
     lead = run.headline(task).metrics
     found = {}
-    for question in run.comparisons.get(task, {}).get("questions", []):
-        name, _, backbone = question["predictor"].rpartition("/")
-        if question["question"] == question_text and name == lead["name"]:
+    for asked in run.comparisons.get(task, {}).get("questions", []):
+        name, _, backbone = asked["predictor"].rpartition("/")
+        if asked["question"] == question and name == lead["name"]:
             found[backbone] = {
-                **question["difference"],
-                "metric": question["metric"],
+                **asked["difference"],
+                "metric": asked["metric"],
                 "confidence": run.confidence,
-                "still_improving": bool(question["still_improving"]),
+                "still_improving": bool(asked["still_improving"]),
             }
     return dict(sorted(found.items(), key=lambda item: item[0] != lead["backbone"]))
 

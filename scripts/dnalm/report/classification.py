@@ -519,7 +519,20 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
     """Learning curves and trained parameters of every classifier."""
     if not run.finetunings:
         return []
-    figures, rows = [], []
+    verdicts = finetuning_verdicts(run.finetunings)
+    numbers = [finetuning_table(training, finetuned(training.summary).name) for training in run.finetunings]
+    return [
+        heading("Fine-tuning"),
+        {"kind": "figures", "rows": finetuning_figures(run)},
+        *([{"kind": "verdicts", "rows": verdicts}] if verdicts else []),
+        classifiers_table(run.finetunings),
+        *(found for found in numbers if found),
+    ]
+
+
+def finetuning_figures(run: Run) -> list[dict[str, str]]:
+    """Validation loss and accuracy (or R²) by epoch, of all classifiers of a task together."""
+    figures = []
     by_task = defaultdict(list)
     for training in run.finetunings:
         by_task[training.summary["task"]].append(training)
@@ -543,46 +556,33 @@ def finetuning_parts(run: Run) -> list[dict[str, Any]]:
                 title = f"Fine-tuning, task {task}: {label.split(' (')[0]}"
                 caption = "On validation sequences, which no gradient has seen. Epoch 0 is before training."
                 figures.append(figure(title, svg, caption, f"{task}.finetuning_{quantity}"))
-    for training in run.finetunings:
-        summary = training.summary
-        rows.append(
-            [
-                finetuned(summary).name,
-                summary["task"],
-                f"{summary['parameters_trainable']:,}",
-                f"{summary['parameters_total']:,}",
-                summary["pooling"],
-                summary["settings"]["epochs"],
-                summary["kept"]["epoch"],
-                words.loss(summary["kept"]["loss"]),
-            ]
-        )
-    verdicts = finetuning_verdicts(run.finetunings)
-    numbers = [finetuning_table(training, finetuned(training.summary).name) for training in run.finetunings]
-    tables = [found for found in numbers if found]
-    columns = [
-        "Classifier",
-        "Task",
-        "Trained parameters",
-        "All parameters",
-        "Pooling",
-        "Epochs",
-        "Epoch kept",
-        "Validation loss",
+    return figures
+
+
+def classifiers_table(trainings: list[Training]) -> dict[str, Any]:
+    """What of each classifier learned, for how long, and which epoch was kept."""
+    rows = [
+        [
+            finetuned(summary).name,
+            summary["task"],
+            f"{summary['parameters_trainable']:,}",
+            f"{summary['parameters_total']:,}",
+            summary["pooling"],
+            summary["settings"]["epochs"],
+            summary["kept"]["epoch"],
+            words.loss(summary["kept"]["loss"]),
+        ]
+        for summary in (training.summary for training in trainings)
     ]
-    return [
-        heading("Fine-tuning"),
-        {"kind": "figures", "rows": figures},
-        *([{"kind": "verdicts", "rows": verdicts}] if verdicts else []),
-        table(
-            "Classifiers",
-            columns,
-            rows,
-            numeric=[2, 3, 5, 6, 7],
-            note="Kept are the weights of the epoch with the lowest validation loss, of those that trained.",
-        ),
-        *tables,
-    ]
+    columns = ["Classifier", "Task", "Trained parameters", "All parameters", "Pooling", "Epochs"]
+    columns += ["Epoch kept", "Validation loss"]
+    return table(
+        "Classifiers",
+        columns,
+        rows,
+        numeric=[2, 3, 5, 6, 7],
+        note="Kept are the weights of the epoch with the lowest validation loss, of those that trained.",
+    )
 
 
 def finetuning_verdicts(trainings: list[Training]) -> list[dict[str, str]]:

@@ -325,18 +325,13 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
     """What the check of a task found and did."""
     rows = []
     for split, counts in checks["rows"].items():
-
-        def dropped_or_left(what: str, counts: dict[str, int] = counts) -> str:
-            left = counts.get(what, 0)
-            return f"{left:,} left in" if left else f"{counts.get(f'dropped_{what}', 0):,}"
-
         file = checks.get("inputs", {}).get(split, {})
         rows.append(
             [
                 split,
                 f"{counts['read']:,}",
-                dropped_or_left("duplicates"),
-                dropped_or_left("conflicting_labels"),
+                dropped_or_left(counts, "duplicates"),
+                dropped_or_left(counts, "conflicting_labels"),
                 f"{counts.get('dropped_in_test', 0):,}",
                 f"{counts.get('moved_to_validation', 0):,}",
                 f"{counts['homologs_of_test']:,}" if "homologs_of_test" in counts else "",
@@ -388,7 +383,13 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
     return parts
 
 
-FEATURES = {
+def dropped_or_left(counts: dict[str, int], what: str) -> str:
+    """How many rows were dropped as `what`; of the test table, which is left alone, how many are there."""
+    left = counts.get(what, 0)
+    return f"{left:,} left in" if left else f"{counts.get(f'dropped_{what}', 0):,}"
+
+
+FEATURE_NAMES = {
     "length": "Length",
     "gc": "Fraction of G and C",
     "lower_case": "Fraction of lower case",
@@ -405,7 +406,7 @@ def composition_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
         return correlation_table(composition)
     rows = [
         [
-            FEATURES[feature],
+            FEATURE_NAMES[feature],
             words.number(found["auroc"]),
             # What is the same for all tells no label.
             found["label"] if found["auroc"] != CHANCE else "",
@@ -430,7 +431,7 @@ def correlation_table(composition: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """How well each of a few plain numbers alone tells the values of training sequences."""
     rows = [
         [
-            FEATURES[feature],
+            FEATURE_NAMES[feature],
             "" if found["spearman"] is None else words.number(found["spearman"]),
             "yes" if found["tells"] else "no",
         ]
