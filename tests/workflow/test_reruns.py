@@ -706,6 +706,35 @@ def test_a_run_and_an_installation_may_move_apart(tmp_path, dry_runs):
     assert set(dry_runs.jobs(run, *wanted, str(newer / "workflow/Snakefile"))) == {"pretrain"}
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        together(
+            substitute("genomes.tsv", "yeast.fa", "moved.fa"),
+            lambda f: (f / "yeast.fa").rename(f / "moved.fa"),
+        ),
+        lambda folder: shutil.rmtree(folder / ".snakemake"),
+    ],
+    ids=["a genome under another path", "notes left behind"],
+)
+def test_what_is_there_is_taken_as_made_once_it_is_touched(repository_copy, dry_runs, edit):
+    """docs/shared.md says so, of whom paths are all that changed."""
+    touch_all("results/windows", "results/tasks")(repository_copy)
+    edit(repository_copy)
+    wanted = ("--configfile", "settings.yaml")
+    assert "pretrain" in dry_runs.jobs(repository_copy, *wanted)
+    subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores=2", *wanted, "--touch", "--forceall", "--quiet", "all"],
+        cwd=repository_copy,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    assert not dry_runs.jobs(repository_copy, *wanted)
+    setting("models.second.training.steps", 11)(repository_copy)
+    assert "pretrain" in dry_runs.jobs(repository_copy, *wanted)
+
+
 def test_a_library_module_used_by_all_reruns_all(repository_copy, dry_runs):
     code("scripts/dnalm/running/files.py")(repository_copy)
     jobs = dry_runs.jobs(repository_copy, "--configfile", "settings.yaml")

@@ -52,7 +52,11 @@ def check_known(results: str, settings: Mapping[str, Any], source: str) -> None:
             "would be made again. Type the command in the folder where it was made, bring its .snakemake "
             "here, or name another folder under results."
         )
-    print(f"{missing}: what is there stays, also where code and versions have changed", file=sys.stderr)
+    print(
+        f"{missing}: changed code and versions are not noticed, and what has an older date than what it is "
+        "made from is made again. Look with -n; --touch --forceall takes all that is there as made.",
+        file=sys.stderr,
+    )
 
 
 def _is_noted(file: Path) -> bool:
