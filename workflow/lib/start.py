@@ -79,12 +79,12 @@ def _read_run(
         raise InputError(
             f"{source}: corpora.{name}: a genome of {checked['genomes']} has that name. Choose another."
         )
-    for section in ("corpora", "predict", "publish"):
-        for name, settings in checked[section].items():
+    for asking in ("corpora", "predict", "publish"):
+        for name, settings in checked[asking].items():
             task = settings["task"]
             if task is not None and task not in tasks:
                 raise InputError(
-                    f"{source}: {section}.{name}.task is {show(task)}, which {checked['tasks']} does not "
+                    f"{source}: {asking}.{name}.task is {show(task)}, which {checked['tasks']} does not "
                     f"list.{nearest(task, tasks) or f' Name one of {_some(tasks)}, or take {name} out.'}"
                 )
     for name, settings in checked["predict"].items():
