@@ -62,7 +62,11 @@ SEQUENCES_LISTED = 1000
 
 @dataclass(frozen=True)
 class Split:
-    """Which bases are held out for validation: whole sequences by name, or blocks of the whole genome."""
+    """Which bases are held out for validation: whole sequences by name, or blocks of the whole genome.
+
+    Without names one of `period` blocks of `block_bp` bases is held out, its middle one; without a period
+    nothing is.
+    """
 
     sequences: frozenset[str] = frozenset()
     block_bp: int = USUAL_BLOCK_BP

@@ -77,8 +77,14 @@ def test_labels_become_targets_and_back():
 def test_every_group_gives_its_share_to_validation():
     values = [str(value) for value in range(100)]
     assert KINDS[REGRESSION].membership(values, ["value"]).sum(axis=0).tolist() == [10] * 10
+    assert KINDS[REGRESSION].membership([], ["value"]).shape == (0, 1)
     groups = KINDS[MULTI_LABEL].membership(["a;b", "", "b"], ["a", "b"])
     assert groups.tolist() == [[True, True, False], [False, False, True], [False, True, False]]
+
+
+def test_a_training_is_followed_by_0_where_nothing_is_to_be_explained():
+    same, predicted = np.full((4, 1), 2.0), np.arange(4.0)[:, None]
+    assert KINDS[REGRESSION].accuracy(same, predicted) == {"r2": 0.0}
 
 
 # ----------------------------------------------------------------------------- metrics

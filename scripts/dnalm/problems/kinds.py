@@ -58,6 +58,9 @@ class Problem(ABC):
     headline: ClassVar[str]
     # The metrics whose paired differences a comparison tells.
     differences: ClassVar[tuple[str, ...]]
+    # The metric that a training is followed by, and what its log calls it.
+    progress: ClassVar[str] = "accuracy"
+    progress_name: ClassVar[str] = "accuracy"
 
     @abstractmethod
     def check_label(self, place: str, label: str) -> None:
@@ -92,13 +95,10 @@ class Problem(ABC):
         """float64[n_labels]: the best outputs of who does not read the sequence, from training."""
 
     def accuracy(self, targets: np.ndarray, outputs: np.ndarray) -> dict[str, float]:
-        """One number, by its name, to follow a training by."""
+        """One number, by its name, to follow a training by; 0 where it is not defined."""
         found = self.measures.of(targets, outputs, np.ones((1, len(targets))))
         value = float(found[self.progress][0])
         return {self.progress_name: 0.0 if math.isnan(value) else value}
-
-    progress: ClassVar[str] = "accuracy"
-    progress_name: ClassVar[str] = "accuracy"
 
 
 class SingleLabel(Problem):
