@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnalm.running.errors import InputError
-from notes import check_known, check_writable
+from notes import check_known, check_writable, lines_of
 
 
 @pytest.mark.parametrize("locked", [".snakemake", ""], ids=["of a colleague", "an installation for many"])
@@ -89,3 +89,14 @@ def test_snakemakes_own_notes_are_found(made, capsys, deeper, ended):
 def test_a_new_folder_needs_no_notes(tmp_path, capsys):
     check_known(str(tmp_path / "new"), SETTINGS, "my.yaml")
     assert not capsys.readouterr().err
+
+
+def test_settings_as_lines():
+    assert list(
+        lines_of({"models": {"a": {"steps": 3, "revision": None}}, "predict": {}, "maps": ["pca"]})
+    ) == [
+        "models.a.steps: 3",
+        "models.a.revision: empty",
+        "predict: {}",
+        'maps: ["pca"]',
+    ]

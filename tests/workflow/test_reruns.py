@@ -669,6 +669,26 @@ def test_the_reason_names_the_file_that_changed(repository_copy):
     assert re.search(rf"before: {digest} now: {digest}\s*$", reasons.pop())
 
 
+def test_the_reason_names_the_setting_that_changed(repository_copy):
+    setting("explore.batch_lines", 2)(repository_copy)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "-n",
+            "results/configuration.json",
+            "--configfile",
+            "settings.yaml",
+        ],
+        cwd=repository_copy,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert "before: 'explore.batch_lines: 3' now: 'explore.batch_lines: 2'" in done.stdout + done.stderr
+
+
 def test_a_run_and_an_installation_may_move_apart(tmp_path, dry_runs):
     """What a run takes from the installation, an architecture, counts by its content, wherever both are."""
     installed, run = tmp_path / "opt/v1", tmp_path / "home/run"

@@ -59,6 +59,15 @@ def check_known(results: str, settings: Mapping[str, Any], source: str) -> None:
     )
 
 
+def lines_of(settings: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """Each setting as one line, such as `models.small.training.steps: 30`."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from lines_of(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}: {show(value)}"
+
+
 def _is_noted(file: Path) -> bool:
     """Whether Snakemake has noted how it made this file, or that it began to (its class FilePersistence)."""
     name = urlsafe_b64encode(str(file).encode()).decode()

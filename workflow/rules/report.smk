@@ -10,7 +10,11 @@ rule write_configuration:
     conda:
         "../../envs/genome.yaml"
     params:
-        configuration=lambda wildcards: json.dumps(DECISIVE, indent=2),
+        # One for each setting, so that the reason to run again names those that changed; functions, so that
+        # braces in a title are no wildcards.
+        *[lambda wildcards, setting=setting: setting for setting in notes.lines_of(DECISIVE)],
+        # As a function of the output Snakemake does not compare it.
+        configuration=lambda wildcards, output: json.dumps(DECISIVE, indent=2),
     message:
         "Recording the configuration"
     shell:
