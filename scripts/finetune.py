@@ -158,7 +158,7 @@ def main(
 
     # ----------------------------------------------------------------- network and examples
     loop = training.model_dump(include=set(LearningSettings.model_fields))
-    recipe = finetuning.Settings(**loop, seed=settings.seed, problem=problem)
+    recipe = finetuning.Recipe(**loop, seed=settings.seed, problem=problem)
     config = classifier.read_model_config(model)
     pooling = choose_pooling(config, settings.pooling)
     if pooling != settings.pooling:

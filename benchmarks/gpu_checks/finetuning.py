@@ -53,8 +53,8 @@ def new_classifier(place: Place, settings: ThroughBackboneSettings, device: torc
     return trained.prepare(whole, settings, 1).to(device)
 
 
-def recipe(settings: ThroughBackboneSettings) -> finetuning.Settings:
-    return finetuning.Settings(**settings.model_dump(include=set(LearningSettings.model_fields)), seed=1)
+def recipe(settings: ThroughBackboneSettings) -> finetuning.Recipe:
+    return finetuning.Recipe(**settings.model_dump(include=set(LearningSettings.model_fields)), seed=1)
 
 
 def finetune(

@@ -213,7 +213,7 @@ def test_training_ends_early_and_weighs_classes(tiny_model, data, tmp_path):
     torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
     examples = Vectors(torch.eye(4), labels)
     settings = FullSettings(label_smoothing=0.2, class_weights="balanced")
-    recipe = finetuning.Settings(**settings.model_dump(include=set(LearningSettings.model_fields)), seed=1)
+    recipe = finetuning.Recipe(**settings.model_dump(include=set(LearningSettings.model_fields)), seed=1)
     module = torch.nn.Linear(4, 2)
     expected = torch.nn.CrossEntropyLoss(weights, label_smoothing=0.2)(module(examples.vectors), labels)
     optimizer = torch.optim.SGD(module.parameters(), 0.0)
@@ -344,7 +344,7 @@ def test_a_step_through_the_backbone_asks_the_device_for_no_number(tiny_model, b
     module = trained.prepare(classifier.full_model(tiny_model, weights, 2, "mean"), training, seed=1)
     tokens = [np.arange(5, 5 + n) % 4 + 5 for n in (5, 40, 12, 33, 7)]
     examples = Tokens(tokens, torch.tensor([0, 1, 1, 0, 1]), pad_id=3, batch_tokens=100)
-    recipe = finetuning.Settings(**LearningSettings(epochs=1, learning_rate=1e-4).model_dump(), seed=1)
+    recipe = finetuning.Recipe(**LearningSettings(epochs=1, learning_rate=1e-4).model_dump(), seed=1)
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], fused=True)
     with Reading():
         finetuning.train_batch(module, examples, np.arange(5), optimizer, recipe)
@@ -377,7 +377,7 @@ def test_splitting_a_batch_changes_no_gradient(tiny_model):
     for batch_tokens in (10, 10_000):
         model = classifier.full_model(tiny_model, weights, 2, "mean")
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        recipe = finetuning.Settings(**LearningSettings(epochs=5, learning_rate=1e-4).model_dump(), seed=42)
+        recipe = finetuning.Recipe(**LearningSettings(epochs=5, learning_rate=1e-4).model_dump(), seed=42)
         examples = Tokens(tokens, labels, pad_id=3, batch_tokens=batch_tokens)
         loss = finetuning.train_batch(model, examples, np.arange(5), optimizer, recipe)
         after.append((loss.item(), model.model.layers[0].mlp.Wo.weight.detach().clone()))
@@ -483,7 +483,7 @@ class TestInterruptions:
         vectors = Vectors(
             torch.randn(12, 6, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 2
         )
-        recipe = finetuning.Settings(
+        recipe = finetuning.Recipe(
             **FrozenSettings(batch_size=4, epochs=2).model_dump(
                 exclude={"reverse_complement", "standardise"}
             ),

@@ -16,10 +16,10 @@ from dnalm.running.errors import InputError
 from dnalm.running.progress import Progress
 
 
-def recipe(**changes) -> training.Settings:
+def recipe(**changes) -> training.Recipe:
     """The usual settings, but for batches of 4."""
     usual = LearningSettings(epochs=3, learning_rate=0.1, batch_size=4).model_dump()
-    return training.Settings(**usual | {"seed": 1} | changes)
+    return training.Recipe(**usual | {"seed": 1} | changes)
 
 
 def examples(n: int = 12, seed: int = 0) -> Vectors:

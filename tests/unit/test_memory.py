@@ -288,7 +288,7 @@ def test_fine_tuning_goes_on_with_fewer_tokens(tiny_model):
     numbers = np.random.default_rng(0)
     tokens = [numbers.integers(5, 9, size=n).astype(np.uint16) for n in numbers.integers(5, 40, 24)]
     examples = Tokens(tokens, torch.arange(24) % 2, pad_id=3, batch_tokens=400)
-    recipe = finetuning.Settings(**LearningSettings(epochs=2, learning_rate=1e-3).model_dump(), seed=42)
+    recipe = finetuning.Recipe(**LearningSettings(epochs=2, learning_rate=1e-3).model_dump(), seed=42)
     results = []
     for rows in (100, 3):
         model = classifier.full_model(tiny_model, weights, 2, "mean")

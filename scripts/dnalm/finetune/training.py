@@ -31,7 +31,7 @@ logger = logging.getLogger("dnalm")
 
 
 @dataclass(frozen=True)
-class Settings:
+class Recipe:
     """How a classifier is trained: `dnalm.finetune.settings` says what each number means."""
 
     epochs: int
@@ -55,7 +55,7 @@ def train_batch(
     examples: Examples,
     batch: np.ndarray,
     optimizer: torch.optim.Optimizer,
-    settings: Settings,
+    recipe: Recipe,
     class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """One step on the mean loss of `batch` (indices). Returns that loss, float64[], on the model's device.
@@ -65,7 +65,7 @@ def train_batch(
 
     def gradients(examples: Examples) -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
-        return accumulate_gradients(module, examples, batch, settings, class_weights)
+        return accumulate_gradients(module, examples, batch, recipe, class_weights)
 
     def less_at_once(tokens: Tokens) -> Tokens:
         # Dropout is drawn as at the first attempt.
@@ -77,8 +77,8 @@ def train_batch(
     else:
         loss = gradients(examples)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    if settings.max_gradient_norm > 0:
-        nn.utils.clip_grad_norm_(parameters, settings.max_gradient_norm)
+    if recipe.max_gradient_norm > 0:
+        nn.utils.clip_grad_norm_(parameters, recipe.max_gradient_norm)
     optimizer.step()
     return loss
 
@@ -87,7 +87,7 @@ def accumulate_gradients(
     module: nn.Module,
     examples: Examples,
     batch: np.ndarray,
-    settings: Settings,
+    recipe: Recipe,
     class_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Add up the gradients of the mean loss of `batch` (indices). Returns that loss, float64[]."""
@@ -95,11 +95,11 @@ def accumulate_gradients(
     for part in examples.parts(batch):
         logits = examples.logits(module, part)
         loss = objectives.loss(
-            settings.problem,
+            recipe.problem,
             logits,
             examples.labels[part].to(logits.device),
             None if class_weights is None else class_weights.to(logits.device),
-            settings.label_smoothing,
+            recipe.label_smoothing,
             summed=True,
         ) / len(batch)
         loss.backward()
@@ -150,7 +150,7 @@ def train(
     module: nn.Module,
     training: Examples,
     validation: Examples,
-    settings: Settings,
+    recipe: Recipe,
     checkpointer: Checkpointer | None = None,
     loggers: Loggers | None = None,
 ) -> State:
@@ -163,41 +163,41 @@ def train(
     is resumed after any step ends as if it had never stopped. With `patience` training ends after so many
     epochs without a lower validation loss.
     """
-    optimizer = adamw(module, settings.learning_rate, settings.weight_decay)
-    steps_per_epoch = -(-len(training.labels) // settings.batch_size)
-    steps = settings.epochs * steps_per_epoch
-    class_weights = objectives.weigh_labels(settings.problem, training.labels, settings.class_weights)
+    optimizer = adamw(module, recipe.learning_rate, recipe.weight_decay)
+    steps_per_epoch = -(-len(training.labels) // recipe.batch_size)
+    steps = recipe.epochs * steps_per_epoch
+    class_weights = objectives.weigh_labels(recipe.problem, training.labels, recipe.class_weights)
     checkpoint = checkpointer.newest() if checkpointer else None
     if checkpoint is not None:
         state = resume(checkpoint, module, optimizer)
     else:
         state = State()
         logits = predict_logits(module, validation)
-        measured = objectives.evaluate(settings.problem, logits, validation.labels, class_weights)
+        measured = objectives.evaluate(recipe.problem, logits, validation.labels, class_weights)
         state.log.append({"event": "evaluation", "epoch": 0, "step": 0, **measured})
         tell(loggers, state.log)
     progress = Progress("fine-tuning", total=steps, unit="steps")
     progress.resume_at(state.step)
-    for epoch in range(state.step // steps_per_epoch + 1, settings.epochs + 1):
-        if settings.patience and epoch - 1 - state.best_epoch >= settings.patience:
-            logger.info("stopped early: no lower validation loss in %d epochs", settings.patience)
+    for epoch in range(state.step // steps_per_epoch + 1, recipe.epochs + 1):
+        if recipe.patience and epoch - 1 - state.best_epoch >= recipe.patience:
+            logger.info("stopped early: no lower validation loss in %d epochs", recipe.patience)
             break
-        drawn = training.drawn(settings.seed, epoch)
+        drawn = training.drawn(recipe.seed, epoch)
         if isinstance(drawn, Tokens):
             drawn = replace(drawn, batch_tokens=state.batch_tokens or drawn.batch_tokens)
-        batches = drawn.batches(settings.batch_size, settings.seed, epoch)
+        batches = drawn.batches(recipe.batch_size, recipe.seed, epoch)
         module.train()
         for batch in batches[state.step % steps_per_epoch :]:
-            torch.manual_seed(int(np.random.SeedSequence([settings.seed, state.step]).generate_state(1)[0]))
-            factor = learning_rate_factor("linear", state.step, steps, settings.warmup_fraction)
-            rate = settings.learning_rate * factor
+            torch.manual_seed(int(np.random.SeedSequence([recipe.seed, state.step]).generate_state(1)[0]))
+            factor = learning_rate_factor("linear", state.step, steps, recipe.warmup_fraction)
+            rate = recipe.learning_rate * factor
             set_learning_rate(optimizer, rate)
-            state.unread.append(train_batch(module, drawn, batch, optimizer, settings, class_weights))
+            state.unread.append(train_batch(module, drawn, batch, optimizer, recipe, class_weights))
             state.batch_tokens = drawn.batch_tokens if isinstance(drawn, Tokens) else None
             state.step += 1
             progress.update(state.step, state.last_loss)
             if state.step % steps_per_epoch == 0:
-                end_epoch(module, validation, state, epoch, rate, settings.problem, class_weights)
+                end_epoch(module, validation, state, epoch, rate, recipe.problem, class_weights)
                 tell(loggers, state.log[-2:])
             if checkpointer:
                 checkpointer.after_step(state.step, partial(snapshot, module, optimizer, state))
