@@ -10,7 +10,7 @@ import explore_batch
 import explore_task
 from dnalm.explore import maps
 from dnalm.explore.batch import FATES, fates, masked_line
-from dnalm.explore.sequences import MOST_LABELS, box, gc_content, grouped
+from dnalm.explore.sequences import MOST_LABELS, OUTLIERS, box, gc_content, grouped
 from dnalm.explore.settings import BatchSettings, TaskSettings
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings
 from dnalm.running.errors import InputError
@@ -31,6 +31,12 @@ def test_a_box_is_in_order_and_its_outliers_lie_beyond_the_whiskers(values):
     assert all(value < found["low"] or value > found["high"] for value in found["outliers"])
 
 
+def test_a_box_keeps_the_outliers_that_lie_furthest_out():
+    far = [100.0 + i for i in range(OUTLIERS + 5)]
+    found = box(np.array([*range(100), *range(100), *[-value for value in far], *(10 * v for v in far)]))
+    assert found["outliers"] == [10 * value for value in far[-OUTLIERS:]]
+
+
 def test_a_box_of_small_values_keeps_their_digits():
     found = box(np.array([1.23456789e-13, 2e-13, 4e-13]))
     assert (found["smallest"], found["median"], found["largest"]) == (1.23457e-13, 2e-13, 4e-13)
@@ -45,6 +51,8 @@ def test_many_labels_become_one_group():
     assert [(label, len(part)) for label, part in grouped(few, ["a", "b"])] == [("a", 1), ("b", 2)]
     labels = [str(i) for i in range(MOST_LABELS + 1)]
     assert [label for label, _ in grouped(pd.DataFrame({"label": labels}), labels)] == ["all"]
+    most = labels[:-1]
+    assert [label for label, _ in grouped(pd.DataFrame({"label": most}), most)] == most
 
 
 def test_the_first_component_is_the_direction_of_the_largest_variance():
@@ -54,6 +62,10 @@ def test_the_first_component_is_the_direction_of_the_largest_variance():
     assert abs(np.corrcoef(points[:, 0], vectors[:, 0])[0, 1]) > 0.99
     assert shares[0] == pytest.approx(100 / 109, abs=0.05) and sum(shares) <= 1 + 1e-9
     assert points[np.abs(points).argmax(axis=0), [0, 1]].min() > 0
+    # Where the vectors lie does not matter.
+    moved, same_shares = maps.pca(vectors + np.array([0, 50, 0, 0, 0]))
+    np.testing.assert_allclose(moved, points, atol=1e-9)
+    np.testing.assert_allclose(same_shares, shares)
 
 
 def test_neighbours_agree_where_labels_are_clusters_and_not_where_they_are_drawn():
@@ -69,7 +81,7 @@ def test_neighbours_agree_where_labels_are_clusters_and_not_where_they_are_drawn
 
 
 def test_points_keep_their_shape_and_their_label():
-    points = np.array([[0.0, 0.0], [2.0, 1.0], [1.0, 0.5]])
+    points = np.array([[5.0, -1.0], [7.0, 0.0], [6.0, -0.5]])
     assert maps.by_label(points, np.array(["x", "y", "x"]), ["x", "y"]) == {
         "x": [[0, 0], [500, 250]],
         "y": [[1000, 500]],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import prepare_task
-from dnalm.prepare_task.folds import deal_clusters, read_roles, roles_in_folds
+from dnalm.prepare_task.folds import check_roles, deal_clusters, read_roles, roles_in_folds
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
@@ -61,6 +61,22 @@ def test_a_large_family_does_not_fill_a_fold_with_one_label():
     dealt = deal_clusters(labels[:, None] == np.unique(labels), clusters, np.arange(60), 3)
     assert sorted(np.bincount(dealt[labels == 0]).tolist()) == [5, 5, 20]
     assert np.bincount(dealt[labels == 1]).tolist() == [10, 10, 10]
+
+
+def test_a_rare_label_weighs_more_than_a_frequent_one():
+    """The last family goes where its rare label is not yet, though its frequent one is there more often."""
+    families = [[0] * 8 + [1] * 2, [0] * 9, [0] * 2 + [1]]
+    labels = np.concatenate(families)
+    clusters = np.repeat(range(3), [len(family) for family in families])
+    dealt = deal_clusters(labels[:, None] == np.arange(2), clusters, np.arange(len(labels)), 2)
+    assert [set(dealt[clusters == family].tolist()) for family in range(3)] == [{0}, {1}, {1}]
+
+
+def test_a_fold_of_which_all_others_are_relatives_is_refused():
+    carried = {"a": np.array([True, False, False]), "b": np.array([False, True, True])}
+    roles = {"fold_1": np.array(["test", "train", "dropped"])}
+    with pytest.raises(InputError, match="in fold_1 no sequence is left for validation"):
+        check_roles(carried, roles, "toy")
 
 
 def random_sequence(generator: np.random.Generator, length: int = 60) -> str:

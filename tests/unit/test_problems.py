@@ -171,6 +171,23 @@ def test_rare_labels_of_several_weigh_more_and_smoothing_is_of_each():
     assert objectives.weigh_labels(REGRESSION, targets[:, :1], "balanced") is None
 
 
+def test_values_are_learned_in_a_scale_of_their_own():
+    values = torch.tensor([[10.0], [20.0], [60.0]])
+    scale = objectives.TargetScale.of(values)
+    scaled = scale.applied(values)
+    assert scaled.mean().item() == pytest.approx(
+        0, abs=1e-6
+    ) and scaled.square().mean().item() == pytest.approx(1)
+    # A layer that says scaled values says them as they were measured when the scale is folded in.
+    layer = torch.nn.Linear(1, 1)
+    layer.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
+    weights = scale.folded("last", {f"last.{name}": of for name, of in layer.state_dict().items()})
+    layer.load_state_dict({name.removeprefix("last."): of for name, of in weights.items()})
+    torch.testing.assert_close(layer(scaled), values)
+    same = objectives.TargetScale.of(torch.full((3, 1), 7.0))
+    assert same == objectives.TargetScale(mean=7.0, deviation=1.0)
+
+
 # ----------------------------------------------------------------------------- splits
 
 
