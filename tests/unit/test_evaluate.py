@@ -176,6 +176,19 @@ def test_the_usual_positive_class(labels, positive):
 
 
 @pytest.mark.parametrize(
+    ("labels", "chosen", "reason"),
+    [
+        (["no", "yes"], None, "since 'no' reads as its absence"),
+        (["promoter", "random"], None, "since 'random' reads as its absence"),
+        (["negative", "other"], None, "the last in order"),
+        (["no", "yes"], "no", "as the task sheet says"),
+    ],
+)
+def test_why_a_class_is_the_positive_one(labels, chosen, reason):
+    assert positive_class(labels, chosen)[1] == reason
+
+
+@pytest.mark.parametrize(
     ("labels", "chosen", "message"),
     [
         (["enhancer", "other"], "enhanser", "Did you mean enhancer?"),

@@ -1,5 +1,4 @@
-"""Filling gaps: as the pipeline of Transformers does, where a person wrote [MASK] and where bases are "
-"hidden."""
+"""Filling gaps: as Transformers' pipeline does, where a person wrote [MASK] and where bases are hidden."""
 
 import csv
 import subprocess
@@ -80,12 +79,17 @@ def test_the_report_shows_the_gaps(tiny_model, tmp_path, settings, words):
     assert gap == (rows[0]["hidden"] or "[MASK]", True) and left[0] == rows[0]["left"]
 
 
-def kmer_tokenizer(length: int, *, overlapping: bool = False):
+def kmer_tokenizer(length: int, *, overlapping: bool = False, n_policy: str = "unk"):
     from transformers import PreTrainedTokenizerFast
 
-    backend = adjust_for_dna(kmers(length, overlapping=overlapping), SPECIAL_TOKENS, "unk")
+    backend = adjust_for_dna(kmers(length, overlapping=overlapping), SPECIAL_TOKENS, n_policy)
     names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
     return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+def test_what_leaves_no_token_cannot_be_hidden():
+    with pytest.raises(InputError, match="sequence 2: no token stands in 5-6"):
+        question(kmer_tokenizer(1, n_policy="drop"), 2, "ACGTNNACGT", ["5-6"])
 
 
 @pytest.mark.parametrize("length", [1, 3])
