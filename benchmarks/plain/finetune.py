@@ -12,7 +12,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer, PrinterCallback, Trainer, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PrinterCallback,
+    Trainer,
+    TrainingArguments,
+)
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from dnalm.finetune import classifier
@@ -58,7 +65,9 @@ class InOneOrder(Trainer):
 
 train, validation = map(read, tables)
 weights = classifier.initial_weights(Path(directory), 2, 42)
-model = classifier.full_model(Path(directory), weights, 2, "mean")
+config = AutoConfig.from_pretrained(directory, num_labels=2, classifier_pooling="mean")
+model = AutoModelForSequenceClassification.from_config(config)
+model.load_state_dict(weights)
 model.model.requires_grad_(False)
 with tempfile.TemporaryDirectory() as folder:
     arguments = TrainingArguments(
