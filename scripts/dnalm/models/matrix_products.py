@@ -1,7 +1,8 @@
 """Products of float32 matrices at full speed on CPUs that are not Intel's.
 
 On x86, PyTorch has Intel's MKL multiply matrices of float32. On CPUs of others MKL leaves AVX-512 unused, and
-with it half of what they can do. oneDNN, which PyTorch brings along for bf16, uses it on all.
+with it half of what an AMD Zen 5 can do (benchmarks/README.md; a Zen 4, whose units are half as wide, was not
+measured). oneDNN, which PyTorch brings along for bf16, uses it on all.
 """
 
 from pathlib import Path
@@ -14,9 +15,9 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def is_slow_by_default() -> bool:
-    """Whether PyTorch multiplies float32 matrices at half of what this CPU can do.
+    """Whether PyTorch multiplies float32 matrices without the AVX-512 that this CPU has.
 
-    That is MKL on a CPU that has AVX-512 and is not Intel's; with AVX2 alone it is as fast as oneDNN.
+    That is MKL on a CPU that is not Intel's. With AVX2 alone it is as fast as oneDNN.
     """
     if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         return False

@@ -183,13 +183,13 @@ def choose_precision(precision: str, device: "torch.device") -> str:
 
 
 def suggest_bf16(precision: str, device: "torch.device", model: "torch.nn.Module") -> None:
-    """Log that bf16 takes half the time, where the CPU is made for it and nobody chose a precision."""
+    """Log that bf16 takes less time, where the CPU is made for it and nobody chose a precision."""
     made_for_it = device.type == "cpu" and _has_bf16(device)
     parameters = sum(weights.numel() for weights in model.parameters())
     if precision == "auto" and made_for_it and parameters >= WORTH_BF16:
         logger.info(
-            "computing in fp32; this CPU takes about half the time in bf16 (models.<name>.precision), with "
-            "other rounding"
+            "computing in fp32; this CPU takes half to two thirds of the time in bf16 "
+            "(models.<name>.precision), with other rounding"
         )
 
 

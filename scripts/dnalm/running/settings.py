@@ -121,8 +121,8 @@ class ArithmeticSettings(Settings):
         description="Arithmetic in which the model learns, embeds and classifies new sequences: `auto` is "
         "bf16 on GPUs that have it; fp32 elsewhere, so that results do not depend on the CPU, and for "
         "variants, whose alleles differ by little. On CPUs with `amx_bf16` or `avx512_bf16` in "
-        "/proc/cpuinfo, `bf16` takes about half the time for ten million parameters and more; small "
-        "networks gain little or lose. Perplexity on held-out lines and the metrics of test splits are "
+        "/proc/cpuinfo, `bf16` takes half to two thirds of the time for ten million parameters and more; "
+        "small networks gain little or lose. Perplexity on held-out lines and the metrics of test splits are "
         "computed in fp32 afterwards, whatever this says.",
     )
 
