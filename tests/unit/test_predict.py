@@ -408,7 +408,7 @@ def write_genome(folder: Path) -> Path:
         ("10\t0\t5", r"x\.bed line 1: 10 is not in .*g\.fa\. Did you mean chr10\?"),
         (
             "chr10\t0\t5\nUn1\t0\t5\nUn2\t0\t5\nUn1\t5\t8",
-            r"line 2: Un1 is not in .*g\.fa \(in all 2 names, at 3 of 4 places\)\. Its first",
+            r"line 2: Un1 is not in .*g\.fa \(2 names are missing there, with 3 of 4 places\)\. Its first",
         ),
         ("chr10\t0\t50", r"x\.bed line 1: the region ends at 50, but chr10 has 8 bases"),
         ("chr10\t5\t5", r"x\.bed line 1: the region ends at 5, before"),

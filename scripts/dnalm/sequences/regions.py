@@ -99,9 +99,9 @@ def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[by
     missing = [region for region in regions if region.chromosome not in lengths]
     if missing:
         first, names = missing[0], len({region.chromosome for region in missing})
-        all_of_them = f" (in all {names:,} names, at {len(missing):,} of {len(regions):,} places)"
+        lacking = f" ({names:,} names are missing there, with {len(missing):,} of {len(regions):,} places)"
         raise InputError(
             f"{source} line {first.line}: {first.chromosome} is not in {genome}"
-            f"{all_of_them if names > 1 else ''}. {name_hint(first.chromosome, lengths)}"
+            f"{lacking if names > 1 else ''}. {name_hint(first.chromosome, lengths)}"
         )
     return [bytes(bases) for bases in found], lengths
