@@ -24,6 +24,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
 from dnalm.running.versions import versions
+from dnalm.running.weights import save_weights
 
 logger = logging.getLogger("dnalm")
 
@@ -43,8 +44,6 @@ def main(
     labels, learned, held_out = read_splits(KINDS[problem], train, validation)
 
     # PyTorch takes seconds to import; whatever can be wrong with the tables has shown by now.
-    from safetensors.torch import save_file
-
     from dnalm.baseline_cnn.training import train_network
 
     weights, log = train_network(
@@ -76,7 +75,7 @@ def main(
     }
     with atomic_directory(output) as directory:
         write_json(directory / "baseline.json", description)
-        save_file(weights, directory / "model.safetensors")
+        save_weights(weights, directory / "model.safetensors")
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 

@@ -207,7 +207,7 @@ def test_checkpoints_judge_modules_by_the_same_law(scripts):
 # Used by trainings, but not of what their numbers depend on.
 BESIDE_A_TRAINING = {
     *("models.checks", "models.keys", "models.tensors"),  # refuse what cannot be trained
-    *("models.directory", "running.files", "running.checkpoints"),  # write
+    *("models.directory", "running.files", "running.checkpoints", "running.weights"),  # write
     "models.new_token",  # had its part when the model was trained
     *("running.devices", "running.launch"),  # say where to compute
     *("problems.flags", "problems.names"),  # words

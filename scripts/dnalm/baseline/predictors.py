@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sparse
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import MULTI_LABEL, REGRESSION
@@ -203,4 +203,5 @@ def train_kmer_regression(
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as safetensors."""
     # It writes the memory of numpy arrays as it lies; scikit-learn's may lie by columns.
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    # Its `save_file` does not notice where a file server says only at the end that the file was not written.
+    path.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from dnalm.embed.embedding import read_model_config
@@ -34,6 +34,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
 from dnalm.running.hints import either, show
+from dnalm.running.weights import save_weights
 from dnalm.sequences.names import UNREADABLE
 from dnalm.tokenizers.cut import Cut, count_cut
 from dnalm.tokenizers.encoding import encode, load_tokenizer, reading_limit
@@ -287,7 +288,7 @@ def save_classifier(
         config["classifier_bias"] = True
     write_json(directory / "config.json", config)
     weights = {name: value.float().contiguous() for name, value in weights.items()}
-    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    save_weights(weights, directory / "model.safetensors", metadata={"format": "pt"})
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "dna_tokenizer.json"):
         if (model / name).is_file():
             shutil.copyfile(model / name, directory / name)

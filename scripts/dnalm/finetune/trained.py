@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from dnalm.finetune.classifier import count_parameters
 from dnalm.finetune.objectives import TargetScale
 from dnalm.finetune.settings import LoraSettings, PartialSettings, ThroughBackboneSettings
 from dnalm.models.families import FAMILIES, ClassifierHead, check_layers, check_rank, part_of_model
+from dnalm.running.weights import save_weights
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -115,7 +115,7 @@ def save_adapter(directory: Path, module: "PeftModel", values: TargetScale | Non
         kind = module.config.model_type
         weights = values.folded(f"base_model.model.{FAMILIES[kind].classifier_head.output}", weights)
     weights = {name: value.detach().cpu().contiguous() for name, value in weights.items()}
-    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_weights(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def is_adapted(module: nn.Module) -> bool:

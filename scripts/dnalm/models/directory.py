@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnalm.models.families import token_limit
 from dnalm.running.files import atomic_directory, read_json, write_directory_summary, write_json
+from dnalm.running.weights import check_saved
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -35,6 +36,7 @@ def write_model_directory(
     """
     with atomic_directory(output, check) as directory:
         network.save_pretrained(directory)
+        check_saved(network.state_dict(), directory / "model.safetensors")
         copy_tokenizer(tokenizer, directory)
         write_max_length(directory, token_limit(network.config.to_dict()))
         if log is not None:

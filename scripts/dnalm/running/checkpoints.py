@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from dnalm.running.files import atomic_directory, sha256_of_file, write_json
 from dnalm.running.runlock import check_held
+from dnalm.running.weights import save_weights
 
 if TYPE_CHECKING:
     import torch
@@ -111,13 +112,11 @@ class CheckpointStore:
 
         Returns its size in bytes.
         """
-        from safetensors.torch import save_file
-
         path = self._path(state["step"])
         with atomic_directory(path, check_held) as temporary:
-            save_file(dict(weights), temporary / MODEL)
+            save_weights(weights, temporary / MODEL)
             if optimizer is not None:
-                save_file(dict(optimizer), temporary / OPTIMIZER)
+                save_weights(optimizer, temporary / OPTIMIZER)
             (temporary / LOG).write_text("".join(json.dumps(record) + "\n" for record in log))
             (temporary / STATE).write_text(json.dumps({**state, "finished": optimizer is None}) + "\n")
             files: dict[str, dict[str, Any]] = {

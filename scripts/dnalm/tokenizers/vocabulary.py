@@ -231,7 +231,8 @@ def save(
 def _write(
     tokenizer: Tokenizer, special_tokens: dict[str, str], description: dict[str, Any], directory: Path
 ) -> None:
-    tokenizer.save(str(directory / "tokenizer.json"))
+    # Its own `save` does not notice where a file server says only at the end that the file was not written.
+    (directory / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     config = {
         # The class that Transformers 4 and 5 both know.
         "tokenizer_class": "PreTrainedTokenizerFast",
