@@ -15,7 +15,6 @@ frequencies and, beside them, the standardised embedding. How much the embedding
 penalty is are those with the lowest loss on the validation split. The test split is not read.
 """
 
-import shutil
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -32,7 +31,7 @@ from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.running.files import atomic_directory, copy_directory, sha256_of_directory, write_json
 
 
 def main(
@@ -88,7 +87,7 @@ def main(
     with atomic_directory(output) as directory:
         write_json(directory / "combined.json", description)
         write_arrays(directory / "combined.safetensors", tensors)
-        shutil.copytree(model, directory / "language_model")
+        copy_directory(model, directory / "language_model")
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 

@@ -427,7 +427,8 @@ def main(*, url: str, sha256: str | None, output: Path, attempts: int, timeout: 
                 )
             logger.info("%s: the checksum disagrees; downloading it anew", name_of(url))
         size = partial.size
-        os.fsync(partial.file.fileno())
+        with disk_errors_name(output):
+            os.fsync(partial.file.fileno())
         os.replace(partial.path, output)
         partial.notes.unlink(missing_ok=True)
     verified = "as expected" if sha256 else "write it into the sheet to have it verified"

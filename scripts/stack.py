@@ -31,7 +31,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.commandline import parser, run
 from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_directory, sha256_of_directory, write_json
+from dnalm.running.files import atomic_directory, copy_directory, sha256_of_directory, write_json
 from dnalm.running.versions import versions
 from dnalm.sequences.tables import read_labelled_table
 from dnalm.stack.predictor import DESCRIPTION, MEMBERS, open_member
@@ -96,13 +96,7 @@ def main(
     with atomic_directory(output) as directory:
         write_json(directory / DESCRIPTION, description)
         for path, member_name in zip(members, names, strict=True):
-            shutil.copytree(
-                path,
-                directory / MEMBERS / member_name,
-                copy_function=link_or_copy,
-                # Snakemake's, which it may change at any time.
-                ignore=shutil.ignore_patterns(".snakemake_timestamp"),
-            )
+            copy_directory(path, directory / MEMBERS / member_name, link_or_copy)
     write_json(summary, description | {"sha256": sha256_of_directory(output)})
 
 
@@ -126,7 +120,7 @@ def describe_members(
     ]
 
 
-def link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
     """A hard link to a file of one's own, or a copy, also where the file system has no links.
 
     The rights of a file of another member of a group cannot be set, and a link to it is that file.
@@ -135,7 +129,7 @@ def link_or_copy(source: str, target: str) -> None:
         with suppress(OSError):
             os.link(source, target)
             return
-    shutil.copy2(source, target)
+    shutil.copyfile(source, target)
 
 
 def command_line() -> ArgumentParser:

@@ -21,7 +21,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
 from dnalm.running.errors import InputError, Interrupted
-from dnalm.running.files import atomic_directory, atomic_file, read_json
+from dnalm.running.files import atomic_directory, atomic_file, copy_directory, read_json
 from dnalm.running.world import World
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
@@ -122,22 +122,58 @@ def test_nothing_is_pickled(store):
             json.loads(file.read_text())
 
 
-def test_a_full_disk_during_a_checkpoint_ends_in_one_line_that_names_it(tmp_path, capsys):
-    """safetensors says so in an error of its own."""
+FULL = "the disk, or your quota on it, is full. Make room and start again."
+FAILS = "The disk fails, or nobody may write to it. Start again when it works; what is finished stays."
 
+
+def disk_error(name):
+    """What the kernel says of an open file, which names none."""
+    number = getattr(errno, name)
+    return OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        # safetensors has an error of its own, Arrow one without a number.
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), FULL),
+        (SafetensorError("Error while serializing: I/O error: Input/output error (os error 5)"), None),
+        (OSError("error closing file"), f"error closing file. {FAILS}"),
+        (disk_error("EDQUOT"), FULL),
+        (disk_error("EIO"), None),
+        (disk_error("ESTALE"), None),
+        # Lustre, after the server has given this node up. Python calls it a broken pipe.
+        (disk_error("ESHUTDOWN"), None),
+    ],
+)
+def test_a_disk_that_fails_while_something_is_written_ends_in_one_line_that_names_it(
+    tmp_path, capsys, error, said
+):
     def main():
         with atomic_directory(tmp_path / "step-00000001") as folder:
             (folder / "half").touch()
-            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+            raise error
 
     with pytest.raises(SystemExit) as ended:
         run(main, argparse.Namespace())
     assert ended.value.code == 1
-    assert capsys.readouterr().err == (
-        f"error: {tmp_path}/step-00000001: the disk, or your quota on it, is full. "
-        "Make room and start again.\n"
-    )
+    said = said or f"{os.strerror(getattr(error, 'errno', None) or errno.EIO)}. {FAILS}"
+    assert capsys.readouterr().err == f"error: {tmp_path}/step-00000001: {said}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_synchronized_is_named(tmp_path, monkeypatch):
+    fsync = os.fsync
+
+    def full(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise disk_error("EDQUOT")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as told, atomic_file(tmp_path / "a") as temporary:
+        temporary.write_text("a")
+    assert told.value.filename == str(tmp_path / "a")
 
 
 class SignalElsewhere(World):
@@ -181,9 +217,14 @@ def test_outputs_are_written_to_disks_that_know_less(tmp_path, monkeypatch):
     with atomic_directory(tmp_path / "model") as folder:
         (folder / "inner").mkdir()
         (folder / "inner" / "a").write_text("a")
+        (folder / ".snakemake_timestamp").touch()
+    with atomic_directory(tmp_path / "classifier") as folder:
+        copy_directory(tmp_path / "model", folder / "model")
     with atomic_file(tmp_path / "model.json") as temporary:
         temporary.write_text("{}")
     assert (tmp_path / "model" / "inner" / "a").read_text() == "a"
+    copied = [file for file in (tmp_path / "classifier").rglob("*") if file.is_file()]
+    assert copied == [tmp_path / "classifier" / "model" / "inner" / "a"]
     assert (tmp_path / "model.json").read_text() == "{}"
 
 

@@ -246,10 +246,12 @@ class Sessions:
         Some microseconds: the file stays open, since on a network's file system opening one takes as long
         as a step. The kernel keeps what was written when the process is killed.
         """
-        if self._steps is None:
-            self._steps = open(self.file.with_suffix(".step"), "wb", buffering=0)  # noqa: SIM115
-        # Of one width: no number leaves digits of the one before.
-        os.pwrite(self._steps.fileno(), b"%020d" % step, 0)
+        # No reason to end a training.
+        with suppress(OSError):
+            if self._steps is None:
+                self._steps = open(self.file.with_suffix(".step"), "wb", buffering=0)  # noqa: SIM115
+            # Of one width: no number leaves digits of the one before.
+            os.pwrite(self._steps.fileno(), b"%020d" % step, 0)
 
     def write(self, summary: dict[str, Any]) -> None:
         write_json(self.file, {**summary, "slurm_job_id": os.environ.get("SLURM_JOB_ID")})

@@ -25,6 +25,9 @@ OUT_OF_GPU_MEMORY = (
     "Take a smaller model, fine-tune a part of it (partial, lora), spread its pretraining over several GPUs "
     "(training.fsdp), or use a GPU with more memory."
 )
+# What file servers say that are away, have lost an open file, or let nobody write any more. ESHUTDOWN is
+# Lustre's, which Python takes for a broken pipe.
+DISK_FAILS = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN}
 
 
 def parser(docstring: str) -> argparse.ArgumentParser:
@@ -147,15 +150,21 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         _fail(str(error), 1)
     except Interrupted as error:
         _fail(str(error), RETRY_EXIT_CODE, "stopped")
-    except BrokenPipeError:
-        os._exit(1)
     except OSError as error:
+        if error.errno == errno.EPIPE:
+            os._exit(1)
         # A full disk or a missing permission is the user's to mend; the file's name says where.
         place = f"{error.filename}: " if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(f"{place}the disk, or your quota on it, is full. Make room and start again.", 1)
         if error.errno == errno.EFBIG:
             _fail(f"{place}larger than files may be here. Raise the limit (ulimit -f) and start again.", 1)
+        if error.errno in DISK_FAILS:
+            _fail(
+                f"{place}{error.strerror}. The disk fails, or nobody may write to it. Start again when it "
+                "works; what is finished stays.",
+                1,
+            )
         _fail(f"{place}{error.strerror or error}", 1)
     except MemoryError:
         _fail("this computer's memory ran out. Ask for more (mem_mb of the rule), or give less at once.", 1)

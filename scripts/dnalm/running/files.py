@@ -29,8 +29,8 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         with disk_errors_name(path):
             yield temporary
             _synchronize(temporary)
-        os.replace(temporary, path)
-        _synchronize(path.parent)
+            os.replace(temporary, path)
+            _synchronize(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -57,13 +57,13 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
                     if file.is_file():
                         file.chmod(0o666 & ~umask)
                 _synchronize(file)
-        check()
-        if path.exists():
-            if path.is_dir() and sha256_of_directory(path) == sha256_of_directory(temporary):
-                return
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-        _synchronize(path.parent)
+            check()
+            if path.exists():
+                if path.is_dir() and sha256_of_directory(path) == sha256_of_directory(temporary):
+                    return
+                shutil.rmtree(path)
+            os.replace(temporary, path)
+            _synchronize(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -172,16 +172,29 @@ def check_sha256(path: str | Path, expected: str | None) -> None:
         )
 
 
+def copy_directory(
+    source: Path, target: Path, copy: Callable[[Path, Path], object] = shutil.copyfile
+) -> None:
+    """Copy a folder's files by `copy`, without dates and rights, which not every disk takes."""
+    for file in _files_in(source):
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        copy(file, place)
+
+
 def sha256_of_directory(path: str | Path) -> str:
     """SHA-256 over the names and contents of all files below `path`, whatever their dates."""
     path = Path(path)
     digest = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file()):
-        # Snakemake leaves this time stamp in every directory output; it is no content.
-        if file.name == ".snakemake_timestamp":
-            continue
+    for file in _files_in(path):
         digest.update(f"{file.relative_to(path)}\0{sha256_of_file(file)}\n".encode())
     return digest.hexdigest()
+
+
+def _files_in(directory: Path) -> list[Path]:
+    """All files below a directory but the time stamp that Snakemake leaves in each that is an output."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return [path for path in files if path.name != ".snakemake_timestamp"]
 
 
 def write_directory_summary(path: str | Path, directory: str | Path, description: str) -> None:
@@ -196,17 +209,26 @@ def write_directory_summary(path: str | Path, directory: str | Path, description
 
 @contextmanager
 def disk_errors_name(path: Path) -> Iterator[None]:
-    """Make of a full disk, or of a file that may not be so large, an OSError that names `path`.
+    """Make of an error of the disk, a full one for instance, an OSError that names `path`.
 
-    safetensors, and shutil where it copies a folder, raise errors of their own, without a number.
+    Who writes to an open file is told no name. safetensors, and shutil where it copies a folder, raise errors
+    of their own, without a number.
     """
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
+        known = getattr(error, "errno", None)
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            known = getattr(error, "errno", None)
             if known == number or (known is None and os.strerror(number) in str(error)):
                 raise OSError(number, os.strerror(number), str(path)) from error
+        if known is None and os.strerror(errno.EIO) in str(error):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path)) from error
+        # Lustre's ESHUTDOWN is a broken pipe to Python; others of its kinds are none of the disk.
+        of_disk = type(error) is OSError or known == errno.ESHUTDOWN
+        if isinstance(error, OSError) and of_disk and error.filename is None:
+            raise OSError(known or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
 
 
