@@ -297,6 +297,52 @@ def test_a_link_that_was_made_but_answered_file_exists_is_the_lock(tmp_path, mon
         assert read_owner(lock.path) == lock.owner
 
 
+def test_a_lock_that_another_node_replaces_while_it_is_read_is_read_again(tmp_path, monkeypatch):
+    """NFS: the file that was opened is gone at the server."""
+    read_text, failures = Path.read_text, iter([errno.ESTALE, errno.ESTALE])
+
+    def stale(path, *words, **more):
+        if path.name == "lock" and (number := next(failures, None)):
+            raise OSError(number, os.strerror(number))
+        return read_text(path, *words, **more)
+
+    with RunLock(tmp_path, meanwhile=give_up) as lock:
+        monkeypatch.setattr(Path, "read_text", stale)
+        assert read_owner(lock.path) == lock.owner
+        check_held()
+
+
+def test_a_file_server_that_was_away_does_not_end_the_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(runlock, "HEARTBEAT_SECONDS", 0.001)
+    read, away = runlock.read_owner, iter(range(3))
+
+    def answer(path):
+        if next(away, None) is not None:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(runlock, "read_owner", answer)
+    with RunLock(tmp_path, meanwhile=give_up) as lock:
+        os.utime(lock.path, (0, 0))
+        for _ in range(1000):
+            if lock.path.stat().st_mtime > 0:
+                break
+            time.sleep(0.005)
+        assert lock.path.stat().st_mtime > 0
+
+
+def test_a_lock_that_was_taken_from_the_wrong_one_is_given_back_without_hard_links(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "link", no_links)
+    with RunLock(tmp_path, meanwhile=give_up) as lock:
+        RunLock(tmp_path)._break(owner(token="of one who is dead"))
+        assert read_owner(lock.path) == lock.owner
+        check_held()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_holder_that_was_replaced_publishes_nothing_and_leaves_the_lock_alone(tmp_path):
     with RunLock(tmp_path / "run") as lock:
         check_held()

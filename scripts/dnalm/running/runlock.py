@@ -9,6 +9,7 @@ A proof of death can be wrong, for instance about a node that has lost its netwo
 publishes something calls :func:`check_held` right before; a holder that was replaced then stops.
 """
 
+import errno
 import json
 import logging
 import os
@@ -152,17 +153,19 @@ class RunLock:
                 os.link(aside, self.path)
             except FileExistsError:
                 logger.info("two processes broke the lock %s at once", self.path)
+            except OSError:
+                # A file system without hard links.
+                os.rename(aside, self.path)
         aside.unlink(missing_ok=True)
 
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            # After this one was replaced, the file is the next owner's.
-            if read_owner(self.path) != self.owner:
-                return
-            try:
+            # A file server may be away for a while.
+            with suppress(OSError):
+                # After this one was replaced, the file is the next owner's.
+                if read_owner(self.path) != self.owner:
+                    return
                 os.utime(self.path)
-            except OSError:
-                continue
 
 
 def check_held() -> None:
@@ -207,7 +210,7 @@ class Silence:
 def read_owner(path: Path) -> dict[str, Any] | None:
     """Who holds the lock; None if nobody does. An unreadable file counts as an unknown owner."""
     try:
-        owner = json.loads(path.read_text())
+        owner = json.loads(_read(path))
         if not isinstance(owner, dict) or not isinstance(owner.get("pid", 0), int):
             return {}
         # It becomes a word of commands that end jobs.
@@ -217,6 +220,17 @@ def read_owner(path: Path) -> dict[str, Any] | None:
         return None
     except (ValueError, RecursionError):
         return {}
+
+
+def _read(path: Path) -> str:
+    """The file's text, of the new file where it is replaced on another node between opening and reading."""
+    for _ in range(3):
+        try:
+            return path.read_text()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+    return path.read_text()
 
 
 def why_dead(owner: dict[str, Any], silence: Silence) -> str | None:
