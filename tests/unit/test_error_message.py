@@ -1,5 +1,7 @@
 """What stands at the end of the terminal's output when steps failed."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,15 @@ def test_each_failure_has_its_last_words_and_who_has_none_was_killed(tmp_path, g
     assert said[1].startswith(f"embed was killed, {killed} ends without an error. Most often memory ran out.")
     assert "--set-resources embed:mem_mb=" in said[1]
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("ahead", [-600, 600])
+def test_the_clock_of_the_file_server_may_be_another(tmp_path, monkeypatch, ahead):
+    earlier, wrong = ended(tmp_path, "a", "error: x.fa: empty."), ended(tmp_path, "b", "error: y.fa: empty.")
+    os.utime(earlier, (time.time() - 60, time.time() - 60))
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() - ahead)
+    assert error_message(tmp_path / "logs", time.time() - 30) == [f"error in {wrong}: y.fa: empty."]
 
 
 def test_a_job_that_succeeded_at_the_second_attempt_is_not_named(tmp_path):

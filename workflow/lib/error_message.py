@@ -1,7 +1,11 @@
 """Find what went wrong in the logs of the rules, so that it stands at the end of the terminal's output."""
 
+import os
 import re
+import tempfile
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 # As written by scripts/dnalm/running/commandline.py: how a script was started, and an error, or an early stop
@@ -18,11 +22,12 @@ FINISHED = re.compile(r"^Finished jobid: (\d+)\b")
 
 
 def error_message(logs: Path, since: float, runs: Iterable[str] = ()) -> list[str]:
-    """The messages that ended the logs below `logs` written since the time `since` (seconds, epoch).
+    """The messages that ended the logs below `logs` written since `since`, a time of this machine (s, epoch).
 
     `runs` are Snakemake's own logs. What they call failed and ended without a message was killed.
     """
     found = []
+    since += _ahead(logs)
     killed = {log: rule for run in runs for log, rule in failed(Path(run)).items()}
     for log in sorted(logs.rglob("*.log")):
         lines = _lines(log) if log.stat().st_mtime >= since else []
@@ -61,6 +66,13 @@ def failed(run: Path) -> dict[Path, str]:
         elif INTERRUPTED in line:
             return {}
     return dict(jobs.values())
+
+
+def _ahead(folder: Path) -> float:
+    """By how many seconds the clock that dates files there, a file server's, is ahead of this machine's."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime - time.time()
+    return 0.0
 
 
 def _lines(log: Path) -> list[str]:
