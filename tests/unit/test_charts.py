@@ -154,6 +154,16 @@ def test_a_chart_can_stand_alone():
     assert float(root.attrib["width"]) == WIDTH
 
 
+def test_alone_a_chart_is_drawn_without_css():
+    """Inkscape, rsvg-convert and office programs know no variables of CSS."""
+    estimates = [Estimate("a", 0.5, 0.4, 0.6, colour=1), Estimate("b", 0.7, 0.6, 0.8, colour=4)]
+    picture = standalone(interval_chart(estimates, "Accuracy", "accuracy", (0, 1)))
+    assert "var(" not in picture and "class=" not in picture
+    drawn = [element.attrib for element in ElementTree.fromstring(picture).iter()]
+    assert {"#b95318", "#a3396b"} <= {style.get("stroke") for style in drawn}
+    assert {"#fff", "#1c2430", "#f3f5f8"} <= {style.get("fill") for style in drawn}
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0.25, "0.25"), (1200, "1,200"), (0.0, "0"), (1_500_000, "1.5M"), (1e-5, "1e-05")]
 )

@@ -7,9 +7,11 @@ Series differ by colour and by dash or shape, so that they can be told apart in 
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from xml.etree import ElementTree
 
 from dnalm.report.words import count as counted
 from dnalm.report.words import number as measured
@@ -49,6 +51,13 @@ STYLE = """
 .chart .thin { stroke-width: 1.8; stroke-opacity: .85; }
 .chart .hollow { fill: var(--paper, #fff); stroke: var(--c); stroke-width: 2.2; }
 """
+# The same by element or class, colours without variables: {"text": {"fill": "#1c2430", …}, …}.
+RULES = {
+    selector: dict(declaration.split(": ") for declaration in style.split("; "))
+    for selector, style in re.findall(
+        r"^\.chart (\S+) \{ (.*); \}$", re.sub(r"var\(--\w+, (.*?)\)", r"\1", STYLE), re.MULTILINE
+    )
+}
 DASHES = ["", "7 4", "2 4", "10 3 2 3", "4 2", "1 3"]
 
 
@@ -428,15 +437,31 @@ def scatter_chart(
 
 
 def standalone(svg: str) -> str:
-    """A chart as an SVG file of its own, on white paper."""
-    head, rest = svg.split(">", 1)
-    width, height = head.split('viewBox="0 0 ')[1].split('"')[0].split()
-    style = STYLE + ".chart { font-family: Helvetica, Arial, sans-serif; width: auto; }"
-    return (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n{head} width="{width}" height="{height}" '
-        f'xmlns="http://www.w3.org/2000/svg"><style>{style}</style>'
-        f'<rect width="100%" height="100%" fill="#fff"/>{rest}\n'
-    )
+    """A chart as an SVG file of its own, on white paper.
+
+    Its style stands in attributes: variables of CSS are known to browsers alone, so that Inkscape or
+    rsvg-convert would draw it black or not at all.
+    """
+    root = ElementTree.fromstring(svg)
+    _, _, width, height = root.attrib["viewBox"].split()
+    _style(root, "")
+    root.attrib |= {"width": width, "height": height, "font-family": "Helvetica, Arial, sans-serif"}
+    root.attrib["xmlns"] = "http://www.w3.org/2000/svg"
+    root.insert(0, ElementTree.Element("rect", width="100%", height="100%", fill="#fff"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _style(element: ElementTree.Element, colour: str) -> None:
+    """Write what STYLE says of `element` and all within it into attributes. `colour` is that around it."""
+    classes = [f".{name}" for name in element.attrib.pop("class", "").split()]
+    for selector, style in RULES.items():
+        if selector in (element.tag, *classes):
+            colour = style.get("--c", colour)
+            element.attrib |= {
+                name: value.replace("var(--c)", colour) for name, value in style.items() if name != "--c"
+            }
+    for child in element:
+        _style(child, colour)
 
 
 def nice_ticks(low: float, high: float, about: int, outward: bool = False) -> list[float]:
