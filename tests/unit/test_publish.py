@@ -12,7 +12,6 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
@@ -190,11 +189,8 @@ def test_the_code_of_a_card_says_what_prediction_says(strands, tiny_model, tmp_p
     said = eval(last, names)
     sequence = "ACGTT" * 20
     readings = [sequence, reverse_complement(sequence)] if strands == "both" else [sequence]
-    answers = said if strands == "both" else [said]
-    found = [
-        [{one["label"]: one["score"] for one in each}[label] for label in ("no", "yes")] for each in answers
-    ]
-    assert np.mean(found, axis=0) == pytest.approx(
+    found = said if strands == "both" else {one["label"]: one["score"] for one in said}
+    assert [found[label] for label in ("no", "yes")] == pytest.approx(
         classifier.Classifier(tmp_path).outputs(readings).mean(axis=0)
     )
 

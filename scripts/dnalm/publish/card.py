@@ -159,15 +159,17 @@ def usage(facts: Facts, source: str) -> str:
     if facts.finetuning:
         # Not its own reverse complement.
         sequence = f'"ACGTT" * {max(1, facts.finetuning["median_length"] // 5)}'
-        strands, given = "", sequence
-        if facts.evaluation["strands"] == "both":
-            complement = 'str.maketrans("ACGTacgt", "TGCAtgca")'
-            strands = f"sequence = {sequence}\nopposite = sequence.translate({complement})[::-1]\n"
-            given = "[sequence, opposite]"
+        load = (
+            f'from transformers import pipeline\n\nclassifier = pipeline("text-classification", "{source}")\n'
+        )
+        if facts.evaluation["strands"] != "both":
+            return f"{load}classifier({sequence}, top_k=None, truncation=True)"
         return (
-            "from transformers import pipeline\n\n"
-            f'classifier = pipeline("text-classification", "{source}")\n'
-            f"{strands}classifier({given}, top_k=None, truncation=True)"
+            f"{load}sequence = {sequence}\n"
+            'opposite = sequence.translate(str.maketrans("ACGTacgt", "TGCAtgca"))[::-1]\n'
+            "strands = classifier([sequence, opposite], top_k=None, truncation=True)\n"
+            'forward, reverse = ({one["label"]: one["score"] for one in said} for said in strands)\n'
+            "{label: (forward[label] + reverse[label]) / 2 for label in forward}"
         )
     # One unknown base hides every token that holds it.
     mask = facts.tokenizer["special_tokens"]["mask"]["token"] * (1 + _shared_bp(facts.tokenizer))
