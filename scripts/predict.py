@@ -31,9 +31,9 @@ of an allele those of the reference, and beside them:
   change_value              of a value: alternative less reference
 
 and with --bedgraph the probability of one class (by default the positive one, which scripts/evaluate.py
-explains), or the value, along FASTA records or chromosomes: the mean over the windows that cover a base. Of
-variants it is this change, along the bases of the reference allele; where alleles share a base, their mean.
-The rows of a table give an empty track.
+explains; of more than two the last, --bedgraph-label another one), or the value, along FASTA records or
+chromosomes: the mean over the windows that cover a base. Of variants it is this change, along the bases of
+the reference allele; where alleles share a base, their mean. The rows of a table give an empty track.
 
 With --strands both, as without the flag, probabilities and values are the mean of a sequence and its reverse
 complement, two truly different readings, since tokens of one strand are not those of the other. Evaluate and
@@ -141,6 +141,8 @@ def main(
             for name, values in covered.items():
                 write_track(track, name, values)
     logger.info("%s: %s %s classified", output, f"{done:,}", asked.unit)
+    if track and kind != "table":
+        logger.info("%s: a track of %s", bedgraph, positive)
     if unread:
         logger.warning(unread)
     what = "readings of windows (both strands)" if strands.strands == "both" else "windows"

@@ -133,7 +133,8 @@ def test_track_is_the_mean_of_the_windows_over_each_base(windows):
 # ----------------------------------------------------------------------------- kinds of input
 
 
-def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory, tmp_path):
+def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory, tmp_path, caplog):
+    caplog.set_level("INFO")
     long, short = random_dna(95, 1), random_dna(30, 2)
     path = tmp_path / "x.fa.gz"
     path.write_bytes(
@@ -157,6 +158,7 @@ def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory,
         ("s", "0", "30"),
     ]
     assert float(track[3][3]) == pytest.approx(values[1:4].mean(), abs=1e-4)
+    assert "x.bedgraph: a track of yes" in caplog.text
 
 
 def test_bed_regions_come_from_the_genome_in_the_order_of_the_file(
