@@ -3,8 +3,8 @@
 In: a model directory, token caches of held-out lines, and token caches of training lines for the counting.
 Out:
 - metrics (JSON): loss (nats per hidden token), perplexity, bits per base, accuracy and top-5 accuracy, each
-  with a bootstrap interval over lines, of the model and of three baselines on the same hidden tokens:
-  uniform, unigram (frequency in training lines), bigram (given the token on the left);
+  with an interval that takes neighbouring lines together, of the model and of three baselines on the same
+  hidden tokens: uniform, unigram (frequency in training lines), bigram (given the token on the left);
 - sequence loss (TSV): tokens, hidden tokens, loss and perplexity of each line, or piece of a line that is
   longer than the model reads at once (start_bp: bases of the line before it);
 - fill-mask examples (TSV): a hidden token in its context, and the five tokens held for likeliest.
@@ -30,9 +30,9 @@ import numpy as np
 import torch
 import transformers
 
+from dnalm.evaluate_language_model.means import HeldOutMeans, line_losses
 from dnalm.evaluate_language_model.scoring import (
     FrequencyBaselines,
-    LineBootstrap,
     MaskedLine,
     TokenScores,
     check_vocabulary,
@@ -85,9 +85,11 @@ def main(
     held_out = ContextLines(all_held_out, context.max_tokens, truncated=context.truncate)
     chosen = choose_lines(len(held_out), settings.max_lines)
     masked_lines = hide_tokens(held_out, chosen, tokenizer, settings.masking_probability, settings.seed)
-    if not masked_lines:
+    if (hidden := sum(len(line.positions) for line in masked_lines)) < 2:
+        number = "one" if hidden else "no"
         raise InputError(
-            f"{tokens[0]}: no token was hidden in {len(chosen)} lines. Raise the masking probability."
+            f"{tokens[0]}: {number} token was hidden in {len(chosen)} lines. Raise the masking probability, "
+            "or hold out more."
         )
     # Its bar for loading weights is noise in a log.
     transformers.utils.logging.disable_progress_bar()
@@ -102,19 +104,17 @@ def main(
     bases = bases_of(tokenizer)
     words = bases if isinstance(bases, OverlappingWords) else None
     theirs = baselines.scores(masked_lines, tokenizer.mask_token_id, words)
-    bootstrap = LineBootstrap(
-        masked_lines,
-        np.array([bases.hidden(line.ids, line.positions).sum() for line in masked_lines]),
-        settings.bootstrap_samples,
+    places = [place(held_out, all_held_out, line.index, bases) for line in masked_lines]
+    means = HeldOutMeans(
+        np.repeat([at.cache for at in places], [len(line.positions) for line in masked_lines]),
+        np.concatenate([bases.hidden(line.ids, line.positions) for line in masked_lines]),
         settings.confidence,
-        settings.seed,
     )
     before = None
     if published is not None:
         before_network = load_model(published, tokenizer).to(device).eval()
         before = model_scores(before_network, *asked, on_read=progress.advance)
-    places = [place(held_out, all_held_out, line.index, bases) for line in masked_lines]
-    write_sequence_loss(sequence_loss, masked_lines, ours, bootstrap, places)
+    write_sequence_loss(sequence_loss, masked_lines, ours, places)
     write_examples(
         fill_mask, masked_lines, settings.examples, settings.seed, network, tokenizer, device, places, bases
     )
@@ -128,17 +128,18 @@ def main(
             "lines_available": len(held_out),
             "cut": held_out.counts(),
             "hidden_tokens": len(ours.loss),
-            "hidden_bases": int(bootstrap.bases.sum()),
+            "runs": len(means.starts),
+            "hidden_bases": int(means.bases.sum()),
             **({} if words is None else {"overlapping_kmers": words.length}),
             "settings": context.model_dump() | settings.model_dump(exclude={"examples"}),
-            "metrics": bootstrap.of(ours),
-            "baselines": {baseline: bootstrap.of(scores) for baseline, scores in theirs.items()},
+            "metrics": means.of(ours),
+            "baselines": {baseline: means.of(scores) for baseline, scores in theirs.items()},
             # Nats per hidden token by which the model's loss is lower; an interval above 0 says that the
             # model has learnt more than the baseline knows.
-            "advantage": {baseline: bootstrap.advantage(ours, scores) for baseline, scores in theirs.items()},
+            "advantage": {baseline: means.advantage(ours, scores) for baseline, scores in theirs.items()},
             # The same tokens before the model was trained further, and by how much it is better now.
             "published": before
-            and {"metrics": bootstrap.of(before), "improvement": bootstrap.advantage(ours, before)},
+            and {"metrics": means.of(before), "improvement": means.advantage(ours, before)},
             "bigram": {"tokens": baselines.bigram_tokens, "prior_strength": baselines.prior_strength},
             "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         },
@@ -147,8 +148,9 @@ def main(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a piece of a held-out line stands: the cache's name, the line in it, the bases before it."""
+    """Where a piece of a held-out line stands: the cache's number and name, the line, the bases before it."""
 
+    cache: int
     source: str
     line: int
     start_bp: int
@@ -159,20 +161,19 @@ def place(pieces: ContextLines, held_out: TokenLines, index: int, bases: Pieces)
     line, start = pieces.source(index)
     cache, of_cache = held_out.source(line)
     before = bases.starts(held_out.line(line))[start + 1]
-    return Place(held_out.directories[cache].name, of_cache + 1, int(before))
+    return Place(cache, held_out.directories[cache].name, of_cache + 1, int(before))
 
 
 def write_sequence_loss(
     path: Path,
     masked_lines: list[MaskedLine],
     scores: TokenScores,
-    bootstrap: LineBootstrap,
     places: list[Place],
 ) -> None:
     """One row per line or piece: where it comes from, how long it is, how well it was predicted."""
-    means = bootstrap.per_line(scores.loss) / bootstrap.hidden
     rows: list[list[Any]] = [["source", "line", "start_bp", "tokens", "masked", "loss", "perplexity"]]
-    for masked_line, at, mean in zip(masked_lines, places, means, strict=True):
+    losses = line_losses(masked_lines, scores)
+    for masked_line, at, mean in zip(masked_lines, places, losses, strict=True):
         numbers = [len(masked_line.ids), len(masked_line.positions), f"{mean:.6f}", f"{np.exp(mean):.3f}"]
         rows.append([at.source, at.line, at.start_bp, *numbers])
     write_table(path, rows)

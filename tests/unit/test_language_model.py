@@ -1,14 +1,17 @@
-"""Judging a language model: questions, scores, baselines, bootstrap, and the two scripts."""
+"""Judging a language model: questions, scores, baselines, intervals, and the two scripts."""
 
 import csv
 import itertools
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
+import scipy.stats
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 import evaluate_language_model
 import train_tokenizer
 from dnalm.evaluate_language_model import scoring as language_model
-from dnalm.evaluate_language_model.scoring import FrequencyBaselines, LineBootstrap, MaskedLine, TokenScores
+from dnalm.evaluate_language_model.means import HeldOutMeans, estimate, line_losses
+from dnalm.evaluate_language_model.scoring import FrequencyBaselines, MaskedLine, TokenScores
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.models.architecture import load_model, model_config, new_model
 from dnalm.models.masked_lm import hidden_states, token_logits
@@ -81,7 +85,6 @@ def evaluate(place: Path, output: Path, **changes) -> dict:
         "masking_probability": 0.3,
         "max_lines": 15,
         "examples": 4,
-        "bootstrap_samples": 200,
         "confidence": 0.95,
         "seed": 42,
         "gpus": 0,
@@ -316,28 +319,83 @@ def test_ranks_are_a_permutation_in_descending_order(values):
     assert (np.diff(probabilities[np.argsort(ranks)]) <= 0).all()
 
 
-def test_scores_are_means_over_hidden_tokens(tokenizer):
+def of_one_source(n_tokens: int, confidence: float = 0.95) -> HeldOutMeans:
+    return HeldOutMeans(np.zeros(n_tokens, np.int64), np.ones(n_tokens, np.int64), confidence)
+
+
+def test_scores_are_means_over_hidden_tokens():
     lines = [
         MaskedLine(0, np.array([1, 5, 6, 2]), np.array([1, 4, 6, 2]), np.array([1])),
         MaskedLine(1, np.array([1, 5, 6, 7, 2]), np.array([1, 4, 4, 4, 2]), np.array([1, 2, 3])),
     ]
-    bootstrap = LineBootstrap(lines, np.array([1, 6]), 50, 0.95, seed=1)
+    means = HeldOutMeans(np.zeros(4, np.int64), np.array([1, 1, 2, 3]), 0.95)
     scores = TokenScores(np.array([1.0, 2.0, 3.0, 4.0]), np.array([0, 1, 4, 5]))
-    found = bootstrap.of(scores)
+    found = means.of(scores)
     assert found["loss"]["value"] == 2.5
     assert found["perplexity"]["value"] == pytest.approx(math.exp(2.5), rel=1e-5)
     assert found["bits_per_base"]["value"] == pytest.approx(10 / math.log(2) / 7, rel=1e-5)
     assert found["masked_accuracy"]["value"] == 0.25 and found["top5_accuracy"]["value"] == 0.75
-    # Two lines: every resample is one of the lines alone, or both.
-    assert (found["loss"]["low"], found["loss"]["high"]) == (1.0, 3.0)
+    assert line_losses(lines, scores).tolist() == [1.0, 3.0]
+    # Fewer tokens than runs: each is one. No share is below 0 or above 1.
+    low, high = scipy.stats.t.interval(0.95, 3, 2.5, scipy.stats.sem(scores.loss))
+    assert found["loss"] == estimate(2.5, low, high)
+    assert [found["masked_accuracy"][bound] for bound in ("low", "high")] == [0, 1]
     worse = TokenScores(scores.loss + 0.5, scores.rank)
-    assert bootstrap.advantage(scores, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
-    # The middle 95% of 0 to 1000, in six digits.
-    assert bootstrap.estimate(1 / 3, np.arange(1001) / 9) == {
-        "value": 0.333333,
-        "low": 2.77778,
-        "high": 108.333,
-    }
+    assert means.advantage(scores, worse) == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert estimate(1 / 3, 25 / 9, 975 / 9) == {"value": 0.333333, "low": 2.77778, "high": 108.333}
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.floats(0.5, 0.999))
+def test_an_interval_is_that_of_the_means_of_ten_runs(seed, tokens_per_run, confidence):
+    """Student's, as SciPy has it."""
+    generator = np.random.default_rng(seed)
+    scores = TokenScores(
+        generator.gamma(2.0, size=10 * tokens_per_run), generator.integers(0, 9, 10 * tokens_per_run)
+    )
+    found = of_one_source(len(scores.loss), confidence).of(scores)
+    for measure, values, largest in (("loss", scores.loss, np.inf), ("top5_accuracy", scores.rank < 5, 1)):
+        of_runs = values.reshape(10, -1).mean(axis=1)
+        bounds = scipy.stats.t.interval(confidence, 9, values.mean(), scipy.stats.sem(of_runs) + 1e-12)
+        for name, expected in zip(("low", "high"), np.clip(bounds, 0, largest), strict=True):
+            assert found[measure][name] == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert found[measure]["value"] == pytest.approx(values.mean(), rel=1e-5, abs=1e-6)
+
+
+def test_intervals_hold_the_truth_where_neighbours_are_alike():
+    """Those of tokens taken for independent would in a third of all genomes."""
+    generator, held = np.random.default_rng(1), 0
+    means = of_one_source(2000)
+    for _ in range(300):
+        steps = generator.normal(size=2200)
+        # Each token's loss is that of the one before by nine tenths.
+        losses = 5 + scipy.signal.lfilter([1], [1, -0.9], steps)[200:]
+        bounds = means.of(TokenScores(losses, np.zeros(2000, np.int64)))["loss"]
+        held += bounds["low"] <= 5 <= bounds["high"]
+    assert 0.91 <= held / 300 <= 0.98
+
+
+def test_what_differs_between_genomes_alone_widens_no_interval():
+    """Each has runs of its own; a genome with a single hidden token goes with the others."""
+    sources, ones = np.repeat([0, 1, 3], [30, 7, 2]), np.ones(39, np.int64)
+    scores = TokenScores(np.repeat([1.0, 3.0, 2.0], [30, 7, 2]), np.zeros(39, np.int64))
+    loss = HeldOutMeans(sources, ones, 0.95).of(scores)["loss"]
+    assert loss["low"] == loss["value"] == loss["high"]
+    lonely = HeldOutMeans(np.repeat([0, 1, 3], [30, 8, 1]), ones, 0.95).of(scores)["loss"]
+    assert lonely["low"] < lonely["value"] < lonely["high"]
+
+
+@pytest.mark.parametrize(("few", "word"), [(0, "no"), (1, "one")])
+def test_too_few_hidden_tokens_are_an_error(few, word, place, tmp_path, monkeypatch):
+    hide = evaluate_language_model.hide_tokens
+
+    def hide_few(*arguments):
+        lines = [line for line in hide(*arguments) if len(line.positions)][:few]
+        return [replace(line, positions=line.positions[:1]) for line in lines]
+
+    monkeypatch.setattr(evaluate_language_model, "hide_tokens", hide_few)
+    with pytest.raises(InputError, match=f"{word} token was hidden in 15 lines"):
+        evaluate(place, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_script_end_to_end(place, tmp_path, tokenizer):

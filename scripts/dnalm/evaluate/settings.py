@@ -22,8 +22,14 @@ class StrandSettings(Settings):
     )
 
 
-class IntervalSettings(Settings):
-    """How uncertain a measured number is."""
+class ConfidenceSettings(Settings):
+    """How sure a confidence interval is."""
+
+    confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the confidence intervals.")
+
+
+class EvaluateSettings(ConfidenceSettings):
+    """How predictions on the test split are judged."""
 
     bootstrap_samples: int = Field(
         1000,
@@ -31,7 +37,7 @@ class IntervalSettings(Settings):
         le=10**6,
         description="Number of bootstrap samples behind every confidence interval.",
     )
-    confidence: float = Field(0.95, gt=0, lt=1, description="Coverage of the confidence intervals.")
+    seed: Seed = Field(42, description="Seed of the bootstrap.")
 
     @model_validator(mode="after")
     def _samples_beyond_the_bounds(self) -> Self:
@@ -43,9 +49,3 @@ class IntervalSettings(Settings):
                 f"{{bootstrap_samples}} are too few. Take {needed:,} or more."
             )
         return self
-
-
-class EvaluateSettings(IntervalSettings):
-    """How predictions on the test split are judged."""
-
-    seed: Seed = Field(42, description="Seed of the bootstrap.")

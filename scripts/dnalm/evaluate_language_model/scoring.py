@@ -5,7 +5,6 @@ token, the loss (minus the natural logarithm of the probability given to the tru
 many tokens were held for likelier).
 """
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -302,68 +301,6 @@ def ranks(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 # ----------------------------------------------------------------------------- scores
-
-
-class LineBootstrap:
-    """Means over hidden tokens, with intervals from a bootstrap over lines.
-
-    `bases`: how many hidden bases the hidden tokens of each line hold, int64[n_lines]; one that several
-    overlapping tokens hold counts in each of them. Lines, not tokens, are drawn: the tokens of a line are
-    neighbours in the genome and go together. So are the lines of a held-out block, which are drawn one by
-    one: with blocks of 100 kb (4 of human, 7 each of worm and yeast DNA) the standard error of a counting
-    predictor's loss over blocks was 2.4, 6.4 and 1.2 times that over lines.
-    """
-
-    def __init__(
-        self,
-        lines: list[MaskedLine],
-        bases: np.ndarray,
-        bootstrap_samples: int,
-        confidence: float,
-        seed: int,
-    ):
-        self.hidden = np.array([len(line.positions) for line in lines])
-        self.bases = bases
-        self.starts = np.concatenate([[0], np.cumsum(self.hidden)[:-1]])
-        generator = np.random.default_rng(seed)
-        # How often each line is drawn: [bootstrap_samples, n_lines].
-        self.weights = generator.multinomial(
-            len(lines), np.full(len(lines), 1 / len(lines)), size=bootstrap_samples
-        ).astype(np.float64)
-        self.quantiles = [(1 - confidence) / 2, (1 + confidence) / 2]
-
-    def per_line(self, values: np.ndarray) -> np.ndarray:
-        """Sum over the hidden tokens of each line: float64[n_lines]."""
-        return np.add.reduceat(values.astype(np.float64), self.starts)
-
-    def ratio(self, numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, np.ndarray]:
-        """Sum of `numerator` over sum of `denominator` (per line), and its bootstrap samples."""
-        samples = (self.weights @ numerator) / (self.weights @ denominator)
-        return float(numerator.sum() / denominator.sum()), samples
-
-    def estimate(self, value: float, samples: np.ndarray) -> dict[str, float]:
-        """`{value, low, high}`, to six digits: more than six is what the order of a float32 sum decides."""
-        low, high = np.quantile(samples, self.quantiles)
-        numbers = {"value": value, "low": low, "high": high}
-        return {name: float(f"{round(float(number), 6):.6g}") for name, number in numbers.items()}
-
-    def of(self, scores: TokenScores) -> dict[str, dict[str, float]]:
-        """All measures of one predictor."""
-        loss = self.per_line(scores.loss)
-        mean, samples = self.ratio(loss, self.hidden)
-        bits, bits_samples = self.ratio(loss / math.log(2), self.bases)
-        result = {
-            "loss": self.estimate(mean, samples),
-            "perplexity": self.estimate(math.exp(mean), np.exp(samples)),
-            "bits_per_base": self.estimate(bits, bits_samples),
-        }
-        for name, top in (("masked_accuracy", 1), ("top5_accuracy", 5)):
-            result[name] = self.estimate(*self.ratio(self.per_line(scores.found(top)), self.hidden))
-        return result
-
-    def advantage(self, ours: TokenScores, theirs: TokenScores) -> dict[str, float]:
-        """By how much our loss per hidden token is lower than theirs, on the same tokens."""
-        return self.estimate(*self.ratio(self.per_line(theirs.loss - ours.loss), self.hidden))
 
 
 def check_vocabulary(lines: TokenLines, vocabulary_size: int) -> None:

@@ -2,11 +2,11 @@
 
 from pydantic import Field
 
-from dnalm.evaluate.settings import IntervalSettings
+from dnalm.evaluate.settings import ConfidenceSettings
 from dnalm.running.settings import Seed, Whole
 
 
-class EvaluateLanguageModelSettings(IntervalSettings):
+class EvaluateLanguageModelSettings(ConfidenceSettings):
     """How the pretrained model is judged on held-out lines."""
 
     masking_probability: float = Field(
@@ -18,4 +18,4 @@ class EvaluateLanguageModelSettings(IntervalSettings):
     )
     max_lines: Whole = Field(2000, ge=1, description="At most this many held-out lines are used.")
     examples: int = Field(20, ge=0, le=10_000, description="Number of fill-mask examples in the report.")
-    seed: Seed = Field(42, description="Seed of the lines, the masks and the bootstrap.")
+    seed: Seed = Field(42, description="Seed of the masks.")

@@ -184,9 +184,8 @@ def language_model_parts(model: LanguageModel, motifs: list[str]) -> list[dict[s
             note=f"{words.percent(metrics['settings']['masking_probability'])} of the tokens are hidden, "
             "all of them as [MASK], the same for all. Guessing single bases costs two bits per base. Between "
             "vocabularies bits per base can be compared but for about a tenth of a bit: where tokens differ "
-            f"in length, it has to be guessed, too.{shared if overlap(model) else ''} Intervals take lines "
-            "for independent: where those of a held-out block are alike, or lines are few, they are too "
-            "narrow.",
+            f"in length, it has to be guessed, too.{shared if overlap(model) else ''} Intervals compare runs "
+            "of neighbouring lines, since neighbours in a genome are alike.",
         )
     )
     if model.fill_mask is not None and len(model.fill_mask):
