@@ -331,6 +331,18 @@ def test_a_file_server_that_was_away_does_not_end_the_signs_of_life(tmp_path, mo
         assert lock.path.stat().st_mtime > 0
 
 
+def test_a_lock_that_cannot_be_removed_hides_no_error(tmp_path, monkeypatch):
+    """The file system became read-only in the middle."""
+
+    def refuse(path, **_):
+        if path.name == "lock":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with pytest.raises(OSError, match="step-1"), RunLock(tmp_path):
+        monkeypatch.setattr(Path, "unlink", refuse)
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "step-1")
+
+
 def test_a_lock_that_was_taken_from_the_wrong_one_is_given_back_without_hard_links(tmp_path, monkeypatch):
     def no_links(*_):
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))

@@ -105,8 +105,10 @@ class RunLock:
         os.environ.pop(HELD, None)
         if self._around is not None:
             os.environ[HELD] = self._around
-        if read_owner(self.path) == self.owner:
-            self.path.unlink(missing_ok=True)
+        # What went wrong before is to be told; the lock of a process that has ended is released by itself.
+        with suppress(OSError):
+            if read_owner(self.path) == self.owner:
+                self.path.unlink(missing_ok=True)
 
     def _take(self) -> bool:
         # A hard link either is made or not, on network file systems too, and the file is complete when
