@@ -62,6 +62,15 @@ def test_a_job_that_succeeded_at_the_second_attempt_is_not_named(tmp_path):
     assert not error_message(tmp_path / "logs", 0, run_in_which(tmp_path, log, output=f"{log}, {tmp_path}"))
 
 
+def test_a_file_that_was_lost_is_no_lack_of_memory(tmp_path):
+    log, killed = ended(tmp_path, "a", "embedding: 3 of 9"), ended(tmp_path, "b", "embedding: 3 of 9")
+    died = "Command 'exec scripts/embed.py --log {} --name m' died with <Signals.{}>.\n"
+    then = died.format(log, "SIGBUS: 7") + died.format(killed, "SIGKILL: 9")
+    lost, out_of_memory = error_message(tmp_path / "logs", 0, run_in_which(tmp_path, log, killed, then=then))
+    assert lost.startswith(f"error in {log}: a file could not be read any more (SIGBUS).")
+    assert "memory ran out" in out_of_memory
+
+
 def test_who_typed_ctrl_c_knows_what_killed_the_jobs(tmp_path):
     log = ended(tmp_path, "a", "embedding: 3 of 9")
     command = "Command 'exec scripts/embed.py' died with <Signals.SIGINT: 2>.\n"

@@ -17,6 +17,8 @@ RULE = re.compile(r"^ *(?:Error in )?rule (\S+):$")
 JOB = re.compile(r"^ *jobid: (\d+)$")
 OUTPUT = re.compile(r"^ *output: (.+)$")
 LOG = re.compile(r"^ *log: (.+) \(check log file\(s\) for error details\)$")
+# What happens to a process that reads a file through memory when there is nothing to be had from the file.
+LOST = re.compile(r"--log (\S+) .*died with <Signals\.SIGBUS: 7>")
 INTERRUPTED = "died with <Signals.SIGINT: 2>"
 FINISHED = re.compile(r"^Finished jobid: (\d+)\b")
 
@@ -28,12 +30,19 @@ def error_message(logs: Path, since: float, runs: Iterable[str] = ()) -> list[st
     """
     found = []
     since += _ahead(logs)
-    killed = {log: rule for run in runs for log, rule in failed(Path(run)).items()}
+    said = [Path(run) for run in runs]
+    killed = {log: rule for run in said for log, rule in failed(run).items()}
+    lost = {Path(match[1]) for run in said for match in map(LOST.search, _lines(run)) if match}
     for log in sorted(logs.rglob("*.log")):
         lines = _lines(log) if log.stat().st_mtime >= since else []
         # A step that failed and was started again successfully ends its log with something else.
         if lines and (match := LAST_WORDS.match(lines[-1])):
             found.append(f"{match[1]} in {log}: {match[2]}")
+        elif lines and log in lost:
+            found.append(
+                f"error in {log}: a file could not be read any more (SIGBUS). Its disk or file server "
+                "failed, it was replaced on another machine, or /dev/shm is full. Start again."
+            )
         elif lines and log in killed and FIRST_WORDS.match(lines[0]):
             found.append(
                 f"{killed[log]} was killed, {log} ends without an error. Most often memory ran out. On one "
