@@ -1,5 +1,6 @@
 import argparse
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
 from dnalm.running.errors import InputError, Interrupted
-from dnalm.running.files import atomic_directory, atomic_file, copy_directory, read_json
+from dnalm.running.files import atomic_directory, atomic_file, copy_directory, read_json, sha256_of_file
 from dnalm.running.world import World
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3)}
@@ -160,6 +161,19 @@ def test_a_disk_that_fails_while_something_is_written_ends_in_one_line_that_name
     said = said or f"{os.strerror(getattr(error, 'errno', None) or errno.EIO)}. {FAILS}"
     assert capsys.readouterr().err == f"error: {tmp_path}/step-00000001: {said}\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("read", [read_json, sha256_of_file])
+def test_a_file_that_its_server_has_lost_is_named(tmp_path, monkeypatch, read):
+    def stale(*_):
+        raise disk_error("ESTALE")
+
+    monkeypatch.setattr(hashlib, "file_digest", stale)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: stale())
+    (tmp_path / "a").touch()
+    with pytest.raises(OSError, match="Stale") as told:
+        read(tmp_path / "a")
+    assert told.value.filename == str(tmp_path / "a")
 
 
 def test_a_folder_that_cannot_be_synchronized_is_named(tmp_path, monkeypatch):

@@ -112,7 +112,8 @@ def read_text(path: str | Path) -> str:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: no file, but a folder, a pipe or a device. Name a file.")
     try:
-        return path.read_text(encoding="utf-8")
+        with disk_errors_name(path):
+            return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file.") from None
     except UnicodeDecodeError:
@@ -159,7 +160,7 @@ def _each_once(pairs: list[tuple[str, Any]], path: str | Path) -> dict[str, Any]
 
 def sha256_of_file(path: str | Path) -> str:
     """SHA-256 of the file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with disk_errors_name(Path(path)), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
