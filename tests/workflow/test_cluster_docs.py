@@ -1,5 +1,7 @@
 """docs/cluster.md explains messages by their exact text, so that a search finds them."""
 
+import errno
+import os
 import re
 import sysconfig
 from pathlib import Path
@@ -20,6 +22,8 @@ You are not running a supported accounting_storage plugin
 sacct: invalid option -- '1'
 TIMEOUT PENDING FAILED BeginTime PartitionTimeLimit PartitionConfig 'OUT_OF_MEMORY' OUT_OF_MEMORY
 """
+# What the kernel says of network file systems.
+KERNEL = " ".join(map(os.strerror, (errno.ENOTEMPTY, errno.EBUSY, errno.ESTALE, errno.EIO, errno.EROFS)))
 
 
 def quoted() -> list[str]:
@@ -40,7 +44,7 @@ def sources() -> str:
 
 
 def test_every_quoted_message_exists():
-    known = " ".join((sources() + SLURM).split())
+    known = " ".join((sources() + SLURM + KERNEL).split())
     # Numbers and names stand for what the program fills in.
     known = re.sub(r"\{[^{}]*\}", "", known)
     missing = [
