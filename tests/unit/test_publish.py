@@ -195,6 +195,13 @@ def test_the_code_of_a_card_says_what_prediction_says(strands, tiny_model, tmp_p
     )
 
 
+@pytest.mark.parametrize("standardised", [True, False])
+def test_the_card_of_a_head_on_standardised_features_asks_for_float32(standardised):
+    finetuning = CLASSIFIER.finetuning | {"settings": {"standardise": standardised}}
+    card = model_card(replace(CLASSIFIER, finetuning=finetuning), CardSettings())
+    assert ("Load it in float32" in card) == standardised
+
+
 def test_the_card_of_a_cross_validated_classifier_says_that_the_procedure_was_tested():
     crossed = {"cross_validation": {"sequences": [40] * 5}}
     folds = {"folds": {"sequences": [40] * 5}}

@@ -341,6 +341,11 @@ def limits(facts: Facts) -> list[str]:
             "tokens; what is longer is cut with `truncation=True`."
         )
         found.append(LIMITS[facts.finetuning.get("problem", SINGLE_LABEL)])
+        if facts.finetuning["settings"].get("standardise"):
+            found.append(
+                "Load it in float32, as it is saved: its head tells features apart that differ by little, "
+                "which half precision rounds to the same."
+            )
         beaten = [q for q in own_questions(facts) if "baseline" in q["question"] and q["answer"] != "yes"]
         found += [f"It was not shown to be better than {q['compared_with']}." for q in beaten]
         if facts.finetuning["kept"]["still_improving"]:
