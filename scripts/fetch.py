@@ -16,7 +16,6 @@ from ~/.netrc (or the file named by NETRC), so that no password stands in a comm
 
 import base64
 import contextlib
-import errno
 import fcntl
 import ftplib
 import http.client
@@ -40,7 +39,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import disk_errors_name, sha256_of_file
+from dnalm.running.files import NO_LOCKS, disk_errors_name, sha256_of_file
 from dnalm.running.progress import Progress, duration
 
 T = TypeVar("T")
@@ -53,8 +52,6 @@ LONGEST_PAUSE_S = 60.0
 
 # HTTP status codes that may pass: time-out, too early, too many requests, server errors.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
-# What a file system without locks says: Lustre without `-o flock`, NFS without lockd.
-_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _ELSEWHERE = "Without network here, download it elsewhere and give its local path."
 
 
@@ -147,7 +144,7 @@ def partial_file(output: Path) -> Iterator[Partial]:
         except BlockingIOError:
             raise another from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             logger.info("%s: no locks on this file system; a second download is not noticed", path)
         # One that ended between the opening and the lock has made the output of what was opened.

@@ -21,7 +21,7 @@ from pathlib import Path
 from dnalm.models.checks import check_config
 from dnalm.running.commandline import parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_directory, read_json, write_json
+from dnalm.running.files import NO_LOCKS, atomic_directory, read_json, write_json
 
 logger = logging.getLogger("dnalm")
 
@@ -48,7 +48,7 @@ def download(repo: str, revision: str | None, patterns: list[str]) -> Path:
     Raises InputError if the Hub does not have the repository, does not let us in, or cannot be reached
     while the cache does not hold it.
     """
-    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub import constants, errors, snapshot_download
 
     where = f"Hugging Face Hub, {repo}"
     try:
@@ -73,6 +73,13 @@ def download(repo: str, revision: str | None, patterns: list[str]) -> Path:
     except errors.HfHubHTTPError as error:
         status = getattr(error.response, "status_code", "")
         raise InputError(f"{where}: the Hub answered with error {status}. Try again later.") from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise InputError(
+            f"{where}: the disk of the Hub's cache, {constants.HF_HUB_CACHE}, has no locks. Set HF_HOME to a "
+            "folder on another, such as one of /tmp."
+        ) from None
 
 
 def check_model(folder: Path, repo: str) -> None:

@@ -1,5 +1,6 @@
 """The Hub: only harmless files come, all of them or none, from the cache where there is no network."""
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 
 import fetch_hub
@@ -196,3 +198,14 @@ def test_folder_without_what_is_needed(tmp_path: Path):
         fetch_hub.check(tmp_path, "lab/model", "tokenizer")
     with pytest.raises(InputError, match=r"no config\.json"):
         fetch_hub.check_model(tmp_path, "lab/model")
+
+
+def test_a_cache_on_a_disk_without_locks_is_told_with_the_way_out(monkeypatch):
+    """The Hub's library makes do without locks only where the kernel says that it has no such call."""
+
+    def no_locks(*_, **__):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", no_locks)
+    with pytest.raises(InputError, match=r"lab/model: the disk of .*, has no locks\. Set HF_HOME"):
+        fetch_hub.download("lab/model", None, ["*"])

@@ -15,6 +15,9 @@ from typing import Any
 
 from dnalm.running.errors import InputError, MissingKeyError
 
+# What a file system without locks says: Lustre without `-o flock`, NFS without lockd.
+NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
 
 @contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
