@@ -214,14 +214,13 @@ def _absolute(node: ast.ImportFrom, path: Path, scripts: Path) -> str:
 @cache
 def _files_of(module: str, scripts: Path) -> list[Path]:
     """The module's file and the `__init__.py` of every package around it, which Python runs first."""
-    files = []
-    package = scripts
-    for part in module.split("."):
-        package = package / part
-        if (package / "__init__.py").is_file():
-            files.append(package / "__init__.py")
-        elif package.with_suffix(".py").is_file():
-            files.append(package.with_suffix(".py"))
+    around, _, _ = module.rpartition(".")
+    # Asked for once: a file system of a network may take milliseconds for each question.
+    files = _files_of(around, scripts) if around else []
+    package = scripts.joinpath(*module.split("."))
+    for file in (package / "__init__.py", package.with_suffix(".py")):
+        if file.is_file():
+            return [*files, file]
     return files
 
 
