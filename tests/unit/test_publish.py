@@ -212,6 +212,7 @@ def test_the_card_of_a_cross_validated_classifier_says_that_the_procedure_was_te
     )
     assert "This model learned from all of them and was not tested itself." in card
     assert "no sequence, and no relative of one, stood in two folds" in card
+    assert "\n\nTest: all sequences, each tested once" in card.split("## Training")[0]
     assert head(card)["model-index"][0]["results"][0]["dataset"]["split"] == "5-fold cross-validation"
     assert "test sequences" not in card.split("## Limits")[0]
 

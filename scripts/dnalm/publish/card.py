@@ -74,6 +74,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "windows": windows_sentence(facts.genomes),
         "labels": [cell(label) for label in facts.checks.get("labels", [])],
         "labelled": labelled_rows(facts.checks),
+        "crossed": words.ALL_TESTED if "folds" in facts.checks else "",
         "tokenizer": tokenizer_sentence(facts.tokenizer),
         "settings": indented(training_settings(facts)),
         "tested": tested_sentence(facts),
