@@ -135,7 +135,7 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     assert rows.index(own) < rows.index(baseline)
     assert "0.800 (0.700 to 0.900)" in own and "0.900 (0.800 to 1.000)" in baseline
     assert "90% intervals" in card
-    assert "small/frozen is worse than kmer." in card and "not shown to be better than kmer" in card
+    assert "small/frozen is worse than kmer." in card and "better than k-mer regression." in card
     assert "3 of 200 test sequences also stood in the training data" in card
     assert "left in training, so the test metrics are too good" in card
     assert "sequences of 90 to 110 bp" in card and "validation loss was still falling" in card

@@ -348,7 +348,10 @@ def limits(facts: Facts) -> list[str]:
                 "which half precision rounds to the same."
             )
         beaten = [q for q in own_questions(facts) if "baseline" in q["question"] and q["answer"] != "yes"]
-        found += [f"It was not shown to be better than {q['compared_with']}." for q in beaten]
+        known = {
+            row["predictor"]: words.predictor_name(row) for row in facts.comparison.get("predictors", [])
+        }
+        found += [f"It was not shown to be better than {known[q['compared_with']]}." for q in beaten]
         if facts.finetuning["kept"]["still_improving"]:
             found.append("Its training ended while the validation loss was still falling.")
         if facts.checks["warnings"]:
