@@ -11,6 +11,7 @@ import yaml
 
 import config_docs
 from dnalm.config import Config
+from dnalm.evaluate.strands import predict_strands
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import METRIC_NAMES
 from settings import GENOME_COLUMNS, TASK_COLUMNS
@@ -141,3 +142,15 @@ def test_commands_have_the_flags_that_there_are(name, capsys):
                     parser.parse_args(words)
                 except SystemExit:
                     pytest.fail(f"{program} {' '.join(words)}: {capsys.readouterr().err}")
+
+
+def test_the_code_for_probabilities_says_what_prediction_says(tiny_model, tmp_path):
+    from dnalm.finetune.classifier import Classifier, initial_weights, save_classifier
+
+    weights = initial_weights(tiny_model, 2, seed=1)
+    save_classifier(tmp_path, tiny_model, weights, ["no", "yes"], "mean", max_tokens=60)
+    (code,) = [block for block in fenced("docs/other-tools.md", "python") if "def probabilities" in block]
+    names: dict = {}
+    exec(code.replace("results/classifiers/demo/enhancers/frozen", str(tmp_path)), names)
+    said = predict_strands(Classifier(tmp_path).outputs, names["sequences"], "both")
+    assert names["both"].numpy() == pytest.approx(said, abs=1e-6)
