@@ -176,6 +176,17 @@ def test_a_file_that_its_server_has_lost_is_named(tmp_path, monkeypatch, read):
     assert told.value.filename == str(tmp_path / "a")
 
 
+def test_a_remainder_that_cannot_be_removed_hides_no_error(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise disk_error("EROFS")
+
+    with pytest.raises(OSError, match="quota"), atomic_file(tmp_path / "a") as temporary:
+        temporary.write_text("half")
+        monkeypatch.setattr(Path, "unlink", refuse)
+        raise disk_error("EDQUOT")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_folder_that_cannot_be_synchronized_is_named(tmp_path, monkeypatch):
     fsync = os.fsync
 

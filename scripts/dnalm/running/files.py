@@ -35,7 +35,9 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _synchronize(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        # What went wrong before is to be told.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
