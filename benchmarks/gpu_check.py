@@ -28,6 +28,7 @@ from gpu_checks.inference import check_inference, check_language_model
 from gpu_checks.interruptions import check_kill, check_kill_finetuning
 from gpu_checks.memory import check_memory, check_running_out
 from gpu_checks.place import ON_CPU, ON_GPU, Place
+from gpu_checks.plain import check_plain
 from gpu_checks.pretraining import check_precision, check_several
 
 from dnalm.running.devices import choose_device
@@ -35,6 +36,7 @@ from dnalm.running.errors import InputError
 
 CHECKS = (
     check_precision,
+    check_plain,
     check_memory,
     check_running_out,
     check_kill,

@@ -16,6 +16,8 @@ from dnalm.pretrain.telemetry import TrainingMonitor
 from gpu_checks.findings import Finding, agreement, falling, most_apart
 from gpu_checks.place import Place
 
+LEARNING_RATE, WARMUP_FRACTION = 5e-4, 0.05
+
 
 def wait_for(device: torch.device) -> None:
     """Until all is computed that was asked of the device."""
@@ -46,7 +48,9 @@ def train(
     watch = Stopwatch(sizes.steps, device=device, quiet=True, peak_flops=peak)
     state = training.TrainingState()
     every = max(1, sizes.steps // 4)
-    schedule = training.Schedule(sizes.steps, 5e-4, "cosine", 0.05, 0.0, 1.0, every, 42, None, 0.999)
+    schedule = training.Schedule(
+        sizes.steps, LEARNING_RATE, "cosine", WARMUP_FRACTION, 0.0, 1.0, every, 42, None, 0.999
+    )
     held_out = place.corpus("held_out")
     training.train(
         training.MaskedTokenLoss(network),

@@ -39,6 +39,10 @@ def test_the_cpu_passes(place, monkeypatch):
     assert {"held-out loss in fp32", "loss in bf16", "gradient checkpointing"} <= set(judged)
     assert {"memory runs out", "embeddings in bf16 beside the CPU's"} <= set(judged)
     assert {"language model's evaluation beside the CPU's", "fine-tuning: memory runs out"} <= set(judged)
+    for precision in ("fp32", "bf16"):
+        assert f"held-out loss in fp32 beside the Trainer in {precision}" in judged
+        speed = found[f"speed in fp32 beside the Trainer in {precision}"]
+        assert "tokens/s there" in speed.measured and speed.good is None
     for way in ("full", "partial", "lora"):
         assert {
             f"fine-tuning, {way}: loss by epoch",
