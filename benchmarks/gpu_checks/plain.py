@@ -98,18 +98,18 @@ def check_plain(place: Place) -> Iterator[Finding]:
     if place.device.type == "cuda" and torch.cuda.device_count() > 1:
         yield Finding("beside the Trainer", "left out: it takes all GPUs; CUDA_VISIBLE_DEVICES=0 measures it")
         return
-    losses, watch = train(place, place.usual)
+    losses, here = train(place, place.usual)
     for name, bf16 in (("fp32", False), *([("bf16", True)] if place.bf16 else [])):
         try:
-            loss, speed = train_plainly(place, bf16)
+            loss, there = train_plainly(place, bf16)
         except torch.OutOfMemoryError:
             yield Finding(f"beside the Trainer in {name}", "memory runs out there")
             continue
-        faster = watch.tokens_per_second() / speed
+        faster = here.tokens_per_second / there
         expected = name == "fp32" and place.device.type == "cuda"
         yield Finding(
             f"speed in {place.usual} beside the Trainer in {name}",
-            f"{speed:,.0f} tokens/s there, {faster:.2f} times as fast here",
+            f"{there:,.0f} tokens/s there, {faster:.2f} times as fast here",
             f"≥ {GOAL:g} times" if expected else "",
             faster >= GOAL if expected else None,
         )

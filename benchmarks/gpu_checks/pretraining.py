@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,20 +26,38 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+@dataclass(frozen=True)
+class Speed:
+    """Of the second half of the steps, when everything is warm.
+
+    `mfu`: None where the GPU's peak is not known. `padding`: its share of all tokens.
+    """
+
+    tokens_per_second: float
+    mfu: float | None
+    padding: float
+
+
 class Stopwatch(TrainingMonitor):
-    """Times the second half of the steps, when everything is warm."""
+    """Times the second half of the steps: `speed`, once the last one has ended."""
+
+    speed: Speed
 
     def end_step(self, step: int, all_tokens: int, all_flops: float) -> None:
-        wait_for(self.device)
+        if step in (self.steps // 2, self.steps):
+            wait_for(self.device)
         super().end_step(step, all_tokens, all_flops)
         if step == self.steps // 2:
             self.begin(step)
             self.all_tokens, self.all_flops = 0, 0.0
+        if step == self.steps:
+            padding = self.padding / (self.padding + self.tokens)
+            self.speed = Speed(self.tokens_per_second(), self.mfu(), padding)
 
 
 def train(
     place: Place, precision: str, *, compiled: bool = False, multiple_of: int = 8
-) -> tuple[list[float], Stopwatch]:
+) -> tuple[list[float], Speed]:
     """Held-out losses and speed of a training in this process; lines padded to a multiple."""
     sizes, device = place.sizes, place.device
     network = new_model(place.config, 42).to(device)
@@ -63,7 +82,7 @@ def train(
         precision=precision,
         monitor=watch,
     )
-    return [r["masked_loss"] for r in state.log if r["event"] == "evaluation"], watch
+    return [r["masked_loss"] for r in state.log if r["event"] == "evaluation"], watch.speed
 
 
 def check_precision(place: Place) -> Iterator[Finding]:
@@ -85,18 +104,17 @@ def check_precision(place: Place) -> Iterator[Finding]:
         "falls",
         reference[-1] < reference[0] - 0.05,
     )
-    for name, (losses, watch) in results.items():
+    for name, (losses, speed) in results.items():
         if name != "fp32":
             yield agreement(f"loss in {name}", most_apart(losses, reference), 0.05, " nats")
-        faster = watch.tokens_per_second() / results["fp32"][1].tokens_per_second()
-        mfu = watch.mfu()
-        speed = f"{watch.tokens_per_second():,.0f} tokens/s, {faster:.2f} times fp32"
-        speed += f", MFU {mfu:.1%}" if mfu is not None else ", MFU unknown"
-        speed += f", padding {watch.padding / (watch.padding + watch.tokens):.1%}"
+        faster = speed.tokens_per_second / results["fp32"][1].tokens_per_second
+        told = f"{speed.tokens_per_second:,.0f} tokens/s, {faster:.2f} times fp32"
+        told += f", MFU {speed.mfu:.1%}" if speed.mfu is not None else ", MFU unknown"
+        told += f", padding {speed.padding:.1%}"
         expected = name == "bf16" and place.device.type == "cuda"
         yield Finding(
             f"speed in {name}",
-            speed,
+            told,
             "faster than fp32" if expected else "",
             faster > 1 if expected else None,
         )

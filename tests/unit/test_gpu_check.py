@@ -14,7 +14,7 @@ from gpu_checks.findings import Finding
 from gpu_checks.interruptions import check_kill, check_kill_finetuning
 from gpu_checks.memory import MB, half_of
 from gpu_checks.place import ON_CPU, Place
-from gpu_checks.pretraining import check_precision, check_several
+from gpu_checks.pretraining import Stopwatch, check_precision, check_several
 
 from dnalm.finetune import trained, training
 from dnalm.models.architecture import new_model
@@ -55,6 +55,19 @@ def test_the_cpu_passes(place, monkeypatch):
         assert "sequences/s" in found[f"{way}: speed in fp32"].measured
     assert "full: gradients checkpointed" in judged
     assert "tokens/s" in found["speed in bf16"].measured and "MFU unknown" in found["speed in bf16"].measured
+
+
+def test_what_follows_a_training_does_not_slow_it(place):
+    """Its speed is that of its steps, whenever it is asked for."""
+    now = iter(range(10**9))
+    watch = Stopwatch(4, device=place.device, quiet=True, clock=lambda: next(now))
+    watch.begin(0)
+    for step in range(1, 5):
+        watch.count({"input_ids": torch.ones(2, 3, dtype=torch.int64)})
+        watch.end_step(step, all_tokens=6, all_flops=1.0)
+    speed = watch.speed
+    watch.end_step(4, all_tokens=0, all_flops=0.0)
+    assert speed.tokens_per_second > watch.tokens_per_second() and speed.padding == 0
 
 
 def test_a_fine_tuning_that_goes_wrong_is_told(place, monkeypatch):
