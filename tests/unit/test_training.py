@@ -1,5 +1,6 @@
 import multiprocessing
 import os
+import resource
 import signal
 import tempfile
 from multiprocessing.util import get_temp_dir
@@ -370,6 +371,32 @@ def test_workers_of_the_loader_find_each_other_where_tmpdir_is_long(tmp_path, mo
     assert len(get_temp_dir() + "/listener-12345678") <= 107
     assert len(list(micro_batches)) == 2
     assert tempfile.gettempdir() == str(folder)
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
+def test_steps_of_many_micro_batches_need_few_open_files():
+    """Without, the training would wait for its workers without end."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    batches = TrainingBatches(corpus([5, 8, 11, 14, 18] * 40), 4, 200, 1)
+
+    def waited_too_long(*_):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, waited_too_long)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 100, limits[1]))
+    signal.alarm(60)
+    try:
+        seen = list(training.loader(batches, 0, torch.device("cuda")))
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(seen) == 4
+    for step, micro_batches in enumerate(seen):
+        assert len(micro_batches) == 200
+        for one, other in zip(micro_batches, batches[step], strict=True):
+            assert list(one) == list(other)
+            assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_a_sharded_model_is_evaluated_with_what_a_step_holds(tiny_model, monkeypatch):

@@ -199,3 +199,38 @@ class TrainingBatches(Dataset):
             self.corpus.micro_batch(lines, epoch, TRAINING)
             for lines in deal(batch, self.world, self.micro_batches)
         ]
+
+
+# ----------------------------------------------------------------------------- from process to process
+
+
+class PackedBatches(Dataset):
+    """:class:`TrainingBatches` whose items are one tensor each, which :func:`unpacked` takes apart.
+
+    A worker hands over each tensor as an open file. With several for every micro-batch, hundreds of them in a
+    step, there would be more than the 1,024 that a process usually may have open, and the training would wait
+    without end.
+    """
+
+    def __init__(self, batches: TrainingBatches):
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, step: int) -> tuple[torch.Tensor, list[dict[str, tuple[int, ...]]]]:
+        """All numbers of a step's micro-batches, int64[n], and the shapes of their tensors by name."""
+        micro_batches = self.batches[step]
+        numbers = torch.cat([tensor.flatten() for batch in micro_batches for tensor in batch.values()])
+        shapes = [{name: tuple(tensor.shape) for name, tensor in batch.items()} for batch in micro_batches]
+        return numbers, shapes
+
+
+def unpacked(
+    packed: tuple[torch.Tensor, list[dict[str, tuple[int, ...]]]],
+) -> list[dict[str, torch.Tensor]]:
+    """The micro-batches of an item of :class:`PackedBatches`: views of its tensor."""
+    numbers, shapes = packed
+    sizes = [math.prod(shape) for batch in shapes for shape in batch.values()]
+    parts = iter(numbers.split(sizes))
+    return [{name: next(parts).view(*shape) for name, shape in batch.items()} for batch in shapes]

@@ -25,7 +25,7 @@ from dnalm.models.flops import training_flops
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.models.sharding import is_sharded, on_cpu, together
-from dnalm.pretrain.batches import Corpus, TrainingBatches
+from dnalm.pretrain.batches import Corpus, PackedBatches, TrainingBatches, unpacked
 from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
@@ -370,15 +370,16 @@ def loader(batches: TrainingBatches, first: int, device: torch.device) -> Iterat
     if on_gpu:
         _meet_in_a_short_folder()
     with _signals_blocked():
-        return iter(
+        return map(
+            unpacked,
             DataLoader(
-                batches,
+                PackedBatches(batches),
                 batch_size=None,
                 sampler=range(first, len(batches)),
                 # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
                 num_workers=2 if on_gpu else 0,
                 pin_memory=on_gpu,
-            )
+            ),
         )
 
 
