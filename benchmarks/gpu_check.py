@@ -29,23 +29,26 @@ from gpu_checks.interruptions import check_kill, check_kill_finetuning
 from gpu_checks.memory import check_memory, check_running_out
 from gpu_checks.place import ON_CPU, ON_GPU, Place
 from gpu_checks.plain import check_plain
-from gpu_checks.pretraining import check_precision, check_several
+from gpu_checks.pretraining import check_compiled, check_precision, check_several
 
 from dnalm.running.devices import choose_device
 from dnalm.running.errors import InputError
 
+# Those that start other processes come before this one computes: where each GPU is for one process at a time
+# ("exclusive process"), it would keep them out, and elsewhere take memory from them.
 CHECKS = (
+    check_kill,
+    check_several,
+    check_kill_finetuning,
     check_precision,
     check_plain,
     check_memory,
     check_running_out,
-    check_kill,
-    check_several,
     check_inference,
     check_language_model,
     check_finetuning,
     check_running_out_finetuning,
-    check_kill_finetuning,
+    check_compiled,
 )
 
 

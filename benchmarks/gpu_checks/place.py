@@ -52,9 +52,10 @@ class Sizes:
 ON_GPU = Sizes(
     architecture=REPOSITORY / "resources/architectures/course.json",
     vocabulary=4096,
-    lines=6000,
-    line_bp=1000,
-    batch_size=256,
+    lines=4000,
+    # About 230 tokens, as 1,000 bp of real DNA have: shorter lines would keep a fast GPU waiting.
+    line_bp=1700,
+    batch_size=128,
     steps=60,
     micro_batches=(16, 64, 256, 1024),
     sequences=200,
@@ -85,13 +86,19 @@ def write_in(words: list[str], bp: int, numbers: np.random.Generator) -> str:
     return "".join(words[i] for i in numbers.integers(0, len(words), bp // len(words[0])))
 
 
+def motifs_among_bases(motifs: list[str], bp: int, numbers: np.random.Generator) -> str:
+    """`bp` bases: a motif and as many random bases in turn."""
+    length = len(motifs[0])
+    pairs = range(bp // (2 * length))
+    return "".join(write_in(words, length, numbers) for _ in pairs for words in (motifs, list("ACGT")))
+
+
 def labelled_sequences(motifs: list[str], count: int, numbers: np.random.Generator) -> pd.DataFrame:
     """A table of a task, 120 bp each, labels in turn: each has four motifs of its own among random bases."""
     rows = []
     for i in range(count):
         own = motifs[4 * (i % 2) :][:4]
-        pieces = [write_in(words, 20, numbers) for _ in range(3) for words in (own, list("ACGT"))]
-        rows.append((str(i), "".join(pieces), LABELS[i % 2]))
+        rows.append((str(i), motifs_among_bases(own, 120, numbers), LABELS[i % 2]))
     return pd.DataFrame(rows, columns=["id", "seq", "label"])
 
 
@@ -103,7 +110,7 @@ class Place:
         numbers = np.random.default_rng(42)
         letters = np.array(list("ACGT"))
         motifs = ["".join(motif) for motif in letters[numbers.integers(0, 4, (40, 20))]]
-        lines = [write_in(motifs, sizes.line_bp, numbers) for _ in range(sizes.lines)]
+        lines = [motifs_among_bases(motifs, sizes.line_bp, numbers) for _ in range(sizes.lines)]
         self.sequences = [line[:200] for line in lines[: sizes.sequences]]
         self.task = {
             name: labelled_sequences(motifs, count, numbers)

@@ -23,7 +23,7 @@ from gpu_checks.findings import Finding
 from gpu_checks.place import Place
 from gpu_checks.pretraining import LEARNING_RATE, WARMUP_FRACTION, train, wait_for
 
-# What a step shall be faster than the Trainer's on one GPU.
+# What a step in bf16 shall be faster than the Trainer's in fp32 on one GPU.
 GOAL = 3.0
 # Masks and the order of lines are drawn differently.
 LOSS_TOLERANCE = 0.1
@@ -106,7 +106,8 @@ def check_plain(place: Place) -> Iterator[Finding]:
             yield Finding(f"beside the Trainer in {name}", "memory runs out there")
             continue
         faster = here.tokens_per_second / there
-        expected = name == "fp32" and place.device.type == "cuda"
+        # In fp32 both multiply the same matrices.
+        expected = name == "fp32" and place.usual == "bf16"
         yield Finding(
             f"speed in {place.usual} beside the Trainer in {name}",
             f"{there:,.0f} tokens/s there, {faster:.2f} times as fast here",

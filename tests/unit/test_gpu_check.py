@@ -1,6 +1,9 @@
 """The checks of a machine's GPUs, on the CPU: all that need no other process, and what is made of them."""
 
+import gc
 import sys
+import weakref
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,15 +13,18 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import gpu_check
 from gpu_checks import finetuning as checks_of_finetuning
+from gpu_checks import memory as checks_of_memory
+from gpu_checks import plain
 from gpu_checks.findings import Finding
 from gpu_checks.interruptions import check_kill, check_kill_finetuning
-from gpu_checks.memory import MB, half_of
-from gpu_checks.place import ON_CPU, Place
-from gpu_checks.pretraining import Stopwatch, check_precision, check_several
+from gpu_checks.memory import MB, Kept, half_of
+from gpu_checks.place import ON_CPU, ON_GPU, Place
+from gpu_checks.pretraining import Speed, Stopwatch, check_precision, check_several
 
 from dnalm.finetune import trained, training
 from dnalm.models.architecture import new_model
 from dnalm.models.directory import copy_tokenizer
+from dnalm.pretrain.micro_batches import usual_micro_batch_size
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,45 @@ def test_memory_held_in_reserve_does_not_escape_the_limit(monkeypatch):
         told.append("work")
         raise ValueError
     assert told == ["emptied", 0.15, "work", 1.0]
+
+
+def test_a_pass_that_is_given_up_keeps_no_memory():
+    with Kept().hooks():
+        # Both keep what they return.
+        result = torch.ones(3, requires_grad=True).exp().tanh()
+    kept = weakref.ref(result)
+    del result
+    gc.collect()
+    assert kept() is None
+
+
+@pytest.mark.parametrize(
+    ("usual", "checkpointed", "good"),
+    [([2.0, 8.0], [1.0, 3.0], True), ([2.0, None], [1.0, None], True), ([2.0, 8.0], [1.0, 8.0], False)],
+)
+def test_gradient_checkpointing_is_judged_by_what_fits(place, monkeypatch, usual, checkpointed, good):
+    megabytes = iter([*usual, *checkpointed])
+    monkeypatch.setattr(checks_of_memory, "memory_of_pass", lambda *_: next(megabytes))
+    *_, judged = checks_of_memory.check_memory(place)
+    assert judged.good is good
+
+
+@pytest.mark.parametrize(("usual", "good"), [("bf16", False), ("fp32", None)])
+def test_only_in_bf16_a_step_shall_be_much_faster_than_the_trainers(monkeypatch, usual, good):
+    gpu = SimpleNamespace(device=torch.device("cuda"), usual=usual, bf16=usual == "bf16")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(plain, "train", lambda *_: ([1.0], Speed(120.0, None, 0.0)))
+    monkeypatch.setattr(plain, "train_plainly", lambda *_: (1.0, 100.0))
+    found = {finding.check: finding.good for finding in plain.check_plain(gpu)}
+    assert found[f"speed in {usual} beside the Trainer in fp32"] is good
+
+
+def test_lines_for_a_gpu_are_as_long_as_real_ones(tmp_path):
+    """And as many at once as a training takes."""
+    place = Place(tmp_path, replace(ON_GPU, lines=400), torch.device("cpu"))
+    lengths = place.corpus("train").lengths
+    assert 200 < lengths.mean() < 260
+    assert usual_micro_batch_size(place.longest, "cuda") >= ON_GPU.batch_size
 
 
 def test_gpus_without_bf16_are_checked_in_fp32(tmp_path, monkeypatch):
