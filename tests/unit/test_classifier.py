@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -348,6 +349,18 @@ def test_a_step_through_the_backbone_asks_the_device_for_no_number(tiny_model, b
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], fused=True)
     with Reading():
         finetuning.train_batch(module, examples, np.arange(5), optimizer, recipe)
+
+
+def test_a_step_through_the_backbone_waits_for_no_copy_to_the_device(tiny_model, monkeypatch):
+    # The stand-in for a GPU has no bf16.
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    module = classifier.full_model(tiny_model, weights, 2, "mean").to("meta")
+    tokens = [np.arange(5, 5 + n) % 4 + 5 for n in (5, 40, 12)]
+    examples = Tokens(tokens, torch.tensor([0, 1, 1]), pad_id=3, device="meta")
+    recipe = finetuning.Recipe(**LearningSettings(epochs=1, learning_rate=1e-4).model_dump(), seed=1)
+    with Reading():
+        finetuning.accumulate_gradients(module, examples, np.arange(3), recipe, torch.ones(2))
 
 
 def test_layers_that_do_not_learn_are_computed_once_however_memory_is_saved(tiny_model):

@@ -97,7 +97,7 @@ class Tokens:
     def logits(self, module: nn.Module, indices: np.ndarray) -> torch.Tensor:
         """float32[n, classes]"""
         inputs = pad([self.tokens[i] for i in indices], self.pad_id)
-        inputs = {name: value.to(self.device) for name, value in inputs.items()}
+        inputs = {name: value.to(self.device, non_blocking=True) for name, value in inputs.items()}
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
             return module(**inputs).logits.float()
 

@@ -97,8 +97,8 @@ def accumulate_gradients(
         loss = objectives.loss(
             recipe.problem,
             logits,
-            examples.labels[part].to(logits.device),
-            None if class_weights is None else class_weights.to(logits.device),
+            examples.labels[part].to(logits.device, non_blocking=True),
+            None if class_weights is None else class_weights.to(logits.device, non_blocking=True),
             recipe.label_smoothing,
             summed=True,
         ) / len(batch)
