@@ -90,14 +90,14 @@ def main() -> None:
     )
     parser.add_argument("--cpu", action="store_true", help="check the CPU, also where there is a GPU")
     options = parser.parse_args()
-    on_gpu = torch.cuda.is_available() and not options.cpu
-    device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
-    if on_gpu:
-        # Set up as the scripts do; all GPUs, since several are checked together.
-        try:
-            choose_device(torch.cuda.device_count())
-        except InputError as error:
-            sys.exit(str(error))
+    try:
+        # Set up as the scripts do; all GPUs, since several are checked together. A job that was granted one
+        # which torch does not see is told so.
+        chosen = choose_device(0 if options.cpu else max(1, torch.cuda.device_count()))
+    except InputError as error:
+        sys.exit(str(error))
+    on_gpu = chosen.type == "cuda"
+    device = torch.device("cuda", 0) if on_gpu else chosen
     bad = 0
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         place = Place(Path(folder), ON_GPU if on_gpu else ON_CPU, device)

@@ -82,6 +82,14 @@ def test_a_granted_gpu_that_torch_cannot_see_is_an_error(monkeypatch, variable):
     assert devices.choose_device(0).type == "cpu"
 
 
+def test_a_job_on_slurms_gpu_number_0_has_one(monkeypatch):
+    monkeypatch.setenv("SLURM_GPUS_ON_NODE", "0")
+    assert devices.choose_device(1).type == "cpu"
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    with pytest.raises(InputError, match="asked for 1 GPU, but torch sees 0"):
+        devices.choose_device(1)
+
+
 @pytest.mark.parametrize(
     "variables", [*devices.SCHEDULERS.values(), ("KUBERNETES_SERVICE_HOST",)], ids=lambda names: names[0]
 )

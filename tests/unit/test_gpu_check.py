@@ -170,6 +170,14 @@ def test_a_gpu_that_cannot_be_used_is_told_in_one_line(monkeypatch):
         torch.backends.cuda.enable_cudnn_sdp(enabled)
 
 
+def test_a_gpu_that_was_granted_but_is_not_seen_is_told(monkeypatch):
+    """Such as one whose driver is older than PyTorch's CUDA."""
+    monkeypatch.setenv("SLURM_JOB_GPUS", "0")
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    with pytest.raises(SystemExit, match="this job asked for 1 GPU, but torch sees 0"):
+        gpu_check.main()
+
+
 def test_what_is_bad_ends_with_an_error(monkeypatch, capsys):
     def fine(place):
         yield Finding("a", "1 | 2", "1", True)

@@ -30,7 +30,7 @@ WORTH_BF16 = 10_000_000
 # Set by the workflow in jobs that it submits to a scheduler.
 SUBMITTED = "DNALM_SUBMITTED"
 
-# What Slurm says in a job, or in a step of it, that has GPUs.
+# What Slurm says in a job, or in a step of it, that has GPUs: their numbers, of which 0 is one, and how many.
 SLURM_GPUS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")
 
 # Variables that another scheduler sets in its jobs: of each group all.
@@ -275,7 +275,8 @@ def _granted() -> bool:
     pod of Kubernetes, may as well be where to work without any: only one that has GPUs counts.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    of_slurm = any(os.environ.get(name, "0") not in ("", "0") for name in SLURM_GPUS)
+    *numbers, count = (os.environ.get(name, "") for name in SLURM_GPUS)
+    of_slurm = any(numbers) or count not in ("", "0")
     in_job = any(all(name in os.environ for name in names) for names in SCHEDULERS.values())
     return (
         SUBMITTED in os.environ
