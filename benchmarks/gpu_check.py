@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 from gpu_checks.findings import Finding
-from gpu_checks.finetuning import check_finetuning, check_running_out_finetuning
+from gpu_checks.finetuning import check_finetuning, check_gradient, check_running_out_finetuning
 from gpu_checks.inference import check_inference, check_language_model
 from gpu_checks.interruptions import check_kill, check_kill_finetuning
 from gpu_checks.memory import check_memory, check_running_out
@@ -46,6 +46,7 @@ CHECKS = (
     check_running_out,
     check_inference,
     check_language_model,
+    check_gradient,
     check_finetuning,
     check_running_out_finetuning,
     check_compiled,

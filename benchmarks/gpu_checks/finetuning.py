@@ -26,6 +26,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.errors import Interrupted
 from dnalm.running.memory import checkpoint_gradients
+from dnalm.tokenizers.encoding import encode
 from gpu_checks.findings import Finding, agreement, falling, goes_on, most_apart
 from gpu_checks.inference import initial_weights, save
 from gpu_checks.interruptions import resumed
@@ -70,6 +71,31 @@ def finetune(
     state = finetuning.train(module, learned, validation, recipe(settings), checkpointer)
     finetuning.put_weights(module, state.best_weights)
     return [record["loss"] for record in state.log], module
+
+
+def gradient(
+    place: Place, settings: ThroughBackboneSettings, device: torch.device, bf16: bool
+) -> torch.Tensor:
+    """Of all weights, one after the other, float32[n] on the CPU: of a batch of long and short sequences."""
+    module, pad_id = new_classifier(place, settings, device).train(), place.config.pad_token_id
+    tokens = encode(place.vocabulary, place.sequences[:16], 512)
+    labels = torch.arange(len(tokens)) % len(LABELS)
+    batch_tokens = len(tokens) * max(map(len, tokens))
+    examples = Tokens(tokens, labels, pad_id, device, bf16, batch_tokens)
+    finetuning.accumulate_gradients(module, examples, np.arange(len(tokens)), recipe(settings))
+    return torch.cat([p.grad.flatten().cpu() for p in module.parameters() if p.grad is not None])
+
+
+def check_gradient(place: Place) -> Iterator[Finding]:
+    """Sequences of unlike lengths teach what they do on the CPU."""
+    quieten()
+    full = ways_to_learn(place)["full"]
+    reference = gradient(place, full, CPU, bf16=False)
+    precisions = {"fp32": 1e-3} | ({"bf16": 0.1} if place.bf16 else {})
+    for precision, tolerance in precisions.items():
+        found = gradient(place, full, place.device, precision == "bf16")
+        apart = float((found - reference).norm() / reference.norm())
+        yield agreement(f"gradient in {precision} beside the CPU's, of its length", apart, tolerance)
 
 
 class InterruptedOnce(Checkpointer):

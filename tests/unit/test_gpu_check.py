@@ -25,6 +25,7 @@ from dnalm.finetune import trained, training
 from dnalm.models.architecture import new_model
 from dnalm.models.directory import copy_tokenizer
 from dnalm.pretrain.micro_batches import usual_micro_batch_size
+from dnalm.tokenizers.encoding import encode
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def test_the_cpu_passes(place, monkeypatch):
     judged = [name for name, finding in found.items() if finding.good]
     assert {"held-out loss in fp32", "loss in bf16", "gradient checkpointing"} <= set(judged)
     assert {"memory runs out", "embeddings in bf16 beside the CPU's"} <= set(judged)
+    assert {"gradient in bf16 beside the CPU's, of its length"} <= set(judged)
     assert {"language model's evaluation beside the CPU's", "fine-tuning: memory runs out"} <= set(judged)
     for precision in ("fp32", "bf16"):
         assert f"held-out loss in fp32 beside the Trainer in {precision}" in judged
@@ -139,6 +141,9 @@ def test_lines_for_a_gpu_are_as_long_as_real_ones(tmp_path):
     """And as many at once as a training takes."""
     place = Place(tmp_path, replace(ON_GPU, lines=400), torch.device("cpu"))
     lengths = place.corpus("train").lengths
+    read = sorted(map(len, encode(place.vocabulary, place.sequences, 512)))
+    # In local attention, padding behind a short one sees no token.
+    assert read[0] + place.config.local_attention // 2 < read[-1]
     assert 200 < lengths.mean() < 260
     assert usual_micro_batch_size(place.longest, "cuda") >= ON_GPU.batch_size
 
