@@ -564,4 +564,6 @@ def test_the_peak_is_of_this_gpu_and_precision():
     assert peak_flops("NVIDIA A100-SXM4-80GB", "bf16") == 312e12
     assert peak_flops("NVIDIA A100-SXM4-80GB", "fp32") is None
     assert peak_flops("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "bf16") is None
-    assert peak_flops("NVIDIA A1000", "bf16") is None and peak_flops("NVIDIA L40", "bf16") is None
+    assert peak_flops("NVIDIA GH200 480GB", "bf16") == 989e12
+    assert (peak_flops("NVIDIA L40", "bf16"), peak_flops("NVIDIA L40S", "bf16")) == (181e12, 362e12)
+    assert peak_flops("NVIDIA A1000", "bf16") is None and peak_flops("NVIDIA A4000", "bf16") is None

@@ -14,16 +14,21 @@ from dnalm.models.families import FAMILIES
 
 # bf16 with fp32 sums, dense, in TFLOP/s: NVIDIA's data sheets. The first that begins the name counts.
 PEAK_TFLOPS = {
+    "NVIDIA B200": 2250,
+    "NVIDIA GH200": 989,
     "NVIDIA H200 NVL": 835,
     "NVIDIA H200": 989,
     "NVIDIA H100 NVL": 835,
     "NVIDIA H100 PCIe": 756,
     "NVIDIA H100": 989,
     "NVIDIA A100": 312,
+    "NVIDIA A40": 149.7,
     "NVIDIA A30": 165,
     "NVIDIA A10": 125,
     "NVIDIA L40S": 362,
+    "NVIDIA L40": 181,
     "NVIDIA L4": 121,
+    "NVIDIA RTX A6000": 154.8,
     "NVIDIA GeForce RTX 4090": 165,
 }
 
