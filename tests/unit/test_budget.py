@@ -103,13 +103,14 @@ def test_a_scheduler_that_was_busy_at_the_start_is_asked_again():
     assert budget.is_over(5401)
 
 
-def test_signals_become_a_wish():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2])
+def test_signals_become_a_wish(number):
+    before = signal.getsignal(number)
     with StopSignals() as signals:
         assert signals.received is None
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.received == "SIGTERM"
-    assert signal.getsignal(signal.SIGTERM) == before
+        os.kill(os.getpid(), number)
+        assert signals.received == number.name
+    assert signal.getsignal(number) == before
 
 
 def test_who_waits_around_another_knows_of_its_signals():

@@ -286,11 +286,12 @@ def test_snakedeploy_deploys_from_github_and_the_demo_starts(clone, tmp_path):
     assert (deployed / "results/windows/simulated.stats.json").is_file()
 
 
-@pytest.mark.parametrize("profile", ["cores", "lsf", "kubernetes"])
+@pytest.mark.parametrize("profile", ["cores", "lsf", "gridengine", "kubernetes"])
 def test_the_example_profiles_of_other_executors_work(profile, monkeypatch, tmp_path):
     if profile != "cores":
         executors = Path(sys.prefix) / "executors"
-        if not (executors / f"snakemake_executor_plugin_{profile}").is_dir():
+        plugin = "cluster_generic" if profile == "gridengine" else profile
+        if not (executors / f"snakemake_executor_plugin_{plugin}").is_dir():
             pytest.skip("the plugin is not installed (make .venv/executors/installed)")
         monkeypatch.setenv("PYTHONPATH", str(executors))
     conda = stand_in_for_conda(tmp_path / "conda")

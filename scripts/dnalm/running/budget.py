@@ -103,7 +103,9 @@ def parse_time_left(text: str) -> float | None:
 
 
 class StopSignals:
-    """Turns SIGTERM and SIGINT into a wish that the training loop grants at the end of its step.
+    """Turns SIGTERM, SIGINT and SIGUSR2 into a wish that the training loop grants at the end of its step.
+
+    Grid Engine sends SIGUSR2 some time before it kills a job (qsub -notify).
 
     Where one stands around another, both know of a signal: the inner one leaves, and so can the outer one.
     """
@@ -114,7 +116,7 @@ class StopSignals:
         self._around: StopSignals | None = None
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
             self._previous[number] = signal.signal(number, self._note)
             around = getattr(self._previous[number], "__self__", None)
             if isinstance(around, StopSignals):

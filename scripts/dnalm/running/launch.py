@@ -248,7 +248,7 @@ def _launch_workers(processes: int, nodes: int) -> None:
             max_restarts=0,
             # Ours are passed on by _PassOn; torchrun's own handling gives workers 30 s and then kills them
             # in the middle of saving. This one is never sent.
-            signals_to_handle="SIGUSR2",
+            signals_to_handle="SIGVTALRM",
             logs_specs=DefaultLogsSpecs(log_dir=scratch),
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
@@ -288,7 +288,7 @@ def _too_early(received: str) -> Interrupted:
 
 
 class _PassOn(StopSignals):
-    """Passes SIGTERM and SIGINT, and what the first process sends to a node, on to the children as `number`.
+    """Passes the signals, and what the first process sends to a node, on to the children as `number`.
 
     Workers save and leave. Before there are any, this process leaves: torchrun may wait long for other nodes.
     """
