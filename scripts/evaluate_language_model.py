@@ -88,8 +88,8 @@ def main(
     if (hidden := sum(len(line.positions) for line in masked_lines)) < 2:
         number = "one" if hidden else "no"
         raise InputError(
-            f"{tokens[0]}: {number} token was hidden in {len(chosen)} lines. Raise the masking probability, "
-            "or hold out more."
+            f"{tokens[0]}: {number} token was hidden; held-out lines read: {len(chosen)}. Raise the masking "
+            "probability, or hold out more."
         )
     # Its bar for loading weights is noise in a log.
     transformers.utils.logging.disable_progress_bar()

@@ -393,7 +393,7 @@ def test_too_few_hidden_tokens_are_an_error(few, word, place, tmp_path, monkeypa
         return [replace(line, positions=line.positions[:1]) for line in lines]
 
     monkeypatch.setattr(evaluate_language_model, "hide_tokens", hide_few)
-    with pytest.raises(InputError, match=f"{word} token was hidden in 15 lines"):
+    with pytest.raises(InputError, match=f"{word} token was hidden; held-out lines read: 15"):
         evaluate(place, tmp_path)
     assert not list(tmp_path.iterdir())
 
