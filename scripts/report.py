@@ -27,7 +27,7 @@ from dnalm.report import page
 from dnalm.report.measured import read_benchmarks
 from dnalm.report.published import read_published
 from dnalm.report.run import Embedded, Evaluation, LanguageModel, Run, Training
-from dnalm.running.commandline import parser, run
+from dnalm.running.commandline import parser, run, words_of_command
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, atomic_file, read_json, read_text
 
@@ -265,4 +265,4 @@ def command_line() -> ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, command_line().parse_args())
+    run(main, command_line().parse_args(words_of_command()))

@@ -30,7 +30,7 @@ from dnalm.evaluate.predictions import check_pairs, read_metrics, read_predictio
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.report.measured import read_benchmark
 from dnalm.report.run import Benchmark
-from dnalm.running.commandline import add_settings_flags, parser, run
+from dnalm.running.commandline import add_settings_flags, parser, run, words_of_command
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, write_json
 from dnalm.study.leaderboard import AVERAGED, Entry, leaderboard, over_tasks
@@ -265,4 +265,4 @@ def command_line() -> ArgumentParser:
 
 
 if __name__ == "__main__":
-    run(main, command_line().parse_args())
+    run(main, command_line().parse_args(words_of_command()))

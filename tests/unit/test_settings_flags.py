@@ -114,6 +114,28 @@ def test_a_wrong_flag_is_named_with_its_value(words, message):
 
 
 @pytest.mark.parametrize(
+    ("script", "others"),
+    [
+        ("report", "--metrics m --output o"),
+        ("study", "--configuration c --metrics m --models n --checks k --output o --output-json j"),
+    ],
+)
+def test_more_words_than_the_kernel_passes_come_through_a_pipe(repository, tmp_path, script, others):
+    files = [f"{tmp_path}/a folder/{number}\nnone" for number in range(60_000)]
+    words = ["--log", f"{tmp_path}/log", "--predictions", *files, *others.split()]
+    assert len("".join(files)) > 2 << 20
+    ended = subprocess.run(
+        [sys.executable, Path(repository, "scripts", f"{script}.py"), "-"],
+        input="".join(f"{word}\0" for word in words),
+        capture_output=True,
+        text=True,
+    )
+    assert "number of files" in ended.stderr or "60000 files for 1" in ended.stderr
+    # How to repeat it is said with all words.
+    assert f"{files[-1]}'" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
     ("script", "settings"),
     [("extract_windows", ExtractWindowsSettings), ("prepare_task", PrepareTaskSettings)],
 )

@@ -231,6 +231,14 @@ def command(script, *arguments):
     return " ".join(["exec", PYTHON, shlex.quote(f"{SCRIPTS}/{script}.py"), *arguments])
 
 
+def command_of_many(script, arguments):
+    """The shell command of a script that takes more files than a command line may have, in a large run.
+
+    The words go through a pipe (`words_of_command`).
+    """
+    return command(script, f"- < <(printf '%s\\0' {arguments})")
+
+
 def code(script, environment):
     """Params of a rule that change with its script's code, or the packages of its environment, and only then."""
     return digest.code(script, environment, with_conda=WITH_CONDA)

@@ -129,7 +129,7 @@ rule report:
     message:
         "Writing the report"
     shell:
-        command(
+        command_of_many(
             "report",
             "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.genome_files} {params.study} {params.published} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"

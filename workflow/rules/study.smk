@@ -86,7 +86,7 @@ if VARIANTS:
         message:
             "Comparing the variants of the study"
         shell:
-            command(
+            command_of_many(
                 "study",
                 "--log {log:q} --configuration {input.configuration:q} --metrics {input.metrics:q}"
                 " --predictions {input.predictions:q} --models {input.models:q} --checks {input.checks:q} --benchmarks {params.benchmarks:q}"

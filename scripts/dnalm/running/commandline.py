@@ -30,6 +30,18 @@ OUT_OF_GPU_MEMORY = (
 DISK_FAILS = {errno.EIO, errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN}
 
 
+def words_of_command() -> list[str]:
+    """The words of this command line, for `parse_args`.
+
+    Where the last one is `-`, the others stand in stdin, each ended by NUL: the kernel passes 2 MB of words
+    at most, less than the files of a suite of tasks.
+    """
+    if sys.argv[-1] == "-":
+        # The log says the words themselves.
+        sys.argv[-1:] = os.fsdecode(sys.stdin.buffer.read()).split("\0")[:-1]
+    return sys.argv[1:]
+
+
 def parser(docstring: str) -> argparse.ArgumentParser:
     """A parser that shows the script's docstring as help and knows `--log`."""
     result = argparse.ArgumentParser(
