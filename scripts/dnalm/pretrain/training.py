@@ -6,13 +6,10 @@ optimizer's tensors and the log, and nothing else.
 """
 
 import math
-import os
 import signal
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing.util import get_temp_dir
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +22,7 @@ from dnalm.models.flops import training_flops
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.models.sharding import is_sharded, on_cpu, together
-from dnalm.pretrain.batches import Corpus, PackedBatches, TrainingBatches, unpacked
+from dnalm.pretrain.batches import Corpus, Packed, PackedBatches, TrainingBatches
 from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
@@ -366,37 +363,23 @@ def dealt_batches(
 
 def loader(batches: TrainingBatches, first: int, device: torch.device) -> Iterator[list[dict]]:
     """The micro-batches of each step from `first` on, made by other processes where `device` is a GPU."""
-    on_gpu = device.type == "cuda"
-    if on_gpu:
-        _meet_in_a_short_folder()
+    steps = range(first, len(batches))
+    if device.type != "cuda":
+        # Every core is busy with the network.
+        return (batches[step] for step in steps)
+    # Masking beside a fast GPU needs a hand. Forked, a worker needs no copy of what this process has read.
     with _signals_blocked():
         return map(
-            unpacked,
+            Packed.unpacked,
             DataLoader(
                 PackedBatches(batches),
                 batch_size=None,
-                sampler=range(first, len(batches)),
-                # Masking beside a fast GPU needs a hand; on a CPU every core is busy with the network.
-                num_workers=2 if on_gpu else 0,
-                pin_memory=on_gpu,
+                sampler=steps,
+                num_workers=2,
+                pin_memory=True,
+                multiprocessing_context="fork",
             ),
         )
-
-
-def _meet_in_a_short_folder() -> None:
-    """Have workers hand their work over in /tmp where the name of the folder for temporary files is long.
-
-    They use sockets in `<that folder>/pymp-xxxxxxxx/listener-xxxxxxxx`. The name of one may have 107 bytes,
-    and a worker that cannot make its own is waited for without end.
-    """
-    usual = tempfile.gettempdir()
-    if len(os.fsencode(usual)) > 107 - 32:
-        tempfile.tempdir = "/tmp"
-        try:
-            # Made now, it is kept for this process and for those that it starts.
-            get_temp_dir()
-        finally:
-            tempfile.tempdir = usual
 
 
 @contextmanager
