@@ -390,6 +390,8 @@ def test_several_tasks_begin_with_an_overview(flags, tmp_path):
     assert text.index("All tasks") < text.index("Task: enhancers") < text.index("Task: promoters")
     assert "Cross-validated or on the test split" in text and "200 in 2 folds" in text
     assert "Best baseline: that with the highest value on the same sequences" in text
+    # The chapters are named where the page begins, not behind the answers of all tasks.
+    assert text.index("Below:") < text.index("All tasks") and text.count("Below:") == 1
     # From a task's first screen to the rest of it, far below.
     assert written.count('<a href="#details-promoters">') == written.count('<h3 id="details-promoters">') == 1
     assert "<h4>Confusion matrices</h4>" in written
