@@ -633,7 +633,7 @@ def test_of_very_many_predictors_those_beside_the_leading_one_are_drawn():
     ]
     run = Run("title", False, evaluations=few)
     assert drawn_as_curves(run, "t") == (run.of_task("t"), "")
-    run.evaluations = [*more, *few[1:], evaluation("majority", "baseline", None)]
+    run = Run("title", False, evaluations=[*more, *few[1:], evaluation("majority", "baseline", None)])
     drawn, said = drawn_as_curves(run, "t")
     assert len(drawn) <= MOST_CURVES and said
     names = [(e.metrics["name"], e.metrics["backbone"]) for e in drawn]

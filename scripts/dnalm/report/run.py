@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +169,21 @@ class Run:
         """Coverage of the intervals of the classification metrics, as their files say."""
         return self.evaluations[0].metrics["bootstrap"]["confidence"]
 
+    @cached_property
+    def _by_task(self) -> dict[str, list[Evaluation]]:
+        """The evaluations of each task, in the order of `of_task`."""
+        # Asked for a hundred times for each task.
+        by_task: dict[str, list[Evaluation]] = {}
+        for evaluation in sorted(
+            self.evaluations,
+            key=lambda e: (PREDICTORS.index(e.metrics["kind"]), e.metrics["name"] == "majority"),
+        ):
+            by_task.setdefault(evaluation.metrics["task"], []).append(evaluation)
+        return by_task
+
     def of_task(self, task: str) -> list[Evaluation]:
         """Evaluations of a task: models, then untrained ones, then baselines, the majority class last."""
-        of_task = [e for e in self.evaluations if e.metrics["task"] == task]
-        return sorted(
-            of_task, key=lambda e: (PREDICTORS.index(e.metrics["kind"]), e.metrics["name"] == "majority")
-        )
+        return self._by_task.get(task, [])
 
     def headline(self, task: str) -> Evaluation:
         """The predictor that leads: the reference of the comparison, else the first model that was given.
