@@ -20,7 +20,7 @@ from dnalm.sequences.inputs import KIND_NAMES, add_input_flags
 from dnalm.sequences.records import sequence_lengths
 from dnalm.sequences.regions import read_bed, read_regions
 from dnalm.sequences.tables import read_sequence_table
-from dnalm.sequences.variants import AllelesLeftOut, read_vcf, surroundings
+from dnalm.sequences.variants import AllelesLeftOut, surroundings
 from dnalm.sequences.windows import checked_kind
 
 logger = logging.getLogger("dnalm")
@@ -52,11 +52,13 @@ def lengths_of(path: Path, kind: str, genome: Path | None) -> list[int]:
     if kind == "vcf":
         assert genome is not None
         left_out = AllelesLeftOut()
-        alleles = surroundings(read_vcf(path, left_out), path, genome, 0)
+        alleles = surroundings(path, genome, left_out, 0)
         of_alleles = [len(allele.alternative) for allele, *_ in alleles]
+        said = left_out.say(path)
         if not of_alleles:
-            said = left_out.say(path) or f"{path}: no variants in this VCF file"
-            raise InputError(f"{said}. There is nothing to read.")
+            raise InputError(f"{said or f'{path}: no variants in this VCF file'}. There is nothing to read.")
+        if said:
+            logger.warning(said)
         return of_alleles
     return list(sequence_lengths(path).values())
 

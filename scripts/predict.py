@@ -9,9 +9,9 @@ The input may be, told apart by content, plain or compressed (gzip, bzip2, xz):
            Regions longer than --window are scanned like records. Memory holds the bases of the regions.
   VCF      variants of --genome: a window of the reference around each, and the same with the alternative
            allele put in, so that an insertion's is longer; both of the forward strand. Genotypes and filters
-           are not looked at. Alleles without bases of their own (<DEL>, *, breakends) or longer than half a
-           window are counted and have no row. How well a classifier of whole sequences knows the effect of a
-           single base, its test accuracy does not say.
+           are not looked at. Alleles without bases of their own (<DEL>, *, breakends), longer than half a
+           window, or on sequences that the genome does not have are counted and have no row. How well a
+           classifier of whole sequences knows the effect of a single base, its test accuracy does not say.
   table    TSV, CSV or Parquet with the column seq (and id); every row is read whole.
 
 Writes a TSV with one row per window, sequence or alternative allele, in the order of the input:

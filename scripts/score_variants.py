@@ -20,7 +20,8 @@ Where tokens are longer than a base, a rare allele is often cut into more of the
 makes it less probable. The two columns of tokens tell where that is so.
 
 Alleles shorter or longer than the reference have no row, since how probable sequences of different lengths
-are cannot be compared like this; nor have those without bases of their own (<DEL>, *, breakends).
+are cannot be compared like this; nor have those without bases of their own (<DEL>, *, breakends) or on
+sequences that the genome does not have. How many there are is logged.
 
 What is improbable need not do harm: no training has seen which variants do.
 """
@@ -84,7 +85,7 @@ def main(
         table = csv.writer(file, delimiter="\t", lineterminator="\n")
         table.writerow([*PLACE, *VARIANT, "log_likelihood_ratio", "reference_tokens", "alternative_tokens"])
         while chunk := list(islice(alleles, ALLELES_PER_CHUNK)):
-            progress.total = total - left_out.long - left_out.unknown
+            progress.total = total - left_out.in_passing
             pairs = [(reference.bases, alternative.bases) for _, reference, alternative in chunk]
             ratios, hidden = likelihoods.compare(pairs, lambda read: progress.advance(read / READINGS))
             for (allele, window, _), ratio, tokens in zip(chunk, ratios, hidden.tolist(), strict=True):

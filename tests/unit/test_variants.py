@@ -188,11 +188,28 @@ def test_what_has_no_row_is_counted_by_reason(tmp_path):
     assert AllelesLeftOut(read=3).say(vcf) == ""
 
 
+def test_decoys_are_counted_by_name_and_the_order_is_kept(tmp_path, monkeypatch):
+    # In passes of one allele, since the first of them may find nothing.
+    monkeypatch.setattr(variants, "PASS_BYTES", 1)
+    genome = write_genome(tmp_path, chr1="ACGT" * 20)
+    names = ["hs37d5", "chr1", "MT", "MT", "chr1", *(f"HLA-{number}" for number in range(7))]
+    vcf = write_vcf(tmp_path / "x.vcf", *((name, 41, i, "A", "C") for i, name in enumerate(names)))
+    left_out = AllelesLeftOut(window=10)
+    assert [allele.id for allele, *_ in allele_windows(vcf, genome, left_out)] == ["1", "4"]
+    assert left_out.say(vcf).endswith(
+        "10 of 12 alleles have no row: 10 on sequences that the genome does not have (MT 2, hs37d5 1, "
+        "HLA-0 1, HLA-1 1, HLA-2 1 and 4 more names)"
+    )
+    only_decoys = write_vcf(tmp_path / "y.vcf", ("hs37d5", 3, "a", "A", "C"), ("1", 1, "b", "A", "C"))
+    with pytest.raises(InputError, match=r"y\.vcf line 3: hs37d5 is not in .*g\.fa\. Its first"):
+        list(allele_windows(only_decoys, genome, AllelesLeftOut(window=10)))
+
+
 def test_codes_that_stand_for_several_bases_agree_with_any(tmp_path):
     """The specification has them written as one base where the genome has a code."""
     genome = write_genome(tmp_path, chr1="ACGTRCGTAC")
     vcf = write_vcf(tmp_path / "x.vcf", ("chr1", 4, "x", "TAC", "T"), ("chr1", 1, "y", "NC", "A"))
-    found = list(surroundings(read_vcf(vcf, AllelesLeftOut()), vcf, genome, 2))
+    found = list(surroundings(vcf, genome, AllelesLeftOut(), 2))
     assert [around for _, *around in found] == [["CG", "TRC", "GT"], ["", "AC", "GT"]]
 
 
@@ -202,4 +219,4 @@ def test_another_genome_is_noticed(tmp_path):
     with pytest.raises(
         InputError, match=r"x\.vcf line 4: the reference allele is G, but .*g\.fa has C at position 2"
     ):
-        list(surroundings(read_vcf(vcf, AllelesLeftOut()), vcf, genome, 5))
+        list(surroundings(vcf, genome, AllelesLeftOut(), 5))

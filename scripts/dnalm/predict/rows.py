@@ -102,7 +102,7 @@ class AlleleRows:
         self.items = allele_windows(path, genome, self.counts)
 
     def total(self) -> int:
-        return self.number - self.counts.long - self.counts.unknown
+        return self.number - self.counts.in_passing
 
     def header(self, problem: Problem, labels: list[str]) -> list[str]:
         columns = ["predicted", *probability_columns(problem, labels)]

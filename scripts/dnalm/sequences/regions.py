@@ -1,6 +1,6 @@
 """Regions of a genome: BED files, and the bases that they name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,12 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
 
     Raises InputError, with the line of `bed`, for a region that the genome does not have.
     """
-    found, lengths = bases_of(regions, bed, genome)
+    found, lengths = bases_of(regions, genome)
+    missing = [region for region in regions if region.chromosome not in lengths]
+    if missing:
+        names = len({region.chromosome for region in missing})
+        lacking = f" ({names:,} names are missing there, with {len(missing):,} of {len(regions):,} places)"
+        raise not_there(missing[0], bed, genome, lengths, lacking if names > 1 else "")
     for region, bases in zip(regions, found, strict=True):
         if len(bases) < region.end - region.start:
             raise InputError(
@@ -71,11 +76,20 @@ def read_regions(regions: list[Region], bed: Path, genome: Path) -> list[bytes]:
     return found
 
 
-def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[bytes], dict[str, int]]:
+def not_there(
+    region: Region, source: Path, genome: Path, lengths: Iterable[str], more: str = ""
+) -> InputError:
+    """The error of a region whose chromosome is not among those of the genome, with its line in `source`."""
+    return InputError(
+        f"{source} line {region.line}: {region.chromosome} is not in {genome}{more}. "
+        f"{name_hint(region.chromosome, lengths)}"
+    )
+
+
+def bases_of(regions: list[Region], genome: Path) -> tuple[list[bytes], dict[str, int]]:
     """The bases of each region, as far as its chromosome reaches, and the length in bp of every chromosome.
 
-    One pass over the genome. Raises InputError for the first chromosome that the genome does not have, with
-    the line of `source`, the file that names the regions, and how many others there are.
+    One pass over the genome. A region of a chromosome that is not there has no bases.
     """
     found = [bytearray() for _ in regions]
     # Per chromosome the regions by start, the first at the end of the list, and those that have begun.
@@ -96,12 +110,4 @@ def bases_of(regions: list[Region], source: Path, genome: Path) -> tuple[list[by
             region = regions[index]
             found[index] += segment.bases[max(0, region.start - start) : region.end - start].tobytes()
         begun = [index for index in begun if regions[index].end > end]
-    missing = [region for region in regions if region.chromosome not in lengths]
-    if missing:
-        first, names = missing[0], len({region.chromosome for region in missing})
-        lacking = f" ({names:,} names are missing there, with {len(missing):,} of {len(regions):,} places)"
-        raise InputError(
-            f"{source} line {first.line}: {first.chromosome} is not in {genome}"
-            f"{lacking if names > 1 else ''}. {name_hint(first.chromosome, lengths)}"
-        )
     return [bytes(bases) for bases in found], lengths

@@ -1,7 +1,8 @@
 """Variants of a genome: the alleles of VCF files, and the sequences around them with either allele."""
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.formats import decoded
 from dnalm.sequences.names import check_readable
 from dnalm.sequences.records import as_file
-from dnalm.sequences.regions import Region, bases_of
+from dnalm.sequences.regions import Region, bases_of, not_there
 from dnalm.sequences.vcf import COLUMNS, vcf_fields
 from dnalm.sequences.windows import Window
 
@@ -22,6 +23,8 @@ ALLELE_BYTES, BASE_BYTES = 1_000, 3
 LINE_BYTES = 1 << 20
 # The same where the alleles, written out, are longer.
 LONGEST_ALLELES_BYTES = 1 << 26
+# Of sequences that the genome lacks, in the log.
+NAMES_SAID = 5
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,26 @@ class AllelesLeftOut:
     of_other_length: int = 0
     long: int = 0
     unknown: int = 0
+    # By the name of the sequence.
+    not_in_genome: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def in_passing(self) -> int:
+        """How many of those that `read_vcf` gave are left out by what the genome says."""
+        return self.long + self.unknown + self.not_in_genome.total()
 
     def say(self, path: Path) -> str:
         """A sentence for the log; empty where every allele has a row."""
+        names = [f"{name} {number:,}" for name, number in self.not_in_genome.most_common(NAMES_SAID)]
+        more = len(self.not_in_genome) - len(names)
+        absent = ", ".join(names) + (f" and {more:,} more names" if more else "")
         unknown = f"with more than {self.max_unknown_fraction:.0%} of the window not A, C, G or T"
         reasons = {
             "without bases of their own (<DEL>, *, breakends, no alternative)": self.without_bases,
             "shorter or longer than the reference": self.of_other_length,
             f"longer than half a window of {self.window} bp": self.long,
             f"{unknown} (max_unknown_fraction)": self.unknown,
+            f"on sequences that the genome does not have ({absent})": self.not_in_genome.total(),
         }
         left_out = sum(reasons.values())
         listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
@@ -114,20 +128,29 @@ def _with_line_feeds(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def surroundings(
-    alleles: Iterator[Allele], path: Path, genome: Path, flank: int
+    path: Path, genome: Path, left_out: AllelesLeftOut, flank: int
 ) -> Iterator[tuple[Allele, str, str, str]]:
-    """Each allele with the bases of the genome before, in place of and behind it, upper case.
+    """Each allele of a VCF file with the bases of the genome before, in place of and behind it, upper case.
 
-    Before and behind are `flank` bases, fewer where a chromosome ends. `path` is the VCF file. Raises
-    InputError, naming its line, where the genome has other bases than those of the reference allele. Where
-    either has an IUPAC code that is no base, they may differ.
+    Before and behind are `flank` bases, fewer where a chromosome ends. Alleles on sequences that the genome
+    lacks, as decoys and other assemblies' mitochondria, are counted in `left_out`. Raises InputError, naming
+    the line, where none has its sequence there, or where the genome has other bases than those of the
+    reference allele. Where either has an IUPAC code that is no base, they may differ.
     """
-    for some in passes(alleles, flank):
+    absent: Region | None = None
+    there = False
+    lengths: dict[str, int] = {}
+    for some in passes(read_vcf(path, left_out), flank):
         regions = [
             Region(a.chromosome, max(0, a.start - flank), a.end + flank, a.id, "+", a.line) for a in some
         ]
-        found, lengths = bases_of(regions, path, genome)
+        found, lengths = bases_of(regions, genome)
         for allele, region, letters in zip(some, regions, found, strict=True):
+            if allele.chromosome not in lengths:
+                absent = absent or region
+                left_out.not_in_genome[allele.chromosome] += 1
+                continue
+            there = True
             bases = letters.decode("ascii").upper()
             begin = allele.start - region.start
             end = begin + len(allele.reference)
@@ -145,6 +168,8 @@ def surroundings(
                     f"{allele.chromosome}. Use the genome that the variants belong to{_SWAPPED * swapped}."
                 )
             yield allele, bases[:begin], bases[begin:end], bases[end:]
+    if absent and not there:
+        raise not_there(absent, path, genome, lengths)
 
 
 # PLINK 1 knows the more frequent allele, not that of the reference.
@@ -186,7 +211,7 @@ def allele_windows(
     its middle, or nearer to an end where its chromosome ends. The place of both is the reference's.
     """
     window = left_out.window
-    for allele, left, there, right in surroundings(read_vcf(path, left_out), path, genome, window):
+    for allele, left, there, right in surroundings(path, genome, left_out, window):
         if max(len(allele.reference), len(allele.alternative)) > window // 2:
             left_out.long += 1
             continue
