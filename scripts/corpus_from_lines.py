@@ -31,7 +31,7 @@ def main(
         )
     for path, side in ((train, ~held_out), (validation, held_out)):
         write_lines((sequences[number] for number in side.nonzero()[0]), path)
-    write_json(stats, describe_lines(corpus, f"lines of {lines.name}", train, validation))
+    write_json(stats, describe_lines(corpus, f"lines of {lines.name}", train, validation, lines))
 
 
 def command_line() -> ArgumentParser:

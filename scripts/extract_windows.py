@@ -39,7 +39,7 @@ from dnalm.extract_windows.blocks import SHORTEST_WINDOW_BP, USUAL_BLOCK_BP, usu
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file, check_sha256, write_json
+from dnalm.running.files import atomic_file, check_sha256, sha256_of_file, write_json
 from dnalm.running.progress import Progress
 from dnalm.sequences.fasta import COMPOSITION, Batch, is_acgt
 from dnalm.sequences.names import name_hint
@@ -326,7 +326,7 @@ def check_not_empty(fasta: Path, cutter: WindowCutter) -> None:
         raise InputError(f"{fasta}: no window is left for validation. {remedy}.")
 
 
-def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
+def statistics(cutter: WindowCutter, *, genome: str, file: dict | None, settings: dict) -> dict:
     """The content of the --stats file."""
     windows = cutter.windows
     composition = {name: int(number) for name, number in zip(COMPOSITION, cutter.composition, strict=True)}
@@ -335,6 +335,7 @@ def statistics(cutter: WindowCutter, *, genome: str, settings: dict) -> dict:
     acgt = sum(composition[base] for base in "ACGT")
     return {
         "genome": genome,
+        "input": file,
         "sequences": cutter.sequences,
         "empty_sequences": cutter.empty_sequences,
         "bases": bases,
@@ -419,6 +420,9 @@ def main(
 ) -> None:
     """Cut `fasta` into windows. See the top of this file for what comes out."""
     check_sha256(fasta, sha256)
+    # A pipe can be read only once.
+    digest = sha256.lower() if sha256 else sha256_of_file(fasta) if fasta.is_file() else None
+    file = {"file": fasta.name, "sha256": digest} if digest else None
     split = make_split(settings, validation_sequences)
     try:
         cutter = cut_genome(fasta, genome, settings, split, train, validation, look_again=True)
@@ -437,7 +441,7 @@ def main(
     }
     if split.by_name:
         used |= {"validation_fraction": None, "validation_block": None}
-    write_json(stats, statistics(cutter, genome=genome, settings=used))
+    write_json(stats, statistics(cutter, genome=genome, file=file, settings=used))
     windows = cutter.windows
     logger.info(
         "%s: %s, %s bases: %s windows for training, %s for validation, dropped %s",

@@ -12,7 +12,7 @@ Out: --output, the report. First the answer for every task: test accuracy with i
      interval.
 
 The page holds no script and asks for no file of the network. Its text and figures follow from its inputs
-alone; run times come from Snakemake's benchmark files.
+alone; run times come from Snakemake's benchmark files, dates and machines from the logs.
 """
 
 import csv
@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from dnalm.report import page
-from dnalm.report.measured import read_benchmarks
+from dnalm.report.measured import read_benchmarks, read_logs
 from dnalm.report.published import read_published
 from dnalm.report.run import Embedded, Evaluation, LanguageModel, Run, Training
 from dnalm.running.commandline import parser, run, words_of_command
@@ -64,10 +64,13 @@ def main(
     benchmarks: list[Path],
     versions: list[str],
     genome_files: list[str],
+    task_files: list[str],
+    logs: list[Path],
     output: Path,
     figures: Path | None,
     summary: Path | None,
     published: Path | None = None,
+    commit: str = "",
 ) -> None:
     """Read everything, arrange it, write the page. Raises InputError naming the file that cannot be read."""
     this_run = Run(
@@ -94,8 +97,11 @@ def main(
         explored_batches=[read_json(path) for path in explored_batches],
         explored_tasks={found["task"]: found for found in map(read_json, explored_tasks)},
         benchmarks=read_benchmarks(benchmarks),
-        versions=dict(read_version(version) for version in versions),
-        genome_files=dict(read_genome_file(file) for file in genome_files),
+        versions=read_pairs(versions, "--versions", "NAME=VERSION", "torch=2.13.0"),
+        commit=commit,
+        genome_files=read_pairs(genome_files, "--genome-files", "NAME=FILE", "hg38=hg38.fa.gz"),
+        task_files=read_pairs(task_files, "--task-files", "TASK.SPLIT=FILE", "enhancers.test=test.tsv"),
+        logs=read_logs(logs),
     )
     chapters = page.chapters_of(this_run)
     text = page.render(this_run, chapters)
@@ -205,20 +211,15 @@ def read_table(path: Path | None) -> pd.DataFrame | None:
         raise InputError(f"{path}: not a table ({error}). Make the file again.") from None
 
 
-def read_version(text: str) -> tuple[str, str]:
-    """`NAME=VERSION` as a pair."""
-    name, separator, version = text.partition("=")
-    if not separator or not name or not version:
-        raise InputError(f"--versions {text!r}: give NAME=VERSION, such as torch=2.13.0.")
-    return name, version
-
-
-def read_genome_file(text: str) -> tuple[str, str]:
-    """`NAME=FILE` as a pair."""
-    name, separator, file = text.partition("=")
-    if not separator or not name or not file:
-        raise InputError(f"--genome-files {text!r}: give NAME=FILE, such as hg38=hg38.fa.gz.")
-    return name, file
+def read_pairs(texts: list[str], flag: str, form: str, example: str) -> dict[str, str]:
+    """The `NAME=VALUE` of a flag, by name; `form` and `example` are for the message."""
+    pairs = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name or not value:
+            raise InputError(f"{flag} {text!r}: give {form}, such as {example}.")
+        pairs[name] = value
+    return pairs
 
 
 def command_line() -> ArgumentParser:
@@ -256,8 +257,11 @@ def command_line() -> ArgumentParser:
     add("--explored-batches", **several, help="descriptions of masked batches, JSON, one per model")
     add("--explored-tasks", **several, help="descriptions of labelled sequences, JSON, one per task")
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")
+    add("--logs", **several, help="logs of the steps, or the directory that holds them all")
     add("--versions", nargs="*", default=[], metavar="NAME=VERSION", help="versions of further software")
+    add("--commit", default="", help="commit of the workflow")
     add("--genome-files", nargs="*", default=[], metavar="NAME=FILE", help="the file of each genome")
+    add("--task-files", nargs="*", default=[], metavar="TASK.SPLIT=FILE", help="the tables of each task")
     add("--output", type=Path, required=True, help="the report, HTML")
     add("--figures", type=Path, help="directory for every figure as an SVG file")
     add("--summary", type=Path, help="TSV with one row per task and predictor")

@@ -446,7 +446,7 @@ def write_report(
     nothing = (
         "windows_stats tokens tokenizers training_summaries training_logs telemetry language_models "
         "fill_mask filled_gaps embedded similarities simulated_tasks sequence_loss overlaps "
-        "explored_batches explored_tasks benchmarks versions genome_files"
+        "explored_batches explored_tasks benchmarks versions genome_files task_files logs"
     )
     report.main(
         title="toy",

@@ -18,12 +18,15 @@ from dnalm.report.data import genome_parts, tokenizer_parts, tokenizer_table
 from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
-from dnalm.report.measured import read_benchmark
+from dnalm.report.measured import read_benchmark, read_log
+from dnalm.report.paper import REFERENCES
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.resources import seconds
 from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.study import study_figures
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
+from dnalm.running.commandline import processor
+from dnalm.running.files import sha256_of_file
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "scripts" / "report.py"
@@ -675,8 +678,65 @@ def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags
     given = json.loads(Path(flags["--checks"][0]).read_text())["inputs"]["test"]["sha256"]
     assert f"200 raw.test.tsv {given[:16]}" in text
     assert "data/made=up.fa.gz" in text and "dna-modernbert 9.8.7" in text
+    genome = json.loads(Path(flags["--windows-stats"][0]).read_text())["input"]
+    fasta = Path(flags["--windows-stats"][0]).with_name("genome.fa")
+    assert genome == {"file": "genome.fa", "sha256": sha256_of_file(fasta)} and genome["sha256"] in text
     assert "saved as run.yaml: snakemake --configfile run.yaml" in text
     assert "and the test of 6 predictors and of those of the study; how often other runs looked" in text
+
+
+def test_where_and_when_it_was_made_is_what_the_logs_say(flags, tmp_path):
+    logs = tmp_path / "logs"
+    (logs / "pretrain").mkdir(parents=True)
+    computed = "2026-03-01 23:59:58 $ scripts/pretrain.py\n2026-03-01 23:59:58 computer: Xeon 8481C\n"
+    computed += "2026-03-01 23:59:59 computer: NVIDIA H200, CUDA 13.0\nTraceback\n2026-03-02 04:00:00 done\n"
+    (logs / "pretrain" / "demo.log").write_text(computed)
+    (logs / "compare.log").write_text("2026-03-02 04:01:00 $ x\n2026-03-02 04:01:01 computer: Xeon 8481C\n")
+    (logs / "report.log").write_text("2027-01-01 00:00:00 computer: a laptop\n")
+    (logs / "empty.log").write_text("")
+    text = text_of(page(flags, tmp_path / "r.html", "--logs", str(logs), "--commit", "0123abcd"))
+    assert "2026-03-01 23:59:58 to 2026-03-02 04:01:01" in text and "0123abcd" in text
+    assert "NVIDIA H200, CUDA 13.0; Xeon 8481C" in text and "laptop" not in text
+    without = text_of(page(flags, tmp_path / "s.html", "--logs", str(tmp_path / "deleted")))
+    assert "Dates of the logs" not in without
+
+
+def test_a_log_begins_with_the_command_and_the_computer(tmp_path):
+    log = tmp_path / "step.log"
+    finished = subprocess.run(
+        [sys.executable, str(SCRIPT), "--log", str(log), "--output", str(tmp_path / "r.html")],
+        capture_output=True,
+    )
+    assert finished.returncode == 0, finished.stderr
+    found = read_log(log)
+    assert found is not None and found.machines == [processor()] and found.machines[0]
+
+
+def test_methods_for_a_paper_say_the_numbers_of_the_run(flags, tmp_path):
+    settings = json.loads(Path(flags["--settings"][0]).read_text())
+    model = settings["models"]["demo"]
+    model["masking"] |= {"probability": 0.37, "mask_token": 0.7, "random_token": 0.3, "span_tokens": 4}
+    model["training"] |= {"schedule": "warmup_stable_decay", "decay_fraction": 0.21, "adam_beta2": 0.987}
+    settings["finetune"]["full"] |= {"learning_rate": 0.00123, "patience": 17}
+    settings["prepare_task"]["homologs"] = "drop"
+    (tmp_path / "settings.json").write_text(json.dumps(settings))
+    text = text_of(page(flags | {"--settings": [str(tmp_path / "settings.json")]}, tmp_path / "r.html"))
+    text = text[text.index("Methods, for a paper") : text.index("Words used here")]
+    for said in (
+        "37% of the tokens of a line were selected in runs of 4 neighbours; of these 70% became [MASK] and",
+        "30% a token drawn at random; the loss",
+        "fell to 0 as 1 − √x over the last 21% (Hägele et al. 2024)",
+        "β2 0.987",
+        "4 layers, a hidden size of 128, 12 attention heads and feed-forward layers of 1,152",
+        "ended after 17 epochs without a lower validation loss",
+        "with a peak of 0.00123",
+        "training sequences that are related to test sequences were dropped from training",
+        "bootstrap (Efron 1987) of 300 samples (seed 42), at 95%",
+    ):
+        assert said in text
+    cited = set(re.findall(r"(?:[\w-]+ et al\.|[\w]+ & [\w]+|Efron|Wilson|Wolpert) \d{4}", text))
+    assert cited <= set(REFERENCES)
+    assert "Kelley" not in text and "Devlin et al. 2019 BERT" in text
 
 
 def test_a_genome_file_without_a_name_is_refused(flags, tmp_path):

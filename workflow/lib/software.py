@@ -2,14 +2,20 @@
 
 import importlib.util
 import shutil
+import subprocess
 import sys
 import tomllib
 from collections.abc import MutableSet
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+PROJECT = "dna-modernbert"
 # One package of each environment below envs/.
 NEEDED = ("torch", "transformers", "datasets", "pandas", "isal", "Bio", "umap")
+# What of a clone decides a result. Configurations and sheets are the user's own.
+READ = ("envs", "resources", "scripts", "workflow")
 
 
 def with_conda(methods: MutableSet[Any], *, speak: bool) -> bool:
@@ -37,9 +43,44 @@ def own_version(root: Path) -> dict[str, str]:
     """Name and version of this workflow; nothing where its folders were copied without pyproject.toml."""
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        return {PROJECT: project["version"]}
     except OSError:
+        pass
+    # The wheel has no pyproject.toml, but the package around the workflow knows its version.
+    if root.resolve().parent.name != "dnalm":
         return {}
-    return {project["name"]: project["version"]}
+    try:
+        return {PROJECT: metadata.version(PROJECT)}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
+@cache
+def own_commit(root: Path) -> dict[str, str]:
+    """The commit of the clone that `root` is, as `commit`; nothing where it is none, or git does not say.
+
+    Changes that are not committed are told of behind it.
+    """
+    if root.parent.name == PROJECT and root.parent.parent.name == ".snakemake":
+        # Unpacked from a git repository that another workflow names.
+        return {"commit": root.name}
+    try:
+        prefix, commit = _git(root, "rev-parse", "--show-prefix", "HEAD").split("\n")[:2]
+        # Of a folder within a clone of something else there is a prefix.
+        if prefix:
+            return {}
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *READ)
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return {}
+    return {"commit": f"{commit} and changes that are not committed" if changed else commit}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    # Where many share an installation, git is asked by others than its owner.
+    settings = ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--no-optional-locks"]
+    command = ["git", *settings, "-C", str(root), *arguments]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=10)
+    return answer.stdout
 
 
 def with_images(methods: MutableSet[Any]) -> bool:

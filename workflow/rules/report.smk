@@ -105,7 +105,8 @@ rule report:
         runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("report", "analyse"),
-        benchmarks=lambda wildcards, input: benchmarks_beside(input.settings),
+        benchmarks=lambda wildcards, input: folder_beside(input.settings, "benchmarks"),
+        logs=lambda wildcards, input: folder_beside(input.settings, "logs"),
         simulation=lambda wildcards, input: flags({"simulation": input.simulation or None}),
         simulated_tasks=flags({"simulated_tasks": SIMULATED_TASKS}),
         study=lambda wildcards, input: flags({"study": input.study or None}),
@@ -117,11 +118,26 @@ rule report:
                     *(f"{name}={version}" for name, version in software.own_version(ROOT).items()),
                     f"python={platform.python_version()}",
                     f"snakemake={snakemake_version}",
+                    *(f"{name}={version}" for name, version in reported_packages().items()),
                 ]
             }
         ),
-        # As the sheet names them: who reads the report elsewhere has no sheet.
-        genome_files=flags({"genome_files": [f"{name}={genome.fasta}" for name, genome in GENOMES.items()]}),
+        # As a function of the output Snakemake does not compare it: most commits change no result.
+        commit=lambda wildcards, output: flags(software.own_commit(ROOT)),
+        # As the sheet names them: who reads the report elsewhere has no sheet. Functions, so that braces in a URL
+        # are no wildcards.
+        genome_files=lambda wildcards: flags(
+            {"genome_files": [f"{name}={genome.fasta}" for name, genome in GENOMES.items()]}
+        ),
+        task_files=lambda wildcards: flags(
+            {
+                "task_files": [
+                    f"{name}.{split}={file}"
+                    for name, task in TASKS.items()
+                    for split, file in task.files.items()
+                ]
+            }
+        ),
         training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
         finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
         # A function, so that braces in a title are no wildcards.
@@ -131,7 +147,7 @@ rule report:
     shell:
         command_of_many(
             "report",
-            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.genome_files} {params.study} {params.published} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.commit} {params.genome_files} {params.task_files} {params.study} {params.published} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"
@@ -143,5 +159,5 @@ rule report:
             " --predictions {input.predictions:q} --curves {input.curves:q} --comparisons {input.comparisons:q}"
             " --overlaps {input.overlaps:q}"
             " --explored-batches {input.explored_batches:q} --explored-tasks {input.explored_tasks:q}"
-            " --benchmarks {params.benchmarks:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}",
+            " --benchmarks {params.benchmarks:q} --logs {params.logs:q} --output {output.page:q} --summary {output.summary:q} --figures {output.figures:q}",
         )

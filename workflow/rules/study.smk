@@ -80,7 +80,7 @@ if VARIANTS:
             runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
         params:
             *code("study", "analyse"),
-            benchmarks=lambda wildcards, input: benchmarks_beside(input.configuration),
+            benchmarks=lambda wildcards, input: folder_beside(input.configuration, "benchmarks"),
             telemetry=lambda wildcards, input: flags({"telemetry": list(input.telemetry)}),
             flags=settings_flags(EvaluateSettings, config["evaluate"]),
         message:

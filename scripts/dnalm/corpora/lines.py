@@ -52,10 +52,13 @@ def write_lines(sequences: Iterable[str], path: Path) -> None:
         temporary.write_text("".join(f"{sequence.upper()}\n" for sequence in sequences))
 
 
-def describe_lines(name: str, source: str, train: Path, validation: Path) -> dict[str, Any]:
+def describe_lines(
+    name: str, source: str, train: Path, validation: Path, file: Path | None = None
+) -> dict[str, Any]:
     """The statistics of a corpus of two files of lines, with the keys that genomes have too.
 
-    `source` says where the sequences come from. Lengths are in bp.
+    `source` says where the sequences come from, `file` is the one, if they had one of their own. Lengths are
+    in bp.
     """
     lines = {"train": train.read_text().splitlines(), "validation": validation.read_text().splitlines()}
     every = lines["train"] + lines["validation"]
@@ -64,6 +67,7 @@ def describe_lines(name: str, source: str, train: Path, validation: Path) -> dic
     return {
         "genome": name,
         "source": source,
+        "input": {"file": file.name, "sha256": sha256_of_file(file)} if file else None,
         "sequences": len(every),
         "bases": sum(lengths),
         "gc_content": sum(line.count("G") + line.count("C") for line in every) / known if known else 0.0,

@@ -1,10 +1,12 @@
-"""What Snakemake measured: its benchmark files."""
+"""What Snakemake measured, its benchmark files; and when and where the steps ran, which their logs say."""
 
 import csv
 import math
+import re
 from pathlib import Path
 
-from dnalm.report.run import Benchmark
+from dnalm.report.run import Benchmark, StepLog
+from dnalm.running.commandline import COMPUTER
 from dnalm.running.errors import InputError
 from dnalm.running.files import read_text
 
@@ -46,6 +48,33 @@ def read_benchmark(path: Path, name: Path) -> Benchmark:
     peak_mb = None if cpu_seconds == 0 else largest("max_rss") or None
     cpu_seconds = cpu_seconds if peak_mb else None
     return Benchmark(rule, "/".join(rest), largest("s") or 0.0, peak_mb, cpu_seconds)
+
+
+def read_logs(paths: list[Path]) -> list[StepLog]:
+    """The logs given, and all `*.log` in the directories given, in order, without this report's own.
+
+    A directory that is not there holds none. Lines without a date, such as those of a traceback, are passed
+    over.
+    """
+    files = [file for path in paths for file in (sorted(path.rglob("*.log")) if path.is_dir() else [path])]
+    return [log for file in files if file.stem != "report" and (log := read_log(file)) is not None]
+
+
+DATED = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (.*)")
+
+
+def read_log(path: Path) -> StepLog | None:
+    """What a log says; None where it says nothing."""
+    try:
+        # Names of files may hold bytes that are no text.
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    dated = [found.groups() for line in lines if (found := DATED.fullmatch(line))]
+    if not dated:
+        return None
+    machines = [text.removeprefix(COMPUTER) for _, text in dated if text.startswith(COMPUTER)]
+    return StepLog(dated[0][0], dated[-1][0], list(dict.fromkeys(machines)))
 
 
 def _number(text: str | None) -> float | None:

@@ -1,8 +1,10 @@
-"""Chapter on how to repeat the run: versions, configuration, and the words used."""
+"""Chapter on how the run was made and can be repeated: software, machines, data, methods, configuration."""
 
 import json
 from typing import Any
 
+from dnalm.report import paper
+from dnalm.report.data import MOST_ROWS
 from dnalm.report.parts import heading, table, text
 from dnalm.report.run import Run
 
@@ -120,23 +122,24 @@ GLOSSARY = [
 
 
 REPEATING = (
-    "To repeat this run: these versions, the files named under “Genomes, tokens and labelled sequences” in "
-    "the sheets that the configuration names, and the configuration, saved as run.yaml: snakemake "
-    "--configfile run.yaml --cores 8. The dna-modernbert repository tells how to install it."
+    "To repeat this run: these versions and files, sheets that name the files, and the configuration, saved "
+    "as run.yaml: snakemake --configfile run.yaml --cores 8. The dna-modernbert repository tells how to "
+    "install it, and what to keep. The same make of CPU with as many threads (--cores, "
+    "resources.pretrain_threads) gives the same bytes; others, and GPUs, other last digits, which grow in a "
+    "training."
 )
 
 
 def methods_section(run: Run) -> dict[str, Any]:
-    """Versions, the resolved configuration and the words used."""
+    """Software, machines, data, methods for a paper, the resolved configuration and the words used."""
     parts: list[dict[str, Any]] = []
-    versions = dict(run.versions)
-    for training in [*run.trainings, *run.finetunings]:
-        versions.update(training.summary.get("versions", {}))
-    for evaluation in run.evaluations:
-        versions.update(evaluation.metrics.get("versions", {}))
-    if versions:
-        rows = [[name, version] for name, version in sorted(versions.items(), key=lambda v: v[0].lower())]
-        parts.append(table("Software", ["Package", "Version"], rows, numeric=[]))
+    if rows := made_rows(run):
+        parts.append(table("How this was made", ["", ""], rows, numeric=[]))
+    if rows := data_rows(run):
+        note = "Of files of a URL, those that came."
+        columns = ["Data", "File", "SHA-256"]
+        fold = "From which files" if len(rows) > MOST_ROWS else ""
+        parts.append(table("From which files", columns, rows, numeric=[], sequence=[2], note=note, fold=fold))
     if run.settings:
         parts.append(text(REPEATING))
         parts.append(
@@ -146,9 +149,65 @@ def methods_section(run: Run) -> dict[str, Any]:
                 "fold": "The complete configuration, defaults included",
             }
         )
+    if said := paper.paragraphs(run):
+        parts.append(heading("Methods, for a paper", "for-a-paper"))
+        parts += map(text, said)
+        parts.append(table("Cited", ["", ""], [list(cited) for cited in paper.references(said)], numeric=[]))
     parts.append(heading("Words used here"))
     parts.append({"kind": "words", "rows": [{"term": term, "text": meaning} for term, meaning in GLOSSARY]})
-    return {"id": "methods", "title": "Configuration, versions, words", "parts": parts}
+    return {"id": "methods", "title": "How this was made, and words", "parts": parts}
+
+
+def made_rows(run: Run) -> list[list[str]]:
+    """Versions, commit, dates and machines, as far as they are known."""
+    versions = run.all_versions
+    named = [f"{name} {version}" for name, version in sorted(versions.items(), key=lambda v: v[0].lower())]
+    rows = [["Software", ", ".join(named)]] if named else []
+    if run.commit:
+        rows.append(["Commit of the workflow, when the report was made", run.commit])
+    if run.logs:
+        began, ended = min(log.began for log in run.logs), max(log.ended for log in run.logs)
+        rows.append(["Dates of the logs, by the clocks of the machines", f"{began} to {ended}"])
+    if machines := sorted({machine for log in run.logs for machine in log.machines}):
+        rows.append(["Computers, as the logs say", "; ".join(machines)])
+    for record in run.telemetry:
+        # One that was interrupted may have gone on elsewhere.
+        devices = dict.fromkeys(session["device"] for session in record["sessions"])
+        name = record.get("model", "model")
+        rows.append([f"Pretraining of {name}", "; ".join(devices) or record["device"]])
+    return rows
+
+
+def data_rows(run: Run) -> list[list[str]]:
+    """Each file that was read, as the sheet names it, with its checksum."""
+    rows = []
+    for stats in run.windows:
+        file = stats.get("input") or {}
+        where = run.genome_files.get(stats["genome"]) or file.get("file", "")
+        if where:
+            rows.append(
+                [
+                    f"{'corpus' if 'source' in stats else 'genome'} {stats['genome']}",
+                    where,
+                    file.get("sha256", ""),
+                ]
+            )
+    for name, checks in run.checks.items():
+        for split, file in checks.get("inputs", {}).items():
+            where = run.task_files.get(f"{name}.{split}", file["file"])
+            rows.append([f"task {name}, {split}", where, file["sha256"]])
+    for description in run.tokenizers:
+        if "source_sha256" in description:
+            rows.append(
+                [f"tokenizer {description['tokenizer']}", description["source"], description["source_sha256"]]
+            )
+    for training in run.trainings:
+        if digest := training.summary.get("settings", {}).get("checkpoint"):
+            model = training.summary["model"]
+            known = run.settings.get("models", {}).get(model, {})
+            at = f" at {known['revision']}" if known.get("revision") else ""
+            rows.append([f"checkpoint of {model}", f"{known.get('checkpoint', '')}{at}", digest])
+    return rows
 
 
 def as_yaml(value: Any, indent: int = 0) -> str:

@@ -111,6 +111,15 @@ class Benchmark:
 
 
 @dataclass
+class StepLog:
+    """When the log of a step begins and ends (`2026-05-31 14:02:07`), and the machines that it names."""
+
+    began: str
+    ended: str
+    machines: list[str]
+
+
+@dataclass
 class Run:
     """Everything that was read."""
 
@@ -138,7 +147,10 @@ class Run:
     explored_tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
     benchmarks: list[Benchmark] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
     genome_files: dict[str, str] = field(default_factory=dict)
+    task_files: dict[str, str] = field(default_factory=dict)
+    logs: list[StepLog] = field(default_factory=list)
 
     @property
     def genomes(self) -> list[dict[str, Any]]:
@@ -149,6 +161,16 @@ class Run:
     def corpora(self) -> list[dict[str, Any]]:
         """Statistics of the corpora that are no genomes."""
         return [stats for stats in self.windows if "source" in stats]
+
+    @property
+    def all_versions(self) -> dict[str, str]:
+        """Versions of software by name; those that trainings and evaluations noted are theirs."""
+        versions = dict(self.versions)
+        for training in [*self.trainings, *self.finetunings]:
+            versions |= training.summary.get("versions", {})
+        for evaluation in self.evaluations:
+            versions |= evaluation.metrics.get("versions", {})
+        return versions
 
     @property
     def tasks(self) -> list[str]:

@@ -5,10 +5,12 @@ import errno
 import gc
 import logging
 import os
+import platform
 import shlex
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -19,6 +21,8 @@ from dnalm.running.settings import FlagNames, Settings, flag, kinds_of, validate
 
 logger = logging.getLogger("dnalm")
 
+# Begins the lines of a log that say on what a step ran; the report reads them.
+COMPUTER = "computer: "
 # Of batches less was taken before (dnalm.running.memory).
 OUT_OF_GPU_MEMORY = (
     "the GPU's memory ran out where nothing can be taken in parts, such as the weights and their optimizer. "
@@ -226,6 +230,17 @@ def set_up_logging(log: Path | None = None) -> None:
         root.addHandler(file)
         # The terminal shows what happens; how to repeat it by hand is for the log.
         file.handle(logging.makeLogRecord({"msg": f"$ {shlex.join(sys.argv)}"}))
+        file.handle(logging.makeLogRecord({"msg": f"{COMPUTER}{processor()}"}))
+
+
+def processor() -> str:
+    """The make of this computer's processor, as Linux names it."""
+    with suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def _fail(message: str, code: int, word: str = "error") -> None:

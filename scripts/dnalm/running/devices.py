@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from dnalm.running.claims import claim
+from dnalm.running.commandline import COMPUTER
 from dnalm.running.errors import InputError
 from dnalm.running.settings import ArithmeticSettings
 
@@ -127,12 +128,21 @@ def choose_device(gpus: int, *, allow_cpu: bool = False) -> "torch.device":
     choose = seen > gpus and not _granted() and "RANK" not in os.environ
     able = _with_kernels(range(seen if choose else min(gpus, seen)), min(gpus, seen))
     if not choose:
+        _tell(able[0])
         return torch.device("cuda")
     first, *others = claim(gpus, able)
+    _tell(first)
     if not others:
         # Also what names no GPU computes there. Where several are used, this process only starts workers.
         torch.cuda.set_device(first)
     return torch.device("cuda", first)
+
+
+def _tell(gpu: int) -> None:
+    """Log what computes, for the report."""
+    import torch
+
+    logger.info("%s%s, CUDA %s", COMPUTER, torch.cuda.get_device_name(gpu), torch.version.cuda)
 
 
 def _with_kernels(gpus: Sequence[int], wanted: int) -> list[int]:

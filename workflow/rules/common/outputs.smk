@@ -114,9 +114,18 @@ def beside(summaries, log):
     return [f"{summary.removesuffix('.json')}/{log}" for summary in summaries]
 
 
-def benchmarks_beside(configuration):
-    """Snakemake's benchmarks are no inputs: they say nothing of a result, and a storage may not have them here."""
-    return f"{Path(configuration).parent}/benchmarks"
+def folder_beside(configuration, name):
+    """Snakemake's benchmarks and the logs are no inputs: they say nothing of a result, and a storage may not have
+    them here."""
+    return f"{Path(configuration).parent}/{name}"
+
+
+def reported_packages():
+    """The packages behind the report; publish has its own. Those of an image are told by the trainings alone."""
+    if IMAGE:
+        return {"image": IMAGE}
+    environments = sorted(file.stem for file in (ROOT / "envs").glob("*.yaml") if file.stem != "publish")
+    return digest.reported_packages(environments, with_conda=WITH_CONDA)
 
 
 def of_evaluations(file):

@@ -1,0 +1,446 @@
+"""Methods of a run in plain sentences, to be pasted into a paper, with what they cite.
+
+Every number is taken from the settings and summaries of the run.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dnalm.models.families import FAMILIES
+from dnalm.models.keys import DEFAULTS
+from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
+from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from dnalm.report import words
+from dnalm.report.run import Run, Training
+
+# By how a sentence names them, in the order of the list.
+REFERENCES = {
+    "Alipanahi et al. 2015": "Nature Biotechnology 33:831–838. doi:10.1038/nbt.3300",
+    "Clark et al. 2020": "ELECTRA. ICLR. arXiv:2003.10555",
+    "Dalla-Torre et al. 2025": "Nature Methods 22:287–297. doi:10.1038/s41592-024-02523-z",
+    "Devlin et al. 2019": "BERT. NAACL. doi:10.18653/v1/N19-1423",
+    "Efron 1987": "JASA 82:171–185. doi:10.1080/01621459.1987.10478410",
+    "Hägele et al. 2024": "NeurIPS. arXiv:2405.18392",
+    "Hu et al. 2022": "LoRA. ICLR. arXiv:2106.09685",
+    "Ji et al. 2021": "DNABERT. Bioinformatics 37:2112–2120. doi:10.1093/bioinformatics/btab083",
+    "Kelley et al. 2016": "Basset. Genome Research 26:990–999. doi:10.1101/gr.200535.115",
+    "Lin et al. 2023": "ESM-2. Science 379:1123–1130. doi:10.1126/science.ade2574",
+    "Liu et al. 2019": "RoBERTa. arXiv:1907.11692",
+    "Loshchilov & Hutter 2019": "AdamW. ICLR. arXiv:1711.05101",
+    "Mölder et al. 2021": "Snakemake. F1000Research 10:33. doi:10.12688/f1000research.29032.2",
+    "Paszke et al. 2019": "PyTorch. NeurIPS. arXiv:1912.01703",
+    "Pedregosa et al. 2011": "scikit-learn. JMLR 12:2825–2830",
+    "Sanh et al. 2019": "DistilBERT. arXiv:1910.01108",
+    "Schmeiser 1982": "Operations Research 30:556–568. doi:10.1287/opre.30.3.556",
+    "Sennrich et al. 2016": "ACL. doi:10.18653/v1/P16-1162",
+    "Warner et al. 2024": "ModernBERT. arXiv:2412.13663",
+    "Wilson 1927": "JASA 22:209–212. doi:10.1080/01621459.1927.10502953",
+    "Wolf et al. 2020": "Transformers. EMNLP. doi:10.18653/v1/2020.emnlp-demos.6",
+    "Wolpert 1992": "Neural Networks 5:241–259. doi:10.1016/S0893-6080(05)80023-1",
+}
+FAMILY_NAMES = {
+    "modernbert": "ModernBERT (Warner et al. 2024)",
+    "bert": "BERT (Devlin et al. 2019)",
+    "roberta": "RoBERTa (Liu et al. 2019)",
+    "distilbert": "DistilBERT (Sanh et al. 2019)",
+    "esm": "ESM (Lin et al. 2023)",
+    "electra": "ELECTRA encoder (Clark et al. 2020)",
+}
+# More genomes or sequences are counted, not named.
+MOST_NAMES = 10
+SPLITS = ("train", "validation")
+LOSSES = {
+    SINGLE_LABEL: "cross-entropy",
+    MULTI_LABEL: "mean binary cross-entropy of the labels",
+    REGRESSION: "squared error of the standardised values",
+}
+
+
+def paragraphs(run: Run) -> list[str]:
+    """The methods, paragraph by paragraph. Nothing without the settings of the run."""
+    if not run.settings:
+        return []
+    found = [
+        sequences(run),
+        *(language_model(run, training) for training in run.trainings),
+        held_out(run),
+        tasks(run),
+        classifiers(run),
+        comparisons(run),
+        statistics(run),
+        software(run),
+    ]
+    return [paragraph for paragraph in found if paragraph]
+
+
+def references(texts: list[str]) -> list[tuple[str, str]]:
+    """What these texts cite: how they name it, and where it is."""
+    return [(name, place) for name, place in REFERENCES.items() if any(name in text for text in texts)]
+
+
+# ----------------------------------------------------------------------------- the language model
+
+
+def sequences(run: Run) -> str:
+    """Which DNA was cut into which lines, and what was held out."""
+    said = []
+    if run.simulation:
+        tasks = f" and the labelled sequences of {words.listing(run.simulated_tasks)}"
+        said.append(f"A simulator made a genome{tasks if run.simulated_tasks else ''}.")
+    if run.genomes:
+        settings = run.genomes[0]["settings"]
+        names = words.listing([f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.genomes])
+        cut = f"The genomes {names} were cut" if len(run.genomes) > 1 else f"The genome {names} was cut"
+        if len(run.genomes) > MOST_NAMES:
+            together = words.bases(sum(stats["bases"] for stats in run.genomes))
+            cut = f"{len(run.genomes):,} genomes of {together} together were cut"
+        other = settings["max_non_acgt"]
+        foreign = f"more than {words.count(other, 'base')}" if other else "any base"
+        repeats = (
+            f" or a soft-masked share above {words.share(settings['max_soft_masked'])}"
+            if settings["max_soft_masked"] < 1
+            else ""
+        )
+        by_name = [name for stats in run.genomes for name in stats["settings"]["validation_sequences"]]
+        blocks = [stats for stats in run.genomes if not stats["settings"]["validation_sequences"]]
+        which = f"({words.listing(by_name)})" if len(by_name) <= MOST_NAMES else "by name"
+        aside = [f"whole sequences {which}"] if by_name else []
+        if blocks:
+            lengths = [stats["settings"]["validation_block"] for stats in blocks]
+            spans = " to ".join(words.bases(length) for length in sorted({min(lengths), max(lengths)}))
+            aside.append(f"evenly spaced blocks of {spans}")
+        train, held = (sum(stats["windows"][split] for stats in run.genomes) for split in SPLITS)
+        said.append(
+            f"{cut} into windows of {settings['length']:,} bp every {settings['stride']:,} bp; windows with "
+            f"{foreign} other than A, C, G and T{repeats} were left out. Of the windows {train:,} were for "
+            f"training and {held:,} were held out: {' and '.join(aside)}."
+        )
+    for stats in run.corpora:
+        train, held = (stats["windows"][split] for split in SPLITS)
+        said.append(
+            f"The corpus {stats['genome']} ({stats['source']}) gave {words.count(train, 'line')} for "
+            f"training and {words.count(held, 'held-out line')}."
+        )
+    return " ".join([*said, *map(tokenizer, run.tokenizers)])
+
+
+def tokenizer(description: Mapping[str, Any]) -> str:
+    """What sequences were cut into."""
+    size, shared = description["vocabulary_size"], description.get("bases_shared_with_the_next", 0)
+    if description["source"] == "trained":
+        lines = description["sample"]["lines"]
+        what = (
+            f"by byte-pair encoding (Sennrich et al. 2016) with {size:,} tokens, learnt from {lines:,} of "
+            "the training lines"
+        )
+    elif shared:
+        what = (
+            f"into overlapping {shared + 1}-mers, as in DNABERT (Ji et al. 2021), by a vocabulary of "
+            f"{size:,} tokens"
+        )
+    elif "source_sha256" in description:
+        what = f"by the given vocabulary {description['source']} of {size:,} tokens"
+    elif description["longest_token_bp"] == 1:
+        what = f"into single nucleotides, by a vocabulary of {size:,} tokens"
+    else:
+        what = (
+            f"into {description['longest_token_bp']}-mers without overlap, as in the Nucleotide Transformer "
+            f"(Dalla-Torre et al. 2025), by a vocabulary of {size:,} tokens"
+        )
+    return f"Sequences were made upper case and cut {what}."
+
+
+def language_model(run: Run, training: Training) -> str:
+    """What a language model was, and how it was trained."""
+    summary = training.summary
+    settings = run.settings["models"][summary["model"]]
+    parameters = f"{summary['parameters']['total']:,} parameters"
+    shape = summary["settings"].get("architecture")
+    name = summary["model"]
+    if shape:
+        start = (
+            f"The language model {name} was a {FAMILY_NAMES[shape['model_type']]} with {network(shape)}, "
+            f"{parameters} in all, and random initial weights (seed {settings['training']['seed']})."
+        )
+    else:
+        at = f" at revision {settings['revision']}" if settings["revision"] else ""
+        digest = summary["settings"]["checkpoint"]
+        start = (
+            f"The language model {name} was {settings['checkpoint']}{at} ({parameters}; SHA-256 of its files "
+            f"{digest})."
+        )
+    if not summary["steps"]:
+        return f"{start} It was used as published."
+    known, masking = settings["training"], settings["masking"]
+    passes = summary["evaluation"]["after"]["epoch"]
+    longer = "cut off" if settings["truncate"] else "read in pieces"
+    span = masking["span_tokens"]
+    runs = f" in runs of {span} neighbours" if span > 1 else ""
+    rest = 1 - masking["mask_token"] - masking["random_token"]
+    fates = [f"{words.share(masking['mask_token'])} became [MASK]"]
+    if masking["random_token"]:
+        fates.append(f"{words.share(masking['random_token'])} a token drawn at random")
+    if rest > 1e-9:
+        fates.append(f"{words.share(rest)} stayed as they were")
+    how = "trained" if shape else "trained further"
+    return (
+        f"{start} It was {how} by masked language modelling (Devlin et al. 2019): "
+        f"{words.share(masking['probability'])} of the tokens of a line were selected{runs}; of these "
+        f"{words.listing(fates)}; the loss was the cross-entropy of the selected tokens. Training took "
+        f"{words.count(summary['steps'], 'step')} of {words.count(known['batch_size'], 'line')} "
+        f"({words.significant(passes)} passes over {summary['lines']:,} lines), of at most "
+        f"{settings['max_tokens']:,} tokens each; longer lines were {longer}. "
+        f"{optimizer(known, schedule(known), known['adam_beta2'])} Arithmetic was in {summary['precision']}."
+    )
+
+
+def network(shape: Mapping[str, Any]) -> str:
+    """The sizes of a network."""
+    known = DEFAULTS[shape["model_type"]] | dict(shape)
+    hidden, inner, layers, heads = (known[key] for key in FAMILIES[shape["model_type"]].sizes.all())
+    sizes = (
+        f"{words.count(layers, 'layer')}, a hidden size of {hidden:,}, "
+        f"{words.count(heads, 'attention head')} and feed-forward layers of {inner:,}"
+    )
+    every = known.get("global_attn_every_n_layers")
+    if not every or every == 1:
+        return sizes
+    local = f"over {known['local_attention']:,} tokens in the others"
+    return f"{sizes}, with global attention in one of {every} layers and {local}"
+
+
+def optimizer(settings: Mapping[str, Any], course: str, beta2: float) -> str:
+    """The optimizer in one sentence. `course`: how the learning rate went on after the warm-up."""
+    decay = settings["weight_decay"]
+    parts = [f"weight decay {decay:g} of matrices" if decay else "no weight decay"]
+    if settings["max_gradient_norm"]:
+        parts.append(f"gradients clipped to a norm of {settings['max_gradient_norm']:g}")
+    warmup = settings["warmup_fraction"]
+    rise = f"rose linearly over the first {words.share(warmup)} of the steps and then " if warmup else ""
+    return (
+        f"The optimizer was AdamW (Loshchilov & Hutter 2019) with β1 0.9, β2 {beta2:g}, "
+        f"{words.listing(parts)}; the learning rate {rise}{course}, with a peak of "
+        f"{settings['learning_rate']:g}."
+    )
+
+
+def schedule(settings: Mapping[str, Any]) -> str:
+    """How the learning rate of pretraining goes on after the warm-up."""
+    decay = settings["decay_fraction"] or USUAL_DECAY_FRACTION
+    return {
+        "cosine": "fell along half a cosine to 0",
+        "linear": "fell linearly to 0",
+        "constant_with_warmup": "stayed",
+        "warmup_stable_decay": f"stayed until it fell to 0 as 1 − √x over the last {words.share(decay)} "
+        "(Hägele et al. 2024)",
+    }[settings["schedule"]]
+
+
+def held_out(run: Run) -> str:
+    """How language models were judged."""
+    if not run.language_models:
+        return ""
+    metrics = run.language_models[0].metrics
+    settings = metrics["settings"]
+    return (
+        f"Language models were judged on {words.count(metrics['lines'], 'held-out line')}: "
+        f"{words.share(settings['masking_probability'])} of the tokens were replaced by [MASK], and the loss "
+        "is the mean negative logarithm of the probability of the hidden tokens. Its "
+        f"{words.percent(settings['confidence'])} intervals are Student's, from the means of runs of "
+        "neighbouring tokens (Schmeiser 1982)."
+    )
+
+
+# ----------------------------------------------------------------------------- classifiers
+
+
+def tasks(run: Run) -> str:
+    """How many sequences there were, and what was done about duplicates, leaks and relatives."""
+    named = [name for name in run.tasks if name in run.checks]
+    if not named:
+        return ""
+    settings = run.settings["prepare_task"]
+    leaked = "dropped from training" if settings["drop_leaked"] else "kept in training"
+    related = {
+        "report": "were counted and kept",
+        "drop": "were dropped from training",
+        "error": "were not allowed",
+    }[settings["homologs"]]
+    return (
+        f"{' '.join(task(run, name) for name in named)} Training and validation sequences that repeat others "
+        "or carry conflicting labels were dropped. A sequence and its reverse complement counted as the "
+        "same, unless the strand decides the label. Test sequences that also stood in training, on either "
+        f"strand, were {leaked}. Sequences that share at least {words.share(settings['homolog_fraction'])} "
+        f"of their distinct words of {settings['homolog_word_bp']} bp, on either strand, count as related; "
+        f"training sequences that are related to test sequences {related}."
+    )
+
+
+def task(run: Run, name: str) -> str:
+    """How many sequences of a task there were in each split, and how they were parted."""
+    checks, folds = run.checks[name], run.headline(name).folds
+    settings, counts = checks["settings"], checks["sequences"]
+    kept = "sequences of one group" if "groups" in checks else "related sequences"
+    if folds:
+        return (
+            f"The task {name} was predicted in a {folds}-fold cross-validation of "
+            f"{words.count(counts['test'], 'sequence')}; {kept} were in one fold."
+        )
+    drawn = (
+        ", the validation split drawn from the training table "
+        f"({words.share(settings['validation_fraction'])}, seed {settings['seed']}) with {kept} on one side"
+        if checks["rows"]["train"].get("moved_to_validation")
+        else ""
+    )
+    leaks = checks["leakage"]["test"]["count"]
+    return (
+        f"The task {name} had {counts['train']:,} training, {counts['validation']:,} validation and "
+        f"{counts['test']:,} test sequences{drawn}; {leaks:,} of the test sequences also stood in training."
+    )
+
+
+def classifiers(run: Run) -> str:
+    """How classifiers were trained."""
+    ways = list(dict.fromkeys(training.summary["backbone"] for training in run.finetunings))
+    if not ways:
+        return ""
+    read = [training.summary["max_tokens"] for training in run.finetunings]
+    limits = min(read), max(read)
+    kinds = {run.headline(name).problem.name for name in run.tasks}
+    general = run.settings["finetune"]
+    pooled = "the mean of the token vectors" if general["pooling"] == "mean" else "the vector of [CLS]"
+    repetitions = general["repetitions"]
+    seeds = (
+        f"seed {general['seed']}"
+        if repetitions == 1
+        else f"seeds {general['seed']} to {general['seed'] + repetitions - 1}"
+    )
+    said = [
+        f"Classifiers are a head on {pooled} of a sequence ({seeds}), of which they read at most "
+        f"{words.between(*limits)} tokens."
+    ]
+    for backbone in ways:
+        said.append(way(backbone, general[backbone]))
+    losses = words.listing([LOSSES[kind] for kind in LOSSES if kind in kinds])
+    said.append(f"The loss was the {losses}; the epoch with the lowest validation loss was kept.")
+    return " ".join(said)
+
+
+def way(backbone: str, settings: Mapping[str, Any]) -> str:
+    """How one kind of classifier was trained."""
+    linear = "attention" if settings.get("target_modules") == "attention" else "all linear layers"
+    what = {
+        "frozen": "With a frozen backbone only the head learned",
+        "partial": f"Beside the head the topmost {words.count(settings.get('layers', 0), 'layer')} learned",
+        "lora": "With LoRA (Hu et al. 2022) the head and low-rank matrices beside those of the backbone "
+        f"learned (rank {settings.get('rank')}, α {settings.get('alpha', 0):g}, dropout "
+        f"{settings.get('dropout', 0):g}, {linear})",
+        "full": "Fine-tuned in full every weight learned",
+    }[backbone]
+    more = []
+    if settings.get("standardise"):
+        more.append("features standardised over the training sequences")
+    if settings.get("reverse_complement"):
+        more.append("each sequence on a strand drawn anew in each epoch unless the strand decides")
+    if settings["label_smoothing"]:
+        more.append(f"label smoothing {settings['label_smoothing']:g}")
+    if settings["class_weights"] == "balanced":
+        more.append("classes weighted by their inverse frequency")
+    if settings["patience"]:
+        without = words.count(settings["patience"], "epoch")
+        more.append(f"ended after {without} without a lower validation loss")
+    extra = f"; {words.listing(more)}" if more else ""
+    return (
+        f"{what}, over {words.count(settings['epochs'], 'epoch')} in batches of "
+        f"{settings['batch_size']:,}{extra}. {optimizer(settings, 'fell linearly to 0', 0.999)}"
+    )
+
+
+def comparisons(run: Run) -> str:
+    """What the model was compared with."""
+    if not run.tasks:
+        return ""
+    names = {e.metrics["name"] for e in run.evaluations if e.metrics["kind"] == "baseline"}
+    kinds = {e.metrics["kind"] for e in run.evaluations}
+    settings = run.settings["baseline"]
+    linear = linear_model(run)
+    ks = words.listing([str(k) for k in settings["kmer_lengths"]])
+    cnn = (
+        f"({settings['cnn_filters']:,} motif detectors of {settings['cnn_width']} bp, "
+        f"{words.count(settings['cnn_epochs'], 'epoch')}, peak learning rate "
+        f"{settings['cnn_learning_rate']:g}, batches of {settings['cnn_batch_size']:,}, seed "
+        f"{settings['cnn_seed']})"
+    )
+    known = {
+        "majority": "the constant prediction of the training labels",
+        "kmer": f"{linear} with an L2 penalty on square roots of k-mer frequencies (k of {ks}, strands "
+        "apart or together; all three chosen by the validation loss)",
+        "gapped_kmer": f"{linear} on gapped or positional k-mers, chosen in the same way",
+        "cnn": f"a convolutional network after DeepBind (Alipanahi et al. 2015) {cnn}",
+        "deep_cnn": f"one with a second convolution, after Basset (Kelley et al. 2016) {cnn}",
+    }
+    said = [text for name, text in known.items() if name in names]
+    if "combined" in kinds:
+        said.append(f"{linear} on k-mer frequencies and embeddings together")
+    if "stacked" in kinds:
+        said.append(
+            "stacking (Wolpert 1992), a logistic regression on the log-probabilities of the predictors, with "
+            "weights that are not negative, fitted on the validation split"
+        )
+    if "untrained" in kinds:
+        said.append("the same network with random weights, fine-tuned in the same way")
+    if "published" in kinds:
+        said.append("the language model as published, fine-tuned in the same way")
+    if not said:
+        return ""
+    return f"On the same splits were measured: {'; '.join(said)}."
+
+
+def linear_model(run: Run) -> str:
+    """The linear model of these tasks."""
+    problems = {run.headline(name).problem.name for name in run.tasks}
+    found = ["logistic regression"] if problems - {REGRESSION} else []
+    return " or ".join([*found, *(["ridge regression"] if REGRESSION in problems else [])])
+
+
+def statistics(run: Run) -> str:
+    """How uncertain the metrics are, and how predictors were compared."""
+    if not run.tasks:
+        return ""
+    heads = [run.headline(name) for name in run.tasks]
+    strands = {head.metrics["strands"] for head in heads}
+    read = {
+        frozenset({"both"}): "Predictions are the mean over both strands of a sequence. ",
+        frozenset({"forward"}): "Predictions are those of the strand that is given. ",
+    }.get(frozenset(strands), "")
+    bootstrap = heads[0].metrics["bootstrap"]
+    leading = words.listing(list(dict.fromkeys(METRIC_NAMES[head.problem.headline] for head in heads)))
+    shares = any(head.problem.name != REGRESSION for head in heads)
+    wilson = (
+        "Shares of sequences have Wilson's interval (Wilson 1927), other metrics"
+        if shares
+        else "Metrics have"
+    )
+    return (
+        f"{read}The leading metric is {leading}. {wilson} that of the bias-corrected and accelerated "
+        f"bootstrap (Efron 1987) of {bootstrap['samples']:,} samples (seed {bootstrap['seed']}), at "
+        f"{words.percent(bootstrap['confidence'])}. Predictors were compared by the percentile interval of "
+        "their difference over the same bootstrap samples. Related test sequences were drawn together. "
+        "Intervals cover the choice of test sequences, not the seed of training, and were not corrected for "
+        "the number of comparisons."
+    )
+
+
+def software(run: Run) -> str:
+    """What computed all this."""
+    versions = run.all_versions
+    named = {
+        "dna-modernbert": "the workflow dna-modernbert {}",
+        "snakemake": "Snakemake {} (Mölder et al. 2021)",
+        "python": "Python {}",
+        "torch": "PyTorch {} (Paszke et al. 2019)",
+        "transformers": "Transformers {} (Wolf et al. 2020)",
+        "scikit-learn": "scikit-learn {} (Pedregosa et al. 2011)",
+    }
+    said = [text.format(versions[name]) for name, text in named.items() if name in versions]
+    return f"Computed with {words.listing(said)}." if said else ""
