@@ -17,7 +17,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from dnalm.publish.card import Facts, model_card
+from dnalm.publish.card import WORKFLOW, Facts, model_card
 from dnalm.publish.settings import CardSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
@@ -45,6 +45,7 @@ def main(
     output: Path,
     summary: Path,
     base_model: str | None = None,
+    workflow: str = WORKFLOW,
 ) -> None:
     """Copy the model, write its card and where it comes from."""
     of_classifier = {
@@ -67,6 +68,7 @@ def main(
         genomes=[read_json(path) for path in windows_stats],
         language_model=read_json(language_model),
         simulated=simulated,
+        workflow=workflow,
         base_model=base_model,
         **given,
     )
@@ -92,7 +94,8 @@ def provenance(facts: Facts) -> dict[str, Any]:
         for name, source in sources.items()
         if source
     }
-    return found | {"genomes": [{"genome": g["genome"], "sha256": g["sha256"]} for g in facts.genomes]}
+    genomes = [{key: g[key] for key in ("genome", "input", "sha256") if key in g} for g in facts.genomes]
+    return {"workflow": facts.workflow, **found, "genomes": genomes}
 
 
 def command_line() -> ArgumentParser:
@@ -111,6 +114,7 @@ def command_line() -> ArgumentParser:
     add("--checks", type=Path, help="checks of its task, JSON")
     add("--simulated", action="store_true", help="say that the data were made by a simulator")
     add("--base-model", help="repository on the Hub that the language model started from, owner/name")
+    add("--workflow", default=WORKFLOW, help="name, version and commit of the workflow")
     add_settings_flags(arguments, CardSettings)
     add("--output", type=Path, required=True, help="folder to write")
     add("--summary", type=Path, required=True, help="JSON file that stands for the folder")

@@ -17,9 +17,11 @@ import yaml
 
 import publish
 import push_to_hub
+from dnalm.models.families import FAMILIES
 from dnalm.publish.card import Facts, model_card, usage, with_interval
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
+from dnalm.report.references import FAMILY_NAMES, cited
 from dnalm.running.errors import InputError
 from dnalm.sequences.strands import reverse_complement
 
@@ -43,6 +45,7 @@ GENOME = {
     "sequences": 16,
     "gc_content": 0.38,
     "windows": {"train": 11_000, "validation": 600},
+    "input": {"file": "sacCer3.fa.gz", "sha256": "c0ffee"},
     "sha256": {"train": "aa", "validation": "bb"},
     "settings": {
         "length": 1000,
@@ -116,6 +119,7 @@ CLASSIFIER = replace(
         "lengths": {"train": {"min": 90, "max": 110}},
         "leakage": {"test": LEAKED, "dropped_from_training": False},
         "warnings": ["3 of 200 test sequences leaked."],
+        "inputs": {"test": {"file": "held_out.tsv", "sha256": "decaf"}},
     },
 )
 
@@ -143,6 +147,24 @@ def test_a_classifiers_card_tells_metrics_baselines_leaks_limits_and_licence():
     # What is longer is cut where training cut.
     assert "top_k=None, truncation=True)" in card
     assert "epochs: 3" in card and "hidden_size: 16" in card and "digest" not in card
+
+
+def test_a_card_tells_files_workflow_what_it_is_for_and_what_to_cite():
+    card = model_card(replace(CLASSIFIER, workflow="dna-modernbert 9.8.7, commit abc"), CardSettings())
+    assert "- genome yeast: sacCer3.fa.gz, SHA-256 `c0ffee`" in card
+    assert "- labelled, test: held\\_out.tsv, SHA-256 `decaf`" in card
+    assert "With the Snakemake workflow dna-modernbert 9.8.7, commit abc; torch 2.13.0." in card
+    assert "for sequences like those that it learned from" in card
+    cited = card[card.index("## Citation") :]
+    assert "- Warner et al. 2024. ModernBERT." in cited and "- Mölder et al. 2021. Snakemake." in cited
+    # As the Hub calls them.
+    assert head(card)["metrics"] == ["accuracy"]
+    assert "metrics" not in head(model_card(FACTS, CardSettings()))
+
+
+def test_every_family_can_be_cited():
+    assert FAMILY_NAMES.keys() == FAMILIES.keys()
+    assert all(len(cited([name])) == 1 for name in FAMILY_NAMES.values())
 
 
 @pytest.mark.parametrize(

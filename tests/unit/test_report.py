@@ -19,8 +19,8 @@ from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark, read_log
-from dnalm.report.paper import REFERENCES
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
+from dnalm.report.references import REFERENCES
 from dnalm.report.resources import seconds
 from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.study import study_figures

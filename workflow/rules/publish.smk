@@ -34,6 +34,8 @@ rule publish:
         simulated="--simulated" if SIMULATION else "",
         base_model=lambda wildcards: flags({"base_model": published_base_model(wildcards)}),
         flags=lambda wildcards: settings_flags(CardSettings, publication(wildcards)),
+        # As a function of the output Snakemake does not compare it: most commits change no result.
+        workflow=lambda wildcards, output: flags(workflow_name()),
     message:
         "Publishing {wildcards.publication} in a folder"
     shell:
@@ -42,7 +44,7 @@ rule publish:
             "--log {log:q} --name {wildcards.publication} --model {input.directory:q}"
             " --pretraining {input.pretraining:q} --tokenizer {input.tokenizer:q}"
             " --windows-stats {input.windows_stats:q} --language-model {input.language_model:q}"
-            " {params.classifier} {params.simulated} {params.base_model} {params.flags}"
+            " {params.classifier} {params.simulated} {params.base_model} {params.flags} {params.workflow}"
             " --output {output.directory:q} --summary {output.summary:q}",
         )
 

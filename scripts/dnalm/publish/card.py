@@ -17,10 +17,25 @@ from dnalm.models.families import token_limit
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.publish.settings import CardSettings
 from dnalm.report import words
+from dnalm.report.references import FAMILY_NAMES, cited
 
 # Beside this file, so that it counts as code.
 TEMPLATE = "model_card.md.j2"
+WORKFLOW = "dna-modernbert"
 MOST_METRICS = 4
+# What the Hub calls metrics that it knows by another name.
+HUB_METRICS = {
+    "mcc": "matthews_correlation",
+    "auroc": "roc_auc",
+    "pearson": "pearsonr",
+    "spearman": "spearmanr",
+    "r2": "r_squared",
+}
+# What a model is for, by whether it is a classifier.
+USES = {
+    False: "It is for filling gaps in DNA, for embedding sequences, and as a start for fine-tuning.",
+    True: "It is for sequences like those that it learned from, which the tables below tell.",
+}
 # What each kind of predictor cannot know.
 LIMITS = {
     SINGLE_LABEL: "It always chooses one of its classes, also for sequences that belong to none of them. Its "
@@ -34,7 +49,10 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """What the run knows of a model. The last four are of a classifier and empty for a language model."""
+    """What the run knows of a model. The last four are of a classifier and empty for a language model.
+
+    `workflow`: name, version and commit of what made it.
+    """
 
     name: str
     architecture: dict[str, Any]  # config.json of the model directory
@@ -43,6 +61,7 @@ class Facts:
     genomes: list[dict[str, Any]]
     language_model: dict[str, Any]
     simulated: bool = False
+    workflow: str = WORKFLOW
     base_model: str | None = None  # the repository of the Hub that the language model started from
     finetuning: dict[str, Any] = field(default_factory=dict)
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -64,6 +83,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "card_data": metadata(facts, settings).to_yaml(),
         "name": facts.name,
         "what": what_it_is(facts),
+        "use": USES[bool(facts.finetuning)],
         "origin": origin_sentence(facts),
         "simulated": facts.simulated,
         "usage": usage(facts, settings.repository or f"path/to/{facts.name}"),
@@ -71,6 +91,7 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         f"{facts.tokenizer['n_policy']}: {facts.tokenizer['n_policy_meaning']}."
         + (words.STRANDS_READ[facts.evaluation["strands"]] if facts.evaluation else ""),
         "genomes": [genome_row(stats) for stats in facts.genomes],
+        "files": file_rows(facts),
         "windows": windows_sentence(facts.genomes),
         "labels": [cell(label) for label in facts.checks.get("labels", [])],
         "labelled": labelled_rows(facts.checks),
@@ -89,6 +110,8 @@ def model_card(facts: Facts, settings: CardSettings) -> str:
         "licence": f"`{cell(settings.licence)}`"
         if settings.licence
         else "No licence is given: ask the authors before you use it.",
+        "workflow": facts.workflow,
+        "cited": citations(facts),
         "packages": ", ".join(f"{name} {version}" for name, version in sorted(packages.items())),
     }
     return re.sub(r"\n{3,}", "\n\n", environment.get_template(TEMPLATE).render(page))
@@ -120,6 +143,7 @@ def metadata(facts: Facts, settings: CardSettings) -> ModelCardData:
         base_model=facts.base_model,
         pipeline_tag="text-classification" if facts.finetuning else "fill-mask",
         tags=["biology", "genomics", "dna", facts.architecture["model_type"]],
+        metrics=[HUB_METRICS.get(result.metric_type, result.metric_type) for result in results] or None,
         model_name=facts.name,
         eval_results=results or None,
     )
@@ -190,6 +214,29 @@ def genome_row(stats: Mapping[str, Any]) -> list[str]:
         f"{stats['gc_content']:.1%}",
         f"{stats['windows']['train']:,}",
         f"{stats['windows']['validation']:,}",
+    ]
+
+
+def file_rows(facts: Facts) -> list[str]:
+    """The files behind the data, with their checksums, as far as they are known."""
+    inputs = {
+        f"{'corpus' if 'source' in stats else 'genome'} {stats['genome']}": stats.get("input")
+        for stats in facts.genomes
+    }
+    inputs |= {f"labelled, {split}": file for split, file in facts.checks.get("inputs", {}).items()}
+    return [
+        f"{cell(name)}: {cell(file['file'])}, SHA-256 `{file['sha256']}`"
+        for name, file in inputs.items()
+        if file
+    ]
+
+
+def citations(facts: Facts) -> list[str]:
+    """What to cite beside the workflow."""
+    family = FAMILY_NAMES[facts.architecture["model_type"]]
+    return [
+        f"{name}. {place}"
+        for name, place in cited([family, "Devlin et al. 2019, Mölder et al. 2021, Wolf et al. 2020"])
     ]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from dnalm.report import paper
 from dnalm.report.data import MOST_ROWS
 from dnalm.report.parts import heading, table, text
+from dnalm.report.references import cited
 from dnalm.report.run import Run
 
 GLOSSARY = [
@@ -152,7 +153,7 @@ def methods_section(run: Run) -> dict[str, Any]:
     if said := paper.paragraphs(run):
         parts.append(heading("Methods, for a paper", "for-a-paper"))
         parts += map(text, said)
-        parts.append(table("Cited", ["", ""], [list(cited) for cited in paper.references(said)], numeric=[]))
+        parts.append(table("Cited", ["", ""], [list(reference) for reference in cited(said)], numeric=[]))
     parts.append(heading("Words used here"))
     parts.append({"kind": "words", "rows": [{"term": term, "text": meaning} for term, meaning in GLOSSARY]})
     return {"id": "methods", "title": "How this was made, and words", "parts": parts}

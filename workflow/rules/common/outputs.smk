@@ -101,6 +101,12 @@ def published_classifier(wildcards):
     }
 
 
+def workflow_name():
+    """The flag for what a card calls this workflow: `dna-modernbert 0.2.0, commit …`."""
+    known = [" ".join(item) for item in (software.own_version(ROOT) | software.own_commit(ROOT)).items()]
+    return {"workflow": ", ".join(known) or None}
+
+
 # ---- Report ----
 
 
