@@ -1,10 +1,12 @@
 """Short steps of several tasks share jobs of a cluster, where the configuration says so."""
 
 import re
+import shlex
 from collections import Counter
 
 import pytest
 import yaml
+from snakemake_interface_executor_plugins.utils import encode_target_jobs_cli_args
 from workflow_jobs import REPOSITORY, workflow_jobs
 
 TASKS = 5
@@ -71,6 +73,18 @@ def test_otherwise_every_step_of_every_task_is_a_job(configfile):
     assert not groups
     assert len([job for job in jobs if job.rule.name == "prepare_task"]) == TASKS
     assert min(job.resources.runtime for job in jobs if job.rule.name == "embed") >= 20
+
+
+def test_of_a_large_study_fewer_tasks_share_a_job(tmp_path):
+    """Slurm is told of all parts in one word of a command line, which the kernel cuts at 128 KB."""
+    path = write_demo(tmp_path, 4, ["frozen", "full"])
+    config = yaml.safe_load(path.read_text())
+    grid = {"training.seed": list(range(8)), "masking.probability": [n / 100 for n in range(10, 22)]}
+    path.write_text(yaml.safe_dump(config | {"study": {"model": "demo", "vary": grid}}))
+    _, groups = shared(path, tasks_per_job=3)
+    largest = max(groups, key=len)
+    assert 2 * 96 <= len(largest) <= 500 and len({job.wildcards.task for job in largest.jobs}) == 2
+    assert len(shlex.join(encode_target_jobs_cli_args(largest.get_target_spec()))) < 100_000
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from typing import Any
 RESERVE_MIN = 15
 # A resource of which a job has one and each of its parts needs one: they take turns.
 TURN = "turn"
+# So many parts at most, for a submission names all of them in one word of a command line, which holds 128 KB.
+MOST_PARTS = 500
 # More than a group can have parts: Snakemake puts so many that do not depend on each other into one job.
 ALL = 1_000_000
 
@@ -19,11 +21,13 @@ ALL = 1_000_000
 class SharedJobs:
     """The `group:` of rules whose wildcard `task` says which job they belong to.
 
-    `per_job` is how many tasks share one; None: every step of every task is a job of its own.
+    `per_job` is how many tasks share one; None: every step of every task is a job of its own. Where a task
+    has many jobs in one step (`of_a_task`), fewer tasks share one.
     """
 
-    def __init__(self, workflow: Any, tasks: Iterable[str], per_job: int | None):
+    def __init__(self, workflow: Any, tasks: Iterable[str], per_job: int | None, of_a_task: int):
         self.workflow = workflow
+        per_job = min(per_job or 0, MOST_PARTS // of_a_task)
         self.number = {task: place // per_job + 1 for place, task in enumerate(tasks)} if per_job else {}
 
     def of(

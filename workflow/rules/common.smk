@@ -194,8 +194,19 @@ SUBSETS = {
 CROSS_VALIDATED = [name for name, task in TASKS.items() if task.folds]
 TESTED_ONCE = [name for name in [*SUBSETS, *TASKS] if name not in CROSS_VALIDATED]
 
-# Short steps of many tasks, where the configuration wants fewer jobs.
-SHARED_JOBS = SharedJobs(workflow, [*TASKS, *SUBSETS], config["resources"]["tasks_per_job"])
+# Short steps of many tasks, where the configuration wants fewer jobs. A task has most jobs where its classifiers are
+# evaluated: those of variants and models, with their repetitions, and what is combined and stacked of each model.
+SHARED_JOBS = SharedJobs(
+    workflow,
+    [*TASKS, *SUBSETS],
+    config["resources"]["tasks_per_job"],
+    len(BACKBONES)
+    * (
+        len(VARIANTS)
+        + config["finetune"]["repetitions"] * len([*MODELS, *PUBLISHED_MODELS, *UNTRAINED_MODELS])
+    )
+    + 2 * len(MODELS),
+)
 
 
 def one_of(names):
