@@ -23,7 +23,7 @@ from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.references import REFERENCES
 from dnalm.report.resources import seconds
 from dnalm.report.run import Evaluation, Run, Training
-from dnalm.report.study import study_figures
+from dnalm.report.study import board_table, study_figures
 from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
 from dnalm.running.commandline import processor
 from dnalm.running.files import sha256_of_file
@@ -281,18 +281,26 @@ def test_a_study_has_leaderboards_and_curves(whole):
     assert chapter.count("Accuracy against labelled sequences, task") == 2
 
 
-def test_a_study_of_very_many_curves_is_drawn():
+def test_of_a_study_of_very_many_variants_the_best_are_shown():
     accuracy = {"value": 0.5, "low": 0.4, "high": 0.6}
-    row = {"name": "kmer", "kind": "baseline", "settings": {}, "accuracy": accuracy}
+    kmer = {"name": "kmer", "kind": "baseline", "backbone": None, "settings": {}, "accuracy": accuracy}
+    kmer |= {"seeds": 1, "seed_spread": None, "difference": None, "p_adjusted": None, "cost": {}}
     points = [{"x": 10, **accuracy}, {"x": 20, **accuracy, "high": 0.7}]
-    curves = [
-        {"name": f"m{number}", "kind": "model", "backbone": "frozen", "settings": {}, "points": points}
-        for number in range(50)
+    named = [
+        {"name": f"m{n}", "kind": "model", "backbone": "frozen", "settings": {"steps": n}} for n in range(50)
     ]
-    study = {"tasks": {"t": [row]}, "token_curves": {"t": []}, "label_curves": {"t": curves}}
-    figures = study_figures(study | {"confidence": 0.95}, "t")
-    assert "known to about ±0.150 (95% interval over test sequences)" in figures[-1]["caption"]
-    assert figures[-1]["svg"].count("<polyline") == 50
+    curves = [variant | {"points": points} for variant in named]
+    board = [kmer | variant for variant in named] + [kmer]
+    study = {"tasks": {"t": board}, "token_curves": {"t": curves}, "label_curves": {"t": curves}}
+    best, against_tokens, against_labels = study_figures(study | {"confidence": 0.95}, "t")
+    # Numbers tell apart what is cut to the same letters.
+    assert "1. steps 0, frozen" in best["svg"] and "51. k-mer regression" in best["svg"]
+    assert against_tokens["svg"].count("<polyline") == 10
+    assert "Drawn are the 10 of 50 curves with the most accurate rows" in against_tokens["caption"]
+    assert "known to about ±0.150 (95% interval over test sequences)" in against_labels["caption"]
+    assert against_labels["svg"].count("<polyline") == 50
+    shown = board_table("t", board, "kmer", 0.95)
+    assert shown["rows"][1]["cells"][0] == "2. steps 1, frozen" and "11 more rows" in shown["note"]
 
 
 def test_worst_predictions_are_those_with_the_highest_loss(flags, whole):

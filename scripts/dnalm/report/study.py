@@ -9,6 +9,8 @@ from dnalm.study.words import row_name
 
 ROWS_SHOWN = 40
 ROWS_DRAWN = 10
+# More lines than these cannot be told apart in one figure.
+CURVES_DRAWN = 10
 COLOURS = 6
 SHAPES = {"model": "dot", "published": "dot", "untrained": "ring", "baseline": "square", "stacked": "diamond"}
 # What stands beside the variants.
@@ -48,25 +50,27 @@ def over_tasks_table(study: dict[str, Any]) -> dict[str, Any]:
             row["better"],
             row["worse"],
         ]
-        for row in study["over_tasks"]
+        for row in study["over_tasks"][:ROWS_SHOWN]
     ]
+    left = len(study["over_tasks"]) - len(rows)
     return table(
         "All tasks together",
         ["Variant", "Mean rank", "Mean accuracy", "Tasks", "Better on", "Worse on"],
         rows,
         note="Better and worse: tasks on which the difference to the reference is more than chance, all "
-        "comparisons of that task considered, those of the other tasks not. Equal accuracies share a rank.",
+        "comparisons of that task considered, those of the other tasks not. Equal accuracies share a rank."
+        + (f" {left:,} more rows are in study/leaderboard.json." if left else ""),
     )
 
 
 def board_table(task: str, board: list[dict[str, Any]], reference: str, confidence: float) -> dict[str, Any]:
     """The leaderboard of one task."""
     rows = []
-    for row in board[:ROWS_SHOWN]:
+    for rank, row in enumerate(board[:ROWS_SHOWN], 1):
         cost, difference = row["cost"], row["difference"]
         rows.append(
             [
-                name_of(row),
+                f"{rank}. {name_of(row)}",
                 with_interval(row["accuracy"]),
                 row["seeds"] if row["kind"] not in BESIDE else "",
                 "" if row["seed_spread"] is None else f"±{row['seed_spread']:.3f}",
@@ -107,17 +111,18 @@ def hours(cost: dict[str, float | None], step: str) -> str:
 def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
     """The best variants beside the baselines, and both learning curves."""
     board = study["tasks"][task]
-    drawn = board[:ROWS_DRAWN] + [row for row in board[ROWS_DRAWN:] if row["kind"] in BESIDE]
+    # Long names are cut in a figure; by their numbers they are found in the table.
     estimates = [
         Estimate(
-            name_of(row),
+            f"{rank}. {name_of(row)}",
             row["accuracy"]["value"],
             row["accuracy"]["low"],
             row["accuracy"]["high"],
             BESIDE.index(row["kind"]) + 1 if row["kind"] in BESIDE else 0,
             SHAPES[row["kind"]],
         )
-        for row in drawn
+        for rank, row in enumerate(board, 1)
+        if rank <= ROWS_DRAWN or row["kind"] in BESIDE
     ]
     svg = interval_chart(estimates, f"Best variants, task {task}", "test accuracy", (0, 1))
     caption = f"The {min(ROWS_DRAWN, len(board))} most accurate rows, and what stands beside the variants."
@@ -133,13 +138,21 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
         ),
     ):
         series = []
-        for number, curve in enumerate(study[key][task]):
+        # Those against pretraining stand in the order of their best rows. Of those of labels there are few.
+        curves = study[key][task]
+        if key == "token_curves" and len(curves) > CURVES_DRAWN:
+            more = (
+                f" Drawn are the {CURVES_DRAWN} of {len(curves):,} curves with the most accurate rows; all "
+                "are in study/leaderboard.json."
+            )
+            curves = curves[:CURVES_DRAWN]
+        for number, curve in enumerate(curves):
             name = name_of({"kind": "model", "name": "", "settings": {}} | curve)
             x, y = ([point[k] for point in curve["points"]] for k in ("x", "value"))
             series.append(Series(name, x, y, number % COLOURS, number // COLOURS % len(DASHES), markers=True))
         if series:
             svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy", largest=1)
-            points = [point for curve in study[key][task] for point in curve["points"]]
+            points = [point for curve in curves for point in curve["points"]]
             half = max((point["high"] - point["low"]) / 2 for point in points)
             caption = (
                 f"Each dot: another training. Its accuracy is known to about ±{words.number(half)} "
