@@ -255,7 +255,8 @@ def test_every_module_that_a_script_imports_is_found(repository):
 
 
 def test_without_conda_the_installed_versions_count(repository):
-    here = digest.code("pretrain", "train", with_conda=False)
-    assert here == digest.code("pretrain", "train", with_conda=True)
+    here, conda = (digest.code("pretrain", "train", with_conda=conda) for conda in (False, True))
+    # Python decides numbers too (its sums of floats are more exact from 3.12 on), and may be another here.
+    assert [word for word in here if word not in conda] in ([], [f"python {digest.installed('python')}"])
     assert any(word.startswith("transformers ") for word in here)
     assert digest.installed("no_such_package") == "absent"

@@ -1,10 +1,12 @@
 """What Snakemake does when conda is switched on, with a stand-in for conda: real ones need its channels.
 
 The stand-in answers Snakemake's questions and "makes" environments whose `python` is the one of the tests. So
-this proves that profile and rules work with conda, not that conda can solve the environments.
+this proves that profile and rules work with conda, not that conda can solve the environments. In the clones
+the environments have the Python of the tests, since another Python is a reason to run again.
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -14,6 +16,8 @@ from pathlib import Path
 import pytest
 from stand_in_conda import stand_in_for_conda
 from workflow_jobs import REPOSITORY, workflow_jobs
+
+import digest
 
 
 @pytest.fixture
@@ -28,6 +32,9 @@ def fresh_clone(tmp_path) -> Path:
     folder = tmp_path / "clone"
     for name in ("config", "envs", "resources", "scripts", "slurm", "tests", "workflow"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for environment in (folder / "envs").glob("*.yaml"):
+        python = f"- python ={digest.installed('python')}"
+        environment.write_text(re.sub(r"- python =[\d.]+", python, environment.read_text()))
     return folder
 
 
