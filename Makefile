@@ -4,6 +4,8 @@
 
 VENV := .venv
 PYTHON ?= python3
+ALLOWED := $(shell sed -n 's/^requires-python = "\(.*\)"/\1/p' pyproject.toml)
+NAME_ONE := Install Python $(ALLOWED) ('module load python' on many clusters) and name it: make PYTHON=python3.12
 UV_VERSION := 0.13.9
 CORES ?= 2
 PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -18,6 +20,7 @@ export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 INSTALLED := $(VENV)/installed
 EXECUTORS := $(VENV)/executors/installed
+PIP_INSTALL_UV = $(1)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
 
@@ -104,12 +107,29 @@ help:
 	@sed -n 's/^# //p;/^$$/q' Makefile
 	@echo "also: unlock test-slow test-slurm test-kills test-mutants bench gpu-check course resources lint lock docs clean"
 
+# In the place of a Python that pyproject.toml does not allow comes another one of this machine, or one that uv fetches.
+# That one lies in .venv, so that whoever and whatever node reads .venv finds it.
+# immutables has no wheel for Python 3.14, and does without its part in C (CC=true): no compiler is needed. This build is
+# kept out of uv's cache, which other projects read.
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
-	  || { echo "error: Python 3.11 or 3.12 is needed, but $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || { \
+	  echo "error: $(PYTHON) is missing, too old, or without its part that makes virtual environments" \
+	    "(Debian, Ubuntu: sudo apt install python3-venv). $(NAME_ONE)"; exit 1; }
+	@if $(PYTHON) -c 'import re, sys; \
+	  lowest, above = [tuple(map(int, version.split("."))) for version in re.findall("[0-9.]+", "$(ALLOWED)")]; \
+	  sys.exit(not lowest <= sys.version_info < above)'; \
+	then $(PYTHON) -m venv $(VENV); \
+	else \
+	  echo "$(PYTHON) is $$($(PYTHON) --version), and not $(ALLOWED): looking for another one, or fetching it"; \
+	  $(PYTHON) -m venv $(VENV)/uv && $(call PIP_INSTALL_UV,$(VENV)/uv) || exit 1; \
+	  said=$$(UV_PYTHON_INSTALL_DIR="$(CURDIR)/$(VENV)/python" \
+	    $(VENV)/uv/bin/uv venv --allow-existing --seed --python '$(ALLOWED)' $(VENV) 2>&1) || { \
+	    echo "error: no Python that fits is here, and none could be fetched ($${said##*cause: }). $(NAME_ONE)"; exit 1; }; \
+	  rm -r $(VENV)/uv; \
+	fi
+	@$(call PIP_INSTALL_UV,$(VENV))
+	@CC=true $(UV_INSTALL) --no-cache --python $(VENV)/bin/python $$(grep '^immutables=' requirements.lock)
 	@$(UV_INSTALL) --python $(VENV)/bin/python -r requirements.lock
 	@touch $@
 

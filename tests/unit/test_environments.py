@@ -70,10 +70,19 @@ def rules() -> list[tuple[str, str]]:
 def test_pins_agree_with_the_project_and_with_what_is_installed(environment):
     for package, version in pins(environment).items():
         if package == "python":
-            assert version == "3.11"
             continue
         assert project_pins()[package] == version, package
         assert metadata.version(package).split("+")[0] == version, package
+
+
+def test_the_pythons_that_are_allowed_are_the_same_everywhere():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    lowest, above = re.fullmatch(r">=(3\.\d+),<3\.(\d+)", project["project"]["requires-python"]).groups()
+    assert f"Python {lowest} to 3.{int(above) - 1} " in (REPOSITORY / "README.md").read_text()
+    assert project["tool"]["mypy"]["python_version"] == lowest
+    assert f"--python-version {lowest} " in (REPOSITORY / "Makefile").read_text()
+    assert f'python-version: "{lowest}"' in (REPOSITORY / ".github/workflows/ci.yml").read_text()
+    assert {pins(environment)["python"] for environment in ENVIRONMENTS} == {lowest}
 
 
 def test_the_lock_file_holds_the_pins_and_no_gpu_packages():
