@@ -18,6 +18,7 @@ alone; run times come from Snakemake's benchmark files, dates and machines from 
 import csv
 import json
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ def main(
     summary: Path | None,
     published: Path | None = None,
     commit: str = "",
+    sheets: Sequence[str] = (),
 ) -> None:
     """Read everything, arrange it, write the page. Raises InputError naming the file that cannot be read."""
     this_run = Run(
@@ -101,6 +103,7 @@ def main(
         commit=commit,
         genome_files=read_pairs(genome_files, "--genome-files", "NAME=FILE", "hg38=hg38.fa.gz"),
         task_files=read_pairs(task_files, "--task-files", "TASK.SPLIT=FILE", "enhancers.test=test.tsv"),
+        sheets=read_pairs(sheets, "--sheets", "FILE=TEXT", "genomes.tsv='genome fasta'"),
         logs=read_logs(logs),
     )
     chapters = page.chapters_of(this_run)
@@ -211,7 +214,7 @@ def read_table(path: Path | None) -> pd.DataFrame | None:
         raise InputError(f"{path}: not a table ({error}). Make the file again.") from None
 
 
-def read_pairs(texts: list[str], flag: str, form: str, example: str) -> dict[str, str]:
+def read_pairs(texts: Sequence[str], flag: str, form: str, example: str) -> dict[str, str]:
     """The `NAME=VALUE` of a flag, by name; `form` and `example` are for the message."""
     pairs = {}
     for text in texts:
@@ -259,6 +262,7 @@ def command_line() -> ArgumentParser:
     add("--benchmarks", **several, help="benchmark files of Snakemake, or the directory that holds them all")
     add("--logs", **several, help="logs of the steps, or the directory that holds them all")
     add("--versions", nargs="*", default=[], metavar="NAME=VERSION", help="versions of further software")
+    add("--sheets", nargs="*", default=[], metavar="FILE=TEXT", help="the sheets of genomes and tasks")
     add("--commit", default="", help="commit of the workflow")
     add("--genome-files", nargs="*", default=[], metavar="NAME=FILE", help="the file of each genome")
     add("--task-files", nargs="*", default=[], metavar="TASK.SPLIT=FILE", help="the tables of each task")

@@ -681,6 +681,7 @@ def test_labelled_sequences_are_described_in_words_of_their_kind_of_task():
 
 def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags, tmp_path):
     more = ["--genome-files", "made-up=data/made=up.fa.gz"]
+    more += ["--sheets", "my/genomes.tsv=genome\tfasta\nmade-up\tdata/made=up.fa.gz"]
     changed = flags | {"--versions": ["dna-modernbert=9.8.7", "python=3.11.9"]}
     text = text_of(page(changed, tmp_path / "r.html", *more))
     given = json.loads(Path(flags["--checks"][0]).read_text())["inputs"]["test"]["sha256"]
@@ -689,6 +690,7 @@ def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags
     genome = json.loads(Path(flags["--windows-stats"][0]).read_text())["input"]
     fasta = Path(flags["--windows-stats"][0]).with_name("genome.fa")
     assert genome == {"file": "genome.fa", "sha256": sha256_of_file(fasta)} and genome["sha256"] in text
+    assert "The sheet my/genomes.tsv genome fasta made-up data/made=up.fa.gz" in text
     assert "saved as run.yaml: snakemake --configfile run.yaml" in text
     assert "and the test of 6 predictors and of those of the study; how often other runs looked" in text
 

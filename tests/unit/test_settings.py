@@ -10,7 +10,7 @@ import config_docs
 from dnalm.config_paths import is_hub_id
 from dnalm.config_reading import read_config
 from dnalm.running.errors import InputError
-from settings import check_tables, read_genomes, read_tasks
+from settings import check_tables, read_genomes, read_tasks, sheet_text
 
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
 
@@ -155,3 +155,8 @@ def test_every_key_of_the_schema_is_described():
 def test_a_checksum_vouches_for_an_unprotected_download(sheet):
     text = f"genome\tfasta\tsha256\nx\thttp://example.org/g.fa.gz\t{'a' * 64}\n"
     assert read_genomes(sheet(text))["x"].sha256 == "a" * 64
+
+
+def test_a_report_shows_the_rows_of_a_sheet_without_comments(sheet):
+    path = sheet("# of the lab\ngenome\tfasta\n\nyeast \tsacCer3.fa\n#old\told.fa\n")
+    assert sheet_text(path) == "genome\tfasta\nyeast\tsacCer3.fa"

@@ -176,11 +176,7 @@ def _read_sheet(
     sheet: str, name_column: str, required: Sequence[str], optional: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield (place for messages, row) for each row, every column present, absent ones empty."""
-    rows = [
-        (number, row)
-        for number, row in enumerate(_cells(sheet, _text(sheet)), 1)
-        if any(cell.strip() for cell in row) and not row[0].startswith("#")
-    ]
+    rows = _rows(sheet)
     if not rows:
         raise InputError(f"{sheet}: the sheet is empty. Its first row names the columns.")
     known = [name_column, *required, *optional]
@@ -216,6 +212,20 @@ def _read_sheet(
                     f"{sheet} row {number} ({name}): the column '{column}' is empty. Fill it in."
                 )
         yield f"{sheet} row {number} ({name})", row
+
+
+def sheet_text(sheet: str) -> str:
+    """The rows of a sheet, its header first, without comments: what a report shows of it."""
+    return "\n".join("\t".join(cell.strip() for cell in row) for _, row in _rows(sheet))
+
+
+def _rows(sheet: str) -> list[tuple[int, list[str]]]:
+    """Number in the file and cells of each row, without comments and empty ones."""
+    return [
+        (number, row)
+        for number, row in enumerate(_cells(sheet, _text(sheet)), 1)
+        if any(cell.strip() for cell in row) and not row[0].startswith("#")
+    ]
 
 
 def _text(sheet: str) -> str:

@@ -138,6 +138,15 @@ rule report:
                 ]
             }
         ),
+        sheets=lambda wildcards: flags(
+            {
+                "sheets": [
+                    f"{as_configured(config[sheet])}={sheet_text(config[sheet])}"
+                    for sheet in ("genomes", "tasks")
+                    if config[sheet]
+                ]
+            }
+        ),
         training_logs=lambda wildcards, input: beside(input.training_summaries, "training_log.jsonl"),
         finetuning_logs=lambda wildcards, input: beside(input.finetuning_summaries, "finetuning_log.jsonl"),
         # A function, so that braces in a title are no wildcards.
@@ -147,7 +156,7 @@ rule report:
     shell:
         command_of_many(
             "report",
-            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.commit} {params.genome_files} {params.task_files} {params.study} {params.published} --settings {input.settings:q}"
+            "--log {log:q} --title={params.title:q} {params.simulation} {params.simulated_tasks} {params.versions} {params.commit} {params.genome_files} {params.task_files} {params.sheets} {params.study} {params.published} --settings {input.settings:q}"
             " --windows-stats {input.windows_stats:q} --tokenizers {input.tokenizers:q} --tokens {input.tokens:q}"
             " --training-logs {params.training_logs:q} --training-summaries {input.training_summaries:q}"
             " --telemetry {input.telemetry:q} --language-models {input.language_models:q}"

@@ -123,8 +123,8 @@ GLOSSARY = [
 
 
 REPEATING = (
-    "To repeat this run: these versions and files, sheets that name the files, and the configuration, saved "
-    "as run.yaml: snakemake --configfile run.yaml --cores 8. The dna-modernbert repository tells how to "
+    "To repeat this run: these versions and files, the sheets, and the configuration, saved as run.yaml: "
+    "snakemake --configfile run.yaml --cores 8. The dna-modernbert repository tells how to "
     "install it, and what to keep. The same make of CPU with as many threads (--cores, "
     "resources.pretrain_threads) gives the same bytes; others, and GPUs, other last digits, which grow in a "
     "training."
@@ -150,6 +150,9 @@ def methods_section(run: Run) -> dict[str, Any]:
                 "fold": "The complete configuration, defaults included",
             }
         )
+    parts += [
+        {"kind": "code", "text": rows, "fold": f"The sheet {sheet}"} for sheet, rows in run.sheets.items()
+    ]
     if said := paper.paragraphs(run):
         parts.append(heading("Methods, for a paper", "for-a-paper"))
         parts += map(text, said)

@@ -150,6 +150,7 @@ class Run:
     commit: str = ""
     genome_files: dict[str, str] = field(default_factory=dict)
     task_files: dict[str, str] = field(default_factory=dict)
+    sheets: dict[str, str] = field(default_factory=dict)
     logs: list[StepLog] = field(default_factory=list)
 
     @property
