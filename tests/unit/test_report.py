@@ -19,6 +19,7 @@ from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark, read_log
+from dnalm.report.paper import statistics
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.references import REFERENCES
 from dnalm.report.resources import seconds
@@ -720,6 +721,29 @@ def test_a_log_begins_with_the_command_and_the_computer(tmp_path):
     assert finished.returncode == 0, finished.stderr
     found = read_log(log)
     assert found is not None and found.machines == [processor()] and found.machines[0]
+
+
+def methods_of(*evaluations: dict) -> str:
+    """How metrics of these evaluations, which are given in part, are said to be measured."""
+    common = {
+        "kind": "model",
+        "name": "m",
+        "backbone": "full",
+        "bootstrap": {"samples": 100, "seed": 1, "confidence": 0.9},
+    }
+    run = Run("title", False, evaluations=[Evaluation(common | evaluation) for evaluation in evaluations])
+    return statistics(run)
+
+
+def test_methods_tell_which_strands_and_metrics_belong_to_which_task():
+    classes = {"task": "classes", "problem": "single_label_classification", "strands": "both"}
+    values = {"task": "values", "problem": "regression", "strands": "forward"}
+    both = methods_of(classes, values)
+    assert "mean over both strands of a sequence; of values those of the strand that is given." in both
+    assert "The leading metrics are accuracy and R²." in both
+    alone = methods_of(values)
+    assert alone.startswith("Predictions are those of the strand that is given. The leading metric is R².")
+    assert "Wilson" not in alone and "at 90%" in alone
 
 
 def test_methods_for_a_paper_say_the_numbers_of_the_run(flags, tmp_path):

@@ -84,11 +84,18 @@ def sequences(run: Run) -> str:
             f"The corpus {stats['genome']} ({stats['source']}) gave {words.count(train, 'line')} for "
             f"training and {words.count(held, 'held-out line')}."
         )
-    return " ".join([*said, *map(tokenizer, run.tokenizers)])
+    several = len(run.tokenizers) > 1
+    said += [
+        f"For the tokenizer {one['tokenizer']}, sequences {tokens(one)}."
+        if several
+        else f"Sequences {tokens(one)}."
+        for one in run.tokenizers
+    ]
+    return " ".join(said)
 
 
-def tokenizer(description: Mapping[str, Any]) -> str:
-    """What sequences were cut into."""
+def tokens(description: Mapping[str, Any]) -> str:
+    """What sequences were cut into, from the verb on."""
     size, shared = description["vocabulary_size"], description.get("bases_shared_with_the_next", 0)
     if description["source"] == "trained":
         lines = description["sample"]["lines"]
@@ -110,7 +117,7 @@ def tokenizer(description: Mapping[str, Any]) -> str:
             f"into {description['longest_token_bp']}-mers without overlap, as in the Nucleotide Transformer "
             f"(Dalla-Torre et al. 2025), by a vocabulary of {size:,} tokens"
         )
-    return f"Sequences were made upper case and cut {what}."
+    return f"were made upper case and cut {what}"
 
 
 def language_model(run: Run, training: Training) -> str:
@@ -132,11 +139,18 @@ def language_model(run: Run, training: Training) -> str:
             f"The language model {name} was {settings['checkpoint']}{at} ({parameters}; SHA-256 of its files "
             f"{digest})."
         )
+    if len(run.tokenizers) > 1:
+        start += f" Its tokenizer was {settings['tokenizer']}."
     if not summary["steps"]:
         return f"{start} It was used as published."
     known, masking = settings["training"], settings["masking"]
     passes = summary["evaluation"]["after"]["epoch"]
-    longer = "cut off" if settings["truncate"] else "read in pieces"
+    longer = ""
+    if summary["cut"]["train"]["longer"]:
+        fate = (
+            "cut off" if settings["truncate"] else "read in pieces, each of which counts as a line of a step"
+        )
+        longer = f"; longer lines were {fate}"
     span = masking["span_tokens"]
     runs = f" in runs of {span} neighbours" if span > 1 else ""
     rest = 1 - masking["mask_token"] - masking["random_token"]
@@ -152,7 +166,7 @@ def language_model(run: Run, training: Training) -> str:
         f"{words.listing(fates)}; the loss was the cross-entropy of the selected tokens. Training took "
         f"{words.count(summary['steps'], 'step')} of {words.count(known['batch_size'], 'line')} "
         f"({words.significant(passes)} passes over {summary['lines']:,} lines), of at most "
-        f"{settings['max_tokens']:,} tokens each; longer lines were {longer}. "
+        f"{settings['max_tokens']:,} tokens each{longer}. "
         f"{optimizer(known, schedule(known), known['adam_beta2'])} Arithmetic was in {summary['precision']}."
     )
 
@@ -203,10 +217,11 @@ def held_out(run: Run) -> str:
     """How language models were judged."""
     if not run.language_models:
         return ""
-    metrics = run.language_models[0].metrics
-    settings = metrics["settings"]
+    settings = run.language_models[0].metrics["settings"]
+    lines = [model.metrics["lines"] for model in run.language_models]
     return (
-        f"Language models were judged on {words.count(metrics['lines'], 'held-out line')}: "
+        f"Language models were judged on {words.between(min(lines), max(lines))} held-out lines, or pieces "
+        "of longer ones: "
         f"{words.share(settings['masking_probability'])} of the tokens were replaced by [MASK], and the loss "
         "is the mean negative logarithm of the probability of the hidden tokens. Its "
         f"{words.percent(settings['confidence'])} intervals are Student's, from the means of runs of "
@@ -223,6 +238,8 @@ def tasks(run: Run) -> str:
     if not named:
         return ""
     settings = run.settings["prepare_task"]
+    values = any(run.headline(name).problem.name == REGRESSION for name in named)
+    mean = " (of values the mean was kept)" if values else ""
     leaked = "dropped from training" if settings["drop_leaked"] else "kept in training"
     related = {
         "report": "were counted and kept",
@@ -231,10 +248,11 @@ def tasks(run: Run) -> str:
     }[settings["homologs"]]
     return (
         f"{' '.join(task(run, name) for name in named)} Training and validation sequences that repeat others "
-        "or carry conflicting labels were dropped. A sequence and its reverse complement counted as the "
-        "same, unless the strand decides the label. Test sequences that also stood in training, on either "
-        f"strand, were {leaked}. Sequences that share at least {words.share(settings['homolog_fraction'])} "
-        f"of their distinct words of {settings['homolog_word_bp']} bp, on either strand, count as related; "
+        f"or carry conflicting labels were dropped{mean}. A sequence and its reverse complement counted as "
+        "the same, unless the strand decides the label. Test sequences that also stood in training, on "
+        f"either strand, were {leaked}. Sequences that share at least "
+        f"{words.share(settings['homolog_fraction'])} of their distinct words of "
+        f"{settings['homolog_word_bp']} bp, on either strand, count as related; "
         f"training sequences that are related to test sequences {related}."
     )
 
@@ -371,13 +389,15 @@ def statistics(run: Run) -> str:
     if not run.tasks:
         return ""
     heads = [run.headline(name) for name in run.tasks]
-    strands = {head.metrics["strands"] for head in heads}
-    read = {
-        frozenset({"both"}): "Predictions are the mean over both strands of a sequence. ",
-        frozenset({"forward"}): "Predictions are those of the strand that is given. ",
-    }.get(frozenset(strands), "")
+    forward = [head.metrics["task"] for head in heads if head.metrics["strands"] == "forward"]
+    read = "Predictions are the mean over both strands of a sequence"
+    if forward:
+        read += f"; of {words.listing(forward)} those of the strand that is given"
+    if len(forward) == len(heads):
+        read = "Predictions are those of the strand that is given"
     bootstrap = heads[0].metrics["bootstrap"]
-    leading = words.listing(list(dict.fromkeys(METRIC_NAMES[head.problem.headline] for head in heads)))
+    metrics = list(dict.fromkeys(METRIC_NAMES[head.problem.headline] for head in heads))
+    leading = f"metrics are {words.listing(metrics)}" if len(metrics) > 1 else f"metric is {metrics[0]}"
     shares = any(head.problem.name != REGRESSION for head in heads)
     wilson = (
         "Shares of sequences have Wilson's interval (Wilson 1927), other metrics"
@@ -385,7 +405,7 @@ def statistics(run: Run) -> str:
         else "Metrics have"
     )
     return (
-        f"{read}The leading metric is {leading}. {wilson} that of the bias-corrected and accelerated "
+        f"{read}. The leading {leading}. {wilson} that of the bias-corrected and accelerated "
         f"bootstrap (Efron 1987) of {bootstrap['samples']:,} samples (seed {bootstrap['seed']}), at "
         f"{words.percent(bootstrap['confidence'])}. Predictors were compared by the percentile interval of "
         "their difference over the same bootstrap samples. Related test sequences were drawn together. "
