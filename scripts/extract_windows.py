@@ -24,7 +24,6 @@ Memory is a few megabytes whatever the length of a chromosome.
 """
 
 import contextlib
-import hashlib
 import logging
 import math
 import os
@@ -100,11 +99,10 @@ class SequenceCounts(NamedTuple):
 
 
 class LineWriter:
-    """Writes windows as lines and keeps the SHA-256 of what it wrote. `flush` ends the file."""
+    """Writes windows as lines. `flush` ends the file."""
 
     def __init__(self, file: BinaryIO, length: int):
         self.file = file
-        self.digest = hashlib.sha256()
         self.waiting = np.full((max(1, BUFFER_BYTES // (length + 1)), length + 1), ord("\n"), np.uint8)
         self.n_waiting = 0
 
@@ -121,9 +119,7 @@ class LineWriter:
 
     def flush(self) -> None:
         """Write what waits."""
-        lines = self.waiting[: self.n_waiting].data
-        self.file.write(lines)
-        self.digest.update(lines)
+        self.file.write(self.waiting[: self.n_waiting].data)
         self.n_waiting = 0
 
 
@@ -345,7 +341,6 @@ def statistics(cutter: WindowCutter, *, genome: str, file: dict | None, settings
         "gc_content": (composition["G"] + composition["C"]) / acgt if acgt else 0.0,
         "soft_masked_bases": soft_masked,
         "soft_masked_fraction": soft_masked / bases if bases else 0.0,
-        "sha256": {name: cutter.writers[name].digest.hexdigest() for name in KEPT},
         "settings": settings,
         "sequences_not_listed": cutter.sequences - len(cutter.listed),
         "by_sequence": cutter.listed,

@@ -40,10 +40,10 @@ def extract(folder: Path, content: bytes, **options) -> tuple[list[str], list[st
     settings = grouped(DEFAULTS | options, settings=ExtractWindowsSettings)
     extract_windows.main(fasta=folder / "genome.fa", **settings, **outputs)
     statistics = json.loads(outputs["stats"].read_text())
+    assert statistics["input"] == {"file": "genome.fa", "sha256": hashlib.sha256(content).hexdigest()}
     lines = {}
     for name in ("train", "validation"):
         data = outputs[name].read_bytes()
-        assert statistics["sha256"][name] == hashlib.sha256(data).hexdigest()
         assert data == b"" or data.endswith(b"\n")
         lines[name] = data.decode().splitlines()
     return lines["train"], lines["validation"], statistics

@@ -46,7 +46,6 @@ GENOME = {
     "gc_content": 0.38,
     "windows": {"train": 11_000, "validation": 600},
     "input": {"file": "sacCer3.fa.gz", "sha256": "c0ffee"},
-    "sha256": {"train": "aa", "validation": "bb"},
     "settings": {
         "length": 1000,
         "stride": 1000,
@@ -286,7 +285,7 @@ def test_the_folder_loads_with_transformers_alone_and_says_where_it_comes_from(o
     assert tokenizer.mask_token_id is not None and tokenizer.model_max_length == 8192
     card = (folder / "README.md").read_text()
     assert "Simulated data" in card and "It reads at most 8,192 tokens; shorten what is longer." in card
-    assert json.loads((folder / "provenance.json").read_text())["genomes"][0]["sha256"] == GENOME["sha256"]
+    assert json.loads((folder / "provenance.json").read_text())["genomes"][0]["input"] == GENOME["input"]
     assert (folder / "model.safetensors").read_bytes() == (tiny_model / "model.safetensors").read_bytes()
     first = options["summary"].read_bytes()
     publish.main(**options)

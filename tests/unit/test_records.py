@@ -151,6 +151,7 @@ def test_what_cannot_be_read_is_one_line_that_names_file_and_record(tmp_path, co
 
 
 def test_the_same_windows_from_genbank_as_from_fasta(tmp_path, repository):
+    import json
     import subprocess
     import sys
 
@@ -163,7 +164,9 @@ def test_the_same_windows_from_genbank_as_from_fasta(tmp_path, repository):
         command = [sys.executable, repository / "scripts/extract_windows.py", "--genome", "g"]
         command += ["--fasta", str(tmp_path / form), "--length", "100", "--stride", "100"]
         subprocess.run([*command, "--validation-block", "1000", *flags], check=True, capture_output=True)
-        windows.append([Path(made[name]).read_bytes() for name in made])
+        counts = json.loads(Path(made["stats"]).read_text())
+        assert counts.pop("input")["file"] == form
+        windows.append((*(Path(made[name]).read_bytes() for name in ("train", "validation")), counts))
     assert windows[0] == windows[1]
 
 

@@ -58,14 +58,16 @@ def test_no_shell_obeys_them(jobs, tmp_path):
     """What bash hands to a script are the words of its command, and nothing else has happened."""
     commands = [job.shellcmd for job in jobs if (job.shellcmd or "").startswith("exec ")]
     # Some have their words written to a pipe, by the shell.
-    commands = [re.sub(r" - < <\(printf '%s\\0' (.*)\)$", r" \1", command) for command in commands]
-    said = [command.replace("exec ", "printf '%s\\0' ", 1) + "; printf '\\n'" for command in commands]
+    commands = [
+        re.sub(r" - < <\(printf '%s\\0' (.*)\)$", r" \1", command, flags=re.DOTALL) for command in commands
+    ]
+    said = [command.replace("exec ", "printf '%s\\0' ", 1) + "; printf '\\n\\0'" for command in commands]
     script = tmp_path / "commands.sh"
     script.write_text("\n".join(said))
     folder = tmp_path / "empty"
     folder.mkdir()
     done = subprocess.run(["bash", script], cwd=folder, capture_output=True, text=True, check=True)
-    assert [line.split("\0")[:-1] for line in done.stdout.splitlines()] == [
+    assert [words.split("\0")[:-1] for words in done.stdout.split("\n\0")[:-1]] == [
         shlex.split(command)[1:] for command in commands
     ]
     assert len(commands) > 20 and not any(folder.iterdir()) and not done.stderr
@@ -110,7 +112,8 @@ def test_what_a_command_reads_may_lie_in_a_storage(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    commands = [line for line in done.stdout.splitlines() if line.startswith("Shell command: exec")]
+    # A word may be a sheet, of several lines.
+    commands = re.findall(r"^Shell command: (exec .*?)\n\n", done.stdout, re.DOTALL | re.MULTILINE)
     words = {word for line in commands for word in shlex.split(line)}
     assert any(word.endswith(f"{storage}/genome.fa") for word in words)
     # Checkpoints and event files stay where they are written.
