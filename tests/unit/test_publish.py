@@ -161,6 +161,12 @@ def test_a_card_tells_files_workflow_what_it_is_for_and_what_to_cite():
     assert "metrics" not in head(model_card(FACTS, CardSettings()))
 
 
+def test_a_card_tells_what_was_held_out_of_each_genome():
+    named = GENOME | {"genome": "fly", "settings": GENOME["settings"] | {"validation_sequences": ["chr2_L"]}}
+    card = model_card(replace(FACTS, genomes=[GENOME, named]), CardSettings())
+    assert "Held out: whole sequences (chr2\\_L) and evenly spaced blocks of 100 kb." in card
+
+
 def test_every_family_can_be_cited():
     assert FAMILY_NAMES.keys() == FAMILIES.keys()
     assert all(len(cited([name])) == 1 for name in FAMILY_NAMES.values())

@@ -244,19 +244,16 @@ def windows_sentence(corpora: list[dict[str, Any]]) -> str:
     """How genomes were cut and what was held out; where the sequences of other corpora come from."""
     found = [f"{cell(stats['genome'])}: {cell(stats['source'])}." for stats in corpora if "source" in stats]
     genomes = [stats for stats in corpora if "source" not in stats]
-    return " ".join(([cutting_sentence(genomes[0]["settings"])] if genomes else []) + found)
+    return " ".join(([cutting_sentence(genomes)] if genomes else []) + found)
 
 
-def cutting_sentence(settings: Mapping[str, Any]) -> str:
+def cutting_sentence(genomes: list[dict[str, Any]]) -> str:
     """How genomes were cut and what was held out."""
-    held_out = (
-        "whole sequences, by name"
-        if settings["validation_sequences"]
-        else f"blocks of {settings['validation_block']:,} bp"
-    )
+    settings = genomes[0]["settings"]
     return (
         f"Windows of {settings['length']:,} bp every {settings['stride']:,} bp, at most "
-        f"{settings['max_non_acgt']:,} letters other than A, C, G, T. Held out: {held_out}."
+        f"{settings['max_non_acgt']:,} letters other than A, C, G, T. Held out: "
+        f"{cell(words.held_out(genomes))}."
     )
 
 

@@ -14,8 +14,6 @@ from dnalm.report import words
 from dnalm.report.references import FAMILY_NAMES
 from dnalm.report.run import Run, Training
 
-# More genomes or sequences are counted, not named.
-MOST_NAMES = 10
 SPLITS = ("train", "validation")
 LOSSES = {
     SINGLE_LABEL: "cross-entropy",
@@ -54,7 +52,7 @@ def sequences(run: Run) -> str:
         settings = run.genomes[0]["settings"]
         names = words.listing([f"{stats['genome']} ({words.bases(stats['bases'])})" for stats in run.genomes])
         cut = f"The genomes {names} were cut" if len(run.genomes) > 1 else f"The genome {names} was cut"
-        if len(run.genomes) > MOST_NAMES:
+        if len(run.genomes) > words.MOST_NAMES:
             together = words.bases(sum(stats["bases"] for stats in run.genomes))
             cut = f"{len(run.genomes):,} genomes of {together} together were cut"
         other = settings["max_non_acgt"]
@@ -64,19 +62,11 @@ def sequences(run: Run) -> str:
             if settings["max_soft_masked"] < 1
             else ""
         )
-        by_name = [name for stats in run.genomes for name in stats["settings"]["validation_sequences"]]
-        blocks = [stats for stats in run.genomes if not stats["settings"]["validation_sequences"]]
-        which = f"({words.listing(by_name)})" if len(by_name) <= MOST_NAMES else "by name"
-        aside = [f"whole sequences {which}"] if by_name else []
-        if blocks:
-            lengths = [stats["settings"]["validation_block"] for stats in blocks]
-            spans = " to ".join(words.bases(length) for length in sorted({min(lengths), max(lengths)}))
-            aside.append(f"evenly spaced blocks of {spans}")
         train, held = (sum(stats["windows"][split] for stats in run.genomes) for split in SPLITS)
         said.append(
             f"{cut} into windows of {settings['length']:,} bp every {settings['stride']:,} bp; windows with "
             f"{foreign} other than A, C, G and T{repeats} were left out. Of the windows {train:,} were for "
-            f"training and {held:,} were held out: {' and '.join(aside)}."
+            f"training and {held:,} were held out: {words.held_out(run.genomes)}."
         )
     for stats in run.corpora:
         train, held = (stats["windows"][split] for split in SPLITS)

@@ -5,7 +5,7 @@ only where the whole interval of the difference lies above zero, "cannot tell" w
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +134,8 @@ def baseline_in_a_sentence(metrics: dict[str, Any]) -> str:
 
 # What is rounded to 1000 of one unit is 1 of the next.
 BARELY = 0.9995
+# More genomes or sequences are counted, not named.
+MOST_NAMES = 10
 # Metrics of which less is better.
 ERRORS = ("mae", "rmse")
 # Smaller differences from 0 and 1 are those of floating point.
@@ -243,6 +245,22 @@ def bases(number: float) -> str:
         if number >= BARELY * size:
             return f"{significant(number / size)} {unit}"
     return f"{number:,.0f} bp"
+
+
+def held_out(genomes: Sequence[Mapping[str, Any]]) -> str:
+    """What was kept from training, of the statistics of one genome at least: whole sequences, blocks."""
+    by_name = [name for stats in genomes for name in stats["settings"]["validation_sequences"]]
+    which = f"({listing(by_name)})" if len(by_name) <= MOST_NAMES else "by name"
+    parts = [f"whole sequences {which}"] if by_name else []
+    lengths = [
+        stats["settings"]["validation_block"]
+        for stats in genomes
+        if not stats["settings"]["validation_sequences"]
+    ]
+    if lengths:
+        ends = " to ".join(bases(length) for length in sorted({min(lengths), max(lengths)}))
+        parts.append(f"evenly spaced blocks of {ends}")
+    return " and ".join(parts)
 
 
 def span(lengths: dict[str, Any]) -> str:
