@@ -134,8 +134,8 @@ REPEATING = (
 def methods_section(run: Run) -> dict[str, Any]:
     """Software, machines, data, methods for a paper, the resolved configuration and the words used."""
     parts: list[dict[str, Any]] = []
-    if rows := made_rows(run):
-        parts.append(table("How this was made", ["", ""], rows, numeric=[]))
+    if facts := made(run):
+        parts.append(said_of_each(facts))
     if rows := data_rows(run):
         note = "Of files of a URL, those that came."
         columns = ["Data", "File", "SHA-256"]
@@ -156,29 +156,35 @@ def methods_section(run: Run) -> dict[str, Any]:
     if said := paper.paragraphs(run):
         parts.append(heading("Methods, for a paper", "for-a-paper"))
         parts += map(text, said)
-        parts.append(table("Cited", ["", ""], [list(reference) for reference in cited(said)], numeric=[]))
+        parts.append(heading("Cited"))
+        parts.append(said_of_each(cited(said)))
     parts.append(heading("Words used here"))
-    parts.append({"kind": "words", "rows": [{"term": term, "text": meaning} for term, meaning in GLOSSARY]})
+    parts.append(said_of_each(GLOSSARY))
     return {"id": "methods", "title": "How this was made, and words", "parts": parts}
 
 
-def made_rows(run: Run) -> list[list[str]]:
+def said_of_each(terms: list[tuple[str, str]]) -> dict[str, Any]:
+    """Terms, and what is said of each."""
+    return {"kind": "words", "rows": [{"term": term, "text": meaning} for term, meaning in terms]}
+
+
+def made(run: Run) -> list[tuple[str, str]]:
     """Versions, commit, dates and machines, as far as they are known."""
     versions = run.all_versions
     named = [f"{name} {version}" for name, version in sorted(versions.items(), key=lambda v: v[0].lower())]
-    rows = [["Software", ", ".join(named)]] if named else []
+    rows = [("Software", ", ".join(named))] if named else []
     if run.commit:
-        rows.append(["Commit of the workflow, when the report was made", run.commit])
+        rows.append(("Commit of the workflow, when the report was made", run.commit))
     if run.logs:
         began, ended = min(log.began for log in run.logs), max(log.ended for log in run.logs)
-        rows.append(["Dates of the logs, by the clocks of the machines", f"{began} to {ended}"])
+        rows.append(("Dates of the logs, by the clocks of the machines", f"{began} to {ended}"))
     if machines := sorted({machine for log in run.logs for machine in log.machines}):
-        rows.append(["Computers, as the logs say", "; ".join(machines)])
+        rows.append(("Computers, as the logs say", "; ".join(machines)))
     for record in run.telemetry:
         # One that was interrupted may have gone on elsewhere.
         devices = dict.fromkeys(session["device"] for session in record["sessions"])
         name = record.get("model", "model")
-        rows.append([f"Pretraining of {name}", "; ".join(devices) or record["device"]])
+        rows.append((f"Pretraining of {name}", "; ".join(devices) or record["device"]))
     return rows
 
 
