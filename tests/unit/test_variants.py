@@ -200,6 +200,17 @@ def test_decoys_are_counted_by_name_and_the_order_is_kept(tmp_path, monkeypatch)
         "10 of 12 alleles have no row: 10 on sequences that the genome does not have (MT 2, hs37d5 1, "
         "HLA-0 1, HLA-1 1, HLA-2 1 and 4 more names)"
     )
+    # All but a scaffold are named by the other custom; the commonest with another spelling is asked about.
+    other_custom = [("hs37d5", 9)] * 3 + [("2", 41)] * 2 + [("1", 41), ("chr1", 41)]
+    genome = write_genome(tmp_path, chr1="ACGT" * 20, chr2="ACGT" * 20)
+    vcf = write_vcf(
+        tmp_path / "z.vcf", *((name, at, i, "A", "C") for i, (name, at) in enumerate(other_custom))
+    )
+    assert len(list(allele_windows(vcf, genome, left_out := AllelesLeftOut(window=10)))) == 1
+    assert left_out.say(vcf).endswith(
+        "6 of 7 alleles have no row: 6 on sequences that the genome does not have (hs37d5 3, 2 2, 1 1). "
+        "Is 2 the genome's chr2? Then give both one name (bcftools annotate --rename-chrs)"
+    )
     only_decoys = write_vcf(tmp_path / "y.vcf", ("hs37d5", 3, "a", "A", "C"), ("1", 1, "b", "A", "C"))
     with pytest.raises(InputError, match=r"y\.vcf line 3: hs37d5 is not in .*g\.fa\. Its first"):
         list(allele_windows(only_decoys, genome, AllelesLeftOut(window=10)))

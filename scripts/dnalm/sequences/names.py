@@ -32,17 +32,32 @@ def check_readable(name: str) -> None:
 def name_hint(name: str, known: Iterable[str]) -> str:
     """Which of the `known` names was perhaps meant, as a sentence; without a guess, the first of them."""
     known = list(known)
-    lowered = {candidate.lower(): candidate for candidate in reversed(known)}
-    # "chr1" and "1" are the two customs, UCSC's and Ensembl's; of mitochondria "chrM" and "MT".
-    bare = name.lower().removeprefix("chr")
-    spellings = ("m", "mt") if bare in ("m", "mt") else (bare,)
-    customs = [prefix + spelling for spelling in spellings for prefix in ("chr", "")]
+    lowered = _lowered(known)
     # chr19 is not chr1 spelt wrongly.
     as_numbered = [candidate for candidate in lowered if _numbers(candidate) == _numbers(name)]
     near = difflib.get_close_matches(name.lower(), as_numbered, n=1, cutoff=0.6)
-    candidates = [name.lower(), *customs, *near]
-    meant = next((lowered[candidate] for candidate in candidates if candidate in lowered), None)
+    meant = next(
+        (lowered[candidate] for candidate in [*_spellings(name), *near] if candidate in lowered), None
+    )
     return f"Did you mean {meant}?" if meant else f"Its first sequences are {', '.join(known[:5])}."
+
+
+def spelt_otherwise(names: Iterable[str], known: Iterable[str]) -> tuple[str, str] | None:
+    """The first of the `names` that the other custom spells as one of the `known`, and that one."""
+    lowered = _lowered(known)
+    pairs = ((name, lowered[other]) for name in names for other in _spellings(name) if other in lowered)
+    return next(pairs, None)
+
+
+def _lowered(known: Iterable[str]) -> dict[str, str]:
+    return {name.lower(): name for name in reversed(list(known))}
+
+
+def _spellings(name: str) -> list[str]:
+    """In lower case. chr1 and 1 are the two customs, UCSC's and Ensembl's; for mitochondria chrM, MT."""
+    bare = name.lower().removeprefix("chr")
+    spellings = ("m", "mt") if bare in ("m", "mt") else (bare,)
+    return [name.lower(), *(prefix + spelling for spelling in spellings for prefix in ("chr", ""))]
 
 
 def _numbers(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from dnalm.running.errors import InputError
 from dnalm.sequences.fasta import read_blocks
 from dnalm.sequences.formats import decoded
-from dnalm.sequences.names import check_readable
+from dnalm.sequences.names import check_readable, spelt_otherwise
 from dnalm.sequences.records import as_file
 from dnalm.sequences.regions import Region, bases_of, not_there
 from dnalm.sequences.vcf import COLUMNS, vcf_fields
@@ -63,8 +63,9 @@ class AllelesLeftOut:
     of_other_length: int = 0
     long: int = 0
     unknown: int = 0
-    # By the name of the sequence.
+    # By the name of the sequence, and what one of them is perhaps called in the genome.
     not_in_genome: Counter[str] = field(default_factory=Counter)
+    spelt_otherwise: tuple[str, str] | None = None
 
     @property
     def in_passing(self) -> int:
@@ -86,6 +87,11 @@ class AllelesLeftOut:
         }
         left_out = sum(reasons.values())
         listed = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items() if number)
+        if self.spelt_otherwise:
+            name, there = self.spelt_otherwise
+            listed += (
+                f". Is {name} the genome's {there}? Then give both one name (bcftools annotate --rename-chrs)"
+            )
         return f"{path}: {left_out:,} of {self.read:,} alleles have no row: {listed}" if left_out else ""
 
 
@@ -170,6 +176,8 @@ def surroundings(
             yield allele, bases[:begin], bases[begin:end], bases[end:]
     if absent and not there:
         raise not_there(absent, path, genome, lengths)
+    commonest = (name for name, _ in left_out.not_in_genome.most_common())
+    left_out.spelt_otherwise = spelt_otherwise(commonest, lengths)
 
 
 # PLINK 1 knows the more frequent allele, not that of the reference.
