@@ -19,7 +19,9 @@ ifneq ($(shell [ -w "$$HOME" ] && echo writable),writable)
 export XDG_CACHE_HOME ?= $(CURDIR)/.cache
 endif
 INSTALLED := $(VENV)/installed
+UNFINISHED := $(VENV)/unfinished
 EXECUTORS := $(VENV)/executors/installed
+WHICH := -c 'import sys; print(sys.base_prefix, sys.version_info[:2])'
 PIP_INSTALL_UV = $(1)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 # uv does not read pip's settings; hand it the folders of wheels that pip would use.
 UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP_FIND_LINKS),--find-links $(place)))
@@ -111,11 +113,15 @@ help:
 # That one lies in .venv, so that whoever and whatever node reads .venv finds it.
 # immutables has no wheel for Python 3.14, and does without its part in C (CC=true): no compiler is needed. This build is
 # kept out of uv's cache, which other projects read.
+# What was interrupted begins anew, for uv takes half a package for a whole one; so does what another Python had made.
 $(INSTALLED): requirements.lock
 	@echo "Installing into $(VENV) (once; a few minutes at most)"
+	@[ ! -e $(UNFINISHED) ] || rm -rf $(VENV)/*
 	@$(PYTHON) -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || { \
 	  echo "error: $(PYTHON) is missing, too old, or without its part that makes virtual environments" \
 	    "(Debian, Ubuntu: sudo apt install python3-venv). $(NAME_ONE)"; exit 1; }
+	@[ "$$($(VENV)/bin/python $(WHICH) 2>&1)" = "$$($(PYTHON) $(WHICH))" ] || rm -rf $(VENV)/*
+	@mkdir -p $(VENV) && touch $(UNFINISHED)
 	@if $(PYTHON) -c 'import re, sys; \
 	  lowest, above = [tuple(map(int, version.split("."))) for version in re.findall("[0-9.]+", "$(ALLOWED)")]; \
 	  sys.exit(not lowest <= sys.version_info < above)'; \
@@ -131,7 +137,7 @@ $(INSTALLED): requirements.lock
 	@$(call PIP_INSTALL_UV,$(VENV))
 	@CC=true $(UV_INSTALL) --no-cache --python $(VENV)/bin/python $$(grep '^immutables=' requirements.lock)
 	@$(UV_INSTALL) --python $(VENV)/bin/python -r requirements.lock
-	@touch $@
+	@rm $(UNFINISHED) && touch $@
 
 $(EXECUTORS): requirements-executors.lock $(INSTALLED)
 	@$(UV_INSTALL) --python $(VENV)/bin/python --no-deps --target $(@D) -r requirements-executors.lock
