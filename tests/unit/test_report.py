@@ -19,7 +19,7 @@ from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark, read_log
-from dnalm.report.paper import statistics
+from dnalm.report.paper import statistics, tasks
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.references import REFERENCES
 from dnalm.report.resources import seconds
@@ -746,10 +746,31 @@ def test_methods_tell_which_strands_and_metrics_belong_to_which_task():
     assert "Wilson" not in alone and "at 90%" in alone
 
 
+def test_methods_tell_of_a_test_split_only_where_there_is_one():
+    prepared = {"validation_fraction": 0.125, "drop_leaked": True, "homologs": "report", "seed": 1}
+    prepared |= {"homolog_word_bp": 16, "homolog_fraction": 0.2}
+    common = {"kind": "model", "name": "m", "backbone": "full", "problem": "single_label_classification"}
+    folds = common | {"task": "folds", "cross_validation": {"sequences": [25] * 4}}
+    split = common | {"task": "split"}
+    checks = {"settings": prepared, "sequences": {"train": 70, "validation": 10, "test": 100}}
+    checks |= {"rows": {"train": {}}, "leakage": {"test": {"count": 3}}}
+    run = Run("title", False, settings={"prepare_task": prepared})
+    run.checks = {"folds": checks, "split": checks}
+    run.evaluations = [Evaluation(folds)]
+    alone = tasks(run)
+    assert (
+        "4-fold cross-validation of 100 sequences" in alone and "12.5% of those that a fold does not" in alone
+    )
+    assert "est sequences" not in alone
+    both = Run("title", False, settings=run.settings, checks=run.checks)
+    both.evaluations = [Evaluation(folds), Evaluation(split)]
+    assert "also stood in training or validation, on either strand, were dropped from these" in tasks(both)
+
+
 def test_methods_for_a_paper_say_the_numbers_of_the_run(flags, tmp_path):
     settings = json.loads(Path(flags["--settings"][0]).read_text())
     model = settings["models"]["demo"]
-    model["masking"] |= {"probability": 0.37, "mask_token": 0.7, "random_token": 0.3, "span_tokens": 4}
+    model["masking"] |= {"probability": 0.375, "mask_token": 0.7, "random_token": 0.3, "span_tokens": 4}
     model["training"] |= {"schedule": "warmup_stable_decay", "decay_fraction": 0.21, "adam_beta2": 0.987}
     settings["finetune"]["full"] |= {"learning_rate": 0.00123, "patience": 17}
     settings["prepare_task"]["homologs"] = "drop"
@@ -757,14 +778,14 @@ def test_methods_for_a_paper_say_the_numbers_of_the_run(flags, tmp_path):
     text = text_of(page(flags | {"--settings": [str(tmp_path / "settings.json")]}, tmp_path / "r.html"))
     text = text[text.index("Methods, for a paper") : text.index("Words used here")]
     for said in (
-        "37% of the tokens of a line were selected in runs of 4 neighbours; of these 70% became [MASK] and",
+        "37.5% of the tokens of a line were selected in runs of 4 neighbours; of these 70% became [MASK] and",
         "30% a token drawn at random; the loss",
         "fell to 0 as 1 − √x over the last 21% (Hägele et al. 2024)",
         "β2 0.987",
         "4 layers, a hidden size of 128, 12 attention heads and feed-forward layers of 1,152",
         "ended after 17 epochs without a lower validation loss",
         "with a peak of 0.00123",
-        "training sequences that are related to test sequences were dropped from training",
+        "training and validation sequences that are related to test sequences were dropped",
         "bootstrap (Efron 1987) of 300 samples (seed 42), at 95%",
     ):
         assert said in text

@@ -58,7 +58,7 @@ def sequences(run: Run) -> str:
         other = settings["max_non_acgt"]
         foreign = f"more than {words.count(other, 'base')}" if other else "any base"
         repeats = (
-            f" or a soft-masked share above {words.share(settings['max_soft_masked'])}"
+            f" or a soft-masked share above {words.percent(settings['max_soft_masked'])}"
             if settings["max_soft_masked"] < 1
             else ""
         )
@@ -144,15 +144,15 @@ def language_model(run: Run, training: Training) -> str:
     span = masking["span_tokens"]
     runs = f" in runs of {span} neighbours" if span > 1 else ""
     rest = 1 - masking["mask_token"] - masking["random_token"]
-    fates = [f"{words.share(masking['mask_token'])} became [MASK]"]
+    fates = [f"{words.percent(masking['mask_token'])} became [MASK]"]
     if masking["random_token"]:
-        fates.append(f"{words.share(masking['random_token'])} a token drawn at random")
+        fates.append(f"{words.percent(masking['random_token'])} a token drawn at random")
     if rest > 1e-9:
-        fates.append(f"{words.share(rest)} stayed as they were")
+        fates.append(f"{words.percent(rest)} stayed as they were")
     how = "trained" if shape else "trained further"
     return (
         f"{start} It was {how} by masked language modelling (Devlin et al. 2019): "
-        f"{words.share(masking['probability'])} of the tokens of a line were selected{runs}; of these "
+        f"{words.percent(masking['probability'])} of the tokens of a line were selected{runs}; of these "
         f"{words.listing(fates)}; the loss was the cross-entropy of the selected tokens. Training took "
         f"{words.count(summary['steps'], 'step')} of {words.count(known['batch_size'], 'line')} "
         f"({words.significant(passes)} passes over {summary['lines']:,} lines), of at most "
@@ -183,7 +183,7 @@ def optimizer(settings: Mapping[str, Any], course: str, beta2: float) -> str:
     if settings["max_gradient_norm"]:
         parts.append(f"gradients clipped to a norm of {settings['max_gradient_norm']:g}")
     warmup = settings["warmup_fraction"]
-    rise = f"rose linearly over the first {words.share(warmup)} of the steps and then " if warmup else ""
+    rise = f"rose linearly over the first {words.percent(warmup)} of the steps and then " if warmup else ""
     return (
         f"The optimizer was AdamW (Loshchilov & Hutter 2019) with β1 0.9, β2 {beta2:g}, "
         f"{words.listing(parts)}; the learning rate {rise}{course}, with a peak of "
@@ -198,7 +198,7 @@ def schedule(settings: Mapping[str, Any]) -> str:
         "cosine": "fell along half a cosine to 0",
         "linear": "fell linearly to 0",
         "constant_with_warmup": "stayed",
-        "warmup_stable_decay": f"stayed until it fell to 0 as 1 − √x over the last {words.share(decay)} "
+        "warmup_stable_decay": f"stayed until it fell to 0 as 1 − √x over the last {words.percent(decay)} "
         "(Hägele et al. 2024)",
     }[settings["schedule"]]
 
@@ -209,11 +209,13 @@ def held_out(run: Run) -> str:
         return ""
     settings = run.language_models[0].metrics["settings"]
     lines = [model.metrics["lines"] for model in run.language_models]
+    overlapping = any("overlapping_kmers" in model.metrics for model in run.language_models)
+    runs = " (overlapping k-mers in runs of k at least)" if overlapping else ""
     return (
         f"Language models were judged on {words.between(min(lines), max(lines))} held-out lines, or pieces "
         "of longer ones: "
-        f"{words.share(settings['masking_probability'])} of the tokens were replaced by [MASK], and the loss "
-        "is the mean negative logarithm of the probability of the hidden tokens. Its "
+        f"{words.percent(settings['masking_probability'])} of the tokens were replaced by [MASK]{runs}, and "
+        "the loss is the mean negative logarithm of the probability of the hidden tokens. Its "
         f"{words.percent(settings['confidence'])} intervals are Student's, from the means of runs of "
         "neighbouring tokens (Schmeiser 1982)."
     )
@@ -230,20 +232,22 @@ def tasks(run: Run) -> str:
     settings = run.settings["prepare_task"]
     values = any(run.headline(name).problem.name == REGRESSION for name in named)
     mean = " (of values the mean was kept)" if values else ""
-    leaked = "dropped from training" if settings["drop_leaked"] else "kept in training"
-    related = {
-        "report": "were counted and kept",
-        "drop": "were dropped from training",
-        "error": "were not allowed",
-    }[settings["homologs"]]
+    leaked = "dropped from these" if settings["drop_leaked"] else "kept in these"
+    fate = {"report": "were counted and kept", "drop": "were dropped", "error": "were not allowed"}
+    leaks = f"Test sequences that also stood in training or validation, on either strand, were {leaked}. "
+    related = (
+        f"; training and validation sequences that are related to test sequences {fate[settings['homologs']]}"
+    )
+    # Folds share no molecule, and no relatives where no groups take their place.
+    if all(run.headline(name).folds for name in named):
+        leaks = ""
+        related = related if any("groups" in run.checks[name] for name in named) else ""
     return (
         f"{' '.join(task(run, name) for name in named)} Training and validation sequences that repeat others "
         f"or carry conflicting labels were dropped{mean}. A sequence and its reverse complement counted as "
-        "the same, unless the strand decides the label. Test sequences that also stood in training, on "
-        f"either strand, were {leaked}. Sequences that share at least "
-        f"{words.share(settings['homolog_fraction'])} of their distinct words of "
-        f"{settings['homolog_word_bp']} bp, on either strand, count as related; "
-        f"training sequences that are related to test sequences {related}."
+        f"the same, unless the strand decides the label. {leaks}Sequences that share at least "
+        f"{words.percent(settings['homolog_fraction'])} of their distinct words of "
+        f"{settings['homolog_word_bp']} bp, on either strand, count as related{related}."
     )
 
 
@@ -255,11 +259,13 @@ def task(run: Run, name: str) -> str:
     if folds:
         return (
             f"The task {name} was predicted in a {folds}-fold cross-validation of "
-            f"{words.count(counts['test'], 'sequence')}; {kept} were in one fold."
+            f"{words.count(counts['test'], 'sequence')}; {kept} were in one fold, and "
+            f"{words.percent(settings['validation_fraction'])} of those that a fold does not test were for "
+            "validation."
         )
     drawn = (
         ", the validation split drawn from the training table "
-        f"({words.share(settings['validation_fraction'])}, seed {settings['seed']}) with {kept} on one side"
+        f"({words.percent(settings['validation_fraction'])}, seed {settings['seed']}) with {kept} on one side"
         if checks["rows"]["train"].get("moved_to_validation")
         else ""
     )
