@@ -114,7 +114,11 @@ def main(
     readings = model.readers * asked.sequences_each * (2 if strands.strands == "both" else 1)
 
     def ask(sequences: list[str]) -> np.ndarray:
-        return model.outputs(sequences, batch_tokens, lambda read: progress.advance(read / readings))
+        # All alleles of a window are compared with one reference, and genomes repeat themselves.
+        different = {sequence: row for row, sequence in enumerate(dict.fromkeys(sequences))}
+        each = len(sequences) / len(different) / readings
+        outputs = model.outputs(list(different), batch_tokens, lambda read: progress.advance(read * each))
+        return outputs[[different[sequence] for sequence in sequences]]
 
     done = 0
     covered: dict[str, list[tuple[int, int, float]]] = {}

@@ -226,6 +226,28 @@ def test_an_allele_stands_beside_the_reference(classifier_directory, tmp_path, s
     assert float(track[1][3]) == pytest.approx(numbers["log_odds_change_yes"][0], abs=1e-4)
 
 
+def test_what_occurs_again_is_read_once(classifier_directory, tmp_path, monkeypatch):
+    """Of every base of a sequence exchanged for the three others, half of what is asked is the reference."""
+    from dnalm.finetune.classifier import Classifier
+
+    read, outputs = [], Classifier.outputs
+    monkeypatch.setattr(
+        Classifier, "outputs", lambda self, some, *rest: read.extend(some) or outputs(self, some, *rest)
+    )
+    sequence = random_dna(30, 1)
+    (tmp_path / "g.fa").write_text(f">chr1\n{sequence}\n")
+    exchanges = [(i, base, other) for i, base in enumerate(sequence) for other in "ACGT" if other != base]
+    lines = [f"chr1\t{i + 1}\t.\t{base}\t{other}\n" for i, base, other in exchanges]
+    (tmp_path / "x.vcf").write_text("##fileformat=VCFv4.2\n" + "".join(lines))
+    rows = run_predict(classifier_directory, tmp_path / "x.vcf", genome=tmp_path / "g.fa")
+    carriers = [sequence[:i] + other + sequence[i + 1 :] for i, _, other in exchanges]
+    assert sorted(read) == sorted([sequence, *carriers])
+    alternatives = [float(row["alternative_probability_yes"]) for row in rows]
+    np.testing.assert_allclose(alternatives, expected(classifier_directory, carriers), atol=1e-6)
+    references = [float(row["probability_yes"]) for row in rows]
+    np.testing.assert_allclose(references, [*expected(classifier_directory, [sequence])] * 90, atol=1e-6)
+
+
 @pytest.mark.parametrize(("asked", "used"), [("auto", "fp32"), ("bf16", "bf16")])
 def test_what_an_allele_changes_is_computed_in_fp32_unless_bf16_is_asked_for(
     classifier_directory, tmp_path, monkeypatch, asked, used
@@ -344,14 +366,15 @@ def test_how_much_is_left_is_said_while_the_network_reads(
     """Not only after thousands of sequences, which may take an hour; and the last line is of all."""
     monkeypatch.setattr(predict, "Progress", partial(Progress, interval=0))
     genome = tmp_path / "g.fa"
-    genome.write_text(f">chr1\n{'ACGT' * 40}{'N' * 100}\n>chr2\n{'ACGT' * 20}\n")
+    genome.write_text(f">chr1\n{random_dna(160, 1)}{'N' * 100}\n>chr2\n{random_dna(80, 2)}\n")
+    variants = [f"chr1\t{place}\t.\tN\tA,C,<DEL>\n" for place in range(41, 48)]
     path = tmp_path / "x"
     path.write_text(
         {
             "fasta": genome.read_text(),
             "bed": "chr1\t0\t260\nchr2\t0\t80\n",
-            "table": "seq\n" + "ACGTACGTACGTACGT\n" * 14,
-            "vcf": "##fileformat=VCFv4.2\n" + "chr1\t41\t.\tA\tC,G,<DEL>\n" * 7 + "chr1\t220\t.\tN\tA\n",
+            "table": "\n".join(["seq", *(random_dna(16, seed) for seed in range(14))]),
+            "vcf": "##fileformat=VCFv4.2\n" + "".join(variants) + "chr1\t220\t.\tN\tA\n",
         }[kind]
     )
     caplog.set_level("INFO", "dnalm")
