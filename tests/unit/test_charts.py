@@ -9,7 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dnalm.report.charts import (
+    DASHES,
+    LEGEND_LINE,
+    MARKS,
     MAX_POINTS,
+    RULES,
     WIDTH,
     Box,
     Estimate,
@@ -114,12 +118,54 @@ def test_a_long_line_is_thinned_and_keeps_its_ends():
     svg = line_chart([Series("long", range(n), [i / n for i in range(n)])], "title", "x", "y")
     points = re.search(r'points="([^"]+)"', svg)[1].split()
     assert len(points) == MAX_POINTS
-    assert "from 0 at 0 to 0.9999 at 9,999" in svg
+    # Thinned evenly, so that no point stands at a quarter exactly.
+    assert re.search(r"long: 0 at 0, 0\.25\d* at 2,5\d\d, .*, 0\.9999 at 9,999\.", svg)
+
+
+def test_a_line_is_told_by_what_lies_between_its_ends_too():
+    """Every ROC curve begins at 0, 0 and ends at 1, 1."""
+    curve = Series("demo", [0, 0.1, 0.26, 0.5, 1], [0, 0.75, 0.9, 0.96, 1])
+    label = ElementTree.fromstring(line_chart([curve], "ROC", "x", "y")).attrib["aria-label"]
+    assert "demo: 0 at 0, 0.9 at 0.26, 0.96 at 0.5, 1 at 1." in label
 
 
 def test_series_differ_by_dash_not_only_by_colour():
-    svg = line_chart([Series("a", [0, 1], [0, 1], 0, 0), Series("b", [0, 1], [1, 0], 1, 1)], "t", "x", "y")
-    assert svg.count("stroke-dasharray") == 2  # the line and its place in the legend
+    series = [Series(f"s{i}", [0, 1], [0, i]) for i in range(len(DASHES))]
+    svg = line_chart(series, "t", "x", "y")
+    dashes = [re.search('dasharray="([^"]+)"', line) for line in re.findall("<polyline[^>]*>", svg)]
+    assert len(dashes) == len({dash and dash[1] for dash in dashes}) == len(DASHES)
+    # The legend has the same, and shows each at least once whole.
+    assert svg.count("stroke-dasharray") == 2 * (len(DASHES) - 1)
+    assert all(sum(map(float, dash.split())) <= LEGEND_LINE for dash in DASHES)
+    # The first one lies above the others.
+    assert not dashes[-1]
+
+
+def test_groups_of_a_map_differ_by_shape_too():
+    groups = [(str(i), [(500, 500)]) for i in range(len(MARKS))]
+    paths = re.findall(
+        r'<path class="(dots[^"]*)" d="M200[^a-z]*([^"]+)"', map_chart(groups, "PCA", ("a", "b"))
+    )
+    assert len(set(paths)) == len(paths) == len(MARKS)
+
+
+@pytest.mark.parametrize("kind", ["stroke", "dots", "thin"])
+def test_what_is_drawn_stands_out_from_its_ground(kind):
+    """Contrast of at least 3 (WCAG, graphical objects) for every colour on the grey of maps, in a file."""
+
+    def light(channels):
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in channels]
+        return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def channels(colour):
+        return [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+
+    ground = channels(RULES[".band"]["fill"])
+    opacity = float(RULES[f".{kind}"].get("stroke-opacity", 1))
+    for colour in range(6):
+        ink = channels(RULES[f".c{colour}"]["--c"])
+        seen = [opacity * a + (1 - opacity) * b for a, b in zip(ink, ground, strict=True)]
+        assert (light(ground) + 0.05) / (light(seen) + 0.05) >= 3, colour
 
 
 @settings(max_examples=50, deadline=None)
@@ -152,6 +198,7 @@ def test_a_chart_can_stand_alone():
     root = ElementTree.fromstring(picture)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert float(root.attrib["width"]) == WIDTH
+    assert root[0].tag.endswith("}title") and root[0].text == "Labels"
 
 
 def test_alone_a_chart_is_drawn_without_css():
@@ -206,7 +253,7 @@ def test_a_map_draws_every_point_once_in_the_colour_of_its_group():
     assert points == {"0": 3, "1": 1}
     # The legend shows the marks, not lines.
     assert "<line" not in svg and svg.count('class="dots') >= 4
-    assert "3 points a, 1 point b &amp; c" in svg
+    assert "3 points of a, 1 point of b &amp; c" in svg
 
 
 def test_numbers_below_an_axis_stay_on_the_picture():

@@ -25,7 +25,7 @@ from dnalm.report.references import REFERENCES
 from dnalm.report.resources import seconds
 from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.study import board_table, study_figures
-from dnalm.report.styles import MOST_CURVES, drawn_as_curves, series_style
+from dnalm.report.styles import MOST_CURVES, drawn_as_curves
 from dnalm.running.commandline import processor
 from dnalm.running.files import sha256_of_file
 
@@ -651,8 +651,6 @@ def test_of_very_many_predictors_those_beside_the_leading_one_are_drawn():
     names = [(e.metrics["name"], e.metrics["backbone"]) for e in drawn]
     assert names[0] == ("a", "frozen") and ("a-untrained", "frozen") in names and ("kmer", None) in names
     assert not any(name.startswith(("b", "c", "majority")) for name, _ in names)
-    styles = [(style.colour, style.dash) for style in (series_style(run, "t", e) for e in drawn)]
-    assert len(set(styles)) == len(styles)
 
 
 def test_guessing_labels_is_as_precise_as_those_that_have_a_curve_are_frequent():

@@ -26,7 +26,7 @@ def calibration_figures(run: Run, task: str) -> list[dict[str, str]]:
         points = evaluation.metrics["calibration"]["curve"]
         style = series_style(run, task, evaluation)
         x, y = [point["predicted"] for point in points], [point["observed"] for point in points]
-        series.append(Series(evaluation.name, x, y, style.colour, style.dash, markers=True))
+        series.append(Series(evaluation.name, x, y, style.colour, markers=True))
     if not series:
         return []
     labels = run.headline(task).metrics["labels"]

@@ -3,7 +3,8 @@
 Every function returns one `<svg>` element as text. The drawing is about as wide as a phone, so that its
 text keeps a readable size there, and is set beside others on a wide screen. Colours are CSS variables
 with a fallback: a page may redefine them for dark mode, and `standalone` makes a file of its own.
-Series differ by colour and by dash or shape, so that they can be told apart in grey print too.
+Series differ by dash or shape too, so that they can be told apart without colours: on a grey print, and by
+readers who see none.
 """
 
 import math
@@ -34,7 +35,7 @@ STYLE = """
 .chart .axis { stroke: var(--quiet, #56606d); stroke-width: 1; }
 .chart .reference { stroke: var(--quiet, #56606d); stroke-width: 1.2; stroke-dasharray: 2 3; }
 .chart .band { fill: var(--band, #f3f5f8); }
-.chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.chart .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 .chart .whisker { stroke-width: 2.5; stroke-linecap: round; }
 .chart .c0 { --c: var(--c0, #0b6e8f); }
 .chart .c1 { --c: var(--c1, #b95318); }
@@ -46,7 +47,7 @@ STYLE = """
 .chart .fill { fill: var(--c); }
 .chart .wash { fill: var(--c); fill-opacity: .16; }
 .chart .box { fill: var(--c); fill-opacity: .22; stroke: var(--c); stroke-width: 1.5; }
-.chart .dots { fill: none; stroke: var(--c); stroke-width: 5; stroke-linecap: round; stroke-opacity: .6; }
+.chart .dots { fill: none; stroke: var(--c); stroke-width: 5; stroke-linecap: round; stroke-opacity: .8; }
 .chart .squares { stroke-linecap: square; stroke-width: 4.2; }
 .chart .thin { stroke-width: 1.8; stroke-opacity: .85; }
 .chart .hollow { fill: var(--paper, #fff); stroke: var(--c); stroke-width: 2.2; }
@@ -58,7 +59,10 @@ RULES = {
         r"^\.chart (\S+) \{ (.*); \}$", re.sub(r"var\(--\w+, (.*?)\)", r"\1", STYLE), re.MULTILINE
     )
 }
-DASHES = ["", "7 4", "2 4", "10 3 2 3", "4 2", "1 3"]
+# Long enough for a dash to be known by.
+LEGEND_LINE = 36
+# As many as can be told apart without colours.
+DASHES = ["", "8 3", "2 2", "10 3 2 3", "4 4", "10 3 2 3 2 3", "18 4", "12 3 5 3", "2 2 2 7", "2 6"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,6 @@ class Series:
     x: Sequence[float]
     y: Sequence[float]
     colour: int = 0
-    dash: int = 0
     markers: bool = False
 
 
@@ -198,9 +201,9 @@ def line_chart(
         previous = label_y
         parts.append(_line("reference", left, y, right, y))
         parts.append(_text(f"{name} {value:.3g}", right - 2, label_y, "small quiet end"))
-    for one in series:
+    # The first one, which is what the figure is about, lies above the others.
+    for dash, one in reversed(list(zip(_dashes(len(series)), series, strict=True))):
         points = " ".join(f"{x_place(x):.1f},{y_place(y):.1f}" for x, y in zip(one.x, one.y, strict=True))
-        dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
         parts.append(f'<g class="c{one.colour}"><polyline class="line stroke" points="{points}"{dash}/>')
         if one.markers or len(one.x) == 1:
             for x, y in zip(one.x, one.y, strict=True):
@@ -209,13 +212,21 @@ def line_chart(
                     f"<title>{escape(one.name)}: {number(x)}, {short(y)}</title></circle>"
                 )
         parts.append("</g>")
-    described = "; ".join(
-        f"{one.name} goes from {short(one.y[0])} at {number(one.x[0])} to {short(one.y[-1])} at "
-        f"{number(one.x[-1])}"
-        for one in series
-    )
+    described = "; ".join(f"{one.name}: {_course(one)}".removeprefix(": ") for one in series)
     named = "".join(f" {name} is {short(value)}." for name, value in reference_lines)
     return _svg(bottom + 40, title, f"{y_axis} against {x_axis}: {described}.{named}", parts)
+
+
+def _course(one: Series) -> str:
+    """A line in words: where it begins, what it passes nearest to each quarter of its way, where it ends."""
+    first, last = one.x[0], one.x[-1]
+    quarters = (first + (last - first) * quarter / 4 for quarter in range(1, 4))
+    between = (min(range(len(one.x)), key=lambda i: abs(one.x[i] - at)) for at in quarters)
+    places = dict.fromkeys([0, *between, len(one.x) - 1])
+    return ", ".join(
+        f"{short(one.y[i])} at {number(one.x[i]) if one.x[i] == round(one.x[i]) else short(one.x[i])}"
+        for i in places
+    )
 
 
 def histogram(
@@ -246,7 +257,7 @@ def histogram(
     x_low, x_high = first - 0.5, first + n_bins * width - 0.5
     x_ticks = [tick * divide_by for tick in nice_ticks(first / divide_by, x_high / divide_by, 6)]
     x_ticks = [tick for tick in x_ticks if divide_by > 1 or tick == round(tick)]
-    legend_series = [Series(name, (), (), colour=i, dash=i) for i, (name, _) in enumerate(counts)]
+    legend_series = [Series(name, (), (), colour=i) for i, (name, _) in enumerate(counts)]
     legend, top = _legend(legend_series, 22)
     left, right, height = 16 + 7 * max(len(number(t)) for t in y_ticks) + 8, WIDTH - 12, 150
     bottom = top + height
@@ -261,7 +272,7 @@ def histogram(
     for tick in y_ticks:
         parts.append(_line("grid", left, y_place(tick), right, y_place(tick)))
         parts.append(_text(f"{number(tick)}%", left - 6, y_place(tick) + 4, "small quiet end"))
-    for index, binned in enumerate(shares):
+    for index, (dash, binned) in enumerate(zip(_dashes(len(shares)), shares, strict=True)):
         outline = (
             f"M{x_place(x_low):.1f},{bottom}"
             + "".join(
@@ -270,7 +281,6 @@ def histogram(
             )
             + f"V{bottom}"
         )
-        dash = f' stroke-dasharray="{DASHES[index]}"' if index else ""
         parts.append(
             f'<g class="c{index}"><path class="wash" d="{outline}Z"/>'
             f'<path class="line stroke" style="stroke-width:1.5" d="{outline}"{dash}/></g>'
@@ -310,7 +320,7 @@ def bar_chart(groups: Sequence[tuple[str, Sequence[tuple[str, float]]]], title: 
             y += 19
         y += 8
     described = "; ".join(
-        f"{group}: " + ", ".join(f"{name} {value:,.0f}" for name, value in bars) for group, bars in groups
+        f"{group}: " + ", ".join(f"{value:,.0f} of {name}" for name, value in bars) for group, bars in groups
     )
     return _svg(y, title, described + ".", parts)
 
@@ -368,7 +378,7 @@ def box_chart(groups: Sequence[tuple[str, Sequence[Box]]], title: str, axis: str
     parts += [_text(number(tick), place(tick), bottom + 15, "small quiet middle") for tick in ticks]
     parts.append(_text(axis, (left + right) / 2, bottom + 31, "small quiet middle"))
     described = "; ".join(
-        f"{' '.join(part for part in (name, box.name) if part)} median {short(box.median)}, quartiles "
+        f"{' '.join(part for part in (name, box.name) if part)}: median {short(box.median)}, quartiles "
         f"{short(box.q1)} and {short(box.q3)}"
         for name, group in groups
         for box in group
@@ -404,7 +414,7 @@ def map_chart(
         f'<text class="small quiet middle" transform="translate(15 {top + size / 2:.0f}) rotate(-90)">'
         f"{escape(axes[1])}</text>"
     )
-    described = ", ".join(f"{counted(len(points), 'point')} {name}" for name, points in groups)
+    described = ", ".join(f"{counted(len(points), 'point')} of {name}" for name, points in groups)
     return _svg(bottom + 24, title, f"A map of {described}.", parts)
 
 
@@ -445,9 +455,13 @@ def standalone(svg: str) -> str:
     root = ElementTree.fromstring(svg)
     _, _, width, height = root.attrib["viewBox"].split()
     _style(root, "")
+    # The title of the file, which no browser shows as a tooltip.
+    title = ElementTree.Element("title")
+    title.text = root.attrib["aria-label"].split(". ")[0]
     root.attrib |= {"width": width, "height": height, "font-family": "Helvetica, Arial, sans-serif"}
     root.attrib["xmlns"] = "http://www.w3.org/2000/svg"
     root.insert(0, ElementTree.Element("rect", width="100%", height="100%", fill="#fff"))
+    root.insert(0, title)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
@@ -517,7 +531,7 @@ def _finite(one: Series) -> Series:
     if len(points) > MAX_POINTS:
         last = len(points) - 1
         points = [points[round(i * last / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
-    return Series(one.name, [x for x, _ in points], [y for _, y in points], one.colour, one.dash, one.markers)
+    return Series(one.name, [x for x, _ in points], [y for _, y in points], one.colour, one.markers)
 
 
 def _legend(series: Sequence[Series], top: float, markers: Sequence[str] = ()) -> tuple[list[str], float]:
@@ -528,28 +542,38 @@ def _legend(series: Sequence[Series], top: float, markers: Sequence[str] = ()) -
     if len(series) < 2 and not (series and series[0].name):
         return [], top
     parts, x, y = [], 2.0, top + 8
-    for index, one in enumerate(series):
-        name = _shorten(one.name, WIDTH - 34)
-        width = 34 + 6.6 * len(name) + 14
+    for index, (dash, one) in enumerate(zip(_dashes(len(series)), series, strict=True)):
+        name = _shorten(one.name, WIDTH - LEGEND_LINE - 10)
+        width = LEGEND_LINE + 10 + 6.6 * len(name) + 14
         if x > 2 and x + width > WIDTH:
             x, y = 2.0, y + 18
-        dash = f' stroke-dasharray="{DASHES[one.dash]}"' if one.dash else ""
+        end = x + LEGEND_LINE
         sample = (
-            f'<g transform="translate({x + 18:.0f} {y:.0f})">{markers[index]}</g>'
+            f'<g transform="translate({end - 6:.0f} {y:.0f})">{markers[index]}</g>'
             if markers
-            else f'<line class="line stroke" x1="{x:.0f}" y1="{y:.0f}" x2="{x + 24:.0f}" y2="{y:.0f}"{dash}/>'
+            else f'<line class="line stroke" x1="{x:.0f}" y1="{y:.0f}" x2="{end:.0f}" y2="{y:.0f}"{dash}/>'
         )
-        parts.append(f'<g class="c{one.colour}">{sample}</g>' + _text(name, x + 30, y + 4, "small"))
+        parts.append(f'<g class="c{one.colour}">{sample}</g>' + _text(name, end + 6, y + 4, "small"))
         x += width
     return parts, y + 16
 
 
-# Strokes of small marks: round and square ends of lines without length, a cross, a plus.
+def _dashes(count: int) -> list[str]:
+    """Attributes of so many lines: the first is solid, each other one has a dash of its own."""
+    dashes = [DASHES[index % len(DASHES)] for index in range(count)]
+    return [f' stroke-dasharray="{dash}"' if dash else "" for dash in dashes]
+
+
+# Strokes of small marks: round and square ends of lines without length, a cross, a plus, a triangle, a bar,
+# an open square. Seven, with six colours: forty-two groups differ in one or the other.
 MARKS = (
     ("dots", "M{x:.1f},{y:.1f}h0"),
     ("dots squares", "M{x:.1f},{y:.1f}h0"),
     ("dots thin", "M{x:.1f},{y:.1f}m-2.5,-2.5l5,5m0,-5l-5,5"),
     ("dots thin", "M{x:.1f},{y:.1f}m-3,0h6m-3,-3v6"),
+    ("dots thin", "M{x:.1f},{y:.1f}m0,-3l3,5.4h-6z"),
+    ("dots thin", "M{x:.1f},{y:.1f}m0,-3.5v7"),
+    ("dots thin", "M{x:.1f},{y:.1f}m-2.5,-2.5h5v5h-5z"),
 )
 
 
@@ -594,7 +618,8 @@ def _shorten(text: str, pixels: float) -> str:
 def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> str:
     # aria-label instead of <title>: browsers would show a title of the whole picture as a tooltip over
     # every point of it.
+    # The aspect ratio is the height of charts whose contents the page skips while they are out of sight.
     return (
-        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-        f'aria-label="{escape(f"{title}. {description}", quote=True)}">{"".join(parts)}</svg>'
+        f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" style="aspect-ratio:{WIDTH}/{height:.0f}" '
+        f'role="img" aria-label="{escape(f"{title}. {description}", quote=True)}">{"".join(parts)}</svg>'
     )

@@ -21,7 +21,8 @@ from dnalm.report.styles import drawn_as_curves, series_style
 
 WORST_PREDICTIONS = 12
 LONGEST_SEQUENCE_SHOWN = 320
-MARKERS_UP_TO = 40
+# More dots would hide the dashes of the line between them.
+MARKERS_UP_TO = 15
 # Matrices of more classes do not fit beside each other.
 CLASSES_BESIDE = 3
 # With fewer sequences of a class the bootstrap does not see all that can happen.
@@ -301,7 +302,7 @@ def task_figures(run: Run, task: str) -> list[dict[str, str]]:
             curve = (evaluation.curves or {}).get(kind)
             if curve:
                 style = series_style(run, task, evaluation)
-                series[kind].append(Series(evaluation.name, curve[x], curve[y], style.colour, style.dash))
+                series[kind].append(Series(evaluation.name, curve[x], curve[y], style.colour))
     many = len(run.headline(task).metrics["labels"]) > 2
     mean = " Mean over the classes, each against the others." if many else ""
     if run.headline(task).problem.name == MULTI_LABEL:
@@ -549,7 +550,7 @@ def finetuning_figures(run: Run) -> list[dict[str, str]]:
                 predictor = finetuned(training.summary)
                 style = series_style(run, task, predictor)
                 markers = len(x) <= MARKERS_UP_TO
-                series.append(Series(predictor.name, x, y, style.colour, style.dash, markers))
+                series.append(Series(predictor.name, x, y, style.colour, markers))
             if any(one.x for one in series):
                 largest = math.inf if quantity == "loss" else 1
                 svg = line_chart(series, f"Fine-tuning, task {task}", "epoch", label, largest=largest)

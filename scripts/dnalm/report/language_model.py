@@ -87,10 +87,10 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
             continue
         x = [r["step"] for r in evaluations]
         markers = len(x) <= MARKERS_UP_TO
-        series = [Series("held-out loss", x, [r["masked_loss"] for r in evaluations], 0, 0, markers)]
+        series = [Series("held-out loss", x, [r["masked_loss"] for r in evaluations], 0, markers)]
         trained = [(r["step"], r["masked_loss"]) for r in steps if "masked_loss" in r]
         if trained:
-            series.insert(0, Series("training loss", [a for a, _ in trained], [b for _, b in trained], 1, 1))
+            series.append(Series("training loss", [a for a, _ in trained], [b for _, b in trained], 1))
         evaluation = next((m for m in run.language_models if m.metrics["model"] == name), None)
         # These two do not look at the context, so they hold for any share of hidden tokens. Of overlapping
         # k-mers they do: the longer the runs of hidden ones, the less is visible.
@@ -114,7 +114,7 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
             f"{first['selected_loss']:.3f} and {last['selected_loss']:.3f}."
         )
         figures.append(figure(f"Learning curve: {name}", svg, caption, f"{name}.learning_curve"))
-        curve = Series("", x, [r["masked_accuracy"] for r in evaluations], 0, 0, markers)
+        curve = Series("", x, [r["masked_accuracy"] for r in evaluations], 0, markers)
         svg = line_chart(
             [curve], f"Masked accuracy of {name}", "training step", "share of [MASK] right", largest=1
         )

@@ -3,14 +3,13 @@
 from typing import Any
 
 from dnalm.report import words
-from dnalm.report.charts import DASHES, Estimate, Series, interval_chart, line_chart
+from dnalm.report.charts import Estimate, Series, interval_chart, line_chart
 from dnalm.report.parts import figure, heading, table, text, with_interval
+from dnalm.report.styles import MOST_CURVES
 from dnalm.study.words import row_name
 
 ROWS_SHOWN = 40
 ROWS_DRAWN = 10
-# More lines than these cannot be told apart in one figure.
-CURVES_DRAWN = 10
 COLOURS = 6
 SHAPES = {"model": "dot", "published": "dot", "untrained": "ring", "baseline": "square", "stacked": "diamond"}
 # What stands beside the variants.
@@ -140,16 +139,16 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
         series = []
         # Those against pretraining stand in the order of their best rows. Of those of labels there are few.
         curves = study[key][task]
-        if key == "token_curves" and len(curves) > CURVES_DRAWN:
+        if key == "token_curves" and len(curves) > MOST_CURVES:
             more = (
-                f" Drawn are the {CURVES_DRAWN} of {len(curves):,} curves with the most accurate rows; all "
+                f" Drawn are the {MOST_CURVES} of {len(curves):,} curves with the most accurate rows; all "
                 "are in study/leaderboard.json."
             )
-            curves = curves[:CURVES_DRAWN]
+            curves = curves[:MOST_CURVES]
         for number, curve in enumerate(curves):
             name = name_of({"kind": "model", "name": "", "settings": {}} | curve)
             x, y = ([point[k] for point in curve["points"]] for k in ("x", "value"))
-            series.append(Series(name, x, y, number % COLOURS, number // COLOURS % len(DASHES), markers=True))
+            series.append(Series(name, x, y, number % COLOURS, markers=True))
         if series:
             svg = line_chart(series, f"{title}, task {task}", axis, "test accuracy", largest=1)
             points = [point for curve in curves for point in curve["points"]]

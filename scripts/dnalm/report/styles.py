@@ -4,54 +4,54 @@ from dataclasses import dataclass
 
 from dnalm.baseline.settings import UNTRAINED
 from dnalm.pretrain.settings import PUBLISHED
+from dnalm.report.charts import DASHES
 from dnalm.report.run import Evaluation, Run
 
 # More lines than these cannot be told apart in one figure.
-MOST_CURVES = 10
+MOST_CURVES = len(DASHES)
 # Of the colours of charts.py; the second one is the baseline's, the last one the majority's.
 MODEL_COLOURS = (0, 2, 3, 4)
 
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How a predictor is drawn: number of its colour and dash, shape of its dot."""
+    """How a predictor is drawn: number of its colour, shape of its dot."""
 
     colour: int
-    dash: int
     shape: str
 
 
 BASELINE_STYLES = {
-    "majority": SeriesStyle(5, 5, "diamond"),
-    "kmer": SeriesStyle(1, 3, "square"),
-    "gapped_kmer": SeriesStyle(1, 2, "dot"),
-    "cnn": SeriesStyle(1, 4, "ring"),
-    "deep_cnn": SeriesStyle(1, 5, "ring"),
+    "majority": SeriesStyle(5, "diamond"),
+    "kmer": SeriesStyle(1, "square"),
+    "gapped_kmer": SeriesStyle(1, "dot"),
+    "cnn": SeriesStyle(1, "ring"),
+    "deep_cnn": SeriesStyle(1, "ring"),
 }
 
 
 def series_style(run: Run, task: str, evaluation: Evaluation) -> SeriesStyle:
-    """Colour, dash and shape of a predictor, the same in every figure.
+    """Colour and shape of a predictor, the same in every figure.
 
-    A model and its references, untrained or as published, share a colour; a reference is dashed and hollow.
+    A model and its references, untrained or as published, share a colour; a reference is hollow.
     """
     metrics = evaluation.metrics
     if metrics["kind"] == "baseline":
-        return BASELINE_STYLES.get(metrics["name"], SeriesStyle(1, 3, "square"))
+        return BASELINE_STYLES.get(metrics["name"], SeriesStyle(1, "square"))
     if metrics["kind"] in ("combined", "stacked"):
         # The colour of the model that gives the embeddings.
         models = [e.metrics["name"] for e in run.of_task(task) if e.metrics["kind"] == "model"]
         names = list(dict.fromkeys(models))
         place = names.index(metrics["name"]) if metrics["name"] in names else 0
-        dash, shape = (2, "square") if metrics["kind"] == "combined" else (5, "diamond")
-        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], dash, shape)
+        shape = "square" if metrics["kind"] == "combined" else "diamond"
+        return SeriesStyle(MODEL_COLOURS[place % len(MODEL_COLOURS)], shape)
     models = [
         (e.metrics["name"], e.metrics["backbone"]) for e in run.of_task(task) if e.metrics["kind"] == "model"
     ]
     model = (metrics["name"].removesuffix(UNTRAINED).removesuffix(PUBLISHED), metrics["backbone"])
     place = models.index(model) if model in models else len(models)
     colour = MODEL_COLOURS[place % len(MODEL_COLOURS)]
-    return SeriesStyle(colour, 0, "dot") if metrics["kind"] == "model" else SeriesStyle(colour, 1, "ring")
+    return SeriesStyle(colour, "dot" if metrics["kind"] == "model" else "ring")
 
 
 def drawn_as_curves(run: Run, task: str) -> tuple[list[Evaluation], str]:
