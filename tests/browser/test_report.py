@@ -242,6 +242,60 @@ def test_every_picture_and_table_can_be_told_without_seeing_it(browser, report):
     assert skipped <= 1
 
 
+def told(browser: Browser) -> list[tuple[str, str]]:
+    """Role and name of all that screen readers are given, in its order."""
+    nodes = {n["nodeId"]: n for n in browser.call("Accessibility.getFullAXTree")["nodes"]}
+    found, waiting = [], [next(iter(nodes))]
+    while waiting:
+        node = nodes[waiting.pop()]
+        waiting += [child for child in reversed(node.get("childIds", [])) if child in nodes]
+        if not node["ignored"]:
+            found.append((node["role"]["value"], node.get("name", {}).get("value", "")))
+    return found
+
+
+def test_screen_readers_are_given_what_is_out_of_sight_too(browser, report):
+    browser.open(report, DESKTOP)
+    roles = [role for role, _ in told(browser)]
+    assert roles.count("image") == browser.evaluate("document.querySelectorAll('svg').length") > 10
+    shown = "[...document.querySelectorAll('table')].filter(t => !t.closest('details')).length"
+    assert roles.count("table") == browser.evaluate(shown) > 10
+    # A landmark is a chapter, not each table: who jumps from one to the next has to get somewhere.
+    assert roles.count("main") == 1 and roles.count("region") <= 8
+
+
+def test_which_token_is_hidden_is_told_in_words(browser, report):
+    browser.open(report, DESKTOP)
+    texts = [name for role, name in told(browser) if role == "StaticText"]
+    assert texts[texts.index("[MASK]") + 1].strip() == "truth"
+    marked = browser.evaluate("document.querySelectorAll('td.seq b, th.seq b').length")
+    assert sum(text.strip() == "hidden:" for text in texts) == marked > 0
+    # The words take no room.
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.unseen')].every(e => e.getBoundingClientRect().width <= 1)"
+    )
+
+
+def test_all_that_can_be_used_is_reached_by_keys_in_order(browser, report):
+    browser.open(report, DESKTOP)
+    reached: list[float] = []
+    for _ in range(200):
+        for kind in ("rawKeyDown", "keyUp"):
+            browser.call("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        stop = browser.evaluate(
+            "(e => e === document.body ? null : { place: [...document.querySelectorAll('*')].indexOf(e), "
+            "outline: getComputedStyle(e).outlineStyle, named: !!(e.getAttribute('aria-label') || "
+            "e.textContent).trim(), role: e.matches('a, summary, [role]') })(document.activeElement)"
+        )
+        if stop is None:
+            break
+        assert stop["outline"] == "solid" and stop["named"] and stop["role"], stop
+        reached.append(stop["place"])
+    assert reached == sorted(set(reached))
+    usable = "[...document.querySelectorAll('a[href], summary')].length"
+    assert len(reached) >= browser.evaluate(usable) > 5
+
+
 @pytest.mark.parametrize("width", [320, 390])
 def test_names_of_rows_leave_room_for_what_is_said_of_them(browser, report, width):
     """The first column stays in place while a table is moved; it must not cover the screen."""

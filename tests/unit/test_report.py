@@ -206,7 +206,7 @@ def test_the_data_are_shown_in_words_and_pictures(whole):
     words = text_of(whole)
     chapter = words.split("What the models read, what the labelled sequences look like")[1]
     assert "4 (67%) are asked for: 2 as [MASK], 1 as a random token, 1 unchanged" in chapter
-    assert '<span class="masked">[MASK]<small>ACG</small></span>' in whole
+    assert '<span class="masked">[MASK]<small><span class="unseen">truth </span>ACG</small></span>' in whole
     assert "attention_mask" in chapter and "special_tokens_mask" in chapter
     assert "The sequences of enhancers by class and split" in chapter
     for picture in ("Loss per test sequence by class", "GC by class, task", "PCA of the embeddings of demo"):
