@@ -8,6 +8,8 @@ ALLOWED := $(shell sed -n 's/^requires-python = "\(.*\)"/\1/p' pyproject.toml)
 NAME_ONE := Install Python $(ALLOWED) ('module load python' on many clusters) and name it: make PYTHON=python3.12
 UV_VERSION := 0.13.9
 CORES ?= 2
+# Snakemake does not know the variable (https://no-color.org).
+NO_COLOUR := $(if $(NO_COLOR),--nocolor)
 PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 SHELL := /bin/bash
 # Set in many containers; without bytecode every step compiles PyTorch's and Transformers' sources again (8 s each).
@@ -29,7 +31,7 @@ UV_INSTALL = uv pip install --quiet $(if $(PIP_FIND_LINKS),$(foreach place,$(PIP
 .PHONY: run unlock test test-slow test-slurm test-kills test-mutants bench gpu-check course resources lint lock docs clean help
 
 run: $(INSTALLED)
-	@snakemake --cores $(CORES) --quiet host reason || { \
+	@snakemake --cores $(CORES) --quiet host reason $(NO_COLOUR) || { \
 	  [ -z "$$(ls .snakemake/locks 2>/dev/null)" ] \
 	  || echo "A killed run left its lock behind. If no other Snakemake runs here, type: make unlock && make run"; \
 	  exit 1; }
@@ -68,7 +70,7 @@ gpu-check: $(INSTALLED)
 	@python benchmarks/gpu_check.py $(if $(CPU),--cpu)
 
 course: $(INSTALLED)
-	snakemake --cores $(CORES) --configfile config/course.yaml
+	snakemake --cores $(CORES) --configfile config/course.yaml $(NO_COLOUR)
 	@python workflow/lib/result_message.py results/course
 
 # Writes what the rules of a finished run needed into the Slurm profile: make resources RESULTS=results/human
