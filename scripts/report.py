@@ -103,7 +103,7 @@ def main(
         commit=commit,
         genome_files=read_pairs(genome_files, "--genome-files", "NAME=FILE", "hg38=hg38.fa.gz"),
         task_files=read_pairs(task_files, "--task-files", "TASK.SPLIT=FILE", "enhancers.test=test.tsv"),
-        sheets=read_pairs(sheets, "--sheets", "FILE=TEXT", "genomes.tsv='genome fasta'"),
+        sheets=read_sheets(sheets),
         logs=read_logs(logs),
     )
     chapters = page.chapters_of(this_run)
@@ -223,6 +223,18 @@ def read_pairs(texts: Sequence[str], flag: str, form: str, example: str) -> dict
             raise InputError(f"{flag} {text!r}: give {form}, such as {example}.")
         pairs[name] = value
     return pairs
+
+
+def read_sheets(texts: Sequence[str]) -> dict[str, str]:
+    """The `FILE=TEXT` of --sheets, by file, whose name may hold `=`; names of columns hold none."""
+    sheets = {}
+    for text in texts:
+        header, *rows = text.split("\n")
+        path, separator, columns = header.rpartition("=")
+        if not separator or not path or not columns:
+            raise InputError(f"--sheets {text!r}: give FILE=TEXT, such as genomes.tsv='genome fasta'.")
+        sheets[path] = "\n".join([columns, *rows])
+    return sheets
 
 
 def command_line() -> ArgumentParser:

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from dnalm.report.classification import guessing_precision
 from dnalm.report.data import genome_parts, tokenizer_parts, tokenizer_table
@@ -19,6 +22,7 @@ from dnalm.report.exploring import task_parts
 from dnalm.report.language_model import place_among_motifs, sequence_loss_parts
 from dnalm.report.learning import finetuning_table
 from dnalm.report.measured import read_benchmark, read_log
+from dnalm.report.methods import as_yaml
 from dnalm.report.paper import statistics, tasks
 from dnalm.report.parts import MOST_COLUMNS, metrics_by_predictor
 from dnalm.report.references import REFERENCES
@@ -680,7 +684,7 @@ def test_labelled_sequences_are_described_in_words_of_their_kind_of_task():
 
 def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags, tmp_path):
     more = ["--genome-files", "made-up=data/made=up.fa.gz"]
-    more += ["--sheets", "my/genomes.tsv=genome\tfasta\nmade-up\tdata/made=up.fa.gz"]
+    more += ["--sheets", "my=own/genomes.tsv=genome\tfasta\nmade-up\tdata/made=up.fa.gz"]
     changed = flags | {"--versions": ["dna-modernbert=9.8.7", "python=3.11.9"]}
     text = text_of(page(changed, tmp_path / "r.html", *more))
     given = json.loads(Path(flags["--checks"][0]).read_text())["inputs"]["test"]["sha256"]
@@ -689,9 +693,23 @@ def test_who_has_only_the_page_can_tell_data_versions_and_how_to_repeat_it(flags
     genome = json.loads(Path(flags["--windows-stats"][0]).read_text())["input"]
     fasta = Path(flags["--windows-stats"][0]).with_name("genome.fa")
     assert genome == {"file": "genome.fa", "sha256": sha256_of_file(fasta)} and genome["sha256"] in text
-    assert "The sheet my/genomes.tsv genome fasta made-up data/made=up.fa.gz" in text
+    assert "The sheet my=own/genomes.tsv genome fasta made-up data/made=up.fa.gz" in text
     assert "saved as run.yaml: snakemake --configfile run.yaml" in text
     assert "and the test of 6 predictors and of those of the study; how often other runs looked" in text
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]*", fullmatch=True)
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]))
+)
+
+
+@given(st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=20))
+@example(
+    {name: {name: [name]} for name in ("1", "on", "No", "null", "1e5", "0x1f", "1_000", "2024-01-02", "y")}
+)
+def test_the_configuration_of_the_report_reads_back_as_it_was(settings):
+    assert yaml.safe_load(as_yaml(settings)) == settings
 
 
 def test_where_and_when_it_was_made_is_what_the_logs_say(flags, tmp_path):

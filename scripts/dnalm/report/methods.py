@@ -220,16 +220,21 @@ def data_rows(run: Run) -> list[list[str]]:
     return rows
 
 
+# What YAML reads as other things than text.
+NO_NAMES = {"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
+
+
 def as_yaml(value: Any, indent: int = 0) -> str:
     """Settings as people write them in a config file. Only what JSON can hold."""
     pad = "  " * indent
     if isinstance(value, dict) and value:
         lines = []
         for key, item in value.items():
+            name = key if key[0].isalpha() and key.lower() not in NO_NAMES else json.dumps(key)
             if isinstance(item, dict | list) and item:
-                lines.append(f"{pad}{key}:\n{as_yaml(item, indent + 1)}")
+                lines.append(f"{pad}{name}:\n{as_yaml(item, indent + 1)}")
             else:
-                lines.append(f"{pad}{key}: {json.dumps(item, ensure_ascii=False)}")
+                lines.append(f"{pad}{name}: {json.dumps(item, ensure_ascii=False)}")
         return "\n".join(lines)
     if isinstance(value, list) and value:
         return "\n".join(
