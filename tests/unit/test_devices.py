@@ -3,6 +3,7 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnalm.running import claims, devices
+from dnalm.running.commandline import run
 from dnalm.running.errors import InputError
 
 TAKING_BATCH_TOKENS = ("embed", "embed_sequences", "predict", "evaluate", "stack", "cross_validate")
@@ -261,6 +263,30 @@ def test_compiling_without_a_compiler_is_an_error(monkeypatch, tmp_path, device,
     (folder / found[0]).touch(mode=0o755)
     with pytest.raises(InputError, match=f"there is no {variable}=icx"):
         devices.check_compiler(torch.device(device))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (
+            "CppCompileError: C++ compile error\n\nCommand:\ng++ …\ng++: No space left on device\n",
+            r".* full\.",
+        ),
+        (
+            "CppCompileError: C++ compile error\n\nCommand:\ng++ …\n",
+            r".* \(CppCompileError: C\+\+ compile error\)",
+        ),
+    ],
+)
+def test_a_compiler_that_fails_is_told_in_one_line(capsys, said, told):
+    # By the name of PyTorch's, which takes seconds to import.
+    def main():
+        raise type("InductorError", (RuntimeError,), {})(said)
+
+    with pytest.raises(SystemExit):
+        run(main, argparse.Namespace())
+    error = capsys.readouterr().err
+    assert re.fullmatch(f"error: --training-compile: {told}.* set compile to false\\.\n", error, re.I)
 
 
 def test_nothing_is_run_that_others_have_compiled(monkeypatch, tmp_path):

@@ -188,8 +188,22 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
         # PyTorch's, which is not imported here.
         if type(error).__name__ == "OutOfMemoryError":
             _fail(OUT_OF_GPU_MEMORY, 1)
+        if type(error).__name__ == "InductorError":
+            _fail(_not_compiled(str(error)), 1)
         _fail(f"unexpected {type(error).__name__}: {error}", 1)
     sys.exit(0)
+
+
+def _not_compiled(told: str) -> str:
+    """Why `torch.compile` failed, which says it in up to hundreds of lines."""
+    full = any(os.strerror(number) in told for number in (errno.ENOSPC, errno.EDQUOT))
+    if full:
+        return (
+            "--training-compile: the disk for what compilers write is full. Name folders with room in the "
+            "variables TORCHINDUCTOR_CACHE_DIR and TMPDIR, or set compile to false."
+        )
+    why = told.split("\n")[0].strip()[:200]
+    return f"--training-compile: PyTorch could not translate the model ({why}). Set compile to false."
 
 
 class _Lines(logging.Formatter):
