@@ -52,6 +52,24 @@ def check_files(paths: Iterable[str | Path], section: Sequence[str] = ()) -> Non
         _check_keys(tree, ".".join(section), str(path), {})
 
 
+def check_yaml(path: str | Path) -> None:
+    """Raise InputError for a file that is no YAML. Snakemake would name neither file nor line."""
+    try:
+        yaml.compose(Path(path).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a text file (UTF-8). Save it in UTF-8.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        inside = f" {error.context} of line {error.context_mark.line + 1}" if error.context_mark else ""
+        raise InputError(
+            f"{path}{line}: not valid YAML ({error.problem}{inside}). Look there and in the line above for a "
+            "tab, a colon inside of text, or an open quotation mark or bracket."
+        ) from None
+    except OSError:
+        # Snakemake says so.
+        pass
+
+
 def _check_keys(node: yaml.Node | None, key: str, path: str, done: dict[int, bool]) -> None:
     """`done`: whether a part is checked, or about to be; what has an anchor may stand in many places."""
     if node is None or done.get(id(node)):

@@ -551,6 +551,13 @@ or the key, and the remedy. The exit code is 1, and nothing half-written is left
 Most mistakes are found while the workflow is read, before its first job. What is wrong inside of a file is
 found by the first script that reads it, which is named here; no training has begun then. The traceback of an
 error that a script met is in its log. `…` stands for what differs from case to case.
+
+Before the workflow, Snakemake reads the file that `--configfile` names. Where it says "Config file is not
+valid JSON or YAML", or ends with a `UnicodeDecodeError` or another error of YAML, this says the line:
+
+```
+python -c 'import sys, yaml; yaml.safe_load(open(sys.argv[1], encoding="utf-8"))' my-run.yaml
+```
 """
 
 

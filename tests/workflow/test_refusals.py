@@ -43,6 +43,25 @@ def test_the_start_refuses(dry_runs, tmp_path, mistake):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            b"title: a\nresults: b: c\n",
+            r" line 2: not valid YAML \(mapping values are not allowed here\)\. .*",
+        ),
+        (b'title: "a\nresults: b\n', r" line 3: .* while scanning a quoted scalar of line 1\)\. Look .*"),
+        ("title: café".encode("latin-1"), r": not a text file \(UTF-8\)\. Save it in UTF-8\."),
+    ],
+)
+def test_a_default_configuration_that_is_no_yaml_is_told_by_file_and_line(dry_runs, tmp_path, content, says):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "config.yaml").write_bytes(content)
+    with pytest.raises(RuntimeError) as refused:
+        dry_runs.jobs(tmp_path, *SNAKEMAKE[:2])
+    assert re.search(f"^config/config.yaml{says}$", str(refused.value), re.M)
+
+
 def test_a_script_refuses_and_nothing_expensive_has_begun(tmp_path):
     row = ROWS["RNA"]
     write_run(tmp_path)

@@ -65,3 +65,15 @@ IS_MAIN = workflow.modifier.is_main_snakefile()
 
 check_names([*ROOT.glob("workflow/lib/*.py"), ROOT / "scripts" / "dnalm"])
 sys.path[:0] = [os.path.abspath(ROOT / folder) for folder in ("workflow/lib", "scripts")]
+
+
+def check_default(path):
+    """Raise WorkflowError, with file and line, for a default configuration that is no YAML."""
+    # Not found before the line above.
+    from dnalm.config_reading import check_yaml
+    from dnalm.running.errors import InputError
+
+    try:
+        check_yaml(path)
+    except InputError as error:
+        raise WorkflowError(str(error))
