@@ -115,6 +115,18 @@ def test_a_folder_that_one_may_not_look_into_is_named_at_the_start(folder, monke
     assert re.fullmatch(r"\S+: Permission denied. Ask its owner for the right .*, or name another.", said)
 
 
+def test_a_sheet_that_cannot_be_read_to_its_end_ends_in_one_line(folder, monkeypatch):
+    """Of read(2) the error names no file."""
+
+    def stale(_):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr("settings._text", stale)
+    code, said = meet(Mistake("none", ""))
+    assert code == 1
+    assert said.startswith("my.yaml: Stale file handle. Ask its owner")
+
+
 def test_names_in_the_log_cannot_steer_the_terminal(tmp_path, capsys, monkeypatch):
     log = tmp_path / "step.log"
     logger = logging.getLogger("dnalm")

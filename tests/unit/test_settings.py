@@ -128,6 +128,12 @@ def test_a_task_says_its_positive_class_and_what_its_tables_call_their_columns(s
         assert message in str(error.value)
 
 
+def test_text_that_is_no_unicode_is_told_in_one_line(config):
+    # As a flag in another encoding is, or "\\ud800" in YAML.
+    with pytest.raises(InputError, match=r"run.yaml: title is .*, but must be text in UTF-8\.$"):
+        read_config(config | {"title": "caf\udce9"}, "run.yaml")
+
+
 def test_hub_ids_are_told_from_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()

@@ -49,8 +49,10 @@ def read_run(
         return _read_run(config, files, found, look_into_tables, section, made)
     except OSError as error:
         # Of folders that one may not look into, even the question whether a file is there is an error.
+        # Where reading fails, and not opening, no file is named.
+        place = error.filename or " + ".join(map(str, files))
         raise InputError(
-            f"{error.filename}: {error.strerror}. Ask its owner for the right to read it, or name another."
+            f"{place}: {error.strerror}. Ask its owner for the right to read it, or name another."
         ) from None
 
 

@@ -241,6 +241,7 @@ def explain(error: ValidationError, settings: type[Settings], names: Names) -> s
         "float_type": "a number",
         "finite_number": "a finite number",
         "string_type": "text",
+        "string_unicode": "text in UTF-8",
         "bool_type": "true or false",
         "tuple_type": "a list",
         "dict_type": "a section with keys",
