@@ -21,8 +21,9 @@ Out: metrics.json     task, problem, name, kind, backbone, labels (in their orde
                       (measured, predicted), of many sequences a part of them
 
 The predictor knows the problem: one class, several labels, or a value for each sequence. Intervals of shares
-of sequences are Wilson's, all others those of the BCa bootstrap. Related sequences are drawn together, and
-count for as many independent ones as the draws show. With two classes precision, recall, F1,
+of sequences are Wilson's, that of balanced accuracy follows from them, all others are those of the BCa
+bootstrap, of AUROC at least as wide as Newcombe's. Related sequences are drawn together, and count for as
+many independent ones as vary as much. With two classes precision, recall, F1,
 AUROC, AUPRC and the curves are those of the positive class (--positive; without it the one whose opposite is
 named as its absence, such as non-enhancer, else the last in class order); with more classes or several
 labels they are means over them, or as their names say. A metric that is not defined (AUROC of one class) is

@@ -805,7 +805,7 @@ def test_methods_for_a_paper_say_the_numbers_of_the_run(flags, tmp_path):
         "bootstrap (Efron 1987) of 300 samples (seed 42), at 95%",
     ):
         assert said in text
-    cited = set(re.findall(r"(?:[\w-]+ et al\.|[\w]+ & [\w]+|Efron|Wilson|Wolpert) \d{4}", text))
+    cited = set(re.findall(r"(?:[\w-]+ et al\.|[\w]+ & [\w]+|Efron|Newcombe|Wilson|Wolpert) \d{4}", text))
     assert cited <= set(REFERENCES)
     assert "Kelley" not in text and "Devlin et al. 2019 BERT" in text
 

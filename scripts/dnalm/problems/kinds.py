@@ -158,7 +158,8 @@ class MultiLabel(Problem):
     measures = Measures(
         multi_label.METRICS,
         multi_label.all_metrics,
-        lambda truth, outputs: {"exact_match": len(truth)},
+        multi_label.shares,
+        multi_label.areas,
         lambda truth: int(min((count for count in truth.sum(axis=0) if count), default=len(truth))),
     )
     headline = "auroc_macro"
@@ -208,7 +209,7 @@ class Regression(Problem):
 
     name = REGRESSION
     measures = Measures(
-        regression.METRICS, regression.all_metrics, lambda truth, outputs: {}, lambda truth: len(truth)
+        regression.METRICS, regression.all_metrics, lambda *_: {}, lambda *_: {}, lambda truth: len(truth)
     )
     headline = "r2"
     differences = ("r2", "pearson", "spearman")

@@ -53,8 +53,7 @@ def all_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarra
     n_classes = probabilities.shape[1]
     confusion = confusion_matrices(truth, probabilities.argmax(axis=1), n_classes, weights)
     result = confusion_metrics(confusion)
-    positives = [n_classes - 1] if n_classes == 2 else range(n_classes)
-    areas = [ranking_areas(truth == i, probabilities[:, i], weights) for i in positives]
+    areas = [ranking_areas(*ranking, weights) for ranking in class_rankings(truth, probabilities)]
     # A class without sequences in a sample has no curve there; the others still have.
     result["auroc"] = mean_of_defined(np.array([auroc for auroc, _ in areas]))
     result["auprc"] = mean_of_defined(np.array([auprc for _, auprc in areas]))
@@ -74,6 +73,13 @@ def metrics_of_samples(
         lacks_one = np.any([weights @ (truth == i) == 0 for i in np.unique(truth)], axis=0)
         result["balanced_accuracy"] = np.where(lacks_one, np.nan, result["balanced_accuracy"])
     return result
+
+
+def class_rankings(truth: np.ndarray, probabilities: np.ndarray) -> list["Ranking"]:
+    """Of two classes the positive one against the other, of more each against the others."""
+    n_classes = probabilities.shape[1]
+    positives = [n_classes - 1] if n_classes == 2 else range(n_classes)
+    return [(truth == i, probabilities[:, i]) for i in positives]
 
 
 def confusion_matrices(
@@ -173,28 +179,31 @@ def worth_of_clusters(clusters: np.ndarray) -> float:
     return float(len(clusters) ** 2 / (sizes**2).sum())
 
 
-def independent_trials(value: float, trials: int, samples: np.ndarray, clusters: np.ndarray) -> float:
-    """How many independent sequences tell as much of a share `value` as the `trials` sequences do.
+def independent_trials(right: np.ndarray, clusters: np.ndarray) -> float:
+    """How many independent sequences tell as much of a share as these do, of which `right` bool[n] count.
 
     That is the effective sample size of surveys (Korn & Graubard 1998): value · (1 − value) / variance, where
-    the variance is that of the bootstrap `samples` of whole clusters; never more than `trials`. Where the
-    samples do not vary, relatives count as judged alike.
+    the variance is that of a mean of whole clusters; never more than n. Where clusters do not vary, relatives
+    count as judged alike.
     """
-    if clusters.max() + 1 == len(clusters):
-        return trials
-    variance = float(samples.var())
+    value, n = right.mean(), len(right)
+    variance = float((np.bincount(clusters, right - value) ** 2).sum()) / n**2
     if variance > 0 and 0 < value < 1:
-        return min(trials, value * (1 - value) / variance)
-    return trials * worth_of_clusters(clusters) / len(clusters)
+        return min(n, value * (1 - value) / variance)
+    return worth_of_clusters(clusters)
 
 
-def class_trials(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, int]:
-    """Which metrics of classes are shares of sequences, and of how many."""
-    trials = {"accuracy": len(truth), "recall_weighted": len(truth)}
-    if probabilities.shape[1] == 2:
-        predicted = probabilities.argmax(axis=1)
-        trials |= {"recall": int((truth == 1).sum()), "precision": int((predicted == 1).sum())}
-    return trials
+def class_shares(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, list["Share"]]:
+    """Which metrics of classes are shares of sequences, or the mean of such."""
+    n_classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    right, every = predicted == truth, np.ones(len(truth), bool)
+    recalls = [(right, truth == i) for i in np.unique(truth)]
+    shares = {"accuracy": [(right, every)], "recall_weighted": [(right, every)], "balanced_accuracy": recalls}
+    if n_classes == 2:
+        called = {"recall": truth == 1, "precision": predicted == 1}
+        return shares | {name: [(right, of)] for name, of in called.items() if of.any()}
+    # A class that no tested sequence has counts as 0 here.
+    return shares | ({"recall": recalls} if len(recalls) == n_classes else {})
 
 
 def rarest_class(truth: np.ndarray) -> int:
@@ -202,22 +211,36 @@ def rarest_class(truth: np.ndarray) -> int:
     return int(min(count for count in np.bincount(truth) if count))
 
 
+# Which sequences count, and of which: both bool[n].
+Share = tuple[np.ndarray, np.ndarray]
+# Which sequences are positive, bool[n], and the score that ranks them, float64[n].
+Ranking = tuple[np.ndarray, np.ndarray]
+
+
 @dataclass(frozen=True)
 class Measures:
     """What is measured of predictions of one kind.
 
-    `names` in the order of tables; `of` (truth, outputs, weights) gives each of them and `loss`; `trials`
-    (truth, outputs) says which are shares of independent sequences, and of how many; `fewest` (truth) of how
-    many sequences a metric tells that is 1 because none is misjudged.
+    `names` in the order of tables; `of` (truth, outputs, weights) gives each of them and `loss`; `shares`
+    (truth, outputs) says which are shares of sequences or means of such, `areas` which are an AUROC or the
+    mean of several; `fewest` (truth) of how many sequences a metric tells that is 1 because none is
+    misjudged.
     """
 
     names: tuple[str, ...]
     of: Callable[[np.ndarray, np.ndarray, np.ndarray], dict[str, np.ndarray]]
-    trials: Callable[[np.ndarray, np.ndarray], dict[str, int]]
+    shares: Callable[[np.ndarray, np.ndarray], dict[str, list[Share]]]
+    areas: Callable[[np.ndarray, np.ndarray], dict[str, list[Ranking]]]
     fewest: Callable[[np.ndarray], int]
 
 
-CLASS_MEASURES = Measures(METRICS, metrics_of_samples, class_trials, rarest_class)
+CLASS_MEASURES = Measures(
+    METRICS,
+    metrics_of_samples,
+    class_shares,
+    lambda truth, probabilities: {"auroc": class_rankings(truth, probabilities)},
+    rarest_class,
+)
 
 
 def bootstrap_metrics(
@@ -278,6 +301,54 @@ def wilson_interval(successes: float, n: float, confidence: float) -> tuple[floa
     return max(0.0, min(middle - half, successes / n)), min(1.0, max(middle + half, successes / n))
 
 
+def share_interval(share: Share, clusters: np.ndarray, confidence: float) -> tuple[float, float, float]:
+    """A share and the bounds of Wilson's interval, of as many independent sequences as tell as much."""
+    right, of = share
+    value, n = float(right[of].mean()), independent_trials(right[of], clusters[of])
+    return value, *wilson_interval(value * n, n, confidence)
+
+
+def area_interval(
+    ranking: Ranking, clusters: np.ndarray, confidence: float
+) -> tuple[float, float, float] | None:
+    """An AUROC and its bounds (Newcombe 2006, method 5); None where there are no positives or no negatives.
+
+    They follow from the area and the numbers of positives and negatives alone, as if the scores of both were
+    exponentially distributed (Hanley & McNeil 1982): so they hold for a handful of positives, too. Relatives
+    count as judged alike.
+    """
+    positive, scores = ranking
+    area = float(ranking_areas(positive, scores, np.ones((1, len(scores))))[0][0])
+    if math.isnan(area):
+        return None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    some, others = worth_of_clusters(clusters[positive]), worth_of_clusters(clusters[~positive])
+
+    def too_far(true: float) -> bool:
+        beyond_one_pair = (some + others) / 2 - 1
+        spread = 1 + beyond_one_pair * ((1 - true) / (2 - true) + true / (1 + true))
+        return (area - true) ** 2 > z * z * true * (1 - true) * spread / (some * others)
+
+    def bound(outside: float) -> float:
+        inside = area
+        # Every round halves what is left of 1; doubles have 53 bits.
+        for _ in range(60):
+            middle = (inside + outside) / 2
+            inside, outside = (inside, middle) if too_far(middle) else (middle, outside)
+        return inside
+
+    return area, bound(0.0), bound(1.0)
+
+
+def mean_interval(parts: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """Bounds of the mean of independent values, from value, low and high of each (Zou & Donner 2008)."""
+    values, lows, highs = np.array(parts).T
+    mean, n = values.mean(), len(values)
+    low = mean - math.sqrt(((values - lows) ** 2).sum()) / n
+    high = mean + math.sqrt(((highs - values) ** 2).sum()) / n
+    return float(low.clip(0, mean)), float(high.clip(mean, 1))
+
+
 def bca_interval(
     value: float, samples: np.ndarray, jackknife: np.ndarray, confidence: float
 ) -> tuple[float, float]:
@@ -312,16 +383,18 @@ def metric_intervals(
     """Every metric of the `measures` and `loss` with value, low and high; None where something is not
     defined.
 
-    Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, all
-    others that of the BCa bootstrap. A share of related sequences is as uncertain as that of fewer
-    independent ones (:func:`independent_trials`). A metric that is 1 in every sample, because no sequence is
-    misjudged, has the lower bound of a share without failure among the sequences of the rarest class. One
-    that is the same in every sample although predictions differ (F1 where no sequence is called positive) has
-    no interval: the samples do not show how it varies.
+    Shares of sequences (accuracy; with two classes also precision and recall) have Wilson's interval, a mean
+    of shares (balanced accuracy) that which follows from theirs, all others that of the BCa bootstrap. A
+    share of related sequences is as uncertain as that of fewer independent ones (:func:`independent_trials`).
+    The samples of a few positives show too little of how an AUROC varies, and so its bounds are never nearer
+    than those of :func:`area_interval`, which in turn know nothing of how the scores are distributed. A
+    metric that is 1 in every sample, because no sequence is misjudged, has the lower bound of a share without
+    failure among the sequences of the rarest class. One that is the same in every sample although predictions
+    differ (F1 where no sequence is called positive) has no interval: the samples do not show how it varies.
     """
     values, samples = bootstrap_metrics(truth, probabilities, clusters, n_samples, seed, measures)
     jackknife = jackknife_metrics(truth, probabilities, clusters, measures)
-    trials = measures.trials(truth, probabilities)
+    shares, areas = measures.shares(truth, probabilities), measures.areas(truth, probabilities)
     fewest = measures.fewest(truth) * worth_of_clusters(clusters) / len(clusters)
     differ = bool((probabilities != probabilities[0]).any())
     found: dict[str, dict[str, float | None]] = {}
@@ -334,9 +407,9 @@ def metric_intervals(
         if np.isnan(value):
             found[name] = {"value": None, "low": None, "high": None}
             continue
-        if trials.get(name):
-            independent = independent_trials(value, trials[name], defined, clusters)
-            low, high = wilson_interval(value * independent, independent, confidence)
+        # Who says the same of all has recalls of 0 and 1, whatever is drawn.
+        if name in shares and (differ or len(shares[name]) == 1):
+            low, high = mean_interval([share_interval(share, clusters, confidence) for share in shares[name]])
         elif not len(defined) or not len(without):
             low = high = None
         elif name != "loss" and value == 1 and (defined == 1).all():
@@ -345,6 +418,10 @@ def metric_intervals(
             low = high = None
         else:
             low, high = bca_interval(value, defined, without, confidence)
+        if name in areas and differ and low is not None and high is not None:
+            rankings = (area_interval(ranking, clusters, confidence) for ranking in areas[name])
+            nearest = mean_interval([bounds for bounds in rankings if bounds])
+            low, high = min(low, nearest[0]), max(high, nearest[1])
         found[name] = {"value": value, "low": low, "high": high}
     return found
 

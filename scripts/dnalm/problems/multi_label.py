@@ -6,7 +6,14 @@ label is predicted where its probability is above 0.5.
 
 import numpy as np
 
-from dnalm.problems.metrics import SMALLEST_PROBABILITY, mean_of_defined, ranking_areas, ratio
+from dnalm.problems.metrics import (
+    SMALLEST_PROBABILITY,
+    Ranking,
+    Share,
+    mean_of_defined,
+    ranking_areas,
+    ratio,
+)
 
 # In the order of files.
 METRICS = (
@@ -36,14 +43,14 @@ def all_metrics(truth: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> 
     """
     total = weights.sum(axis=1)
     carried, predicted = truth == 1, outputs > THRESHOLD
-    areas = [ranking_areas(carried[:, i], outputs[:, i], weights) for i in range(truth.shape[1])]
+    curves = [ranking_areas(*ranking, weights) for ranking in rankings(truth, outputs)]
     right = weights @ (carried & predicted).astype(float)
     of_predicted, of_carried = weights @ predicted.astype(float), weights @ carried.astype(float)
     sums = [part.sum(axis=1) for part in (right, of_predicted, of_carried)]
     agree = carried == predicted
     return {
-        "auroc_macro": mean_of_defined(np.array([auroc for auroc, _ in areas])),
-        "auprc_macro": mean_of_defined(np.array([auprc for _, auprc in areas])),
+        "auroc_macro": mean_of_defined(np.array([auroc for auroc, _ in curves])),
+        "auprc_macro": mean_of_defined(np.array([auprc for _, auprc in curves])),
         # 0/0 counts as 0, as usual.
         "f1_macro": ratio(2 * right, of_predicted + of_carried).mean(axis=1),
         "f1_micro": ratio(2 * sums[0], sums[1] + sums[2]),
@@ -53,3 +60,19 @@ def all_metrics(truth: np.ndarray, outputs: np.ndarray, weights: np.ndarray) -> 
         "exact_match": (weights @ agree.all(axis=1).astype(float)) / total,
         "loss": (weights @ binary_losses(truth, outputs)) / total,
     }
+
+
+def rankings(truth: np.ndarray, outputs: np.ndarray) -> list[Ranking]:
+    """Who carries each label, and the probabilities of it."""
+    return [(carried == 1, output) for carried, output in zip(truth.T, outputs.T, strict=True)]
+
+
+def shares(truth: np.ndarray, outputs: np.ndarray) -> dict[str, list[Share]]:
+    """Which metrics are shares of sequences."""
+    right = ((truth == 1) == (outputs > THRESHOLD)).all(axis=1)
+    return {"exact_match": [(right, np.ones(len(right), bool))]}
+
+
+def areas(truth: np.ndarray, outputs: np.ndarray) -> dict[str, list[Ranking]]:
+    """Which metrics are means of an AUROC."""
+    return {"auroc_macro": rankings(truth, outputs)}

@@ -76,10 +76,15 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     problem = evaluations[0].problem.name
     shown = words.quantity if problem == REGRESSION else words.number
     cells.append([with_interval(e.metrics["loss"], shown) for e in evaluations])
-    shares = {SINGLE_LABEL: "shares of sequences", MULTI_LABEL: "exact match", REGRESSION: ""}[problem]
+    shares = {
+        SINGLE_LABEL: "shares of sequences and their means (balanced accuracy)",
+        MULTI_LABEL: "exact match",
+        REGRESSION: "",
+    }[problem]
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
-    note += "bias-corrected and accelerated bootstrap" + (" for the others." if shares else ".")
+    note += "bias-corrected and accelerated bootstrap" + (" for the others" if shares else "")
+    note += " (of AUROC at least Newcombe's)." if shares else "."
     note += relatives_note(evaluations[0]) + rare_labels_note(evaluations[0].metrics)
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     folds = evaluations[0].folds
@@ -189,7 +194,7 @@ def rare_labels_note(metrics: dict[str, Any]) -> str:
     what = "carry, or do not carry," if several else f"are of {classes}"
     return (
         f" Fewer than {FEW_OF_A_CLASS} of the tested sequences {what} {words.listing(rare)}: bootstrapped "
-        "intervals are too narrow then."
+        "intervals, but those of AUROC, are too narrow then."
     )
 
 

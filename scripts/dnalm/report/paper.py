@@ -394,19 +394,22 @@ def statistics(run: Run) -> str:
     bootstrap = heads[0].metrics["bootstrap"]
     metrics = list(dict.fromkeys(METRIC_NAMES[head.problem.headline] for head in heads))
     leading = f"metrics are {words.listing(metrics)}" if len(metrics) > 1 else f"metric is {metrics[0]}"
-    shares = any(head.problem.name != REGRESSION for head in heads)
-    wilson = (
-        "Shares of sequences have Wilson's interval (Wilson 1927), other metrics"
-        if shares
-        else "Metrics have"
-    )
+    problems = {head.problem.name for head in heads}
+    intervals, areas = "Metrics have", ""
+    if problems != {REGRESSION}:
+        balanced = "balanced accuracy what follows from theirs (Zou & Donner 2008), "
+        intervals = (
+            "Shares of sequences have Wilson's interval (Wilson 1927), "
+            f"{balanced if SINGLE_LABEL in problems else ''}other metrics"
+        )
+        areas = "; that of an AUROC is at least as wide as the one of its area alone (Newcombe 2006)"
     return (
-        f"{read}. The leading {leading}. {wilson} that of the bias-corrected and accelerated "
+        f"{read}. The leading {leading}. {intervals} that of the bias-corrected and accelerated "
         f"bootstrap (Efron 1987) of {bootstrap['samples']:,} samples (seed {bootstrap['seed']}), at "
-        f"{words.percent(bootstrap['confidence'])}. Predictors were compared by the percentile interval of "
-        "their difference over the same bootstrap samples. Related test sequences were drawn together. "
-        "Intervals cover the choice of test sequences, not the seed of training, and were not corrected for "
-        "the number of comparisons."
+        f"{words.percent(bootstrap['confidence'])}{areas}. Predictors were compared by the percentile "
+        "interval of their difference over the same bootstrap samples. Related test sequences were "
+        "drawn together. Intervals cover the choice of test sequences, not the seed of training, and "
+        "were not corrected for the number of comparisons."
     )
 
 

@@ -15,6 +15,7 @@ REFERENCES = {
     "Liu et al. 2019": "RoBERTa. arXiv:1907.11692",
     "Loshchilov & Hutter 2019": "AdamW. ICLR. arXiv:1711.05101",
     "Mölder et al. 2021": "Snakemake. F1000Research 10:33. doi:10.12688/f1000research.29032.2",
+    "Newcombe 2006": "Statistics in Medicine 25:559–573. doi:10.1002/sim.2324",
     "Paszke et al. 2019": "PyTorch. NeurIPS. arXiv:1912.01703",
     "Pedregosa et al. 2011": "scikit-learn. JMLR 12:2825–2830",
     "Sanh et al. 2019": "DistilBERT. arXiv:1910.01108",
@@ -24,6 +25,7 @@ REFERENCES = {
     "Wilson 1927": "JASA 22:209–212. doi:10.1080/01621459.1927.10502953",
     "Wolf et al. 2020": "Transformers. EMNLP. doi:10.18653/v1/2020.emnlp-demos.6",
     "Wolpert 1992": "Neural Networks 5:241–259. doi:10.1016/S0893-6080(05)80023-1",
+    "Zou & Donner 2008": "Statistics in Medicine 27:1693–1702. doi:10.1002/sim.3095",
 }
 FAMILY_NAMES = {
     "modernbert": "ModernBERT (Warner et al. 2024)",
