@@ -169,6 +169,14 @@ def test_line_of_a_wrong_letter_is_right_across_blocks(path, block_bytes):
         list(segments(path))
 
 
+def test_a_file_of_old_line_ends_is_not_read_to_its_end():
+    # Its first line is the whole file: a genome in memory, and searched again with each block.
+    blocks = iter([b">a\rACGT\r", *[b"ACGT\r" * 1000] * 1000])
+    with pytest.raises(InputError, match="line 1: the header does not end"):
+        list(fasta.parse_fasta("x.fa", blocks))
+    assert next(blocks, None) is not None
+
+
 @pytest.mark.parametrize("container", ["plain", "gzip"])
 def test_a_file_whose_copy_is_not_complete_is_told(tmp_path, container):
     """A plain file would seem to end where the copy stands, and the rest of the genome would be missing."""

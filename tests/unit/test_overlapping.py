@@ -2,6 +2,7 @@
 
 import functools
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -181,7 +182,7 @@ def test_what_becomes_of_a_hidden_token_becomes_of_its_whole_run():
     ids = np.array(made(3).encode("ACGTTGCAACGTAACCGGTTACGATCGATTACA" * 40).ids)
     options = {"special_ids": range(5), "vocabulary_size": 69, "mask_id": 4, "probability": 0.3}
     options |= {"mask_fraction": 0.8, "random_fraction": 0.1}
-    fates = []
+    fates, both = [], []
     for line in range(30):
         generator = line_generator(1, 0, line)
         shown, labels = mask_tokens(ids, **options, span_tokens=3, same_fate=True, generator=generator)
@@ -192,8 +193,11 @@ def test_what_becomes_of_a_hidden_token_becomes_of_its_whole_run():
             # Among random tokens are some true ones.
             assert (shown[run] == 4).all() or (shown[run] != 4).all()
             fates.append((shown[run] == 4).all())
+        both += [first and second for first, second in pairwise(fates[-len(begins) :])]
         assert known(3).hidden(ids, np.flatnonzero(chosen)).min() >= 1
-    assert np.mean(fates) == pytest.approx(0.8, abs=0.05)
+    assert np.mean(fates) == pytest.approx(0.8, abs=0.03)
+    # Each run has a fate of its own.
+    assert np.mean(both) == pytest.approx(0.8**2, abs=0.03)
 
 
 def plain_agreeing(line: MaskedLine, probabilities: np.ndarray, length: int) -> list[tuple[float, int]]:

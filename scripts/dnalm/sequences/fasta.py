@@ -144,7 +144,7 @@ def parse_fasta(path: str | Path, blocks: Iterator[bytes]) -> Iterator[Batch]:
             line += sum(map(len, chunks)) - bases.size
         else:
             line += sum(chunk.count(b"\n") for chunk in chunks)
-        if wrong_header is None and len(unfinished_header) > 1 + LONGEST_HEADER_BYTES:
+        if len(unfinished_header) > 1 + LONGEST_HEADER_BYTES:
             wrong_header = _ENDLESS
         if wrong_header is not None:
             raise InputError(f"{path} line {line}: {wrong_header}")
