@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_gaps_are_left_out_but_short_sequences_are_not():
     assert [w.bases for w in cut("chr1", 0, "x", [b"NNNNN"], 20, 10, 0.5, LeftOut())] == ["NNNNN"]
 
 
+def test_a_chromosome_is_cut_without_standing_in_memory():
+    parts = (b"ACGT" * 25_000 for _ in range(100))
+    tracemalloc.start()
+    n = sum(1 for _ in cut("chr1", 0, "x", parts, 50_000, 50_000, 0.5, LeftOut()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert n == 200
+    assert peak < 1_000_000
+
+
 @given(
     windows=st.lists(
         st.tuples(st.integers(0, 60), st.integers(1, 20), st.floats(0, 1, allow_nan=False)),
@@ -159,6 +170,7 @@ def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory,
     ]
     assert float(track[3][3]) == pytest.approx(values[1:4].mean(), abs=1e-4)
     assert "x.bedgraph: a track of yes" in caplog.text
+    assert "1 of 3 sequences have no row: e" in caplog.text
 
 
 def test_bed_regions_come_from_the_genome_in_the_order_of_the_file(
@@ -322,6 +334,7 @@ def test_both_strands_is_the_mean_of_two_readings(classifier_directory, tmp_path
     found = [float(row["probability_yes"]) for row in rows]
     np.testing.assert_allclose(found, (forward + reverse) / 2, atol=1e-6)
     assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert {(row["start"], row["end"]) for row in rows} == {("0", "40")}
 
 
 @pytest.mark.parametrize("strands", ["both", "forward"])
@@ -412,11 +425,12 @@ def test_nothing_to_classify_is_an_error(classifier_directory, tmp_path):
     assert not list(tmp_path.glob("out*"))
 
 
-def test_names_of_regions_with_quotation_marks_are_read_back(classifier_directory, tmp_path):
+def test_names_of_regions_with_quotation_marks_are_read_back(classifier_directory, tmp_path, caplog):
     (tmp_path / "x.bed").write_text('chr10\t0\t5\t"one" region\nchr10\t1\t6\ttwo\n', encoding="utf-8")
     run_predict(classifier_directory, tmp_path / "x.bed", genome=write_genome(tmp_path))
     table = pd.read_csv(tmp_path / "predictions.tsv", sep="\t")
     assert table["id"].tolist() == ['"one" region', "two"]
+    assert "no row" not in caplog.text, "every region has one"
 
 
 # ----------------------------------------------------------------------------- errors
