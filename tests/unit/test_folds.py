@@ -15,6 +15,7 @@ from dnalm.prepare_task.folds import check_roles, deal_clusters, read_roles, rol
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
+from dnalm.sequences.strands import reverse_complement
 
 SPLITS = ("train", "validation", "test")
 BASES = np.array(list("ACGT"))
@@ -112,11 +113,12 @@ def toy(n: int = 30) -> list[tuple[str, str, str]]:
 def test_tables_and_checks_of_a_task_with_folds(tmp_path):
     rows = toy()
     family = rows[0][1]
-    # Relatives, a repetition and a sequence of two labels.
+    # Relatives, two repetitions, a sequence of two labels, and one too short to have relatives.
     rows += [("r1", family[5:] + "ACGTA", "a"), ("r2", family[:50] + "GATTACAGAT", "a")]
     rows += [("twice", rows[1][1], "b"), ("odd1", "ACGT" * 20, "a"), ("odd2", "ACGT" * 20, "b")]
+    rows += [("turned", reverse_complement(rows[2][1]), "a"), ("short", "ACGGTTCAAGCT", "a")]
     found = prepare(tmp_path, rows)
-    kept = [row[0] for row in rows if row[0] not in ("twice", "odd1", "odd2")]
+    kept = [row[0] for row in rows if row[0] not in ("twice", "odd1", "odd2", "turned")]
     assert [row["id"] for row in found["test"]] == kept
     assert sorted(row["id"] for row in found["train"] + found["validation"]) == sorted(kept)
     assert list(found["train"][0]) == ["id", "seq", "label"]
@@ -131,9 +133,21 @@ def test_tables_and_checks_of_a_task_with_folds(tmp_path):
     checks = found["checks"]
     assert sum(checks["folds"]["sequences"]) == len(kept) and checks["folds"]["largest_cluster"] == 3
     assert checks["folds"]["clusters"] == len(kept) - 2
-    train = checks["rows"]["train"]
-    assert (train["dropped_duplicates"], train["dropped_conflicting_labels"]) == (1, 2)
-    assert train["read"] == train["kept"] + 3 + train["moved_to_validation"]
+    cleaned = {"dropped_conflicting_labels": 2, "dropped_duplicates": 2, "of_which_reverse_complement": 1}
+    for_use = {"moved_to_validation": len(found["validation"]), "kept": len(found["train"])}
+    of_test = {"dropped_in_test": 0, "homologs_of_test": 0}
+    assert checks["rows"]["train"] == {"read": len(kept) + 4} | cleaned | of_test | for_use
+    assert checks["rows"]["test"] == {
+        "read": len(kept),
+        "homologs_of_train": 0,
+        "homologs_of_test": 3,
+        "clusters": len(kept) - 2,
+        "too_short_for_homologs": 1,
+        "conflicting_labels": 0,
+        "duplicates": 0,
+        "of_which_reverse_complement": 0,
+        "kept": len(kept),
+    }
     assert checks["sequences"] == {name: len(found[name]) for name in SPLITS}
     assert checks["leakage"]["test"]["count"] == 0
     # No test sequence shares words with what its own fold has learned.

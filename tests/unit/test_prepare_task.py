@@ -143,6 +143,13 @@ def test_validation_is_stratified(tmp_path):
     assert molecules(other["validation"]) != molecules(splits["validation"])
 
 
+def test_a_validation_table_need_not_have_every_label(tmp_path):
+    train = [(seq, str(i % 3)) for i, (seq, _) in enumerate(random_rows(12, 1))]
+    given = random_rows(6, 3)
+    splits, _ = prepare(tmp_path, train, random_rows(6, 2), given)
+    assert splits == {"train": train, "validation": given, "test": random_rows(6, 2)}
+
+
 def test_a_disk_that_fills_up_leaves_no_part_of_a_task(tmp_path, monkeypatch):
     def no_room(path, value):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
