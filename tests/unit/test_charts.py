@@ -26,8 +26,8 @@ from dnalm.report.charts import (
     map_chart,
     nice_ticks,
     number,
+    quantile,
     standalone,
-    weighted_median,
 )
 
 finite = st.floats(-1e6, 1e6, allow_nan=False)
@@ -223,8 +223,9 @@ def test_medians_of_long_sequences_are_not_told_in_powers_of_ten():
     assert ">1,234<" in svg and "e+" not in svg
 
 
-def test_weighted_median():
-    assert weighted_median({1: 1, 5: 3, 9: 1}) == 5
+def test_quantiles_of_counted_values():
+    assert quantile({1: 1, 5: 3, 9: 1}, 0.5) == 5
+    assert [quantile({9: 1, 5: 1, 1: 2}, share) for share in (0.5, 0.51, 1)] == [1, 5, 9]
 
 
 @example([[-6e-79, 0.0, 0.0, 0.0, 9e-199]], 0.0)

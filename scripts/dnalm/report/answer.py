@@ -4,7 +4,6 @@ from typing import Any
 
 from dnalm.baseline.settings import UNTRAINED
 from dnalm.compare import questions
-from dnalm.evaluate.predictions import identity
 from dnalm.prepare_task.warnings import FEATURES
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
@@ -13,13 +12,13 @@ from dnalm.report.classification import details_id, finetuning_verdicts
 from dnalm.report.folds import SHARED_TRAINING, cross_validation_facts
 from dnalm.report.language_model import loss_chart, training_verdicts
 from dnalm.report.parts import link, table, with_interval
-from dnalm.report.run import Evaluation, Run, Training, difference_to
+from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.styles import series_style
 
 
 def answer(run: Run, task: str) -> dict[str, Any]:
     """The first screen of a task: how good, compared with what, trained on what, leaked or not."""
-    evaluations, headline = run.of_task(task), run.headline(task)
+    headline = run.headline(task)
     metrics = headline.metrics
     labels = metrics["labels"]
     simulated = run.simulated_task(task)
@@ -41,7 +40,6 @@ def answer(run: Run, task: str) -> dict[str, Any]:
         f"{words.percent(run.confidence)} interval over {'' if headline.folds else 'test '}sequences.",
         "facts": task_facts(run, task),
         "details": details_id(task) if len(run.tasks) > 1 else "",
-        "evaluations": evaluations,
     }
 
 
@@ -68,21 +66,13 @@ def headline_chart(run: Run, task: str) -> str:
     """The metric that leads, of every predictor of a task, with intervals."""
     rows = []
     for evaluation in run.of_task(task):
-        value, style = evaluation.leading, series_style(run, task, evaluation)
-        if value["value"] is None:
+        value, style = evaluation.leading["value"], series_style(run, task, evaluation)
+        if value is None:
             continue
-        known = {key: value["value"] if value[key] is None else value[key] for key in ("low", "high")}
-        rows.append(
-            Estimate(
-                evaluation.name,
-                value["value"],
-                known["low"],
-                known["high"],
-                style.colour,
-                style.shape,
-                strong=evaluation is run.headline(task),
-            )
-        )
+        bounds = (evaluation.leading[end] for end in ("low", "high"))
+        low, high = (value if bound is None else bound for bound in bounds)
+        leads = evaluation is run.headline(task)
+        rows.append(Estimate(evaluation.name, value, low, high, style.colour, style.shape, leads))
     name = f"{run.headline(task).how} {run.headline(task).leading_name}"
     # R² has no lower bound.
     lowest = min([0.0, *(row.low for row in rows)])
@@ -93,7 +83,7 @@ def headline_chart(run: Run, task: str) -> str:
 def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     """Did pretraining help, is a language model needed, did anything leak?"""
     checks = run.checks.get(task)
-    evaluations, headline = run.of_task(task), run.headline(task)
+    headline = run.headline(task)
     verdicts = _majority(run, task)
     if checks and not headline.folds and headline.metrics["kind"] == "model":
         verdicts += words.few_sequences_verdict(checks["sequences"])
@@ -106,13 +96,9 @@ def task_verdicts(run: Run, task: str) -> list[dict[str, str]]:
     verdicts += words.composition_verdict(checks.get("composition", {}), FEATURES) if checks else []
     verdicts += words.cut_verdict(_cuts(run, task), headline.folds)
     verdicts.append(words.leak_verdict(checks, run.simulated_task(task)))
-    if len(evaluations) == 1:
+    if len(run.of_task(task)) == 1:
         verdicts.append(
-            {
-                "status": "warn",
-                "head": "Nothing to compare with.",
-                "text": "No other predictor was evaluated.",
-            }
+            words.verdict("warn", "Nothing to compare with.", "No other predictor was evaluated.")
         )
     return verdicts
 
@@ -123,7 +109,7 @@ def _majority(run: Run, task: str) -> list[dict[str, str]]:
     if lead.problem.name != SINGLE_LABEL or lead.metrics["name"] == "majority":
         return []
     majority = next((e for e in run.of_task(task) if e.metrics["name"] == "majority"), None)
-    return words.majority_verdict(lead.metrics, difference_to(run, task, majority) if majority else None)
+    return words.majority_verdict(lead.metrics, run.difference_to(task, majority) if majority else None)
 
 
 def _finetuning(run: Run, task: str) -> list[Training]:
@@ -158,49 +144,42 @@ def _differences(run: Run, task: str, question: str) -> dict[str, dict[str, Any]
     """Differences that answer one question about the leading model, by backbone, its own first."""
     lead = run.headline(task).metrics
     found = {}
-    for asked in run.comparisons.get(task, {}).get("questions", []):
+    for asked in run.asked(task, question):
         name, _, backbone = asked["predictor"].rpartition("/")
-        if asked["question"] == question and name == lead["name"]:
-            found[backbone] = {
-                **asked["difference"],
-                "metric": asked["metric"],
-                "confidence": run.confidence,
-                "still_improving": bool(asked["still_improving"]),
-            }
+        if name == lead["name"]:
+            found[backbone] = asked["difference"] | {"still_improving": bool(asked["still_improving"])}
     return dict(sorted(found.items(), key=lambda item: item[0] != lead["backbone"]))
 
 
 def _simple_baseline(run: Run, task: str) -> dict[str, str]:
-    baselines = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
+    baselines = run.baselines(task)
     if not baselines:
         return words.baseline_verdict(None, None)
     best = max(baselines, key=lambda e: e.leading_value)
     unfinished = bool(run.headline(task).metrics.get("still_improving"))
     name = words.baseline_in_a_sentence(best.metrics)
-    return words.baseline_verdict(difference_to(run, task, best), name, unfinished, len(baselines))
+    return words.baseline_verdict(run.difference_to(task, best), name, unfinished, len(baselines))
 
 
 def _combination(run: Run, task: str) -> list[dict[str, str]]:
     """Does the leading model know what k-mers do not? Nothing where it was not measured."""
     name = run.headline(task).metrics["name"]
     return [
-        words.combination_verdict(
-            {**asked["difference"], "metric": asked["metric"], "confidence": run.confidence}, name
-        )
-        for asked in run.comparisons.get(task, {}).get("questions", [])
-        if asked["question"] == questions.COMBINATION and asked["predictor"] == f"{name}/combined"
+        words.combination_verdict(asked["difference"], name)
+        for asked in run.asked(task, questions.COMBINATION)
+        if asked["predictor"] == f"{name}/combined"
     ]
 
 
 def _stacking(run: Run, task: str) -> list[dict[str, str]]:
     """Are the leading model and the baselines better together? Nothing where they were not stacked."""
     name = run.headline(task).metrics["name"]
-    named = {identity(e.metrics): e for e in run.of_task(task)}
+    named = run.by_identity(task)
     stacked = named.get(f"{name}/stacked")
     differences = {
-        named[asked["compared_with"]].name: {**asked["difference"], "confidence": run.confidence}
-        for asked in run.comparisons.get(task, {}).get("questions", [])
-        if asked["question"] == questions.STACKING and asked["predictor"] == f"{name}/stacked"
+        named[asked["compared_with"]].name: asked["difference"]
+        for asked in run.asked(task, questions.STACKING)
+        if asked["predictor"] == f"{name}/stacked"
     }
     if not stacked or not differences:
         return []
@@ -378,9 +357,8 @@ def overview(run: Run) -> dict[str, Any] | None:
     rows = []
     for task in run.tasks:
         lead = run.headline(task)
-        others = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
-        best = max(others, key=lambda e: e.leading_value, default=None)
-        named = {identity(e.metrics): e for e in run.of_task(task)}
+        best = max(run.baselines(task), key=lambda e: e.leading_value, default=None)
+        named = run.by_identity(task)
         untrained = named.get(f"{lead.metrics['name']}{UNTRAINED}/{lead.metrics['backbone']}")
         stacked = named.get(f"{lead.metrics['name']}/stacked")
         leaks = run.checks[task]["leakage"]["test"]["count"] if task in run.checks else ""

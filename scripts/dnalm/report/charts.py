@@ -12,10 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import TypeVar
 from xml.etree import ElementTree
 
 from dnalm.report.words import count as counted
 from dnalm.report.words import number as measured
+
+Item = TypeVar("Item")
 
 WIDTH = 400
 # What differs by less is drawn as one value.
@@ -292,7 +295,7 @@ def histogram(
     parts.append(_text(x_axis, (left + right) / 2, bottom + 33, "small quiet middle"))
     described = "; ".join(
         f"{name or x_axis}: {min(of) / divide_by:,g} to {max(of) / divide_by:,g}, median "
-        f"{weighted_median(of) / divide_by:,g}"
+        f"{quantile(of, 0.5) / divide_by:,g}"
         for name, of in counts
     )
     return _svg(bottom + 40, title, f"Distribution of {x_axis}. {described}.", parts)
@@ -512,14 +515,21 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 999.95 else f"{value:.4g}"
 
 
-def weighted_median(counts: dict[int, int]) -> int:
-    """The lower median of values that occur `counts` times."""
-    half, seen = (sum(counts.values()) + 1) // 2, 0
-    for value in sorted(counts):
-        seen += counts[value]
-        if seen >= half:
+def quantile(counts: dict[int, int], share: float) -> int:
+    """The smallest value that at least `share` of values that occur `counts` times do not exceed."""
+    wanted, seen = share * sum(counts.values()), 0
+    for value, times in sorted(counts.items()):
+        seen += times
+        if seen >= wanted:
             return value
     raise ValueError("no counts")
+
+
+def thinned(items: list[Item], most: int) -> list[Item]:
+    """At most so many of them, evenly spread, the first and the last included."""
+    if len(items) <= most:
+        return items
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def _finite(one: Series) -> Series:
@@ -528,9 +538,7 @@ def _finite(one: Series) -> Series:
         for x, y in zip(one.x, one.y, strict=True)
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y)
     ]
-    if len(points) > MAX_POINTS:
-        last = len(points) - 1
-        points = [points[round(i * last / (MAX_POINTS - 1))] for i in range(MAX_POINTS)]
+    points = thinned(points, MAX_POINTS)
     return Series(one.name, [x for x, _ in points], [y for _, y in points], one.colour, one.markers)
 
 

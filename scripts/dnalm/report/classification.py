@@ -16,7 +16,7 @@ from dnalm.report.charts import Box, Series, bar_chart, box_chart, histogram, li
 from dnalm.report.folds import folds_table
 from dnalm.report.learning import finetuning_table
 from dnalm.report.parts import figure, heading, metrics_by_predictor, table, text, with_interval, with_spread
-from dnalm.report.run import Evaluation, Run, Training, difference_to
+from dnalm.report.run import Evaluation, Run, Training
 from dnalm.report.styles import drawn_as_curves, series_style
 
 WORST_PREDICTIONS = 12
@@ -232,7 +232,7 @@ def differences_table(run: Run, task: str) -> dict[str, Any] | None:
     lead = run.headline(task)
     rows = []
     for other in run.of_task(task):
-        difference = difference_to(run, task, other) if other is not lead else None
+        difference = run.difference_to(task, other) if other is not lead else None
         if difference is None or difference["low"] is None:
             continue
         told = (
@@ -358,9 +358,7 @@ def guessing_precision(metrics: dict[str, Any]) -> float:
 
 def scatter_figures(run: Run, task: str) -> list[dict[str, str]]:
     """Predicted against measured values, of the leading model and of the best baseline."""
-    baselines = [
-        e for e in run.of_task(task) if e.metrics["kind"] == "baseline" and e.metrics["name"] != "majority"
-    ]
+    baselines = [e for e in run.baselines(task) if e.metrics["name"] != "majority"]
     best = max(baselines, key=lambda e: e.leading_value, default=None)
     figures = []
     lead = run.headline(task)
@@ -420,10 +418,9 @@ def confusion_part(run: Run, task: str) -> dict[str, Any] | None:
     if run.headline(task).problem.name != SINGLE_LABEL:
         return None
     chosen = [e for e in run.of_task(task) if e.metrics["kind"] == "model"] or run.of_task(task)[:1]
-    baselines = [e for e in run.of_task(task) if e.metrics["kind"] == "baseline"]
-    if baselines:
-        best = max(baselines, key=lambda e: e.leading_value)
-        chosen += [] if best in chosen else [best]
+    best = max(run.baselines(task), key=lambda e: e.leading_value, default=None)
+    if best and best not in chosen:
+        chosen.append(best)
     matrices = []
     for evaluation in chosen:
         labels, matrix = evaluation.metrics["labels"], evaluation.metrics["confusion_matrix"]

@@ -6,7 +6,7 @@ from typing import Any
 
 from dnalm.prepare_task.composition import TELLING_AREA, TELLING_CORRELATION
 from dnalm.report import words
-from dnalm.report.charts import histogram
+from dnalm.report.charts import histogram, quantile
 from dnalm.report.parts import figure, heading, table, text
 from dnalm.report.run import Run
 
@@ -132,11 +132,7 @@ def token_parts(run: Run) -> list[dict[str, Any]]:
             split: lines_by_length([summary for summary in own if summary["split"] == split])
             for split in dict.fromkeys(summary["split"] for summary in own)
         }
-        svg = histogram(
-            list(counts.items()),
-            f"Tokens per line, {tokenizer}",
-            "tokens per line",
-        )
+        svg = histogram(list(counts.items()), f"Tokens per line, {tokenizer}", "tokens per line")
         caption = "Lines of equal length in bp differ in tokens; [CLS] and [SEP] count. " + cut_sentence(
             run, tokenizer, counts.get("train", {})
         )
@@ -230,16 +226,6 @@ def lines_by_length(caches: list[dict[str, Any]]) -> dict[int, int]:
         for length, lines in summary["tokens_per_line"]["histogram"]:
             found[length] += lines
     return dict(found)
-
-
-def quantile(lines_by_length: dict[int, int], share: float) -> int:
-    """The smallest number of tokens that at least `share` of the lines do not exceed."""
-    wanted, seen = share * sum(lines_by_length.values()), 0
-    for length, lines in sorted(lines_by_length.items()):
-        seen += lines
-        if seen >= wanted:
-            return length
-    return 0
 
 
 def longer_fraction(lines_by_length: dict[int, int], limit: int) -> float:
@@ -345,15 +331,10 @@ def check_parts(task: str, checks: dict[str, Any]) -> list[dict[str, Any]]:
     columns += ["Moved to validation", "Related to test", "Kept", "File", "SHA-256 begins with"]
     parts: list[dict[str, Any]] = [heading(f"Checks of task {task}")]
     if checks["warnings"]:
-        parts.append(
-            {
-                "kind": "verdicts",
-                "rows": [
-                    {"status": "warn", "head": "", "text": warning[:1].upper() + warning[1:]}
-                    for warning in checks["warnings"]
-                ],
-            }
-        )
+        said = [
+            words.verdict("warn", "", warning[:1].upper() + warning[1:]) for warning in checks["warnings"]
+        ]
+        parts.append({"kind": "verdicts", "rows": said})
     parts.append(
         table(
             "What became of the labelled sequences",

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from dnalm.evaluate.predictions import identity
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.charts import Box, box_chart, map_chart
@@ -25,7 +24,7 @@ def exploring_section(run: Run) -> dict[str, Any]:
     for batch in run.explored_batches:
         parts += batch_parts(batch)
     for name, task in run.explored_tasks.items():
-        predictors = {identity(e.metrics): e.name for e in run.of_task(name)}
+        predictors = {found: e.name for found, e in run.by_identity(name).items()}
         parts += task_parts(task, predictors, "folds" in run.checks.get(name, {}))
     for name, embedded in run.embedded.items():
         parts += embedded_parts(name, embedded)
@@ -259,7 +258,6 @@ def map_figures(task: dict[str, Any], drawn: dict[str, Any]) -> list[dict[str, s
     for key, name in METHODS.items():
         if key not in drawn:
             continue
-        axes = ("first component", "second component")
         caption = f"{drawn['points']:,} training sequences, {drawn['pooling']} vectors of the language model."
         if key == "pca":
             first, second = drawn["variance"]

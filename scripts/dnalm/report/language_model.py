@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -128,25 +129,12 @@ def learning_curves(run: Run) -> list[dict[str, str]]:
 
 def loss_chart(metrics: dict[str, Any]) -> str:
     """Held-out loss of the model and of what needs no model, with intervals."""
-    loss = metrics["metrics"]["loss"]
-    rows = [
-        Estimate(f"{metrics['model']} pretrained", loss["value"], loss["low"], loss["high"], 0, "dot", True)
-    ]
+    rows = [Estimate(f"{metrics['model']} pretrained", **metrics["metrics"]["loss"], strong=True)]
     if metrics.get("published"):
-        before = metrics["published"]["metrics"]["loss"]
-        rows.append(Estimate("as published", before["value"], before["low"], before["high"], 0, "ring"))
-    for name, baseline in sorted(metrics["baselines"].items(), key=lambda item: item[1]["loss"]["value"]):
-        of_baseline = baseline["loss"]
-        rows.append(
-            Estimate(
-                words.TOKEN_BASELINES[name],
-                of_baseline["value"],
-                of_baseline["low"],
-                of_baseline["high"],
-                1,
-                "square",
-            )
-        )
+        rows.append(Estimate("as published", **metrics["published"]["metrics"]["loss"], shape="ring"))
+    losses = {name: baseline["loss"] for name, baseline in metrics["baselines"].items()}
+    for name, loss in sorted(losses.items(), key=lambda item: item[1]["value"]):
+        rows.append(Estimate(words.TOKEN_BASELINES[name], **loss, colour=1, shape="square"))
     return interval_chart(
         rows, f"Held-out loss of {metrics['model']}", "loss (nats per [MASK])", (0, math.inf)
     )
@@ -216,24 +204,14 @@ def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> di
     rows: list[list[Any]] = []
     ranks: dict[str, list[int]] = {"inside": [], "edge": [], "between": []}
     for example in examples.to_dict("records"):
-        guesses = []
-        for place in range(1, 6):
-            token, probability = example[f"predicted_{place}"], float(example[f"probability_{place}"])
-            guesses += [token, f" {words.guessed(probability)}, "]
-        guesses[-1] = guesses[-1].removesuffix(", ")
         truth = example["token"]
+        answers = [(example[f"predicted_{n}"], example[f"probability_{n}"]) for n in range(1, 6)]
         rows.append(
             [
-                {
-                    "marked_text": [
-                        (f"…{example['left']}", False),
-                        (truth, True),
-                        (f"{example['right']}…", False),
-                    ]
-                },
+                gap_cell(f"…{example['left']}", truth, f"{example['right']}…"),
                 f"{example['rank']:,}",
                 words.share(float(example["probability"]), 1),
-                marked_text(*guesses, marked=[truth]),
+                answers_cell(answers, truth),
             ]
         )
         if motifs:
@@ -267,26 +245,36 @@ def fill_mask_table(examples: pd.DataFrame, model: str, motifs: list[str]) -> di
     )
 
 
+def gap_cell(left: str, hidden: str, right: str) -> dict[str, Any]:
+    """A cell with DNA around a token, which stands out."""
+    return marked_text((left, False), (hidden, True), (right, False))
+
+
+def answers_cell(answers: Iterable[tuple[Any, Any]], truth: str) -> dict[str, Any]:
+    """A cell with tokens and their probabilities; the true one stands out."""
+    texts = []
+    for token, probability in answers:
+        texts += [(str(token), token == truth), (f" {words.guessed(float(probability))}, ", False)]
+    texts[-1] = (texts[-1][0].removesuffix(", "), False)
+    return marked_text(*texts)
+
+
 def filled_gaps_table(run: Run, name: str) -> dict[str, Any]:
     """Gaps in sequences of the user's own, and what the model puts there."""
     model = run.settings.get("fill_mask", {}).get(name, {}).get("model", "the model")
     rows, first_right, known = [], 0, 0
     for (sequence, mask), answers in run.filled_gaps[name].groupby(["sequence", "mask"]):
-        first, guesses = answers.iloc[0], []
-        for token, probability in zip(answers["token"], answers["probability"], strict=True):
-            guesses += [str(token), f" {words.guessed(float(probability))}, "]
-        guesses[-1] = guesses[-1].removesuffix(", ")
+        first = answers.iloc[0]
         hidden = str(first["hidden"])
         known += bool(hidden)
         first_right += bool(hidden) and hidden == first["token"]
-        gap = [(str(first["left"]), False), (hidden or "[MASK]", True), (str(first["right"]), False)]
         rows.append(
             [
                 f"{sequence}.{mask}",
-                {"marked_text": gap},
+                gap_cell(str(first["left"]), hidden or "[MASK]", str(first["right"])),
                 f"{int(first['hidden_rank']):,}" if hidden else "",
                 words.share(float(first["hidden_probability"]), 1) if hidden else "",
-                marked_text(*guesses, marked=[hidden]),
+                answers_cell(zip(answers["token"], answers["probability"], strict=True), hidden),
             ]
         )
     note = "Each gap is one token; every [MASK] is filled by itself, while the others stay hidden."

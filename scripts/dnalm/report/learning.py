@@ -4,6 +4,7 @@ from typing import Any
 
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
+from dnalm.report.charts import thinned
 from dnalm.report.parts import table
 from dnalm.report.run import Training
 
@@ -34,7 +35,7 @@ def pretraining_table(training: Training) -> dict[str, Any] | None:
             of_training(record["step"], "selected_loss"),
             words.loss(record["selected_loss"]),
         ]
-        for record in thinned(evaluations)
+        for record in thinned(evaluations, MOST_ROWS)
     ]
     columns = ["Step", "Epoch", "Training loss", "Held-out loss", "Perplexity", "[MASK] right"]
     columns += ["Training loss, all selected", "Held-out loss, all selected"]
@@ -46,7 +47,7 @@ def finetuning_table(training: Training, name: str) -> dict[str, Any] | None:
     evaluations = [record for record in training.log if record["event"] == "evaluation"]
     trained = {record["epoch"]: record["loss"] for record in training.log if record["event"] == "train"}
     kept = training.summary["kept"]["epoch"]
-    chosen = thinned(evaluations)
+    chosen = thinned(evaluations, MOST_ROWS)
     rows = [
         [
             f"{record['epoch']:,}",
@@ -71,14 +72,6 @@ def accuracy(record: dict[str, Any]) -> str:
     if record.get("accuracy") is not None:
         return words.share(record["accuracy"], 1)
     return words.number(record["r2"]) if "r2" in record else ""
-
-
-def thinned(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most MOST_ROWS of them, evenly spread, the first and the last included."""
-    if len(records) <= MOST_ROWS:
-        return records
-    last = len(records) - 1
-    return [records[round(place * last / (MOST_ROWS - 1))] for place in range(MOST_ROWS)]
 
 
 def _learning_table(

@@ -3,7 +3,7 @@
 Kinds of parts are `heading`, `text`, `verdicts`, `figures`, `table`, `confusion`, `code` and `words`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from dnalm.report.words import number
@@ -74,9 +74,9 @@ def link(section: str, text: str) -> dict[str, Any]:
     return {"section": section, "text": text}
 
 
-def marked_text(*texts: str, marked: Sequence[str] = ()) -> dict[str, Any]:
-    """A cell of several texts one after the other; those in `marked` stand out."""
-    return {"marked_text": [(text, text in marked) for text in texts]}
+def marked_text(*texts: tuple[str, bool]) -> dict[str, Any]:
+    """A cell of several texts one after the other, each with whether it stands out."""
+    return {"marked_text": list(texts)}
 
 
 def with_spread(value: dict[str, float] | None, shown: Callable[[float], str] = number) -> Any:

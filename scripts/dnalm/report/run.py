@@ -214,16 +214,33 @@ class Run:
         Both follow the order of the configuration. Choosing the best one by its test accuracy would make
         that accuracy too good.
         """
-        reference = self.comparisons.get(task, {}).get("reference")
-        named = [e for e in self.of_task(task) if identity(e.metrics) == reference]
-        return (named or self.of_task(task))[0]
+        reference = self.comparisons.get(task, {}).get("reference", "")
+        return self.by_identity(task).get(reference) or self.of_task(task)[0]
 
+    def by_identity(self, task: str) -> dict[str, Evaluation]:
+        """Evaluations of a task by the identity of the predictor."""
+        return {identity(e.metrics): e for e in self.of_task(task)}
 
-def difference_to(run: Run, task: str, other: Evaluation) -> dict[str, Any] | None:
-    """Paired difference in the leading metric, leading model minus `other`, with its interval."""
-    metric = other.problem.headline
-    for row in run.comparisons.get(task, {}).get("predictors", []):
-        if row["predictor"] == identity(other.metrics):
-            found = row[f"{metric}_difference"]
-            return found and {**found, "metric": metric, "confidence": run.confidence}
-    return None
+    def baselines(self, task: str) -> list[Evaluation]:
+        """Evaluations of the predictors of a task that know no language model."""
+        return [e for e in self.of_task(task) if e.metrics["kind"] == "baseline"]
+
+    def asked(self, task: str, question: str) -> list[dict[str, Any]]:
+        """What the comparison of a task says of a question; differences with their metric and confidence."""
+        return [
+            asked | {"difference": asked["difference"] | self._measured(asked["metric"])}
+            for asked in self.comparisons.get(task, {}).get("questions", [])
+            if asked["question"] == question
+        ]
+
+    def difference_to(self, task: str, other: Evaluation) -> dict[str, Any] | None:
+        """Paired difference in the leading metric, leading model minus `other`, with its interval."""
+        metric = other.problem.headline
+        for row in self.comparisons.get(task, {}).get("predictors", []):
+            if row["predictor"] == identity(other.metrics):
+                found = row[f"{metric}_difference"]
+                return found and found | self._measured(metric)
+        return None
+
+    def _measured(self, metric: str) -> dict[str, Any]:
+        return {"metric": metric, "confidence": self.confidence}

@@ -114,11 +114,9 @@ def study_figures(study: dict[str, Any], task: str) -> list[dict[str, str]]:
     estimates = [
         Estimate(
             f"{rank}. {name_of(row)}",
-            row["accuracy"]["value"],
-            row["accuracy"]["low"],
-            row["accuracy"]["high"],
-            BESIDE.index(row["kind"]) + 1 if row["kind"] in BESIDE else 0,
-            SHAPES[row["kind"]],
+            **row["accuracy"],
+            colour=BESIDE.index(row["kind"]) + 1 if row["kind"] in BESIDE else 0,
+            shape=SHAPES[row["kind"]],
         )
         for rank, row in enumerate(board, 1)
         if rank <= ROWS_DRAWN or row["kind"] in BESIDE

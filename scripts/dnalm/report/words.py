@@ -340,7 +340,7 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
     if change["value"] < 0:
         way, bounds = "higher", [-change[key] for key in ("value", "high", "low")]
     by, low, high = (f"{bound:.4f}".replace("-", "−") for bound in bounds)
-    return _verdict(
+    return verdict(
         status,
         heads[status],
         f"{before:.3f} nats per [MASK] as published, {after:.3f} after adaptation, on the same "
@@ -351,7 +351,7 @@ def held_out_change_verdict(metrics: dict[str, Any]) -> dict[str, str]:
 
 def new_head_verdict(model: str) -> dict[str, str]:
     """A model whose checkpoint had no prediction head."""
-    return _verdict(
+    return verdict(
         "unsure",
         f"The checkpoint of {model} had no prediction head.",
         "A new one was drawn at random. Until it is trained, what the model says of hidden tokens is chance, "
@@ -372,7 +372,7 @@ def training_verdict(model: str, losses: dict[int, float], learning_rate: float)
     best = min(losses, key=lambda step: losses[step])
     if last > first and after >= before:
         return [
-            _verdict(
+            verdict(
                 "bad",
                 f"Training made {model} worse.",
                 f"Its held-out loss was {number(before)} before and is {number(after)} after {last:,} steps, "
@@ -382,7 +382,7 @@ def training_verdict(model: str, losses: dict[int, float], learning_rate: float)
         ]
     if after - losses[best] > RISE_THAT_MATTERS:
         return [
-            _verdict(
+            verdict(
                 "warn",
                 f"The held-out loss of {model} rose again.",
                 f"It was lowest at step {best:,}, {number(losses[best])}, and is {number(after)} at the end. "
@@ -407,7 +407,7 @@ def finetuning_verdict(name: str, losses: dict[int, float], summary: dict[str, A
     if losses[kept] - losses[0] < 2 * n_validation**-0.5:
         few = f" With {count(n_validation, 'validation sequence')} it may be chance."
     return [
-        _verdict(
+        verdict(
             "warn",
             f"Fine-tuning did not lower the validation loss of {name}.",
             f"It was {number(losses[0])} before training and is {number(losses[kept])} in the best epoch, "
@@ -426,7 +426,7 @@ def pretraining_verdicts(differences: dict[str, dict[str, float]]) -> list[dict[
     """
     if not differences:
         return [
-            _verdict(
+            verdict(
                 "unsure",
                 "Whether pretraining helped was not measured.",
                 "The same model without pretraining was not evaluated on this task.",
@@ -452,7 +452,7 @@ def _by_status(
         by_status.setdefault(_status(difference), []).append(f"{_points(difference)} {how}")
     measure = _measure(next(iter(differences.values()), {}))
     return [
-        _verdict(status, heads[status], f"{measure} {against}: {listing(texts)}.")
+        verdict(status, heads[status], f"{measure} {against}: {listing(texts)}.")
         for status, texts in by_status.items()
     ]
 
@@ -462,7 +462,7 @@ def baseline_verdict(
 ) -> dict[str, str]:
     """Is the model better than the strongest of the baselines, so many, that need no language model?"""
     if difference is None:
-        return _verdict(
+        return verdict(
             "unsure",
             "No simple baseline stands beside the model.",
             "Without one, nobody can tell whether this task needs a language model.",
@@ -476,7 +476,7 @@ def baseline_verdict(
     more = f" The best of {of} looks a little better than it is." if of > 1 and status == "bad" else ""
     more += " The model was still improving when fine-tuning ended." if still_improving else ""
     against = f"{_measure(difference)} against {baseline}"
-    return _verdict(status, heads[status], f"{against}: {_points(difference)}." + more)
+    return verdict(status, heads[status], f"{against}: {_points(difference)}." + more)
 
 
 # More classes than these are counted, not named.
@@ -511,8 +511,8 @@ def majority_verdict(metrics: dict[str, Any], difference: dict[str, float] | Non
             if difference
             else (f"Of the tested sequences {share(largest, 1)} are of that class.")
         )
-        return [_verdict("warn", head, f"{against} {found}")]
-    return [_verdict("warn", "Not every class is recognised.", found)] if missed else []
+        return [verdict("warn", head, f"{against} {found}")]
+    return [verdict("warn", "Not every class is recognised.", found)] if missed else []
 
 
 # Of training sequences: with fewer, chance in training is larger than what intervals tell.
@@ -524,7 +524,7 @@ def few_sequences_verdict(counts: dict[str, int]) -> list[dict[str, str]]:
     if counts["train"] >= FEW_TO_LEARN_FROM:
         return []
     return [
-        _verdict(
+        verdict(
             "warn",
             "Few sequences to learn from.",
             f"The classifiers learned from {counts['train']:,} and chose their epoch with "
@@ -558,7 +558,7 @@ def composition_verdict(
     most = max(areas, key=lambda feature: areas[feature]["auroc"])
     trait, found = traits[most], areas[most]
     return [
-        _verdict(
+        verdict(
             "warn",
             f"{trait[0].upper()}{trait[1:]} alone tells the classes apart.",
             f"In training it tells label {found['label']} from the others with an AUROC of "
@@ -578,7 +578,7 @@ def combination_verdict(difference: dict[str, float], model: str) -> dict[str, s
         "unsure": f"Nothing could be shown that {model} knows and k-mers do not.",
     }
     status = _status(difference)
-    return _verdict(
+    return verdict(
         status,
         heads[status],
         f"{_measure(difference)} of k-mers and embeddings together, in one linear model, against k-mers "
@@ -612,7 +612,7 @@ def stacking_verdict(
     more = ""
     if status == "bad" and len(against) > 1:
         more += f" In {len(against)} comparisons chance alone gives this answer more often than in one."
-    return _verdict(
+    return verdict(
         status,
         heads[status],
         f"One logistic regression on the probabilities of {count(len(members), 'predictor')} "
@@ -639,12 +639,12 @@ def cut_verdict(cuts: dict[str, dict[str, Any] | None], folds: int | None = None
         ]
     )
     return [
-        {
-            "status": "warn",
-            "head": "Not everything was read.",
-            "text": f"The model takes {limit:,} tokens, and what is longer is cut at its end. So were "
-            f"{shares}. The baselines read everything. Raise finetune.max_tokens or leave it empty.",
-        }
+        verdict(
+            "warn",
+            "Not everything was read.",
+            f"The model takes {limit:,} tokens, and what is longer is cut at its end. So were {shares}. The "
+            "baselines read everything. Raise finetune.max_tokens or leave it empty.",
+        )
     ]
 
 
@@ -660,7 +660,7 @@ def leak_verdict(
     `simulated_task` is what the simulator says about the task it made, the leaks it planted included.
     """
     if checks is None:
-        return _verdict("unsure", "Leaks were not checked.", "The checks of this task are missing.")
+        return verdict("unsure", "Leaks were not checked.", "The checks of this task are missing.")
     leakage = checks["leakage"]
     test, dropped = leakage["test"], leakage["dropped_from_training"]
     folds = checks.get("folds")
@@ -691,7 +691,7 @@ def leak_verdict(
             kin = "none is related to another"
         else:
             kin = f"related ones shared one of {len(folds['sequences'])}"
-        return _verdict(
+        return verdict(
             status,
             "Nothing was tested by a predictor that knew it.",
             f"Of the {count(test['sequences'], 'sequence')} none stood in two folds, and {kin}." + partly,
@@ -699,7 +699,7 @@ def leak_verdict(
     if not test["count"]:
         head = "No test sequence leaked"
         rest = " whole, but some in part." if half > 0 else ", but some have relatives in training."
-        return _verdict(
+        return verdict(
             status,
             head + (rest if warned else "."),
             f"None of the {n} occurs in training, on either strand." + partly,
@@ -709,12 +709,12 @@ def leak_verdict(
         f"{test['reverse_complement']:,} as reverse complement)"
     )
     if dropped:
-        return _verdict(
+        return verdict(
             status,
             "Leaks were found and removed.",
             f"{found}; they were dropped from training before it began." + on_purpose + partly,
         )
-    return _verdict(
+    return verdict(
         "bad",
         "The test set leaked into training.",
         f"{found}; they were kept, as configured, so the result is too good to be true." + partly,
@@ -760,10 +760,10 @@ def counting_verdict(language_model: dict[str, Any]) -> dict[str, str]:
     if own >= guessing:
         text += f" It is not even better than guessing at random ({guessing:.3f})."
     if advantage["low"] > 0:
-        return _verdict("good", "It predicts hidden DNA better than counting tokens does.", text)
+        return verdict("good", "It predicts hidden DNA better than counting tokens does.", text)
     if advantage["high"] < 0:
-        return _verdict("bad", "Counting tokens predicts hidden DNA better than the model.", text)
-    return _verdict("unsure", "Model and token counts cannot be told apart.", text)
+        return verdict("bad", "Counting tokens predicts hidden DNA better than the model.", text)
+    return verdict("unsure", "Model and token counts cannot be told apart.", text)
 
 
 def rounded_up(value: float, step: float) -> int:
@@ -836,5 +836,6 @@ def _signed(points: float) -> str:
     return f"{points:+.{_decimals(points, 1, ends=(0,))}f}".replace("-", "−")
 
 
-def _verdict(status: str, head: str, text: str) -> dict[str, str]:
+def verdict(status: str, head: str, text: str) -> dict[str, str]:
+    """A judgement: `good`, `bad`, `unsure` or `warn`, the answer in bold, and what it rests on."""
     return {"status": status, "head": head, "text": text}
