@@ -42,21 +42,25 @@ def check_labels(kind: Problem, tables: dict[str, pd.DataFrame], inputs: dict[st
     for name in ("test", "validation"):
         if name not in tables:
             continue
-        table = tables[name]
-        unknown = table[~table["label"].isin(labels)]
-        if len(unknown):
-            row = unknown.iloc[0]
-            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+        check_known(kind, labels, tables[name], inputs[name])
+        if tables[name]["label"].nunique() < 2:
             raise InputError(
-                f"{inputs[name]} line {row['line']}: label {row['label']!r} does not occur in training "
-                f"({known}). Correct the label or add training sequences for it."
-            )
-        if table["label"].nunique() < 2:
-            raise InputError(
-                f"{inputs[name]}: every sequence has the label {table['label'].iloc[0]!r}; nothing could be "
-                "measured on it. Give sequences of two or more labels."
+                f"{inputs[name]}: every sequence has the label {tables[name]['label'].iloc[0]!r}; nothing "
+                "could be measured on it. Give sequences of two or more labels."
             )
     return labels
+
+
+def check_known(kind: Problem, labels: list[str], table: pd.DataFrame, path: Path) -> None:
+    """Raise InputError for the first label of a table that no training sequence has."""
+    unknown = set(kind.labels_of(table["label"])) - set(labels)
+    for line, label in zip(table["line"], table["label"], strict=True) if unknown else ():
+        if found := unknown & set(kind.labels_of([label])):
+            known = ", ".join(map(repr, labels[:10])) + (", …" if len(labels) > 10 else "")
+            raise InputError(
+                f"{path} line {line}: label {min(found)!r} does not occur in training ({known}). Correct "
+                "the label or add training sequences for it."
+            )
 
 
 def check_written_alike(kind: Problem, labels: list[str], train: pd.DataFrame, path: Path) -> None:
@@ -92,6 +96,8 @@ def check_several_labels(
             f"{inputs['train']}: a task of the problem {MULTI_LABEL} needs two or more labels, such as a;b; "
             f"here there is {labels[0] if labels else 'none'}."
         )
+    for name, table in tables.items():
+        check_known(kind, labels, table, inputs[name])
     targets = {name: kind.targets(table["label"], labels, inputs[name]) for name, table in tables.items()}
     everywhere = targets["train"].all(axis=0)
     if everywhere.any():
