@@ -21,6 +21,7 @@ import re
 import runpy
 import shlex
 import sys
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,6 +243,14 @@ def a_gzip_file_cut_short(folder: Path) -> None:
 @maker
 def a_gzip_file_twice(folder: Path) -> None:
     write(folder / "genome.fa", gzip.compress(gzip.compress(b">a\nACGT\n", mtime=0)))
+
+
+@maker
+def a_tar_archive(folder: Path) -> None:
+    (folder / "genome.fa").rename(folder / "chr1.fa")
+    with tarfile.open(folder / "genome.fa", "w:gz", format=tarfile.USTAR_FORMAT) as archive:
+        archive.add(folder / "chr1.fa", "chr1.fa")
+    (folder / "chr1.fa").unlink()
 
 
 @maker

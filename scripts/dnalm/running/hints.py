@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# In letters: no path is longer that was meant.
+LONGEST_SHOWN = 400
+
 
 def nearest(value: Any, choices: Iterable[str], prefix: str = "") -> str:
     """`" Did you mean X?"` with the choice that looks most like `value`; empty where none does."""
@@ -30,8 +33,9 @@ def why_absent(path: str) -> str:
 
 
 def show(value: Any) -> str:
-    """A value of a configuration as a person wrote it."""
-    return "empty" if value is None else json.dumps(value, default=str, ensure_ascii=False)
+    """A value of a configuration as a person wrote it, the beginning of a long one."""
+    shown = "empty" if value is None else json.dumps(value, default=str, ensure_ascii=False)
+    return shown if len(shown) <= LONGEST_SHOWN else f"{shown[:LONGEST_SHOWN]}…"
 
 
 def either(choices: Sequence[str]) -> str:

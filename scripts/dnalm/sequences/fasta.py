@@ -12,6 +12,7 @@ its segments.
 import bz2
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from itertools import accumulate, chain
@@ -385,11 +386,13 @@ _NO_BASES = np.empty(0, np.uint8)
 def _not_fasta(path: str | Path, chunk: bytes, line: int) -> str:
     text = chunk.lstrip(_BLANKS)
     line += chunk[: len(chunk) - len(text)].count(b"\n")
-    shown = text[:20].split(b"\n")[0].decode("ascii", "backslashreplace").strip()
+    shown = re.split(rb"[\n\0]", text[:20])[0].decode("ascii", "backslashreplace").strip()
     if text.startswith(b"@"):
         hint = "This looks like FASTQ or SAM; a genome in FASTA format is needed"
     elif text.startswith(b"<"):
         hint = "This looks like a web page, not the file behind it; download the file again"
+    elif text[257:262] == b"ustar":
+        hint = "This is a tar archive; unpack it, and give one of its files"
     elif text.startswith(b"version https://git-lfs"):
         hint = "This is a Git LFS pointer; run `git lfs pull`"
     else:
