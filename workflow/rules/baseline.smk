@@ -20,8 +20,7 @@ rule baseline:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("baseline", "analyse"),
         problem=problem_of,

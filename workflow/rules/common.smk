@@ -291,7 +291,7 @@ def classifier_settings(name):
     return config["finetune"] | (VARIANTS[name].classifier if name in VARIANTS else {})
 
 
-def read_parameters(model, backbone):
+def read_parameters(model, backbone=None):
     """Parameters of all that is loaded to predict: a stacked predictor loads all of its members."""
     settings = model_settings(model)
     one = resources.parameters_of(settings["architecture"] or settings["checkpoint"])
@@ -373,6 +373,13 @@ def own_content(path):
 def size_mb(files):
     """Total size in MB of the inputs that exist already; 0 for a dry run on an empty folder."""
     return sum(os.path.getsize(f) for f in files if os.path.isfile(f)) / 1e6
+
+
+# Resources of the rules that work on tables, by the size of all their inputs.
+FOR_TABLES = {
+    "mem_mb": lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
+    "runtime": lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+}
 
 
 def task_of_corpus(wildcards):

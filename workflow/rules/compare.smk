@@ -25,8 +25,7 @@ rule compare:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("compare", "analyse"),
         reference=f"{next(iter(MODELS))}/{BACKBONES[0]}",

@@ -19,8 +19,7 @@ rule corpus_from_lines:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("corpus_from_lines", "analyse"),
         size=lambda wildcards: given_bytes(config["corpora"][wildcards.genome]["lines"]),
@@ -55,8 +54,7 @@ rule corpus_from_task:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("corpus_from_task", "analyse"),
         task=task_of_corpus,

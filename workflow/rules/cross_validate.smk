@@ -10,13 +10,7 @@ rule cross_validate:
         sequences="<results>/tasks/{task}/test.tsv",
     output:
         metrics="<results>/evaluation/{model}/{task}/{backbone}/metrics.json",
-        predictions=report(
-            "<results>/evaluation/{model}/{task}/{backbone}/predictions.tsv",
-            category="Classification",
-            subcategory="{task}",
-            labels={"model": "{model}", "backbone": "{backbone}", "what": "predictions"},
-            caption="../report/predictions.rst",
-        ),
+        predictions=reported_predictions("{backbone}"),
         curves="<results>/evaluation/{model}/{task}/{backbone}/curves.json",
         telemetry="<results>/telemetry/cross_validate/{model}/{task}/{backbone}.json",
     log:
@@ -75,13 +69,7 @@ rule cross_validate_combined:
         sequences="<results>/tasks/{task}/test.tsv",
     output:
         metrics=f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}/metrics.json",
-        predictions=report(
-            f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}/predictions.tsv",
-            category="Classification",
-            subcategory="{task}",
-            labels={"model": "{model}", "backbone": COMBINED, "what": "predictions"},
-            caption="../report/predictions.rst",
-        ),
+        predictions=reported_predictions(COMBINED),
         curves=f"<results>/evaluation/{{model}}/{{task}}/{COMBINED}/curves.json",
     log:
         "<logs>/cross_validate_combined/{model}/{task}.log",
@@ -141,13 +129,7 @@ rule cross_validate_stacked:
         sequences="<results>/tasks/{task}/test.tsv",
     output:
         metrics=f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/metrics.json",
-        predictions=report(
-            f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/predictions.tsv",
-            category="Classification",
-            subcategory="{task}",
-            labels={"model": "{model}", "backbone": STACKED, "what": "predictions"},
-            caption="../report/predictions.rst",
-        ),
+        predictions=reported_predictions(STACKED),
         curves=f"<results>/evaluation/{{model}}/{{task}}/{STACKED}/curves.json",
     log:
         "<logs>/cross_validate_stacked/{model}/{task}.log",

@@ -3,8 +3,8 @@
 
 rule embed_sequences:
     input:
-        model=lambda wildcards: f"{embedding_model(wildcards)}.json",
-        model_directory=lambda wildcards: ancient(embedding_model(wildcards)),
+        model=lambda wildcards: f"{model_of(embedding_settings(wildcards))}.json",
+        model_directory=lambda wildcards: ancient(model_of(embedding_settings(wildcards))),
         sequences=lambda wildcards: embedding_settings(wildcards)["input"],
         genome=lambda wildcards: embedding_settings(wildcards)["genome"] or [],
     output:
@@ -27,14 +27,14 @@ rule embed_sequences:
     resources:
         **resources.on_gpus(EMBED_GPUS, GRES),
         mem_mb=lambda wildcards, input, attempt: resources.embedding_memory_mb(
-            size_mb([input.sequences]), embedding_parameters(wildcards), attempt
+            size_mb([input.sequences]), read_parameters(embedding_settings(wildcards)["model"]), attempt
         ),
         runtime=lambda wildcards, input, attempt: resources.prediction_runtime_min(
             read_mb(embedding_settings(wildcards)["model"], size_mb([input.sequences])),
             embedding_settings(wildcards)["window"],
             embedding_settings(wildcards)["stride"],
             1,
-            embedding_parameters(wildcards),
+            read_parameters(embedding_settings(wildcards)["model"]),
             EMBED_GPUS,
             attempt,
         ),

@@ -9,13 +9,7 @@ rule evaluate:
         validation="<results>/tasks/{task}/validation.tsv",
     output:
         metrics="<results>/evaluation/{model}/{task}/{backbone}/metrics.json",
-        predictions=report(
-            "<results>/evaluation/{model}/{task}/{backbone}/predictions.tsv",
-            category="Classification",
-            subcategory="{task}",
-            labels={"model": "{model}", "backbone": "{backbone}", "what": "predictions"},
-            caption="../report/predictions.rst",
-        ),
+        predictions=reported_predictions("{backbone}"),
         curves="<results>/evaluation/{model}/{task}/{backbone}/curves.json",
     log:
         "<logs>/evaluate/{model}/{task}/{backbone}.log",
@@ -82,8 +76,7 @@ rule evaluate_baseline:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("evaluate", "train"),
         **JUDGING,

@@ -67,8 +67,7 @@ rule explore_task:
         "../../envs/explore.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("explore_task", "explore"),
         problem=problem_of,

@@ -3,8 +3,8 @@
 
 rule fill_mask:
     input:
-        model=lambda wildcards: f"{gap_model(wildcards)}.json",
-        model_directory=lambda wildcards: ancient(gap_model(wildcards)),
+        model=lambda wildcards: f"{model_of(gap_settings(wildcards))}.json",
+        model_directory=lambda wildcards: ancient(model_of(gap_settings(wildcards))),
     output:
         report(
             "<results>/fill_mask/{gap}.tsv",
@@ -20,11 +20,13 @@ rule fill_mask:
         "../../envs/train.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(gap_parameters(wildcards), 0, attempt),
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(
+            read_parameters(gap_settings(wildcards)["model"]), 0, attempt
+        ),
         runtime=lambda wildcards, attempt: resources.scaled(20, attempt),
     params:
         *code("fill_mask", "train"),
-        flags=lambda wildcards: settings_flags(GapSettings, config["fill_mask"][wildcards.gap]),
+        flags=lambda wildcards: settings_flags(GapSettings, gap_settings(wildcards)),
     message:
         "Filling the gaps of {wildcards.gap}"
     shell:

@@ -24,8 +24,12 @@ rule finetune:
     threads: 1
     resources:
         **resources.on_gpus(finetune_gpus, GRES),
-        mem_mb=finetune_memory_mb,
-        runtime=finetune_runtime_min,
+        mem_mb=lambda wildcards, input, attempt: training_memory_mb(
+            wildcards, size_mb([input.train_sequences]), attempt
+        ),
+        runtime=lambda wildcards, input, attempt: training_runtime_min(
+            wildcards, size_mb([input.train_sequences]), attempt
+        ),
     params:
         *code("finetune", "finetune"),
         problem=problem_of,

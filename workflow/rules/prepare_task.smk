@@ -25,8 +25,7 @@ rule prepare_task:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("prepare_task", "analyse"),
         problem=problem_of,

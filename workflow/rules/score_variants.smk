@@ -3,8 +3,8 @@
 
 rule score_variants:
     input:
-        model=lambda wildcards: f"{scored_model(wildcards)}.json",
-        model_directory=lambda wildcards: ancient(scored_model(wildcards)),
+        model=lambda wildcards: f"{model_of(scoring_settings(wildcards))}.json",
+        model_directory=lambda wildcards: ancient(model_of(scoring_settings(wildcards))),
         variants=lambda wildcards: scoring_settings(wildcards)["input"],
         genome=lambda wildcards: scoring_settings(wildcards)["genome"],
     output:
@@ -18,11 +18,13 @@ rule score_variants:
     threads: 2
     resources:
         **resources.on_gpus(EMBED_GPUS, GRES),
-        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(scoring_parameters(wildcards), 0, attempt),
+        mem_mb=lambda wildcards, attempt: resources.model_memory_mb(
+            read_parameters(scoring_settings(wildcards)["model"]), 0, attempt
+        ),
         runtime=lambda wildcards, input, attempt: resources.scoring_runtime_min(
             read_mb(scoring_settings(wildcards)["model"], size_mb([input.variants])),
             scoring_settings(wildcards)["window"],
-            scoring_parameters(wildcards),
+            read_parameters(scoring_settings(wildcards)["model"]),
             EMBED_GPUS,
             attempt,
         ),

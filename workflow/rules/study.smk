@@ -23,8 +23,7 @@ rule subset_task:
         "../../envs/analyse.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-        runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+        **FOR_TABLES,
     params:
         *code("subset_task", "analyse"),
         flags=flags({"seed": config["prepare_task"]["seed"]}),
@@ -76,8 +75,7 @@ if VARIANTS:
             "../../envs/analyse.yaml"
         threads: 1
         resources:
-            mem_mb=lambda wildcards, input, attempt: resources.table_memory_mb(size_mb(input), attempt),
-            runtime=lambda wildcards, input, attempt: resources.table_runtime_min(size_mb(input), attempt),
+            **FOR_TABLES,
         params:
             *code("study", "analyse"),
             benchmarks=lambda wildcards, input: folder_beside(input.configuration, "benchmarks"),

@@ -46,18 +46,10 @@ def finetune_gpus(wildcards):
     return 0 if way(wildcards) == "frozen" else config["resources"]["finetune_gpus"]
 
 
-def finetune_memory_mb(wildcards, input, attempt):
-    return training_memory_mb(wildcards, size_mb([input.train_sequences]), attempt)
-
-
 def training_memory_mb(wildcards, table_mb, attempt):
     # At most all layers learn where some do.
     trained = parameters(wildcards) if way(wildcards) in ("partial", "full") else 0
     return resources.finetune_memory_mb(parameters(wildcards), trained, table_mb, attempt)
-
-
-def finetune_runtime_min(wildcards, input, attempt):
-    return training_runtime_min(wildcards, size_mb([input.train_sequences]), attempt)
 
 
 def training_runtime_min(wildcards, table_mb, attempt):
@@ -89,6 +81,17 @@ JUDGING = {
     "strands": lambda wildcards: strands_flag(wildcards.task),
     "flags": settings_flags(EvaluateSettings, config["evaluate"]),
 }
+
+
+def reported_predictions(backbone):
+    """The predictions of a classifier as an output, shown in Snakemake's own report too."""
+    return report(
+        f"<results>/evaluation/{{model}}/{{task}}/{backbone}/predictions.tsv",
+        category="Classification",
+        subcategory="{task}",
+        labels={"model": "{model}", "backbone": backbone, "what": "predictions"},
+        caption="../report/predictions.rst",
+    )
 
 
 def readings_of(task):

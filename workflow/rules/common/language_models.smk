@@ -65,34 +65,21 @@ def published_reference(pattern, wildcards):
     return expand(pattern, model=reference) if reference in PUBLISHED_MODELS else []
 
 
-def gap_model(wildcards):
-    return f"<results>/models/{config['fill_mask'][wildcards.gap]['model']}"
+# ---- What reads sequences of the user's own with a model ----
 
 
-def gap_parameters(wildcards):
-    settings = MODELS[config["fill_mask"][wildcards.gap]["model"]]
-    return resources.parameters_of(settings["architecture"] or settings["checkpoint"])
+def gap_settings(wildcards):
+    return config["fill_mask"][wildcards.gap]
 
 
 def embedding_settings(wildcards):
     return config["embed_sequences"][wildcards.embedded]
 
 
-def embedding_model(wildcards):
-    return f"<results>/models/{embedding_settings(wildcards)['model']}"
-
-
-def embedding_parameters(wildcards):
-    return read_parameters(embedding_settings(wildcards)["model"], None)
-
-
 def scoring_settings(wildcards):
     return config["score_variants"][wildcards.scored]
 
 
-def scored_model(wildcards):
-    return f"<results>/models/{scoring_settings(wildcards)['model']}"
-
-
-def scoring_parameters(wildcards):
-    return read_parameters(scoring_settings(wildcards)["model"], None)
+def model_of(settings):
+    """The directory of the model that a section names."""
+    return f"<results>/models/{settings['model']}"
