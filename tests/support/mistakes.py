@@ -74,7 +74,8 @@ class Mistake:
 
     `mistake`: what was done, in words. `says`: the whole line that the user reads; `…` stands for any text.
     `settings`: other values in the configuration, by key with dots. `files`: other contents, by name; None:
-    no such file; `json`: the same, written as JSON. `make`: a function of MAKERS that spoils the folder.
+    no such file; `json`: the same, written as JSON. `checkpoint`: a model directory, with other keys in its
+    config.json; None: no such key. `make`: a function of MAKERS that spoils the folder.
     `script`: who finds it, with `flags` beyond those of COMMANDS and `without` some of these; `start`: the
     workflow before its first job.
     `by_hand`: the workflow makes no such mistake; who runs scripts by hand does.
@@ -85,6 +86,7 @@ class Mistake:
     settings: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str | bytes | None] = field(default_factory=dict)
     json: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Mapping[str, Any] | None = None
     make: str = ""
     script: str = START
     flags: str = ""
@@ -167,6 +169,8 @@ def write(path: Path, content: str | bytes | None) -> None:
 
 def spoil(folder: Path, mistake: Mistake) -> None:
     """Make the mistake in a folder of `write_run`."""
+    if mistake.checkpoint is not None:
+        write_checkpoint(folder, keys=mistake.checkpoint)
     for name, content in mistake.files.items():
         write(folder / name, content)
     for name, value in mistake.json.items():
@@ -199,12 +203,18 @@ def a_folder(folder: Path) -> None:
 
 
 def write_checkpoint(
-    folder: Path, change: Callable[[dict[str, Any], Shapes], None] = lambda *_: None
+    folder: Path,
+    change: Callable[[dict[str, Any], Shapes], None] = lambda *_: None,
+    keys: Mapping[str, Any] | None = None,
 ) -> None:
-    """A model directory `checkpoint` of a small BERT, all zeros; `change` edits its config and weights."""
+    """A model directory `checkpoint` of a small BERT, all zeros; `change` edits its config and weights.
+
+    `keys` of its config have other values than its weights tell; None: no such key.
+    """
     config = {"model_type": "bert", "vocab_size": len(VOCABULARY), "pad_token_id": 3, **ARCHITECTURE}
     shapes = backbone_shapes(config)
     change(config, shapes)
+    config = {key: value for key, value in (config | dict(keys or {})).items() if value is not None}
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 4 * math.prod(shape)
@@ -254,11 +264,6 @@ def a_tar_archive(folder: Path) -> None:
 
 
 @maker
-def a_checkpoint(folder: Path) -> None:
-    write_checkpoint(folder)
-
-
-@maker
 def a_checkpoint_with_weights_removed(folder: Path) -> None:
     def change(_: dict[str, Any], shapes: Shapes) -> None:
         for name in [name for name in shapes if ".layer." in name][:11]:
@@ -282,36 +287,6 @@ def a_checkpoint_with_a_layer_more(folder: Path) -> None:
 
 
 @maker
-def a_checkpoint_of_another_size(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(intermediate_size=32))
-
-
-@maker
-def a_checkpoint_of_another_family(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(model_type="roberta"))
-
-
-@maker
-def a_checkpoint_with_five_heads(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(num_attention_heads=5))
-
-
-@maker
-def a_checkpoint_with_a_negative_size(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(num_hidden_layers=-1))
-
-
-@maker
-def a_checkpoint_with_a_dropout_of_seven(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(attention_probs_dropout_prob=7))
-
-
-@maker
-def a_checkpoint_with_relative_positions(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(position_embedding_type="relative_key"))
-
-
-@maker
 def a_checkpoint_that_does_not_know_its_mask(folder: Path) -> None:
     def change(config: dict[str, Any], shapes: Shapes) -> None:
         config |= {"model_type": "esm", "token_dropout": True}
@@ -326,52 +301,6 @@ def a_checkpoint_of_another_vocabulary(folder: Path) -> None:
     write_checkpoint(folder)
     swapped = tokenizer((*VOCABULARY[:-2], "T", "G"))
     write(folder / "checkpoint/tokenizer.json", json.dumps(swapped))
-
-
-@maker
-def a_checkpoint_with_another_padding(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(pad_token_id=0))
-
-
-@maker
-def a_checkpoint_of_no_family(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.pop("model_type"))
-
-
-@maker
-def a_checkpoint_without_padding(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.pop("pad_token_id"))
-
-
-@maker
-def a_checkpoint_with_attention_for_some_computers(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(_attn_implementation="flash_attention_2"))
-
-
-@maker
-def a_checkpoint_with_code(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(auto_map={"AutoModelForMaskedLM": "x.Own"}))
-
-
-@maker
-def a_checkpoint_with_code_for_its_attention(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(_attn_implementation="kernels-community/flash"))
-
-
-@maker
-def a_quantized_checkpoint(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(quantization_config={"quant_method": "fp8"}))
-
-
-@maker
-def a_checkpoint_with_an_adapter(folder: Path) -> None:
-    write_checkpoint(folder)
-    write(folder / "checkpoint/adapter_config.json", '{"peft_type": "LORA"}')
-
-
-@maker
-def a_checkpoint_with_too_many_layers(folder: Path) -> None:
-    write_checkpoint(folder, lambda config, _: config.update(num_hidden_layers=1_000_000))
 
 
 @maker
@@ -469,12 +398,6 @@ def a_checkpoint_cut_short(folder: Path) -> None:
 def a_checkpoint_in_pickles(folder: Path) -> None:
     write_checkpoint(folder)
     (folder / "checkpoint/model.safetensors").rename(folder / "checkpoint/pytorch_model.bin")
-
-
-@maker
-def a_checkpoint_without_config(folder: Path) -> None:
-    write_checkpoint(folder)
-    (folder / "checkpoint/config.json").unlink()
 
 
 @maker
