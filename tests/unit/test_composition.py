@@ -89,8 +89,8 @@ def test_a_correlation_tells_if_it_is_large_and_more_than_chance():
     def told(numbers, values) -> dict:
         return telling_correlations(lengths(numbers), np.array(values, dtype=float))["length"]
 
-    # Chance has the standard error 1 / sqrt(n - 1): three of them are 1.06 of 9 sequences, 0.95 of 11.
-    assert told(range(1, 10), range(9)) == {"spearman": 1, "tells": False}
+    # Chance has the standard error 1 / sqrt(n - 1): three of them are 1 of 10 sequences, 0.95 of 11.
+    assert told(range(1, 11), range(10)) == {"spearman": 1, "tells": False}
     assert told(range(1, 12), range(11)) == {"spearman": 1, "tells": True}
     # Two neighbours of six swapped: 1 - 6 * 2 / (6 * 35).
     assert told(range(1, 7), [0, 1, 2, 3, 5, 4])["spearman"] == 0.942857
