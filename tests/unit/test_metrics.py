@@ -459,3 +459,13 @@ def test_relatives_that_are_all_judged_alike_count_once():
         without_error = np.where(truth[:, None] == np.arange(2), 0.9, 0.1)
         found = metric_intervals(truth, without_error, of, 100, 1, 0.95)["accuracy"]
         assert (found["low"], found["high"]) == pytest.approx(wilson_interval(n, n, 0.95))
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(40, dtype=int), np.arange(40) // 10])
+def test_relatives_whose_clusters_are_judged_alike_count_once(clusters):
+    """Seven of ten are right in each: clusters do not vary, and rounding makes no difference of it."""
+    truth, right = np.arange(40) % 2, np.arange(40) % 10 < 7
+    probabilities = np.where((truth[:, None] == np.arange(2)) == right[:, None], 0.9, 0.1)
+    found = metric_intervals(truth, probabilities, clusters, 100, 1, 0.95)["accuracy"]
+    n = clusters.max() + 1
+    assert (found["low"], found["high"]) == pytest.approx(wilson_interval(0.7 * n, n, 0.95))

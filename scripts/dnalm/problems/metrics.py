@@ -187,7 +187,8 @@ def independent_trials(right: np.ndarray, clusters: np.ndarray) -> float:
     count as judged alike.
     """
     value, n = right.mean(), len(right)
-    variance = float((np.bincount(clusters, right - value) ** 2).sum()) / n**2
+    # Of whole numbers, so that rounding makes no variance where there is none.
+    variance = float((np.bincount(clusters, n * right - right.sum()) ** 2).sum()) / n**4
     if variance > 0 and 0 < value < 1:
         return min(n, value * (1 - value) / variance)
     return worth_of_clusters(clusters)
