@@ -9,7 +9,6 @@ import shutil
 import socket
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -254,20 +253,38 @@ def test_outputs_are_written_to_disks_that_know_less(tmp_path, monkeypatch):
 
 
 def test_what_a_killed_process_left_behind_is_removed(tmp_path):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended, living = (subprocess.Popen(["sleep", seconds]) for seconds in ("0", "60"))
     ended.wait()
     node = socket.gethostname()
-    for owner in (f"{node}.{ended.pid}", f"{node}.{os.getppid()}", f"other.{ended.pid}"):
-        (tmp_path / f".model.{owner}.part").mkdir()
-        (tmp_path / f".model.{owner}.part" / "config.json").touch()
-    (tmp_path / f".model.json.{node}.{ended.pid}.part").touch()
-    with atomic_directory(tmp_path / "model") as folder:
-        (folder / "config.json").write_text("{}")
-    with atomic_file(tmp_path / "model.json") as file:
-        file.write_text("{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [f".model.{node}.{os.getppid()}.part", f".model.other.{ended.pid}.part", "model", "model.json"]
-    )
+    try:
+        for owner in (f"{node}.{ended.pid}", f"{node}.{living.pid}", f"other.{ended.pid}"):
+            (tmp_path / f".model.{owner}.part").mkdir()
+            (tmp_path / f".model.{owner}.part" / "config.json").touch()
+        (tmp_path / f".model.json.{node}.{ended.pid}.part").touch()
+        # Somebody's own.
+        (tmp_path / str(ended.pid)).touch()
+        with atomic_directory(tmp_path / "model") as folder:
+            (folder / "config.json").write_text("{}")
+        with atomic_file(tmp_path / "model.json") as file:
+            file.write_text("{}")
+        assert living.poll() is None
+    finally:
+        living.kill()
+    of_others = [f".model.{node}.{living.pid}.part", f".model.other.{ended.pid}.part", str(ended.pid)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*of_others, "model", "model.json"])
+
+
+def test_others_may_read_the_files_of_a_directory_and_enter_its_folders(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_directory(tmp_path / "model") as folder:
+            (folder / "inner").mkdir()
+            # As safetensors does.
+            (folder / "inner" / "weights").touch(mode=0o600)
+    finally:
+        assert os.umask(before) == 0o027
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").rglob("*")}
+    assert modes == {"inner": 0o750, "weights": 0o640}
 
 
 def test_a_key_that_another_version_did_not_write_is_told_with_its_file(tmp_path, capsys):
