@@ -384,6 +384,19 @@ def test_what_differs_between_genomes_alone_widens_no_interval():
     assert lonely["low"] < lonely["value"] < lonely["high"]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.floats(0.5, 0.999))
+def test_an_interval_over_several_genomes_is_that_of_a_stratified_mean(seed, tokens_per_run, confidence):
+    """Four runs of one genome, six of another: how much harder the other is makes nothing uncertain."""
+    runs = np.random.default_rng(seed).gamma(2.0, size=(10, tokens_per_run))
+    runs[4:] += 3
+    n = tokens_per_run
+    means = HeldOutMeans(np.repeat([0, 1], [4 * n, 6 * n]), np.ones(10 * n, np.int64), confidence)
+    found = means.of(TokenScores(runs.ravel(), np.zeros(10 * n, np.int64)))["loss"]
+    variance = sum((len(of) / 10) ** 2 * of.mean(axis=1).var(ddof=1) / len(of) for of in (runs[:4], runs[4:]))
+    low, high = scipy.stats.t.interval(confidence, 3 + 5, runs.mean(), variance**0.5)
+    assert found == pytest.approx(estimate(runs.mean(), max(low, 0), high), rel=1e-5)
+
+
 @pytest.mark.parametrize(("few", "word"), [(0, "no"), (1, "one")])
 def test_too_few_hidden_tokens_are_an_error(few, word, place, tmp_path, monkeypatch):
     hide = evaluate_language_model.hide_tokens
