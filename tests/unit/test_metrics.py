@@ -469,3 +469,19 @@ def test_relatives_whose_clusters_are_judged_alike_count_once(clusters):
     found = metric_intervals(truth, probabilities, clusters, 100, 1, 0.95)["accuracy"]
     n = clusters.max() + 1
     assert (found["low"], found["high"]) == pytest.approx(wilson_interval(0.7 * n, n, 0.95))
+
+
+def test_a_share_is_as_uncertain_as_the_means_of_whole_clusters_are():
+    """Thirty families of five, alike in part: they tell less than 150 sequences and more than 30."""
+    generator = np.random.default_rng(6)
+    clusters = np.repeat(np.arange(30), 5)
+    right = generator.random(150) < generator.choice([0.4, 0.95], 30)[clusters]
+    drawn = right.reshape(30, 5).mean(axis=1)[generator.integers(0, 30, (20_000, 30))].mean(axis=1)
+    n = right.mean() * (1 - right.mean()) / drawn.var()
+    assert 40 < n < 100
+    for of, of_how_many in ((right, n), (np.arange(150) % 5 < 3 + (np.arange(150) > 145), 150)):
+        probabilities = two_classes(np.where(of, 0.9, 0.1))
+        found = metric_intervals(np.ones(150, int), probabilities, clusters, 10, 1, 0.95)["accuracy"]
+        bounds = wilson_interval(of.mean() * of_how_many, of_how_many, 0.95)
+        # Of 20,000 draws the variance is known to one percent.
+        assert (found["low"], found["high"]) == pytest.approx(bounds, abs=2e-3)
