@@ -241,6 +241,45 @@ def test_labels_that_all_or_none_carry_have_no_area_but_can_be_counted(carried):
     assert found["label_accuracy"]["value"] == 1 > found["label_accuracy"]["low"]
 
 
+@pytest.mark.parametrize(
+    ("problem", "n_labels", "shares", "areas"),
+    [
+        (
+            SINGLE_LABEL,
+            2,
+            {"accuracy", "balanced_accuracy", "precision", "recall", "recall_weighted"},
+            {"auroc"},
+        ),
+        (SINGLE_LABEL, 3, {"accuracy", "balanced_accuracy", "recall", "recall_weighted"}, {"auroc"}),
+        (MULTI_LABEL, 3, {"exact_match"}, {"auroc_macro"}),
+    ],
+)
+def test_bounds_are_of_the_shares_and_areas_that_a_metric_is_the_mean_of(problem, n_labels, shares, areas):
+    measures = KINDS[problem].measures
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        carried = generator.random((60, n_labels)) < 0.5
+        if problem == SINGLE_LABEL:
+            carried = np.minimum(np.arange(60) // 25, n_labels - 1)[:, None] == np.arange(n_labels)
+        wrong = generator.random(carried.shape) < [0.02, 0.1, 0.2][-n_labels:]
+        outputs = np.where(carried ^ wrong, 0.75, 0.25) + generator.uniform(-0.2, 0.2, carried.shape)
+        truth = carried.astype(float)
+        if problem == SINGLE_LABEL:
+            truth, outputs = carried.argmax(axis=1), outputs / outputs.sum(axis=1, keepdims=True)
+        found = metric_intervals(truth, outputs, unrelated(60), 50, seed, 0.95, measures)
+        means = {
+            name: np.mean([right[of].mean() for right, of in parts])
+            for name, parts in measures.shares(truth, outputs).items()
+        } | {
+            name: np.mean([sk.roc_auc_score(*ranking) for ranking in rankings])
+            for name, rankings in measures.areas(truth, outputs).items()
+        }
+        assert means == pytest.approx({name: found[name]["value"] for name in shares | areas})
+        for name, value in means.items():
+            assert found[name]["low"] < value, name
+            assert value < found[name]["high"] or value == 1, name
+
+
 # ----------------------------------------------------------------------------- the whole way
 
 
