@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from snakemake_process import snakemake
 from workflow_jobs import workflow_jobs
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,11 +26,6 @@ def repository_copy(folder: Path) -> Path:
     for name in COPIED:
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
-
-
-def snakemake(folder: Path, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 @pytest.fixture(scope="module")

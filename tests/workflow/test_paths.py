@@ -3,10 +3,10 @@
 import re
 import shlex
 import subprocess
-import sys
 
 import pytest
 import yaml
+from snakemake_process import snakemake
 from workflow_jobs import REPOSITORY, workflow_jobs
 
 # A shell that read it would do something.
@@ -98,19 +98,7 @@ def test_what_a_command_reads_may_lie_in_a_storage(tmp_path):
         "default-storage-provider": "fs",
         "default-storage-prefix": storage,
     }
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "-n",
-            "-p",
-            *(f"--{key}={value}" for key, value in options.items()),
-        ],
-        cwd=here,
-        capture_output=True,
-        text=True,
-    )
+    done = snakemake(here, "-n", "-p", *(f"--{key}={value}" for key, value in options.items()))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     # A word may be a sheet, of several lines.
     commands = re.findall(r"^Shell command: (exec .*?)\n\n", done.stdout, re.DOTALL | re.MULTILINE)

@@ -1,11 +1,10 @@
 """Snakemake itself refuses what tests/unit/test_mistakes.py refuses in one process: the same lines."""
 
 import re
-import subprocess
-import sys
 
 import pytest
 from mistakes import CONFIGURATION, REPOSITORY, START, sections, spoil, write_run
+from snakemake_process import snakemake
 
 ROWS = {row.mistake: row for section in sections() for row in section.mistakes}
 SNAKEMAKE = ["-s", str(REPOSITORY / "workflow/Snakefile"), "--configfile", CONFIGURATION]
@@ -66,12 +65,7 @@ def test_a_script_refuses_and_nothing_expensive_has_begun(tmp_path):
     row = ROWS["RNA"]
     write_run(tmp_path)
     spoil(tmp_path, row)
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", *SNAKEMAKE],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    done = snakemake(tmp_path, *SNAKEMAKE, cores=1)
     assert done.returncode == 1
     # By the workflow's onerror.
     line = f"error in results/logs/extract_windows/chr.log: {row.pattern()}"

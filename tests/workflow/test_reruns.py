@@ -10,8 +10,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ import mistakes
 import pytest
 import yaml
 from dry_runs import DryRuns
+from snakemake_process import snakemake
 from stand_in_conda import stand_in_for_conda
 from workflow_jobs import REPOSITORY
 
@@ -130,23 +129,7 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "repository"
     folder.mkdir()
     build(folder)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--cores",
-            "2",
-            "--configfile",
-            "settings.yaml",
-            "--quiet",
-            "all",
-        ],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    done = snakemake(folder, "--configfile", "settings.yaml", "--quiet", "all")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -656,13 +639,7 @@ def test_exactly_what_depends_on_an_edit_runs_again(name, repository_copy, dry_r
 
 def test_the_reason_names_the_file_that_changed(repository_copy):
     code("scripts/dnalm/pretrain/masking.py")(repository_copy)
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--configfile", "settings.yaml"],
-        cwd=repository_copy,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = snakemake(repository_copy, "-n", "--configfile", "settings.yaml")
     reasons = {line for line in (done.stdout + done.stderr).splitlines() if "Params have changed" in line}
     assert len(reasons) == 1
     digest = r"'scripts/dnalm/pretrain/masking\.py [0-9a-f]{10}'"
@@ -671,21 +648,7 @@ def test_the_reason_names_the_file_that_changed(repository_copy):
 
 def test_the_reason_names_the_setting_that_changed(repository_copy):
     setting("explore.batch_lines", 2)(repository_copy)
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "-n",
-            "results/configuration.json",
-            "--configfile",
-            "settings.yaml",
-        ],
-        cwd=repository_copy,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    done = snakemake(repository_copy, "-n", "results/configuration.json", "--configfile", "settings.yaml")
     assert "before: 'explore.batch_lines: 3' now: 'explore.batch_lines: 2'" in done.stdout + done.stderr
 
 
@@ -704,20 +667,9 @@ def test_a_run_and_an_installation_may_move_apart(tmp_path, dry_runs):
     (run / "settings.yaml").write_text(
         yaml.safe_dump(config | {"tokenizers": {"learned": {"train": {}}}, "models": {"first": first}})
     )
-    wanted = (
-        "results/models/first.json",
-        "results/configuration.json",
-        "--configfile",
-        "settings.yaml",
-        "-s",
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores=2", *wanted, installed / "workflow/Snakefile"],
-        cwd=run,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    made = ("results/models/first.json", "results/configuration.json")
+    wanted = (*made, "--configfile", "settings.yaml", "-s")
+    done = snakemake(run, *wanted, installed / "workflow/Snakefile")
     assert done.returncode == 0, done.stderr
     run = Path(shutil.copytree(run, tmp_path / "scratch/somebody/else/run"))
     newer = Path(shutil.copytree(installed, tmp_path / "opt/of/all/v2"))
@@ -743,13 +695,8 @@ def test_what_is_there_is_taken_as_made_once_it_is_touched(repository_copy, dry_
     edit(repository_copy)
     wanted = ("--configfile", "settings.yaml")
     assert "pretrain" in dry_runs.jobs(repository_copy, *wanted)
-    subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores=2", *wanted, "--touch", "--forceall", "--quiet", "all"],
-        cwd=repository_copy,
-        check=True,
-        capture_output=True,
-        timeout=300,
-    )
+    done = snakemake(repository_copy, *wanted, "--touch", "--forceall", "--quiet", "all")
+    assert done.returncode == 0, done.stderr
     assert not dry_runs.jobs(repository_copy, *wanted)
     setting("models.second.training.steps", 11)(repository_copy)
     assert "pretrain" in dry_runs.jobs(repository_copy, *wanted)
