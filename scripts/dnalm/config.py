@@ -24,7 +24,7 @@ from dnalm.pretrain.settings import PUBLISHED, ModelSettings
 from dnalm.publish.settings import PublishSettings
 from dnalm.running.hints import show
 from dnalm.running.resources import ResourceSettings
-from dnalm.running.settings import Settings, each_once
+from dnalm.running.settings import Settings, each_once, section
 from dnalm.score_variants.settings import ScoreVariantsSettings
 from dnalm.sequences.formats import ANY_FORMAT
 from dnalm.sequences.names import UNREADABLE
@@ -118,9 +118,7 @@ class Config(Settings):
         description="Makes the simulated genome and the simulated task of the demo in "
         "`<results>/simulation/`. Leave it out for real data.",
     )
-    extract_windows: ExtractWindowsSettings = Field(
-        default_factory=ExtractWindowsSettings, description="How genomes are cut into lines."
-    )
+    extract_windows: ExtractWindowsSettings = section(ExtractWindowsSettings)
     tokenizers: dict[Name, TokenizerSettings] = Field(
         min_length=1, description="Tokenizers by name. Each has one of `source`, `train` and `kmer_length`."
     )
@@ -129,10 +127,7 @@ class Config(Settings):
         description="Models by name. Each has either `architecture` (trained from scratch) or `checkpoint` "
         "(training continues, or the model is used as published).",
     )
-    evaluate_language_model: EvaluateLanguageModelSettings = Field(
-        default_factory=EvaluateLanguageModelSettings,
-        description="How the pretrained model is judged on held-out lines.",
-    )
+    evaluate_language_model: EvaluateLanguageModelSettings = section(EvaluateLanguageModelSettings)
     fill_mask: dict[Name, FillMaskSettings] = Field(
         default_factory=dict,
         description="Sequences with gaps for a language model to fill, by name. Each becomes "
@@ -144,29 +139,16 @@ class Config(Settings):
         "`<results>/embed_sequences/<name>.npz`, `.parquet` and `.similarities.tsv`, and a table of the "
         "report.",
     )
-    prepare_task: PrepareTaskSettings = Field(
-        default_factory=PrepareTaskSettings, description="How tasks are checked and split."
-    )
-    finetune: FinetuneSettings = Field(
-        default_factory=FinetuneSettings,
-        description="How classifiers are trained on a pretrained model.",
-    )
-    baseline: BaselineSettings = Field(
-        default_factory=BaselineSettings,
-        description="What the classifier is compared with, on the same splits and by the same metrics.",
-    )
-    evaluate: EvaluateSettings = Field(
-        default_factory=EvaluateSettings, description="How predictions on the test split are judged."
-    )
+    prepare_task: PrepareTaskSettings = section(PrepareTaskSettings)
+    finetune: FinetuneSettings = section(FinetuneSettings)
+    baseline: BaselineSettings = section(BaselineSettings)
+    evaluate: EvaluateSettings = section(EvaluateSettings)
     study: StudySettings | None = Field(
         None,
         description="Many variants of one model side by side, with leaderboards and learning curves in the "
         "report.",
     )
-    explore: ExploreSettings = Field(
-        default_factory=ExploreSettings,
-        description="What the report's pictures of the data show. It changes no result.",
-    )
+    explore: ExploreSettings = section(ExploreSettings)
     predict: dict[Name, PredictSettings] = Field(
         default_factory=dict,
         description="New sequences to classify, by name. Each becomes `<results>/predictions/<name>.tsv`.",
@@ -189,7 +171,4 @@ class Config(Settings):
             "unless WANDB_MODE or MLFLOW_TRACKING_URI say otherwise. Changing it reruns nothing.",
         )
     )
-    resources: ResourceSettings = Field(
-        default_factory=ResourceSettings,
-        description="Hardware that the rules ask for. Changing it never reruns a finished step.",
-    )
+    resources: ResourceSettings = section(ResourceSettings)

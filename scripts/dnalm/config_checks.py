@@ -6,7 +6,8 @@ packages are imported, because every cluster job reads the Snakefile again.
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -149,11 +150,9 @@ def _check_tokenizers(config: Config, source: str) -> None:
         if Path(tokenizer.source).is_dir():
             _check_tokenizer_file(Path(tokenizer.source), place)
         path = tokenizer_file(Path(tokenizer.source))
-        try:
+        with _at(place):
             check_vocabulary(read_vocabulary(path), path)
             check_n_policy(path, tokenizer.n_policy)
-        except InputError as error:
-            raise InputError(f"{place}: {error}") from None
 
 
 def _check_tokenizer_file(directory: Path, place: str) -> None:
@@ -189,10 +188,8 @@ def _check_model_files(config: Config, model: ModelSettings, place: str) -> None
     if model.training is not None:
         length = _overlapping_kmer_length(config.tokenizers[model.tokenizer])
         check_runs(model.masking, length, f"{place}.masking.span_tokens")
-    try:
+    with _at(place):
         _check_network(config, model)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
 
 
 def _overlapping_kmer_length(tokenizer: TokenizerSettings) -> int | None:
@@ -354,14 +351,12 @@ def _check_sequences(
         check_file(path, f"{place}.{key}")
     if made(asked.input) or not Path(asked.input).is_file():
         return
-    kind = _kind_of(asked.input, f"{place}.input")
-    try:
+    with _at(f"{place}.input"):
+        kind = kind_of_input(Path(asked.input))
         if isinstance(asked, EmbedSequencesSettings):
             refuse_variants(Path(asked.input))
         if isinstance(asked, ScoreVariantsSettings):
             require_variants(Path(asked.input))
-    except InputError as error:
-        raise InputError(f"{place}.input: {error}") from None
     if kind in OF_A_GENOME and asked.genome is None:
         raise InputError(
             f"{place} needs 'genome', the sequences that the {KIND_NAMES[kind]} file {asked.input} is about."
@@ -376,25 +371,20 @@ def _check_sequences(
             f"{place}.genome goes with a BED or VCF file, but the input is a {KIND_NAMES[kind]} file. "
             "Leave it out."
         )
-    _check_beginning(asked.input, kind, f"{place}.input")
+    with _at(f"{place}.input"):
+        check_beginning(Path(asked.input), kind)
     if asked.genome is not None and not made(asked.genome) and Path(asked.genome).is_file():
-        kind = _kind_of(asked.genome, f"{place}.genome")
-        if kind not in FORMATS:
-            raise InputError(
-                f"{place}.genome: {asked.genome} is a {KIND_NAMES[kind]} file. Give {ANY_FORMAT}."
-            )
-        _check_beginning(asked.genome, kind, f"{place}.genome")
+        with _at(f"{place}.genome"):
+            kind = kind_of_input(Path(asked.genome))
+            if kind not in FORMATS:
+                raise InputError(f"{asked.genome} is a {KIND_NAMES[kind]} file. Give {ANY_FORMAT}.")
+            check_beginning(Path(asked.genome), kind)
 
 
-def _kind_of(path: str, place: str) -> str:
+@contextmanager
+def _at(place: str) -> Iterator[None]:
+    """Have messages about a file begin with the key that names it."""
     try:
-        return kind_of_input(Path(path))
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
-
-
-def _check_beginning(path: str, kind: str, place: str) -> None:
-    try:
-        check_beginning(Path(path), kind)
+        yield
     except InputError as error:
         raise InputError(f"{place}: {error}") from None

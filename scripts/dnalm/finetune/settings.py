@@ -6,7 +6,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dnalm.models.families import FAMILIES
 from dnalm.models.keys import DEFAULTS
-from dnalm.running.settings import MemorySettings, Number, OptimizerSettings, Seed, Settings, each_once
+from dnalm.running.settings import (
+    MemorySettings,
+    Number,
+    OptimizerSettings,
+    Seed,
+    Settings,
+    each_once,
+    section,
+)
 
 Backbone = Literal["frozen", "partial", "lora", "full"]
 # Between the backbone and the seed in the name of a classifier that repeats another with its own seed.
@@ -61,7 +69,7 @@ class ThroughBackboneSettings(LearningSettings, MemorySettings):
 
 
 class PartialSettings(ThroughBackboneSettings):
-    """Training of the top layers of the backbone, and of the head."""
+    """Training of the head and of the topmost layers."""
 
     layers: int = Field(
         2,
@@ -155,18 +163,14 @@ class FinetuneSettings(ClassifierSettings):
         "first one is compared, put to use and published; the report tells mean and standard deviation of "
         "all.",
     )
-    frozen: FrozenSettings = Field(
-        default_factory=FrozenSettings, description="Training of the head on a frozen backbone."
-    )
-    partial: PartialSettings = Field(
-        default_factory=PartialSettings, description="Training of the head and of the topmost layers."
-    )
+    frozen: FrozenSettings = section(FrozenSettings)
+    partial: PartialSettings = section(PartialSettings)
     lora: LoraSettings = Field(
         default_factory=LoraSettings,
         description="Training of the head and of low-rank matrices (LoRA), which are merged into the saved "
         "weights and kept beside them in `adapter/`.",
     )
-    full: FullSettings = Field(default_factory=FullSettings, description="Training of all weights.")
+    full: FullSettings = section(FullSettings)
 
     @model_validator(mode="after")
     def _seeds_are_seeds(self) -> "FinetuneSettings":

@@ -17,6 +17,7 @@ from dnalm.running.settings import (
     Seed,
     Settings,
     Whole,
+    section,
 )
 
 # Ends the name of a model as it was published, before it was trained further here.
@@ -208,9 +209,7 @@ class ModelSettings(ContextSettings, ArithmeticSettings):
         "Only safetensors are read. Its tokenizer must be the one named under `tokenizer`.",
     )
     revision: str | None = Field(None, description="Commit, tag or branch of the checkpoint on the Hub.")
-    masking: MaskingSettings = Field(
-        default_factory=MaskingSettings, description="Which tokens the model must guess."
-    )
+    masking: MaskingSettings = section(MaskingSettings)
     training: TrainingSettings | None = Field(
         None,
         description="How the model is trained. Without it a `checkpoint` is used as published. A checkpoint "

@@ -55,6 +55,11 @@ class Settings(BaseModel):
         return {name: _as_meant(value, kinds.get(name, ())) for name, value in values.items()}
 
 
+def section(settings: type[Settings]) -> Any:
+    """A field that is a section with defaults for all that is in it; it is described as its class is."""
+    return Field(default_factory=settings, description=settings.__doc__)
+
+
 def _as_meant(value: Any, kinds: Sequence[Any]) -> Any:
     """What a person wrote as the value that it means.
 
