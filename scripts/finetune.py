@@ -112,7 +112,7 @@ CODE = (
     "dnalm.tokenizers.encoder",
     "dnalm.tokenizers.encoding",
     "dnalm.tokenizers.merges",
-    "dnalm.tokenizers.words",
+    "dnalm.tokenizers.overlapping",
     "dnalm.embed.embedding",
 )
 

@@ -30,7 +30,7 @@ from dnalm.models.architecture import count_parameters, load_model, model_config
 from dnalm.models.checks import check_start, check_tokenizer_fits, read_architecture
 from dnalm.models.directory import quieten, write_model_directory
 from dnalm.models.families import check_max_tokens, padding_multiple
-from dnalm.pretrain.micro_batches import usual_micro_batch_size
+from dnalm.pretrain.defaults import usual_micro_batch_size
 from dnalm.pretrain.settings import ContextSettings, MaskingSettings, TrainingSettings, check_runs
 from dnalm.running.checkpointer import Checkpointer
 from dnalm.running.code import sha256_of_modules
@@ -73,9 +73,8 @@ CODE = (
     "dnalm.models.optimization",
     "dnalm.models.sharding",
     "dnalm.pretrain.batches",
-    "dnalm.pretrain.decay",
+    "dnalm.pretrain.defaults",
     "dnalm.pretrain.masking",
-    "dnalm.pretrain.micro_batches",
     "dnalm.pretrain.training",
     "dnalm.running.world",
     "dnalm.tokenize_windows.cache",

@@ -34,8 +34,8 @@ from dnalm.running.commandline import add_settings_flags, parser, run, words_of_
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file, read_json, write_json
 from dnalm.study.leaderboard import AVERAGED, Entry, leaderboard, over_tasks
+from dnalm.study.names import row_name
 from dnalm.study.variants import STEPS, Variant, expand, seedless
-from dnalm.study.words import row_name
 
 logger = logging.getLogger("dnalm")
 

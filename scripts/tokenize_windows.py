@@ -24,7 +24,7 @@ from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory, read_json, write_json
 from dnalm.running.progress import Progress
 from dnalm.tokenize_windows.cache import LINES_PER_BATCH, write_tokens
-from dnalm.tokenizers import bpe, words
+from dnalm.tokenizers import bpe, overlapping
 from dnalm.tokenizers.encoder import split, token_dtype
 from dnalm.tokenizers.encoding import SEQUENCES_PER_CALL
 
@@ -134,7 +134,7 @@ def token_batches(
 ) -> Iterator[list[np.ndarray]]:
     """The ids of all lines of `path`, in batches; counts them on the way."""
     done = 0
-    encoder = bpe.encoder_for(backend) or words.encoder_for(backend)
+    encoder = bpe.encoder_for(backend) or overlapping.encoder_for(backend)
     for lines in line_batches(path):
         batch = split(*encoder.encode(lines)) if encoder else encode(lines, backend, counts.dtype)
         bases = sum(map(len, lines))

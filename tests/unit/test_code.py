@@ -215,7 +215,7 @@ BESIDE_A_TRAINING = {
     *("tokenizers.bases", "tokenizers.cut", "tokenizers.special_tokens"),  # count what is cut
 }
 # Pretraining reads tokens, of which the fingerprint has the checksum.
-ENCODERS = {"tokenizers.bpe", "tokenizers.encoder", "tokenizers.merges", "tokenizers.words"}
+ENCODERS = {"tokenizers.bpe", "tokenizers.encoder", "tokenizers.merges", "tokenizers.overlapping"}
 
 
 @pytest.mark.parametrize(("script", "beside"), [("pretrain", ENCODERS), ("finetune", set())])

@@ -24,7 +24,7 @@ from gpu_checks.pretraining import Speed, Stopwatch, check_precision, check_seve
 from dnalm.finetune import trained, training
 from dnalm.models.architecture import new_model
 from dnalm.models.directory import copy_tokenizer
-from dnalm.pretrain.micro_batches import usual_micro_batch_size
+from dnalm.pretrain.defaults import usual_micro_batch_size
 from dnalm.tokenizers.encoding import encode
 
 

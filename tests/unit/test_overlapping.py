@@ -17,7 +17,7 @@ from dnalm.evaluate_language_model.scoring import (
     hide_tokens,
 )
 from dnalm.pretrain.masking import IGNORED, line_generator, mask_tokens
-from dnalm.tokenizers import words
+from dnalm.tokenizers import overlapping
 from dnalm.tokenizers.bases import OverlappingWords, bases_of, offsets_bp
 from dnalm.tokenizers.encoding import encode
 from dnalm.tokenizers.special_tokens import SPECIAL_TOKENS, overlapping_kmer_length
@@ -62,8 +62,8 @@ def test_tokens_are_all_words_of_the_sequence(policy, text, length):
 
 
 @functools.cache
-def encoder_of(length: int, n_policy: str) -> words.WordEncoder | None:
-    return words.encoder_for(made(length, n_policy))
+def encoder_of(length: int, n_policy: str) -> overlapping.WordEncoder | None:
+    return overlapping.encoder_for(made(length, n_policy))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -94,7 +94,7 @@ def test_only_a_vocabulary_of_all_words_of_one_length_overlaps():
     assert overlapping_kmer_length(names) == overlapping_kmer_length(names | {"N", ""}) == 3
     for other in (names - {"ACG"}, names | {"A"}, names | {"ACGT"}, set("ACGT"), set()):
         assert overlapping_kmer_length(other) is None
-    assert words.encoder_for(adjust_for_dna(kmers(3), SPECIAL_TOKENS, "unk")) is None
+    assert overlapping.encoder_for(adjust_for_dna(kmers(3), SPECIAL_TOKENS, "unk")) is None
 
 
 def test_words_with_blanks_between_them_are_the_same_tokens_again():

@@ -14,8 +14,8 @@ from dnalm.config_reading import read_config
 from dnalm.problems.metrics import unrelated
 from dnalm.running.errors import InputError
 from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks, paired_p
+from dnalm.study.names import row_name
 from dnalm.study.variants import expand, seedless
-from dnalm.study.words import row_name
 
 BASE = {
     "genomes": "g.tsv",

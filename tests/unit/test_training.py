@@ -26,8 +26,8 @@ from dnalm.pretrain.batches import (
     epoch_batches,
     evaluation_lines,
 )
+from dnalm.pretrain.defaults import usual_micro_batch_size
 from dnalm.pretrain.masking import EVALUATION, TRAINING
-from dnalm.pretrain.micro_batches import usual_micro_batch_size
 from dnalm.pretrain.settings import MaskingSettings, TrainingSettings
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.pretrain.training import (

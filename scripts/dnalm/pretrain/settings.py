@@ -5,8 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from dnalm.models.families import FAMILIES
-from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
-from dnalm.pretrain.micro_batches import TOKENS_PER_MICRO_BATCH
+from dnalm.pretrain.defaults import TOKENS_PER_MICRO_BATCH, USUAL_DECAY_FRACTION
 from dnalm.running.errors import InputError
 from dnalm.running.settings import (
     ArithmeticSettings,

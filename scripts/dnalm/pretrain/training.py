@@ -23,7 +23,7 @@ from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.models.optimization import learning_rate_factor, optimizer_state, set_learning_rate
 from dnalm.models.sharding import is_sharded, on_cpu, together
 from dnalm.pretrain.batches import Corpus, Packed, PackedBatches, TrainingBatches
-from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
+from dnalm.pretrain.defaults import USUAL_DECAY_FRACTION
 from dnalm.pretrain.masking import EVALUATION
 from dnalm.pretrain.telemetry import TrainingMonitor
 from dnalm.running.checkpointer import Checkpointer, Snapshot

@@ -8,7 +8,7 @@ from typing import Any
 
 from dnalm.models.families import FAMILIES
 from dnalm.models.keys import DEFAULTS
-from dnalm.pretrain.decay import USUAL_DECAY_FRACTION
+from dnalm.pretrain.defaults import USUAL_DECAY_FRACTION
 from dnalm.problems.names import METRIC_NAMES, MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.report import words
 from dnalm.report.references import FAMILY_NAMES

@@ -6,7 +6,7 @@ from dnalm.report import words
 from dnalm.report.charts import Estimate, Series, interval_chart, line_chart
 from dnalm.report.parts import figure, heading, table, text, with_interval
 from dnalm.report.styles import MOST_CURVES
-from dnalm.study.words import row_name
+from dnalm.study.names import row_name
 
 ROWS_SHOWN = 40
 ROWS_DRAWN = 10

@@ -114,9 +114,9 @@ class _Encoders:
     @cached_property
     def _words(self) -> Encoder | None:
         """For overlapping k-mers, with which the library is slow."""
-        from dnalm.tokenizers import words
+        from dnalm.tokenizers import overlapping
 
-        return words.encoder_for(self.backend)
+        return overlapping.encoder_for(self.backend)
 
     @cached_property
     def _bpe(self) -> Encoder | None:

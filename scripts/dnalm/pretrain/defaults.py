@@ -1,7 +1,11 @@
-"""How many lines a process of a pretraining holds at once unless told otherwise.
+"""What a pretraining does unless told otherwise.
 
-Light, since the settings say it too, and every cluster job reads these.
+Light, since the settings say it too, and every cluster job reads these. Apart from them, since it decides
+numbers: settings are no part of the code's digest.
 """
+
+# Share of the steps in which `warmup_stable_decay` lets the learning rate fall; as in Hägele et al. 2024.
+USUAL_DECAY_FRACTION = 0.1
 
 # A micro-batch holds at most this many tokens: on a GPU about 2 GB of activations for the 44M network, on a
 # CPU fewer, which its cache rewards with a tenth of the time. Constants and not measurements, since they
