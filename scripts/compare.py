@@ -36,8 +36,8 @@ from dnalm.evaluate.predictions import Predictions, check_pairs, identity, read_
 from dnalm.evaluate.repetitions import group_repetitions
 from dnalm.evaluate.settings import EvaluateSettings
 from dnalm.pretrain.settings import PUBLISHED
+from dnalm.problems.intervals import bootstrap_metrics, interval
 from dnalm.problems.kinds import KINDS, Problem
-from dnalm.problems.metrics import bootstrap_metrics, interval
 from dnalm.problems.names import METRIC_NAMES
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError

@@ -22,7 +22,8 @@ Out: metrics.json     task, problem, name, kind, backbone, labels (in their orde
 
 The predictor knows the problem: one class, several labels, or a value for each sequence. Intervals of shares
 of sequences are Wilson's, that of balanced accuracy follows from them, all others are those of the BCa
-bootstrap, of AUROC at least as wide as Newcombe's. Related sequences are drawn together, and count for as
+bootstrap, which for AUROC and, of two classes, MCC and F1 are at least as wide as formulas tell that hold
+for few sequences. Related sequences are drawn together, and count for as
 many independent ones as vary as much. With two classes precision, recall, F1,
 AUROC, AUPRC and the curves are those of the positive class (--positive; without it the one whose opposite is
 named as its absence, such as non-enhancer, else the last in class order); with more classes or several
@@ -49,8 +50,9 @@ from dnalm.evaluate.predictions import PREDICTORS, Predictions, nine_digits, wri
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.evaluate.strands import predict_strands
 from dnalm.finetune.settings import BACKBONE_SETTINGS
+from dnalm.problems.intervals import metric_intervals
 from dnalm.problems.kinds import KINDS, Problem
-from dnalm.problems.metrics import confusion_matrices, curves, mean_curves, metric_intervals
+from dnalm.problems.metrics import confusion_matrices, curves, mean_curves
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.devices import add_batch_tokens_flag, add_device_flags, check_batch_tokens, choose_device

@@ -59,6 +59,7 @@ MODULES = {
     "dnalm/score_variants/likelihood.py": ("test_score_variants.py",),
     "dnalm/sequences/variants.py": ("test_variants.py",),
     "dnalm/sequences/windows.py": ("test_predict.py", "test_embed_sequences.py"),
+    "dnalm/problems/intervals.py": ("test_metrics.py", "test_problems.py"),
     "dnalm/problems/kinds.py": ("test_problems.py",),
     "dnalm/problems/metrics.py": ("test_metrics.py",),
     "dnalm/problems/multi_label.py": ("test_problems.py",),

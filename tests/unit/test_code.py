@@ -210,6 +210,7 @@ BESIDE_A_TRAINING = {
     *("models.directory", "running.files", "running.checkpoints", "running.weights"),  # write
     "models.new_token",  # had its part when the model was trained
     *("running.devices", "running.launch"),  # say where to compute
+    "problems.intervals",  # say how uncertain what came out is
     *("problems.flags", "problems.names"),  # words
     *("sequences.columns", "sequences.tables"),  # read what the fingerprint has the checksum of
     *("tokenizers.bases", "tokenizers.cut", "tokenizers.special_tokens"),  # count what is cut

@@ -8,23 +8,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from dnalm.problems.metrics import (
-    METRICS,
-    all_metrics,
+from dnalm.problems.intervals import (
     area_interval,
     bca_interval,
     bootstrap_metrics,
     bootstrap_weights,
-    confusion_matrices,
-    curves,
     interval,
     jackknife_metrics,
-    losses,
-    mean_curves,
     mean_interval,
     metric_intervals,
     unrelated,
     wilson_interval,
+)
+from dnalm.problems.metrics import (
+    METRICS,
+    all_metrics,
+    confusion_matrices,
+    curves,
+    losses,
+    mean_curves,
 )
 
 
@@ -296,14 +298,18 @@ def test_the_interval_of_an_area_covers_it(n, shift):
 )
 def test_intervals_hold_where_positives_are_rare(unseen, shift):
     """About four of 100 are positive. Of the bootstrap alone 87 of 100 intervals would hold the AUROC and 57
-    the balanced accuracy; of the formula alone, in the second case, fewer than 90 the AUROC."""
+    each of the others; of the formula alone, in the second case, fewer than 90 the AUROC."""
     from statistics import NormalDist
 
     phi, cutoff, repeats = NormalDist().cdf, 2.5, 150
     recall = unseen * phi(-cutoff) + (1 - unseen) * phi(shift - cutoff)
+    share = 0.02 + 0.98 * 0.04
+    called = share * recall + (1 - share) * phi(-cutoff)
     true = {
         "auroc": unseen / 2 + (1 - unseen) * phi(shift / 2**0.5),
         "balanced_accuracy": (phi(cutoff) + recall) / 2,
+        "f1": 2 * share * recall / (share + called),
+        "mcc": share * (recall - called) / (share * (1 - share) * called * (1 - called)) ** 0.5,
     }
     generator, covered = np.random.default_rng(4), dict.fromkeys(true, 0)
     for repeat in range(repeats):
@@ -352,18 +358,19 @@ def test_a_test_without_errors_is_not_certain():
     found = metric_intervals(truth, probabilities, unrelated(40), 100, 1, 0.95)
     for name in ("accuracy", "balanced_accuracy", "f1", "mcc", "auroc"):
         assert found[name]["value"] == found[name]["high"] == 1
-        assert 0.8 < found[name]["low"] < 0.95, name
+        assert 0.75 < found[name]["low"] < 0.95, name
 
 
 def test_what_no_sample_shows_to_vary_has_no_interval():
     """Twelve of 40 are positive and none is called so; of a constant prediction the same is known exactly."""
     truth = (np.arange(40) < 12).astype(int)
     found = metric_intervals(truth, two_classes(np.linspace(0.1, 0.4, 40)), unrelated(40), 100, 1, 0.95)
-    for name in ("precision", "f1", "mcc"):
-        assert found[name] == {"value": 0, "low": None, "high": None}, name
-    # Of shares and their means more is known.
-    assert found["recall"]["low"] == 0 < found["recall"]["high"]
-    assert found["balanced_accuracy"]["low"] < 0.5 < found["balanced_accuracy"]["high"]
+    assert found["precision"] == {"value": 0, "low": None, "high": None}
+    # Of what the recalls tell more is known: 3 of 12 may well have been found by a like classifier.
+    assert found["recall"]["low"] == found["f1"]["low"] == 0
+    assert 0.2 < found["recall"]["high"] < 0.3 < found["f1"]["high"] < 0.5
+    for name, guessing in (("mcc", 0), ("balanced_accuracy", 0.5)):
+        assert found[name]["low"] < guessing < found[name]["high"], name
     constant = metric_intervals(truth, two_classes(np.full(40, 0.2)), unrelated(40), 100, 1, 0.95)
     assert constant["f1"] == constant["mcc"] == {"value": 0, "low": 0, "high": 0}
 

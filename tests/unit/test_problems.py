@@ -30,8 +30,8 @@ from dnalm.finetune.settings import BACKBONE_SETTINGS, FrozenSettings, SequenceS
 from dnalm.predict.settings import ScanSettings
 from dnalm.prepare_task.settings import PrepareTaskSettings
 from dnalm.problems import multi_label, regression
+from dnalm.problems.intervals import metric_intervals, unrelated
 from dnalm.problems.kinds import KINDS
-from dnalm.problems.metrics import metric_intervals, unrelated
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import write_json
@@ -242,19 +242,21 @@ def test_labels_that_all_or_none_carry_have_no_area_but_can_be_counted(carried):
 
 
 @pytest.mark.parametrize(
-    ("problem", "n_labels", "shares", "areas"),
+    ("problem", "n_labels", "shares", "nearest"),
     [
         (
             SINGLE_LABEL,
             2,
             {"accuracy", "balanced_accuracy", "precision", "recall", "recall_weighted"},
-            {"auroc"},
+            {"auroc", "mcc", "f1"},
         ),
         (SINGLE_LABEL, 3, {"accuracy", "balanced_accuracy", "recall", "recall_weighted"}, {"auroc"}),
         (MULTI_LABEL, 3, {"exact_match"}, {"auroc_macro"}),
     ],
 )
-def test_bounds_are_of_the_shares_and_areas_that_a_metric_is_the_mean_of(problem, n_labels, shares, areas):
+def test_bounds_are_of_the_shares_that_a_metric_is_the_mean_of_and_none_too_near(
+    problem, n_labels, shares, nearest
+):
     measures = KINDS[problem].measures
     for seed in range(10):
         generator = np.random.default_rng(seed)
@@ -270,12 +272,14 @@ def test_bounds_are_of_the_shares_and_areas_that_a_metric_is_the_mean_of(problem
         means = {
             name: np.mean([right[of].mean() for right, of in parts])
             for name, parts in measures.shares(truth, outputs).items()
-        } | {
-            name: np.mean([sk.roc_auc_score(*ranking) for ranking in rankings])
-            for name, rankings in measures.areas(truth, outputs).items()
         }
-        assert means == pytest.approx({name: found[name]["value"] for name in shares | areas})
-        for name, value in means.items():
+        assert means == pytest.approx({name: found[name]["value"] for name in shares})
+        bounds = measures.nearest(truth, outputs, unrelated(60), 0.95)
+        assert set(bounds) == nearest
+        for name, (low, high) in bounds.items():
+            assert found[name]["low"] <= low <= found[name]["value"] <= high <= found[name]["high"], name
+        for name in shares | nearest:
+            value = found[name]["value"]
             assert found[name]["low"] < value, name
             assert value < found[name]["high"] or value == 1, name
 

@@ -11,7 +11,7 @@ from scipy.stats import ttest_1samp
 import study
 import subset_task
 from dnalm.config_reading import read_config
-from dnalm.problems.metrics import unrelated
+from dnalm.problems.intervals import unrelated
 from dnalm.running.errors import InputError
 from dnalm.study.leaderboard import Entry, holm, leaderboard, over_tasks, paired_p
 from dnalm.study.names import row_name

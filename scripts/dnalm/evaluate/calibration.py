@@ -12,13 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from dnalm.problems.metrics import (
-    SMALLEST_PROBABILITY,
-    confusion_matrices,
-    confusion_metrics,
-    losses,
-    wilson_interval,
-)
+from dnalm.problems.intervals import wilson_interval
+from dnalm.problems.metrics import SMALLEST_PROBABILITY, confusion_matrices, confusion_metrics, losses
 
 # As in Guo et al. 2017.
 ERROR_BINS = 15

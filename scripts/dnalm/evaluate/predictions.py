@@ -33,7 +33,7 @@ class Predictions:
     written: list[str]  # the labels as they stand in the table
     truth: np.ndarray  # targets of the kind, [n] or [n, n_labels]
     outputs: np.ndarray  # float64[n, n_labels]
-    clusters: np.ndarray  # int64[n]: which sequences are related, see `dnalm.problems.metrics`
+    clusters: np.ndarray  # int64[n]: which sequences are related, see `dnalm.problems.intervals`
 
 
 def read_metrics(path: Path) -> dict[str, Any]:

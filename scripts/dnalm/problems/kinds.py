@@ -19,7 +19,8 @@ from typing import ClassVar
 import numpy as np
 
 from dnalm.problems import multi_label, regression
-from dnalm.problems.metrics import CLASS_MEASURES, Measures, losses
+from dnalm.problems.intervals import CLASS_MEASURES, Measures
+from dnalm.problems.metrics import losses
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from dnalm.running.errors import InputError
 
@@ -159,7 +160,7 @@ class MultiLabel(Problem):
         multi_label.METRICS,
         multi_label.all_metrics,
         multi_label.shares,
-        multi_label.areas,
+        multi_label.nearest,
         lambda truth: int(min((count for count in truth.sum(axis=0) if count), default=len(truth))),
     )
     headline = "auroc_macro"

@@ -6,14 +6,8 @@ label is predicted where its probability is above 0.5.
 
 import numpy as np
 
-from dnalm.problems.metrics import (
-    SMALLEST_PROBABILITY,
-    Ranking,
-    Share,
-    mean_of_defined,
-    ranking_areas,
-    ratio,
-)
+from dnalm.problems.intervals import Share, areas_interval
+from dnalm.problems.metrics import SMALLEST_PROBABILITY, Ranking, mean_of_defined, ranking_areas, ratio
 
 # In the order of files.
 METRICS = (
@@ -73,6 +67,9 @@ def shares(truth: np.ndarray, outputs: np.ndarray) -> dict[str, list[Share]]:
     return {"exact_match": [(right, np.ones(len(right), bool))]}
 
 
-def areas(truth: np.ndarray, outputs: np.ndarray) -> dict[str, list[Ranking]]:
-    """Which metrics are means of an AUROC."""
-    return {"auroc_macro": rankings(truth, outputs)}
+def nearest(
+    truth: np.ndarray, outputs: np.ndarray, clusters: np.ndarray, confidence: float
+) -> dict[str, tuple[float, float]]:
+    """Bounds of the mean AUROC which hold for few sequences of a label."""
+    areas = areas_interval(rankings(truth, outputs), clusters, confidence)
+    return {"auroc_macro": areas} if areas else {}

@@ -84,7 +84,8 @@ def metrics_table(run: Run, task: str) -> dict[str, Any]:
     note = metrics_note(problem, evaluations[0].metrics) + " Intervals: "
     note += f"Wilson for {shares}, " if shares else ""
     note += "bias-corrected and accelerated bootstrap" + (" for the others" if shares else "")
-    note += " (of AUROC at least Newcombe's)." if shares else "."
+    wide = {SINGLE_LABEL: "AUROC, and of two classes MCC and F1,", MULTI_LABEL: "AUROC"}.get(problem)
+    note += f" ({wide} at least as wide as formulas for few sequences tell)." if wide else "."
     note += relatives_note(evaluations[0]) + rare_labels_note(evaluations[0].metrics)
     note += words.STRANDS_READ[evaluations[0].metrics["strands"]]
     folds = evaluations[0].folds
@@ -191,10 +192,13 @@ def rare_labels_note(metrics: dict[str, Any]) -> str:
     if not rare:
         return ""
     classes = "class" if len(rare) == 1 else "each of the classes"
+    narrow = "intervals of AUPRC and of differences are"
+    if several or len(counts) > 2:
+        narrow = "bootstrapped intervals, but those of AUROC, are"
     what = "carry, or do not carry," if several else f"are of {classes}"
     return (
-        f" Fewer than {FEW_OF_A_CLASS} of the tested sequences {what} {words.listing(rare)}: bootstrapped "
-        "intervals, but those of AUROC, are too narrow then."
+        f" Fewer than {FEW_OF_A_CLASS} of the tested sequences {what} {words.listing(rare)}: {narrow} too "
+        "narrow then."
     )
 
 

@@ -402,7 +402,9 @@ def statistics(run: Run) -> str:
             "Shares of sequences have Wilson's interval (Wilson 1927), "
             f"{balanced if SINGLE_LABEL in problems else ''}other metrics"
         )
-        areas = "; that of an AUROC is at least as wide as the one of its area alone (Newcombe 2006)"
+        areas = "; that of an AUROC is at least as wide as the numbers of sequences ask (Newcombe 2006)"
+        if SINGLE_LABEL in problems:
+            areas += ", those of MCC and F1 of two classes as the intervals of both recalls ask"
     return (
         f"{read}. The leading {leading}. {intervals} that of the bias-corrected and accelerated "
         f"bootstrap (Efron 1987) of {bootstrap['samples']:,} samples (seed {bootstrap['seed']}), at "

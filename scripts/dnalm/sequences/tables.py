@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dnalm.problems.intervals import unrelated
 from dnalm.problems.kinds import KINDS, SEPARATOR, Problem
-from dnalm.problems.metrics import unrelated
 from dnalm.problems.names import MULTI_LABEL, SINGLE_LABEL
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_file
@@ -44,7 +44,7 @@ def read_sequence_table(path: str | Path) -> pd.DataFrame:
 
 
 def read_clusters(path: str | Path, n: int) -> np.ndarray:
-    """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.problems.metrics`.
+    """Which of the `n` sequences of a TSV or CSV are related: int64[n], see `dnalm.problems.intervals`.
 
     Those with the same text in the column `cluster` are; who has none there is related to nobody. Without
     such a column, and in Parquet, none are.

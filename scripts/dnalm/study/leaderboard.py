@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata, t
 
-from dnalm.problems.metrics import bootstrap_weights, interval
+from dnalm.problems.intervals import bootstrap_weights, interval
 
 AVERAGED = ("accuracy", "mcc", "auroc")
 
@@ -29,7 +29,7 @@ class Entry:
     metrics: dict[str, float | None]  # those of AVERAGED
     accuracy: dict[str, float]  # with its interval
     right: np.ndarray  # float64[n]: 1 where the prediction of a test sequence is right
-    clusters: np.ndarray  # int64[n]: which test sequences are related, see `dnalm.problems.metrics`
+    clusters: np.ndarray  # int64[n]: which test sequences are related, see `dnalm.problems.intervals`
     cost: dict[str, float | None] = field(default_factory=dict)
 
 
