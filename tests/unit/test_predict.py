@@ -387,7 +387,7 @@ def test_how_much_is_left_is_said_while_the_network_reads(
             "fasta": genome.read_text(),
             "bed": "chr1\t0\t260\nchr2\t0\t80\n",
             "table": "\n".join(["seq", *(random_dna(16, seed) for seed in range(14))]),
-            "vcf": "##fileformat=VCFv4.2\n" + "".join(variants) + "chr1\t220\t.\tN\tA\n",
+            "vcf": "##fileformat=VCFv4.2\n" + "".join(variants) + "chr1\t220\t.\tN\tA\nMT\t1\t.\tA\tC\n",
         }[kind]
     )
     caplog.set_level("INFO", "dnalm")

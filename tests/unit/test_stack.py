@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as sk
 
 import baseline
 import baseline_cnn
@@ -21,6 +22,7 @@ from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.problems.metrics import losses
 from dnalm.running.errors import InputError
 from dnalm.running.files import atomic_directory
+from dnalm.sequences.tables import read_labelled_table
 from dnalm.stack.predictor import StackedClassifier, open_member
 from dnalm.stack.regression import PENALTIES, assign_folds, choose_penalty, fit_stacked
 
@@ -141,7 +143,7 @@ def stacked(tmp_path_factory):
 
 
 def test_a_directory_predicts_as_its_members_say(stacked):
-    folder, _ = stacked
+    folder, paths = stacked
     about = json.loads((folder / "stacked/stacked.json").read_text())
     assert [member["name"] for member in about["members"]] == ["kmer", "cnn"]
     assert about["n_validation"] == 60
@@ -155,6 +157,14 @@ def test_a_directory_predicts_as_its_members_say(stacked):
     outputs = model.outputs(sequences, on_read=told.append)
     assert np.allclose(outputs, expected / expected.sum(axis=1, keepdims=True))
     assert sum(told) == model.readers * len(sequences), "each member says what it has read"
+    validation = read_labelled_table(paths["validation"])
+    for member, said in zip(model.members, about["members"], strict=True):
+        probabilities = member.probabilities(validation["seq"].tolist(), None, ["a", "b"])
+        assert said["loss"] == pytest.approx(sk.log_loss(validation["label"], probabilities), abs=1e-5)
+        called = np.where(probabilities[:, 0] > 0.5, "a", "b")
+        assert said["accuracy"] == sk.accuracy_score(validation["label"], called)
+        turned = member.probabilities(sequences, None, ["b", "a"])
+        assert np.allclose(turned[:, ::-1], member.probabilities(sequences, None, ["a", "b"]))
 
 
 def test_it_is_compared_with_the_best_single_predictor_and_the_baselines(stacked):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dnalm.running.errors import InputError
-from dnalm.sequences import variants
+from dnalm.sequences import fasta, variants
 from dnalm.sequences.inputs import check_beginning, kind_of_input
 from dnalm.sequences.variants import (
     Allele,
@@ -105,13 +105,16 @@ def test_alleles_are_read_in_the_order_of_the_file_with_their_places(tmp_path, m
 def test_lines_of_thousands_of_samples_and_of_windows_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(variants, "LINE_BYTES", 64)
     samples = "\t".join(["0|1"] * 100)
-    rows = [f"chr1\t2\trs1\tC\tA\t.\t.\t.\tGT\t{samples}", "chr1\t3\trs2\tG\tT"]
-    text = "".join(f"{line}\r\n" for line in ["##fileformat=VCFv4.2", "##" + "x" * 200, *rows])
+    # One line ends where what is read at once ends, the last with the file.
+    even = "chr1\t3\trs2\tG\tT\t.\t.\t".ljust(62, "x")
+    rows = [f"chr1\t2\trs1\tC\tA\t.\t.\t.\tGT\t{samples}", even, "chr1\t4\trs3\tT\tC"]
+    text = "\r\n".join(["##fileformat=VCFv4.2", "##" + "x" * 200, *rows])
     (tmp_path / "x.vcf.gz").write_bytes(gzip.compress(text.encode()))
     found = list(read_vcf(tmp_path / "x.vcf.gz", AllelesLeftOut()))
     assert [(a.id, a.reference, a.alternative, a.line) for a in found] == [
         ("rs1", "C", "A", 3),
         ("rs2", "G", "T", 4),
+        ("rs3", "T", "C", 5),
     ]
 
 
@@ -156,8 +159,9 @@ def test_a_pass_over_the_genome_has_fewer_alleles_where_more_bases_are_around_th
     ids=["no format", "format not first", "Excel"],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_headers_that_tools_and_excel_leave_behind_are_those_of_variants(tmp_path, header, end):
+def test_headers_that_tools_and_excel_leave_behind_are_those_of_variants(tmp_path, monkeypatch, header, end):
     """ClinVar's ids are numbers: without its header such a file passes for BED."""
+    monkeypatch.setattr(fasta, "BLOCK_BYTES", 30)
     path = tmp_path / "x.vcf"
     path.write_text((header + "1\t7\t1019397\tG\tA\n1\t9\t.\tC\tT\n").replace("\n", end), newline="")
     assert kind_of_input(path) == "vcf"
@@ -188,9 +192,10 @@ def test_what_has_no_row_is_counted_by_reason(tmp_path):
     assert AllelesLeftOut(read=3).say(vcf) == ""
 
 
-def test_decoys_are_counted_by_name_and_the_order_is_kept(tmp_path, monkeypatch):
-    # In passes of one allele, since the first of them may find nothing.
-    monkeypatch.setattr(variants, "PASS_BYTES", 1)
+@pytest.mark.parametrize("pass_bytes", [1, 1 << 20], ids=["one at a time", "together"])
+def test_decoys_are_counted_by_name_and_the_order_is_kept(tmp_path, monkeypatch, pass_bytes):
+    # The first pass may find nothing.
+    monkeypatch.setattr(variants, "PASS_BYTES", pass_bytes)
     genome = write_genome(tmp_path, chr1="ACGT" * 20)
     names = ["hs37d5", "chr1", "MT", "MT", "chr1", *(f"HLA-{number}" for number in range(7))]
     vcf = write_vcf(tmp_path / "x.vcf", *((name, 41, i, "A", "C") for i, name in enumerate(names)))
