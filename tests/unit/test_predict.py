@@ -1,6 +1,7 @@
 """Prediction: every window where it says it is, from every kind of file."""
 
 import gzip
+import io
 import json
 import re
 import shutil
@@ -142,6 +143,13 @@ def test_track_is_the_mean_of_the_windows_over_each_base(windows):
 
 
 # ----------------------------------------------------------------------------- kinds of input
+
+
+def test_no_zero_of_a_track_has_a_sign():
+    """Sums of 0.3, 0.2 and 0.1 leave less than nothing when these are taken away again."""
+    file = io.StringIO()
+    predict.write_track(file, "chr1", [(0, 5, 0.3), (0, 6, 0.2), (0, 7, 0.1), (10, 12, 0.0)])
+    assert file.getvalue().splitlines()[-1] == "chr1\t10\t12\t0.0000"
 
 
 def test_fasta_is_scanned_and_short_records_are_read_whole(classifier_directory, tmp_path, caplog):
@@ -366,6 +374,41 @@ def test_evaluation_and_prediction_read_the_same_strands(classifier_directory, t
     assert json.loads((tmp_path / "metrics.json").read_text())["strands"] == strands
     evaluated = read_predictions(tmp_path / "evaluated.tsv", SINGLE_LABEL).outputs[:, 1]
     np.testing.assert_allclose(predicted, evaluated, atol=1e-6)
+
+
+def write_stack(folder: Path, classifier: Path, members: list[str]) -> Path:
+    """A stack of the same classifier several times, and of baselines named `kmer` and `combined`."""
+    of_kind = {"kmer": "baseline.json", "combined": "combined.json"}
+    for name in members:
+        if name in of_kind:
+            (folder / "members" / name).mkdir(parents=True)
+            (folder / "members" / name / of_kind[name]).write_text("{}")
+        else:
+            shutil.copytree(classifier, folder / "members" / name)
+    about = [{"name": name, "weight": 1 / len(members)} for name in members]
+    stacked = {"labels": ["yes", "no"], "intercepts": [0, 0], "members": about}
+    (folder / "stacked.json").write_text(json.dumps(stacked))
+    return folder
+
+
+def test_a_stack_of_one_classifier_says_what_it_says(classifier_directory, tmp_path, caplog):
+    stack = write_stack(tmp_path / "stack", classifier_directory, ["one", "other"])
+    (tmp_path / "x.tsv").write_text(f"seq\n{random_dna(50, 1)}\n{random_dna(400, 2)}\n")
+    said = []
+    for predictor in (classifier_directory, stack):
+        caplog.clear()
+        rows = run_predict(predictor, tmp_path / "x.tsv")
+        said.append([(row["predicted"], float(row["probability_yes"])) for row in rows])
+        assert "1 of 2 windows" in caplog.text, "one has more tokens than the classifier reads"
+    for alone, stacked in zip(*said, strict=True):
+        assert stacked == (alone[0], pytest.approx(alone[1], abs=2e-6))
+
+
+def test_the_windows_of_a_stack_are_those_of_its_first_classifier(classifier_directory, tmp_path):
+    stack = write_stack(tmp_path / "stack", classifier_directory, ["kmer", "combined", "frozen"])
+    assert predict.usual_length(stack) == 40
+    with pytest.raises(InputError, match=r"which says how long windows are\. Give --window"):
+        predict.usual_length(write_stack(tmp_path / "other", classifier_directory, ["kmer", "combined"]))
 
 
 # ----------------------------------------------------------------------------- progress
