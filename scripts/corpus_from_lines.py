@@ -15,7 +15,7 @@ from dnalm.corpora.lines import describe_lines, read_lines, split_sequences, wri
 from dnalm.corpora.settings import LinesSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import write_json
+from dnalm.running.files import all_or_none, write_json
 
 
 def main(
@@ -29,9 +29,10 @@ def main(
             f"{lines}: all sequences are one and the same. Give two different ones at least, one to learn "
             "from and one to hold out."
         )
-    for path, side in ((train, ~held_out), (validation, held_out)):
-        write_lines((sequences[number] for number in side.nonzero()[0]), path)
-    write_json(stats, describe_lines(corpus, f"lines of {lines.name}", train, validation, lines))
+    with all_or_none(train, validation, stats):
+        for path, side in ((train, ~held_out), (validation, held_out)):
+            write_lines((sequences[number] for number in side.nonzero()[0]), path)
+        write_json(stats, describe_lines(corpus, f"lines of {lines.name}", train, validation, lines))
 
 
 def command_line() -> ArgumentParser:

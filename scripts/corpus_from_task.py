@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dnalm.corpora.lines import describe_lines, write_lines
 from dnalm.running.commandline import parser, run
-from dnalm.running.files import write_json
+from dnalm.running.files import all_or_none, write_json
 from dnalm.sequences.tables import read_sequence_table
 
 
@@ -25,9 +25,10 @@ def main(
     stats: Path,
 ) -> None:
     """Write the sequences of both splits as lines, and the counts."""
-    for table, lines in ((train_sequences, train), (validation_sequences, validation)):
-        write_lines(read_sequence_table(table)["seq"], lines)
-    write_json(stats, describe_lines(corpus, f"training sequences of task {task}", train, validation))
+    with all_or_none(train, validation, stats):
+        for table, lines in ((train_sequences, train), (validation_sequences, validation)):
+            write_lines(read_sequence_table(table)["seq"], lines)
+        write_json(stats, describe_lines(corpus, f"training sequences of task {task}", train, validation))
 
 
 def command_line() -> ArgumentParser:

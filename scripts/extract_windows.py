@@ -38,7 +38,7 @@ from dnalm.extract_windows.blocks import SHORTEST_WINDOW_BP, USUAL_BLOCK_BP, usu
 from dnalm.extract_windows.settings import ExtractWindowsSettings
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
-from dnalm.running.files import atomic_file, check_sha256, sha256_of_file, write_json
+from dnalm.running.files import atomic_file, check_output, check_sha256, sha256_of_file, write_json
 from dnalm.running.progress import Progress
 from dnalm.sequences.fasta import COMPOSITION, Batch, is_acgt
 from dnalm.sequences.names import name_hint
@@ -414,6 +414,8 @@ def main(
     stats: Path,
 ) -> None:
     """Cut `fasta` into windows. See the top of this file for what comes out."""
+    for path in (train, validation, stats):
+        check_output(path)
     check_sha256(fasta, sha256)
     # A pipe can be read only once.
     digest = sha256.lower() if sha256 else sha256_of_file(fasta) if fasta.is_file() else None

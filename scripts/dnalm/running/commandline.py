@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from dnalm.running.errors import RETRY_EXIT_CODE, InputError, Interrupted, printable
+from dnalm.running.files import NAMED
 from dnalm.running.settings import FlagNames, Settings, flag, kinds_of, validated
 
 logger = logging.getLogger("dnalm")
@@ -159,6 +160,7 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
     # PyTorch and Transformers make hundreds of thousands of objects that stay: by default Python looks for
     # garbage among them so often that it takes up to a second.
     gc.set_threshold(100_000, 50, 50)
+    NAMED[:] = _paths_in(options)
     try:
         set_up_logging(log)
         main(**collect_settings(options))
@@ -192,6 +194,12 @@ def run(main: Callable[..., None], arguments: argparse.Namespace) -> None:
             _fail(_not_compiled(str(error)), 1)
         _fail(f"unexpected {type(error).__name__}: {error}", 1)
     sys.exit(0)
+
+
+def _paths_in(options: Mapping[str, Any]) -> list[str]:
+    """The absolute paths of all files and folders that flags name."""
+    values = [item for value in options.values() for item in (value if isinstance(value, list) else [value])]
+    return [os.path.abspath(value) for value in values if isinstance(value, Path)]
 
 
 def _not_compiled(told: str) -> str:

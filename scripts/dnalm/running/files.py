@@ -17,6 +17,8 @@ from dnalm.running.errors import InputError, MissingKeyError
 
 # What a file system without locks says: Lustre without `-o flock`, NFS without lockd.
 NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+# The files and folders that this process's command line names, absolute; one twice where it names it twice.
+NAMED: list[str] = []
 
 
 @contextmanager
@@ -24,9 +26,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; move it to `path` when the block ends without an error.
 
     The data reaches the disk before the name changes, so that a reader (or a crash) never meets a
-    half-written file. After an error the temporary file is removed.
+    half-written file. After an error the temporary file is removed. Raises InputError where `path` must not
+    be replaced (`check_output`).
     """
     path = Path(path)
+    check_output(path)
     temporary = _temporary(path)
     try:
         with disk_errors_name(path):
@@ -45,9 +49,11 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
     """Like :func:`atomic_file`, for a directory. A directory that stands at `path` is replaced.
 
     `check` is called right before; it may raise to leave `path` alone. A directory that stands there with
-    the same content already stays, since others may be reading it.
+    the same content already stays, since others may be reading it. One that the command line names, and that
+    holds other files than the new one, stays with an InputError.
     """
     path = Path(path)
+    check_output(path, folder=True)
     temporary = _temporary(path)
     temporary.mkdir()
     try:
@@ -63,6 +69,7 @@ def atomic_directory(path: str | Path, check: Callable[[], None] = lambda: None)
                         file.chmod(0o666 & ~umask)
                 _synchronize(file)
             check()
+            _check_nothing_else(path, temporary)
             if path.exists():
                 if path.is_dir() and sha256_of_directory(path) == sha256_of_directory(temporary):
                     return
@@ -94,6 +101,8 @@ def unchanged(path: str | Path) -> Iterator[None]:
 @contextmanager
 def all_or_none(*paths: Path) -> Iterator[None]:
     """Remove these files where the block ends with an error: some of them are no result."""
+    for path in paths:
+        check_output(path)
     try:
         yield
     except BaseException:
@@ -236,6 +245,36 @@ def disk_errors_name(path: Path) -> Iterator[None]:
         if isinstance(error, OSError) and of_disk and error.filename is None:
             raise OSError(known or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
+
+
+def check_output(path: Path, folder: bool = False) -> None:
+    """Raise InputError for what an output, a file or a `folder`, must not replace: an input, a device.
+
+    Who types a command by hand may name such a thing. The paths of the workflow are all different.
+    """
+    absolute = Path(os.path.abspath(path))
+    if path.name in ("", ".."):
+        raise InputError(f"{path}: no name of an output. Name a file or folder to write.")
+    if path.is_dir() and not folder:
+        raise InputError(f"{path}: a folder. Name a file to write.")
+    # As an administrator one would put a file in place of the device.
+    if absolute.parent == Path("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
+        raise InputError(
+            f"{path}: a device or a pipe, to which nothing can be written as a whole. Name a file."
+        )
+    if NAMED.count(str(absolute)) > 1:
+        raise InputError(f"{path}: named twice, and the output would replace it. Name another output.")
+
+
+def _check_nothing_else(path: Path, made: Path) -> None:
+    """Raise InputError if a folder that was named holds what no earlier output in its place would."""
+    if str(path.absolute()) not in NAMED or not path.is_dir():
+        return
+    known = {".snakemake_timestamp", *(file.name for file in made.iterdir())}
+    if others := sorted(file.name for file in path.iterdir() if file.name not in known):
+        raise InputError(
+            f"{path}: holds {others[0]}, which would be lost. Name another folder, or remove this one first."
+        )
 
 
 def _temporary(path: Path) -> Path:
