@@ -23,6 +23,7 @@ from dnalm.tokenizers import vocabulary
 from dnalm.tokenizers.settings import ImportTokenizerSettings
 from dnalm.tokenizers.special_tokens import (
     BASES,
+    check_ids,
     check_n_policy,
     check_vocabulary,
     overlapping_kmer_length,
@@ -88,6 +89,7 @@ def otherwise_read(plain: Tokenizer, adjusted: Tokenizer) -> str:
 def read_vocabulary(path: Path) -> tuple[Tokenizer, dict[str, str]]:
     """The tokenizer in the file `path` and its special tokens; InputError if it is none of DNA."""
     tokenizer = read_tokenizer(path)
+    check_ids(tokenizer.get_vocab(), path)
     special_tokens = check_vocabulary(tokenizer.get_vocab(), path)
     return tokenizer, special_tokens
 

@@ -368,6 +368,22 @@ def a_tokenizer_with_its_last_word_twice(folder: Path) -> None:
 
 
 @maker
+def a_tokenizer_with_one_id_for_two_words(folder: Path) -> None:
+    content = tokenizer((*VOCABULARY, "AC", "GT"))
+    del content["added_tokens"][5:]
+    content["model"]["vocab"]["GT"] = content["model"]["vocab"]["AC"]
+    write(folder / "tokenizer/tokenizer.json", json.dumps(content))
+
+
+@maker
+def a_tokenizer_with_an_enormous_id(folder: Path) -> None:
+    content = tokenizer((*VOCABULARY, "AC"))
+    del content["added_tokens"][5:]
+    content["model"]["vocab"]["AC"] = 1_000_000_000
+    write(folder / "tokenizer/tokenizer.json", json.dumps(content))
+
+
+@maker
 def a_tokenizer_with_a_word_in_one_case(folder: Path) -> None:
     write(folder / "tokenizer/tokenizer.json", json.dumps(tokenizer((*VOCABULARY, "GATTACA"))))
 

@@ -4,7 +4,7 @@ Light: the workflow asks when it starts.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,25 @@ def read_vocabulary(source: Path) -> dict[str, int]:
             raise ValueError
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: no vocabulary in it. Give a tokenizer.json of Hugging Face.") from None
+    check_ids(ids, path)
+    return ids
+
+
+def check_ids(ids: Mapping[str, int], path: Path) -> None:
+    """Raise InputError for more tokens, or larger ids, than a model has, and for two tokens of one id."""
     if len(ids) > LARGEST_VOCABULARY:
         raise InputError(
             f"{path}: {len(ids):,} tokens; no model has more than {LARGEST_VOCABULARY:,}. Choose another."
         )
-    return ids
+    tokens: dict[int, str] = {}
+    for token, number in ids.items():
+        if not 0 <= number < 10 * LARGEST_VOCABULARY:
+            raise InputError(f"{path}: the token {token[:40]!r} has the id {number}. Fetch the file again.")
+        if (twin := tokens.setdefault(number, token)) != token:
+            raise InputError(
+                f"{path}: the tokens {twin[:40]!r} and {token[:40]!r} have one id, {number}. Fetch the file "
+                "again."
+            )
 
 
 def check_n_policy(path: Path, n_policy: str) -> None:
