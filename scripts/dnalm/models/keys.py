@@ -24,8 +24,8 @@ COMMON = {
     "return_dict",
     "transformers_version",
 }
-# Keys that are no parameter of the class, but understood by it.
-ALSO_KNOWN = {"modernbert": {"global_attn_every_n_layers"}}
+# Keys that are no parameter of the class, but understood by it, and their defaults.
+ALSO_KNOWN: dict[str, dict[str, Any]] = {"modernbert": {"global_attn_every_n_layers": 3}}
 # Names of activation functions, as Transformers knows them, but for those that have weights of their own.
 ACTIVATIONS = (
     "gelu",
@@ -189,13 +189,14 @@ CHOICES = {
 
 def known_keys(kind: str) -> set[str]:
     """All keys that an architecture file of this `model_type` may have, those of the tokenizer too."""
-    return COMMON | set(DEFAULTS[kind]) | ALSO_KNOWN.get(kind, set())
+    return COMMON | set(DEFAULTS[kind]) | set(ALSO_KNOWN.get(kind, {}))
 
 
 def problems(settings: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with the values of a model's configuration, which has a `model_type`; other keys pass."""
-    defaults = {"output_hidden_states": False} | DEFAULTS[settings["model_type"]]
-    fixed = FIXED | (POSITIONS if settings["model_type"] in ("bert", "roberta", "electra") else {})
+    kind = settings["model_type"]
+    defaults = {"output_hidden_states": False} | DEFAULTS[kind] | ALSO_KNOWN.get(kind, {})
+    fixed = FIXED | (POSITIONS if kind in ("bert", "roberta", "electra") else {})
     for key, value in settings.items():
         if key in fixed and value != fixed[key][0]:
             yield f"{key} is {value!r}; {fixed[key][1]} was expected."
