@@ -49,6 +49,7 @@ splits are all of them, too: for the predictor that is put to use.
 
 import logging
 from argparse import ArgumentParser
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ from dnalm.problems.names import REGRESSION, SINGLE_LABEL
 from dnalm.running.commandline import add_settings_flags, parser, run
 from dnalm.running.errors import InputError
 from dnalm.running.files import all_or_none, check_sha256, sha256_of_file, write_json
+from dnalm.running.hints import either
 from dnalm.sequences.columns import GROUP, task_columns
 from dnalm.sequences.tables import CLUSTER, read_rows, write_labelled_table
 
@@ -116,10 +118,10 @@ def main(
     given = {"train": train, "test": test, "validation": validation}
     inputs = {name: path for name, path in given.items() if path}
     check_given(inputs, folds)
-    for split, _, checksum in (item.partition("=") for item in sha256 or ()):
+    for split, checksum in read_pairs(sha256, "--sha256", "SPLIT=SUM", inputs).items():
         check_sha256(inputs[split], checksum)
     kind = KINDS[problem]
-    names = {column: name for column, _, name in (item.partition("=") for item in columns or ())}
+    names = read_pairs(columns, "--columns", "COLUMN=NAME", ("id", *task_columns({GROUP: ""})))
     tables = {
         name: add_molecules(read_rows(path, task_columns(names), f"{name}_", kind, names))
         for name, path in inputs.items()
@@ -172,6 +174,17 @@ def main(
         write_json(checks, report)
     sizes = ", ".join(f"{len(splits[name]):,} {name}" for name in ("train", "validation", "test"))
     logger.info("%s: %s sequences, labels %s", task, sizes, ", ".join(labels))
+
+
+def read_pairs(texts: list[str] | None, flag: str, form: str, known: Collection[str]) -> dict[str, str]:
+    """The `NAME=VALUE` of a flag, by name, which must be one of `known`."""
+    pairs = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        if name not in known or not value:
+            raise InputError(f"{flag} {text!r}: give {form}, beginning with {either([*known])}.")
+        pairs[name] = value
+    return pairs
 
 
 def check_given(inputs: dict[str, Path], folds: int | None) -> None:
