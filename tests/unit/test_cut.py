@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluating import evaluate_into
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings_objects import by_flags
 from tokenizers import Tokenizer, models
 
 import embed
-import evaluate
 import finetune
-from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune.settings import FrozenSettings, FullSettings, SequenceSettings
 from dnalm.report import words
 from dnalm.sequences.strands import reverse_complement
@@ -208,23 +207,8 @@ def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
         **device,
     )
     fine_tune(tiny_model, tables, learned, "frozen", FrozenSettings(epochs=2), max_tokens, tmp_path)
-    evaluate.main(
-        predictor=tmp_path / "classifier",
-        kind="model",
-        name="tiny",
-        backbone="frozen",
-        task="end",
-        test=tables["test"],
-        validation=None,
-        positive=None,
-        strands=StrandSettings(),
-        settings=EvaluateSettings(bootstrap_samples=100),
-        batch_tokens=None,
-        metrics=tmp_path / "metrics.json",
-        predictions=tmp_path / "predictions.tsv",
-        curves=tmp_path / "curves.json",
-        **device,
-    )
+    plain = {"task": "end", "batch_tokens": None, **device}
+    evaluate_into(tmp_path, tmp_path / "classifier", tables["test"], **plain)
     summary, metrics = (json.loads((tmp_path / f).read_text()) for f in ("classifier.json", "metrics.json"))
     with np.load(learned["train"]) as file:
         embedded = json.loads(str(file["about"]))["cut"]

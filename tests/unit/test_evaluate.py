@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from evaluating import evaluate_into
 
 import compare
 import evaluate
@@ -54,25 +55,9 @@ def run_evaluation(
 ) -> Path:
     """Evaluate into folder/name; return that folder."""
     out = folder / name / (backbone or "")
-    evaluate.main(
-        predictor=predictor,
-        kind=kind,
-        name=name,
-        backbone=backbone,
-        task="toy",
-        test=test,
-        validation=None,
-        positive=positive,
-        settings=EvaluateSettings(bootstrap_samples=200, seed=1),
-        strands=StrandSettings(strands=strands),
-        batch_tokens=1000,
-        gpus=0,
-        allow_cpu=False,
-        metrics=out / "metrics.json",
-        predictions=out / "predictions.tsv",
-        curves=out / "curves.json",
-    )
-    return out
+    others = {"kind": kind, "name": name, "backbone": backbone, "positive": positive}
+    others |= {"settings": EvaluateSettings(bootstrap_samples=200, seed=1)}
+    return evaluate_into(out, predictor, test, strands=StrandSettings(strands=strands), **others)
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
 import pytest
+from web_server import WebServer
 
 import fetch
 from dnalm.running.errors import InputError
@@ -28,10 +28,12 @@ CONTENT = np.random.default_rng(0).integers(0, 256, 1_000_000, dtype=np.uint8).t
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
-class Server:
+class Server(WebServer):
     """A web server on this machine that misbehaves as told."""
 
     def __init__(self):
+        super().__init__()
+        self.url += "/genome.fa.gz"
         self.content = CONTENT
         self.version: str | None = '"v1"'
         self.stop_after: list[int] = []  # bytes after which the next answers break off
@@ -41,20 +43,6 @@ class Server:
         self.announce_length = True
         self.pause_s = 0.0
         self.requests: list[dict[str, str]] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                # Who downloads may have what it wants before the end.
-                with suppress(BrokenPipeError, ConnectionResetError):
-                    server.answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/genome.fa.gz"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append({name.lower(): value for name, value in handler.headers.items()})
@@ -101,10 +89,8 @@ class Server:
 def server(monkeypatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.setattr(fetch, "FIRST_PAUSE_S", 0.001)
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
+    with Server() as server:
+        yield server
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+from web_server import WebServer, send
 
 import fetch_hub
 from dnalm.running.errors import InputError
@@ -46,35 +46,15 @@ REPOSITORIES = {
 }
 
 
-class Hub:
+class Hub(WebServer):
     """The part of the Hub's web interface that a download uses."""
 
     def __init__(self):
+        super().__init__()
         self.downloaded: list[str] = []
-        hub = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self):
-                self.answer(with_body=False)
-
-            def do_GET(self):
-                self.answer(with_body=True)
-
-            def answer(self, with_body: bool) -> None:
-                status, body, headers = hub.find(self.path, with_body)
-                self.send_response(status)
-                for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if with_body:
-                    self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        send(handler, *self.find(handler.path, handler.command == "GET"))
 
     def find(self, path: str, with_body: bool) -> tuple[int, bytes, dict[str, str]]:
         is_json = {"Content-Type": "application/json"}
@@ -102,10 +82,8 @@ class Hub:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    hub.http.shutdown()
-    hub.http.server_close()
+    with Hub() as hub:
+        yield hub
 
 
 @pytest.fixture

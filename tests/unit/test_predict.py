@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from evaluating import evaluate_into
 from hypothesis import given
 from hypothesis import strategies as st
 from settings_objects import grouped
 
-import evaluate
 import predict
 from dnalm.evaluate.predictions import read_predictions
-from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
+from dnalm.evaluate.settings import StrandSettings
 from dnalm.predict.rows import AlleleRows, changes, log_odds
 from dnalm.predict.settings import ScanSettings
 from dnalm.problems.kinds import KINDS
@@ -353,26 +353,9 @@ def test_evaluation_and_prediction_read_the_same_strands(classifier_directory, t
     predicted = [
         float(row["probability_yes"]) for row in run_predict(classifier_directory, path, strands=strands)
     ]
-    evaluate.main(
-        predictor=classifier_directory,
-        kind="model",
-        name="tiny",
-        backbone="frozen",
-        task="toy",
-        test=path,
-        validation=None,
-        positive=None,
-        settings=EvaluateSettings(bootstrap_samples=100),
-        strands=StrandSettings(strands=strands),
-        batch_tokens=1000,
-        gpus=0,
-        allow_cpu=False,
-        metrics=tmp_path / "metrics.json",
-        predictions=tmp_path / "evaluated.tsv",
-        curves=tmp_path / "curves.json",
-    )
+    evaluate_into(tmp_path, classifier_directory, path, strands=StrandSettings(strands=strands))
     assert json.loads((tmp_path / "metrics.json").read_text())["strands"] == strands
-    evaluated = read_predictions(tmp_path / "evaluated.tsv", SINGLE_LABEL).outputs[:, 1]
+    evaluated = read_predictions(tmp_path / "predictions.tsv", SINGLE_LABEL).outputs[:, 1]
     np.testing.assert_allclose(predicted, evaluated, atol=1e-6)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from evaluating import evaluate_into
 from scipy import stats
 from settings_objects import by_flags
 from sklearn import metrics as sk
@@ -17,7 +18,6 @@ import baseline_cnn
 import combine
 import compare
 import embed
-import evaluate
 import finetune
 import predict
 import prepare_task
@@ -385,20 +385,15 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
     judged = [("tiny", "model", "frozen"), ("tiny", "model", through), ("tiny", "combined", "combined")]
     for name, kind, backbone in [*judged, *((name, "baseline", None) for name in made)]:
         out = tmp_path / "evaluation" / name / (backbone or "")
-        evaluate.main(
-            predictor=tmp_path / (backbone or name),
+        evaluate_into(
+            out,
+            tmp_path / (backbone or name),
+            tmp_path / "test.tsv",
             kind=kind,
             name=name,
             backbone=backbone,
-            task="toy",
-            test=tmp_path / "test.tsv",
             validation=splits[1],
-            positive=None,
-            settings=EvaluateSettings(bootstrap_samples=100),
             strands=StrandSettings(strands="forward"),
-            metrics=out / "metrics.json",
-            predictions=out / "predictions.tsv",
-            curves=out / "curves.json",
             **plain,
         )
         metrics.append(out / "metrics.json")

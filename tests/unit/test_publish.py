@@ -6,14 +6,14 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
+from web_server import WebServer, send
 
 import publish
 import push_to_hub
@@ -311,43 +311,20 @@ def test_what_is_missing_is_named_and_nothing_is_left(options, tmp_path):
 # ----------------------------------------------------------------------------- the Hub
 
 
-class Hub:
+class Hub(WebServer):
     """The part of the Hub's web interface that a push uses. `lab` may write with TOKEN."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.repositories: dict[str, dict[str, bytes]] = {}
         self.private: dict[str, bool] = {}
-        hub = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                self.answer()
-
-            def do_PUT(self):
-                self.answer()
-
-            def do_GET(self):
-                self.answer()
-
-            def answer(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                body = self.rfile.read(length)
-                allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
-                status, answer = hub.handle(self.command, self.path, body, allowed)
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
         self.large: dict[str, bytes] = {}
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
+        allowed = handler.headers.get("Authorization") == f"Bearer {TOKEN}"
+        status, answer = self.handle(handler.command, handler.path, body, allowed)
+        send(handler, status, json.dumps(answer).encode(), {"Content-Type": "application/json"})
 
     def handle(self, method: str, path: str, body: bytes, allowed: bool) -> tuple[int, dict]:
         # Signed addresses of large files need no token.
@@ -410,10 +387,8 @@ class Hub:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[Hub]:
-    hub = Hub()
-    yield hub
-    hub.http.shutdown()
-    hub.http.server_close()
+    with Hub() as hub:
+        yield hub
 
 
 @pytest.fixture

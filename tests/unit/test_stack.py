@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluating import evaluate_into
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
@@ -14,7 +15,6 @@ from sklearn import metrics as sk
 import baseline
 import baseline_cnn
 import compare
-import evaluate
 import stack
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
@@ -121,24 +121,9 @@ def stacked(tmp_path_factory):
     predictors = {"kmer": kmer, "cnn": cnn, "small": folder / "stacked"}
     for name, predictor in predictors.items():
         kind = "stacked" if name == "small" else "baseline"
-        evaluate.main(
-            predictor=predictor,
-            kind=kind,
-            name=name,
-            backbone="stacked" if kind == "stacked" else None,
-            task="t",
-            test=paths["test"],
-            validation=paths["validation"],
-            positive=None,
-            settings=EvaluateSettings(bootstrap_samples=100),
-            strands=StrandSettings(),
-            batch_tokens=None,
-            gpus=0,
-            allow_cpu=True,
-            metrics=folder / f"{name}.metrics.json",
-            predictions=folder / f"{name}.tsv",
-            curves=folder / f"{name}.curves.json",
-        )
+        others = {"kind": kind, "name": name, "backbone": "stacked" if kind == "stacked" else None}
+        others |= {"task": "t", "validation": paths["validation"], "batch_tokens": None, "allow_cpu": True}
+        evaluate_into(folder / name / "judged", predictor, paths["test"], **others)
     return folder, paths
 
 
@@ -172,8 +157,8 @@ def test_it_is_compared_with_the_best_single_predictor_and_the_baselines(stacked
     names = ("small", "kmer", "cnn")
     compare.main(
         "t",
-        [folder / f"{name}.metrics.json" for name in names],
-        [folder / f"{name}.tsv" for name in names],
+        [folder / name / "judged/metrics.json" for name in names],
+        [folder / name / "judged/predictions.tsv" for name in names],
         [],
         "small/stacked",
         EvaluateSettings(bootstrap_samples=100),
