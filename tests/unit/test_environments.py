@@ -4,6 +4,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from dnalm.running.code import dependencies
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
-# A package whose other half is a package of its own, always of the version that fits.
-BROUGHT_ALONG = {"pydantic": "pydantic_core"}
+# Half a package -> the whole one, always of the version that fits.
+BROUGHT_ALONG = {"pydantic_core": "pydantic"}
 # PyPI's name -> imported name, where they differ
 IMPORT_NAMES = {
     "scikit-learn": "sklearn",
@@ -59,7 +60,7 @@ def rules() -> list[tuple[str, str]]:
     found = []
     for file in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")):
         for body in re.split(r"^\s*rule ", file.read_text(), flags=re.MULTILINE)[1:]:
-            scripts = re.findall(r'command\(\s*"(\w+)"', body)
+            scripts = re.findall(r'command(?:_of_many)?\(\s*"(\w+)"', body)
             environment = re.findall(r'conda:\s+"\.\./\.\./envs/(\w+)\.yaml"', body)
             assert len(environment) == 1, f"{file.name}: a rule without conda environment: {body[:40]}"
             found += [(script, environment[0]) for script in scripts]
@@ -93,23 +94,41 @@ def test_the_lock_file_holds_the_pins_and_no_gpu_packages():
     assert not [name for name in locked if name.startswith(("nvidia", "triton"))]
 
 
-@pytest.mark.parametrize("script, environment", rules(), ids=lambda value: value)
-def test_an_environment_covers_every_import_of_its_scripts(script, environment):
-    available = {IMPORT_NAMES.get(name, name) for name in pins(REPOSITORY / "envs" / f"{environment}.yaml")}
-    available |= {half for whole, half in BROUGHT_ALONG.items() if whole in available}
+def available(environment: str) -> set[str]:
+    return {IMPORT_NAMES.get(name, name) for name in pins(REPOSITORY / "envs" / f"{environment}.yaml")}
+
+
+@cache
+def imported(script: str) -> dict[str, str]:
+    """Package that the script imports from elsewhere, directly or not -> a file that does."""
+    found = {}
     for path in dependencies(REPOSITORY / "scripts" / f"{script}.py"):
-        if path.suffix != ".py":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text())) if path.suffix == ".py" else ():
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            for module in modules:
-                root = module.split(".")[0]
-                own = (REPOSITORY / "scripts" / root).is_dir() or (
-                    REPOSITORY / "scripts" / f"{root}.py"
-                ).is_file()
-                known = own or root in sys.stdlib_module_names or root in available
-                assert known, f"{path.name} imports {root}, which envs/{environment}.yaml lacks"
+            for root in (module.split(".")[0] for module in modules):
+                own = REPOSITORY / "scripts" / root
+                if (
+                    root not in sys.stdlib_module_names
+                    and not own.is_dir()
+                    and not own.with_suffix(".py").is_file()
+                ):
+                    found[BROUGHT_ALONG.get(root, root)] = path.name
+    return found
+
+
+@pytest.mark.parametrize("script, environment", rules(), ids=lambda value: value)
+def test_an_environment_covers_every_import_of_its_scripts(script, environment):
+    for package, file in imported(script).items():
+        assert package in available(environment), (
+            f"{file} imports {package}, which envs/{environment}.yaml lacks"
+        )
+
+
+@pytest.mark.parametrize("environment", [path.stem for path in ENVIRONMENTS])
+def test_an_environment_holds_nothing_that_its_scripts_do_not_import(environment):
+    scripts = [script for script, its in rules() if its == environment]
+    assert available(environment) - set().union(*map(imported, scripts)) == {"python"}
 
 
 def test_every_environment_file_is_used_and_exists():
