@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_lines import Lines
 from tokenizers import Tokenizer
 
 from dnalm.evaluate_language_model.scoring import (
@@ -16,10 +17,13 @@ from dnalm.evaluate_language_model.scoring import (
     hide_one_token,
     hide_tokens,
 )
-from dnalm.pretrain.masking import IGNORED, line_generator, mask_tokens
+from dnalm.pretrain.batches import Corpus, Vocabulary
+from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
+from dnalm.pretrain.settings import MaskingSettings
+from dnalm.tokenize_windows.context import ContextLines
 from dnalm.tokenizers import overlapping
 from dnalm.tokenizers.bases import OverlappingWords, bases_of, offsets_bp
-from dnalm.tokenizers.encoding import encode
+from dnalm.tokenizers.encoding import encode, load_tokenizer
 from dnalm.tokenizers.special_tokens import SPECIAL_TOKENS, overlapping_kmer_length
 from dnalm.tokenizers.vocabulary import adjust_for_dna, check, kmers
 
@@ -198,6 +202,29 @@ def test_what_becomes_of_a_hidden_token_becomes_of_its_whole_run():
     assert np.mean(fates) == pytest.approx(0.8, abs=0.03)
     # Each run has a fate of its own.
     assert np.mean(both) == pytest.approx(0.8**2, abs=0.03)
+
+
+@pytest.mark.parametrize("overlapping", [True, False])
+def test_lines_are_masked_as_their_seed_epoch_settings_and_vocabulary_say(tiny_model, overlapping):
+    tokenizer = loaded(3) if overlapping else load_tokenizer(tiny_model)
+    settings = MaskingSettings(probability=0.3, mask_token=0.5, random_token=0.3, span_tokens=3)
+    lines = ContextLines(Lines([80] * 4), 80, truncated=True)
+    corpus = Corpus(lines, Vocabulary.of(tokenizer), settings, seed=7)
+    found = corpus.micro_batch([2], 3, EVALUATION)
+    expected = mask_tokens(
+        corpus.lines.line(2),
+        special_ids=tokenizer.all_special_ids,
+        vocabulary_size=len(tokenizer),
+        mask_id=tokenizer.mask_token_id,
+        probability=0.3,
+        mask_fraction=0.5,
+        random_fraction=0.3,
+        span_tokens=3,
+        same_fate=overlapping,
+        generator=line_generator(7, 3, 2, EVALUATION),
+    )
+    assert found["input_ids"][0].tolist() == expected[0].tolist()
+    assert found["labels"][0].tolist() == expected[1].tolist()
 
 
 def plain_agreeing(line: MaskedLine, probabilities: np.ndarray, length: int) -> list[tuple[float, int]]:
