@@ -1,7 +1,8 @@
 """How probable a language model finds alleles: what either sees, and the numbers of Transformers alone."""
 
 import csv
-from functools import cache
+import re
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from transformers import (
 import import_tokenizer
 import score_variants
 from dnalm.running.errors import InputError
+from dnalm.running.progress import Progress
 from dnalm.score_variants.hiding import hide_difference
 from dnalm.score_variants.likelihood import AlleleLikelihoods
 from dnalm.score_variants.settings import VariantContextSettings
@@ -234,6 +236,8 @@ HEADER = "#CHROM\tPOS\tID\tREF\tALT"
 
 def test_every_substitution_has_a_row_and_all_else_is_counted(of_bases, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(score_variants, "ALLELES_PER_CHUNK", 2)
+    monkeypatch.setattr(score_variants, "Progress", partial(Progress, interval=0))
+    caplog.set_level("INFO", "dnalm")
     rows = scored(
         of_bases,
         tmp_path,
@@ -260,6 +264,7 @@ def test_every_substitution_has_a_row_and_all_else_is_counted(of_bases, tmp_path
     said = caplog.text
     assert "3 of 7 alleles have no row: 1 without bases of their own" in said
     assert "2 shorter or longer than the reference" in said
+    assert re.findall(r"scoring variants: (.+ alleles .+%\))", said)[-1] == "4 of 4 alleles (100%)"
 
 
 def test_of_letters_that_are_no_bases_nothing_is_said(of_bases, tmp_path):
