@@ -168,6 +168,10 @@ def test_rare_labels_of_several_weigh_more_and_smoothing_is_of_each():
     smoothed = torch.where(targets == 1, 0.9, 0.1)
     expected = (smoothed * weights * right + (1 - smoothed) * wrong).mean()
     torch.testing.assert_close(objectives.loss(MULTI_LABEL, logits, targets, weights, 0.2), expected)
+    classes = torch.tensor([0, 0, 0, 1])
+    weights = objectives.weigh_labels(SINGLE_LABEL, classes, "balanced")
+    assert weights.tolist() == pytest.approx([2 / 3, 2.0])
+    assert objectives.weigh_labels(SINGLE_LABEL, classes, "none") is None
     assert objectives.weigh_labels(REGRESSION, targets[:, :1], "balanced") is None
 
 
@@ -179,11 +183,11 @@ def test_values_are_learned_in_a_scale_of_their_own():
         0, abs=1e-6
     ) and scaled.square().mean().item() == pytest.approx(1)
     # A layer that says scaled values says them as they were measured when the scale is folded in.
-    layer = torch.nn.Linear(1, 1)
-    layer.load_state_dict({"weight": torch.ones(1, 1), "bias": torch.zeros(1)})
+    layer, features = torch.nn.Linear(2, 1), torch.tensor([[1.0, -2.0], [0.5, 0.25]])
+    said = layer(features)
     weights = scale.folded("last", {f"last.{name}": of for name, of in layer.state_dict().items()})
     layer.load_state_dict({name.removeprefix("last."): of for name, of in weights.items()})
-    torch.testing.assert_close(layer(scaled), values)
+    torch.testing.assert_close(layer(features), said * values.std(correction=0) + 30)
     same = objectives.TargetScale.of(torch.full((3, 1), 7.0))
     assert same == objectives.TargetScale(mean=7.0, deviation=1.0)
 
