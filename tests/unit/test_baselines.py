@@ -70,9 +70,9 @@ def test_features_against_plain_counting(sequences, k):
 )
 def test_gapped_words_by_place_against_plain_counting(sequences, gap, places):
     offsets = [0, 1, 2 + gap, 3 + gap]
-    forward = word_features(sequences, offsets, "forward", places, batch=2).toarray()
-    both = word_features(sequences, offsets, "both", places).toarray()
-    for row, sequence in enumerate(sequences):
+    sequences += [reverse_complement(sequence) for sequence in sequences]
+    forward, both = list[Counter](), list[Counter]()
+    for sequence in sequences:
         n = len(sequence) - offsets[-1]
         words, either = [], []
         for start in range(n):
@@ -81,9 +81,16 @@ def test_gapped_words_by_place_against_plain_counting(sequences, gap, places):
             word, place = "".join(sequence[start + offset] for offset in offsets), start * places // n
             words.append((place, word))
             either.append(min(words[-1], (places - 1 - place, reverse_complement(word))))
-        for found, counts in ((forward[row], Counter(words)), (both[row], Counter(either))):
-            expected = sorted(np.sqrt(count / len(words)) for count in counts.values())
-            assert np.allclose(sorted(found[found > 0]), expected)
+        forward.append(Counter(words))
+        both.append(Counter(either))
+    for strands, counts in (("forward", forward), ("both", both)):
+        found = word_features(sequences, offsets, strands, places, batch=2).toarray()
+        # The columns are in an order of their own; each is what one word has in all sequences.
+        expected = [
+            [np.sqrt(of[word] / max(1, of.total())) for of in counts] for word in set().union(*counts)
+        ]
+        columns = found.T[found.any(axis=0)]
+        assert sorted(columns.round(9).tolist()) == sorted(np.round(expected, 9).tolist())
 
 
 def write_task(folder: Path, labels: list[str], n: int, seed: int) -> dict[str, Path]:

@@ -427,6 +427,10 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
         for measure in measures.values():
             assert measure["low"] <= measure["value"] <= measure["high"]
 
+    nats, bits = (found["metrics"][measure]["value"] for measure in ("loss", "bits_per_base"))
+    of_bases = bits * math.log(2) * found["hidden_bases"]
+    assert of_bases == pytest.approx(nats * found["hidden_tokens"], rel=1e-4)
+
     losses = read_table(tmp_path / "a" / "sequence_loss.tsv")
     assert len(losses) == 15 and {row["source"] for row in losses} == {"validation"}
     total = sum(int(row["masked"]) * float(row["loss"]) for row in losses)
@@ -444,6 +448,9 @@ def test_script_end_to_end(place, tmp_path, tokenizer):
         assert sequence[:start].endswith(row["left"])
         top = [row[f"predicted_{place}"] for place in range(1, 6)]
         assert (row["token"] in top) == (int(row["rank"]) <= 5)
+        probabilities = [float(row[f"probability_{place}"]) for place in range(1, 6)]
+        assert sorted(probabilities, reverse=True) == probabilities and sum(probabilities) < 1
+        assert (float(row["probability"]) >= probabilities[-1]) == (row["token"] in top)
 
     evaluate(place, tmp_path / "b")
     for name in ("metrics.json", "sequence_loss.tsv", "fill_mask.tsv"):
