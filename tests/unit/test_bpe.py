@@ -97,6 +97,15 @@ def test_a_special_token_of_letters_is_left_to_the_library():
     assert encoder_for(tokenizer) is None
 
 
+def test_a_length_that_a_vocabulary_comes_with_cuts_and_fills_no_line():
+    """Published ones often hold that of their own model, 512 tokens."""
+    given = Tokenizer(from_merges(("A", "C")))
+    given.enable_truncation(8)
+    given.enable_padding(length=30)
+    tokenizer = adjust_for_dna(given, SPECIAL_TOKENS, "unk")
+    assert [len(tokenizer.encode(line).ids) for line in ("A", "ACGT" * 50)] == [3, 152]
+
+
 @pytest.mark.parametrize("room", [None, 0], ids=["room", "full"])
 def test_machine_code_that_cannot_be_kept_is_made_all_the_same(tmp_path, repository, room):
     """A full quota shows when the first call writes its machine code, not when the folder is made."""

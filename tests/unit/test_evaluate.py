@@ -126,8 +126,14 @@ def test_nothing_depends_on_the_run(tmp_path):
         assert file.read_bytes() == (second / file.name).read_bytes()
 
 
-@pytest.mark.parametrize(("positive", "expected"), [(None, "enhancer"), ("non-enhancer", "non-enhancer")])
-def test_what_is_measured_is_about_the_positive_class(tmp_path, positive, expected):
+@pytest.mark.parametrize(
+    ("positive", "expected", "because"),
+    [
+        (None, "enhancer", "since 'non-enhancer' reads as its absence"),
+        ("non-enhancer", "non-enhancer", "as the task sheet says"),
+    ],
+)
+def test_what_is_measured_is_about_the_positive_class(tmp_path, positive, expected, because):
     labels = ["enhancer", "non-enhancer"]
     test = write_test(tmp_path / "test.tsv", labels)
     # Always names the second class: its recall is 1, that of the first 0.
@@ -135,6 +141,7 @@ def test_what_is_measured_is_about_the_positive_class(tmp_path, positive, expect
     out = run_evaluation(tmp_path, "b", test, predictor, positive=positive)
     report, curves = (json.loads((out / file).read_text()) for file in ("metrics.json", "curves.json"))
     assert report["positive_label"] == curves["positive_label"] == report["labels"][-1] == expected
+    assert report["positive_because"] == because
     assert report["metrics"]["recall"]["value"] == (expected == "non-enhancer")
     assert report["confusion_matrix"] == ([[0, 20], [0, 20]] if positive else [[20, 0], [20, 0]])
     predictions = read_predictions(out / "predictions.tsv", SINGLE_LABEL)
