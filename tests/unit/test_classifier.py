@@ -671,3 +671,12 @@ def test_a_training_that_ended_too_early_is_noticed(losses, expected):
 
     log = [{"event": "evaluation", "epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]
     assert finetune.still_improving(log) is expected
+
+
+def test_a_classifier_that_says_nothing_finite_predicts_nothing(tiny_model, tmp_path):
+    weights = classifier.initial_weights(tiny_model, 2, seed=1)
+    for values in weights.values():
+        values.fill_(torch.finfo(values.dtype).max)
+    classifier.save_classifier(tmp_path / "c", tiny_model, weights, ["no", "yes"], "mean", max_tokens=60)
+    with pytest.raises(InputError, match=f"{tmp_path}/c: what the network says of a sequence is NaN"):
+        classifier.Classifier(tmp_path / "c").outputs(["ACGTACGT"])

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import pretrain
 import published_model
 from dnalm.embed.embedding import embed_tokens, load_backbone
+from dnalm.evaluate_language_model.scoring import MaskedLine, model_scores
 from dnalm.finetune import classifier, trained
 from dnalm.finetune import training as finetuning
 from dnalm.finetune.objectives import TargetScale
@@ -444,6 +445,17 @@ def test_incomplete_and_damaged_weights_are_refused(checkpoint, tmp_path):
         folder = change_weights(checkpoint, tmp_path / str(number), change)
         with pytest.raises(InputError, match=message):
             load_model(folder)
+
+    def too_large(weights):
+        for values in weights.values():
+            values.fill_(torch.finfo(values.dtype).max)
+
+    network = load_model(change_weights(checkpoint, tmp_path / "large", too_large)).eval()
+    line = MaskedLine(0, ids := np.arange(6), ids, np.array([2]))
+    with pytest.raises(InputError, match=f"{tmp_path}/large: what the network says of a sequence is NaN"):
+        model_scores(network, [line], 0, torch.device("cpu"))
+    with pytest.raises(InputError, match="lower learning rate"):
+        embed_tokens(getattr(network, network.base_model_prefix), [ids], pad_id=0)
 
     def headless(weights):
         for name in [n for n in weights if not n.startswith(prefix)]:

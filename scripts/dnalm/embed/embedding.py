@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dnalm.models.architecture import load_model
+from dnalm.models.architecture import check_answers, load_model
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.checks import check_model_directory
 from dnalm.models.directory import quieten
@@ -115,6 +115,7 @@ def embed_tokens(
     on_read = on_read or Progress("embedding", total=len(tokens), unit="sequences").advance
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         for batch, pooled in batches_that_fit(model, read, lengths, batch_tokens):
+            check_answers(model, pooled)
             for name, vectors in zip(POOLINGS, pooled, strict=True):
                 result[name][batch] = vectors
             on_read(len(batch))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dnalm.evaluate_language_model.agreeing import agreeing_scores
+from dnalm.models.architecture import check_answers
 from dnalm.models.masked_lm import hidden_states, token_logits
 from dnalm.pretrain.masking import EVALUATION, IGNORED, line_generator, mask_tokens
 from dnalm.running.errors import InputError
@@ -148,6 +149,8 @@ def model_log_probabilities(
     lengths = np.array([len(line.ids) for line in lines])
     with torch.inference_mode():
         for batch, answers in batches_that_fit(model, read, lengths, batch_tokens):
+            for said in answers:
+                check_answers(model, said)
             yield from zip(batch.tolist(), answers, strict=True)
 
 
@@ -179,6 +182,7 @@ def model_scores(
     scores = np.empty((2, ends[-1]))
     with torch.inference_mode():
         for batch, found in batches_that_fit(model, read, lengths, batch_tokens):
+            check_answers(model, found)
             scores[:, np.concatenate([np.arange(starts[n], ends[n]) for n in batch])] = found
             on_read(len(batch))
     return TokenScores(scores[0], scores[1].astype(np.int64))

@@ -24,7 +24,7 @@ from torch import nn
 
 from dnalm.embed.embedding import read_model_config
 from dnalm.finetune.examples import Tokens, predict_logits
-from dnalm.models.architecture import check_weights, prepared
+from dnalm.models.architecture import check_answers, check_weights, prepared
 from dnalm.models.attention_masks import make_masks_ahead
 from dnalm.models.directory import quieten, write_max_length
 from dnalm.models.families import FAMILIES, count_by_part
@@ -381,4 +381,6 @@ class Classifier:
             batch_tokens,
         )
         self.cut += count_cut(self.tokenizer, sequences, self.max_tokens, tokens)
-        return self.problem.outputs(predict_logits(self.model, examples, on_read).double().numpy())
+        logits = predict_logits(self.model, examples, on_read).double().numpy()
+        check_answers(self.model, logits)
+        return self.problem.outputs(logits)

@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dnalm.models.checks import check_model_directory
 from dnalm.models.families import FAMILIES, count_by_part
 from dnalm.models.new_token import add_row, is_new_token
@@ -173,6 +175,15 @@ def check_weights(
             raise InputError(
                 f"{place}: {name} holds NaN or infinite numbers. Fetch or train the model again."
             )
+
+
+def check_answers(model: "PreTrainedModel", answers: "np.ndarray | torch.Tensor") -> None:
+    """Raise InputError if what `model`, loaded from a directory, says of sequences is NaN or infinite."""
+    if not np.isfinite(np.asarray(answers)).all():
+        raise InputError(
+            f"{model.name_or_path}: what the network says of a sequence is NaN or infinite. If it computes "
+            "in bf16, try fp32; else train the model again with a lower learning rate."
+        )
 
 
 def _check_tokenizer(
