@@ -14,7 +14,7 @@ from dnalm.config import Config
 from dnalm.evaluate.strands import predict_strands
 from dnalm.problems.kinds import KINDS
 from dnalm.problems.names import METRIC_NAMES
-from settings import GENOME_COLUMNS, TASK_COLUMNS
+from sheets import GENOME_COLUMNS, TASK_COLUMNS
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = {

@@ -121,7 +121,7 @@ def test_a_sheet_that_cannot_be_read_to_its_end_ends_in_one_line(folder, monkeyp
     def stale(_):
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    monkeypatch.setattr("settings._text", stale)
+    monkeypatch.setattr("sheets._text", stale)
     code, said = meet(Mistake("none", ""))
     assert code == 1
     assert said.startswith("my.yaml: Stale file handle. Ask its owner")

@@ -10,7 +10,7 @@ import config_docs
 from dnalm.config_paths import is_hub_id
 from dnalm.config_reading import read_config
 from dnalm.running.errors import InputError
-from settings import check_tables, read_genomes, read_tasks, sheet_text
+from sheets import check_tables, read_genomes, read_tasks, sheet_text
 
 SHAPE = {"num_hidden_layers": 1, "hidden_size": 16, "intermediate_size": 8, "num_attention_heads": 2}
 

@@ -205,12 +205,12 @@ def test_rules_around_it_may_make_what_it_reads(clone, elsewhere, dry_runs):
             "config: config['two']\n    pathvars:\n        results='below'",
             "prefix:, replace_prefix: or pathvars: of",
         ),
-        ("configfile:", "import settings\n\nconfigfile:", "settings.py was read before this workflow"),
+        ("configfile:", "import sheets\n\nconfigfile:", "sheets.py was read before this workflow"),
     ],
 )
 def test_a_workflow_that_uses_this_one_wrongly_is_told_so(clone, elsewhere, dry_runs, old, new, expected):
     write_two_runs(elsewhere, clone / "workflow/Snakefile")
-    (elsewhere / "workflow" / "settings.py").write_text("")
+    (elsewhere / "workflow" / "sheets.py").write_text("")
     snakefile = elsewhere / "workflow" / "Snakefile"
     assert snakefile.read_text().count(old) == 1
     snakefile.write_text(snakefile.read_text().replace(old, new))

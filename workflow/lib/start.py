@@ -15,7 +15,7 @@ from dnalm.problems.names import SINGLE_LABEL
 from dnalm.report.published import read_published
 from dnalm.running.errors import InputError
 from dnalm.running.hints import nearest, show
-from settings import Genome, Task, check_tables, read_genomes, read_tasks
+from sheets import Genome, Task, check_tables, read_genomes, read_tasks
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ from snakemake import __version__ as snakemake_version
 from snakemake.exceptions import WorkflowError
 from snakemake.pathvars import Pathvars
 from snakemake.scheduling.job_scheduler import JobScheduler
-from settings import sheet_text
+from sheets import sheet_text
 from start import read_run
 
 # Of the steps that wait for a core: checks of what was given, then what leads to language models, the longest

@@ -8,7 +8,7 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -26,6 +26,7 @@ from dnalm.running.settings import Names, validated
 from dnalm.sequences.columns import GROUP, has_label, is_parquet, open_table, task_columns
 
 SPLITS = ("train", "validation", "test")
+STRANDS = get_args(StrandSettings.model_fields["strands"].annotation)
 # What the user's tables may call otherwise.
 TABLE_COLUMNS = ("seq", "label", "id", GROUP)
 # The columns of the sheets: the name, those that must be filled in, and those that may be absent.
@@ -63,9 +64,8 @@ class Task:
     """A row of the task sheet.
 
     `files` and `sha256` are keyed by split: train, validation, test. `columns` says what the tables call
-    `seq`, `label` and `id`, where it is something else, and `group`, if
-    there is one. `problem` is its kind, by its name in Transformers.
-    With `folds` it has no file but the one for training, and is cross-validated.
+    `seq`, `label` and `id`, where it is something else, and `group`, if there is one. `problem` is its kind,
+    by its name in Transformers. With `folds` it has no file but the one for training, and is cross-validated.
     """
 
     task: str
@@ -126,18 +126,13 @@ def read_tasks(
                 f"{place}, column sha256_{needless}: a checksum, but the column '{needless}' names no file. "
                 "Fill that in, or leave this empty."
             )
-        problem = row["problem"] or SINGLE_LABEL
-        if problem not in PROBLEMS:
-            raise InputError(
-                f"{place}, column problem: '{problem}' is none of {', '.join(PROBLEMS)}."
-                f"{nearest(problem, PROBLEMS)}"
-            )
+        problem = _one_of(PROBLEMS, row["problem"] or SINGLE_LABEL, f"{place}, column problem")
         if row["positive"] and problem != SINGLE_LABEL:
             raise InputError(
                 f"{place}, column positive: '{row['positive']}', but a task of the problem {problem} has no "
                 "positive class. Leave it empty."
             )
-        strands = _strands(row["strands"], f"{place}, column strands")
+        strands = _one_of(STRANDS, row["strands"] or StrandSettings().strands, f"{place}, column strands")
         positive = row["positive"] or None
         tasks[row["task"]] = Task(row["task"], files, sums, names, positive, problem, strands, folds)
     return tasks
@@ -155,9 +150,8 @@ def check_tables(
     """
 
     def is_text_here(path: str) -> bool:
-        made_here = made_by_workflow is not None and Path(path).is_relative_to(made_by_workflow)
+        made_here = (made_by_workflow and Path(path).is_relative_to(made_by_workflow)) or made(path)
         # Parquet needs packages that take long to import.
-        made_here = made_here or made(path)
         return not made_here and not is_url(path) and Path(path).is_file() and not is_parquet(path)
 
     for task in tasks.values():
@@ -399,11 +393,10 @@ def _folds(row: dict[str, str], place: str) -> int | None:
     return found.folds
 
 
-def _strands(value: str, place: str) -> str:
-    known = get_args(StrandSettings.model_fields["strands"].annotation)
-    if value and value not in known:
+def _one_of(known: Collection[str], value: str, place: str) -> str:
+    if value not in known:
         raise InputError(f"{place}: '{value}' is none of {', '.join(known)}.{nearest(value, known)}")
-    return value or StrandSettings().strands
+    return value
 
 
 def _checksum(value: str, place: str) -> str | None:
