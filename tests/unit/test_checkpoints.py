@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 
 import fetch
+from dnalm.running import files
 from dnalm.running.checkpointer import Checkpointer, Snapshot
 from dnalm.running.checkpoints import CheckpointStore, damage, fingerprint
 from dnalm.running.commandline import run
@@ -272,6 +273,27 @@ def test_what_a_killed_process_left_behind_is_removed(tmp_path):
         living.kill()
     of_others = [f".model.{node}.{living.pid}.part", f".model.other.{ended.pid}.part", str(ended.pid)]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*of_others, "model", "model.json"])
+
+
+@pytest.mark.parametrize("file", ["notes.txt", ".nfs0001", ".snakemake_timestamp", "model.json"])
+def test_a_named_folder_is_replaced_unless_it_holds_other_files(tmp_path, monkeypatch, file):
+    """`.nfs…` is what NFS makes of a deleted file that others still read."""
+    folder = tmp_path / "model"
+    monkeypatch.setattr(files, "NAMED", [str(folder)])
+    folder.mkdir()
+    (folder / file).write_text("old")
+
+    def write():
+        with atomic_directory(folder) as temporary:
+            (temporary / "model.json").write_text("new")
+
+    if file == "notes.txt":
+        with pytest.raises(InputError, match=r"holds notes\.txt, which would be lost"):
+            write()
+        assert (folder / file).read_text() == "old"
+    else:
+        write()
+        assert [(path.name, path.read_text()) for path in folder.iterdir()] == [("model.json", "new")]
 
 
 def test_others_may_read_the_files_of_a_directory_and_enter_its_folders(tmp_path):

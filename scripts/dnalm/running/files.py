@@ -271,7 +271,9 @@ def _check_nothing_else(path: Path, made: Path) -> None:
     if str(path.absolute()) not in NAMED or not path.is_dir():
         return
     known = {".snakemake_timestamp", *(file.name for file in made.iterdir())}
-    if others := sorted(file.name for file in path.iterdir() if file.name not in known):
+    there = {file.name for file in path.iterdir()}
+    # So NFS calls what is deleted while others read it.
+    if others := sorted(name for name in there - known if not name.startswith(".nfs")):
         raise InputError(
             f"{path}: holds {others[0]}, which would be lost. Name another folder, or remove this one first."
         )
