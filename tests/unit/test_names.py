@@ -24,6 +24,8 @@ SPECIAL_USES = {
     "fetch_tokenizer": "fetch_hub",
     "fetch_checkpoint": "fetch_hub",
 }
+# In the text of a rule.
+SCRIPT = re.compile(r'command(?:_of_many)?\(\s*"(\w+)"')
 # What was downloaded or pushed stays, whatever happens to the script that did it.
 STAYS = {"fetch", "fetch_hub", "push_to_hub"}
 
@@ -34,13 +36,13 @@ def rules() -> list[tuple[str, str, str]]:
     for file in sorted((REPOSITORY / "workflow/rules").glob("*.smk")):
         parts = re.split(r"^ *rule (\w+):", file.read_text(), flags=re.MULTILINE)[1:]
         found += [(file.stem, *rule) for rule in zip(parts[::2], parts[1::2], strict=True)]
-    return [rule for rule in found if "command(" in rule[2]]
+    return [rule for rule in found if SCRIPT.search(rule[2])]
 
 
 @pytest.mark.parametrize("file, rule, text", rules(), ids=lambda value: value if value.isidentifier() else "")
 def test_a_rule_names_everything_alike(file, rule, text):
     script = SPECIAL_USES.get(rule, rule)
-    assert re.findall(r'command\(\s*"(\w+)"', text) == [script]
+    assert SCRIPT.findall(text) == [script]
     assert (REPOSITORY / f"scripts/{script}.py").is_file()
     # So that it runs again when its code changes.
     assert f'*code("{script}", ' in text or script in STAYS
