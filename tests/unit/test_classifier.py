@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from settings_objects import grouped
+from steps import embed_into
 from torch import nn
 
-import embed
 import finetune
 from dnalm.finetune import classifier, objectives, trained
 from dnalm.finetune import training as finetuning
@@ -62,19 +62,8 @@ def data(tiny_model, tmp_path_factory) -> dict[str, Path]:
         write_table(folder / "train.tsv", 60),
         write_table(folder / "validation.tsv", 24, seed=1),
     )
-    embed.main(
-        model=tiny_model,
-        sequences=[train, validation],
-        split=["train", "validation"],
-        output=[folder / "train.npz", folder / "validation.npz"],
-        name="tiny",
-        task="gc",
-        settings=SequenceSettings(max_tokens=30),
-        batch_tokens=400,
-        precision="fp32",
-        gpus=0,
-        allow_cpu=False,
-    )
+    tables, limit = {"train": train, "validation": validation}, SequenceSettings(max_tokens=30)
+    embed_into(folder, tiny_model, tables, task="gc", settings=limit, batch_tokens=400)
     return {
         "train_sequences": train,
         "validation_sequences": validation,

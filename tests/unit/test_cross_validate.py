@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from steps import embed_into
 
 import baseline
 import cross_validate
-import embed
 import evaluate
 import prepare_task
 import stack
@@ -21,7 +21,6 @@ from dnalm.evaluate.calibration import calibration_over_folds, fit
 from dnalm.evaluate.predictions import nine_digits, read_predictions
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune import training as finetuning
-from dnalm.finetune.settings import SequenceSettings
 from dnalm.prepare_task.folds import read_roles
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.kinds import KINDS
@@ -141,20 +140,7 @@ def test_each_sequence_is_predicted_by_the_training_that_left_it_out(tmp_path, t
 
 
 def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model):
-    vectors = tmp_path / "all.npz"
-    embed.main(
-        model=tiny_model,
-        sequences=[table],
-        split=["test"],
-        output=[vectors],
-        name="tiny",
-        task="toy",
-        settings=SequenceSettings(),
-        batch_tokens=None,
-        precision="fp32",
-        gpus=0,
-        allow_cpu=False,
-    )
+    vectors = embed_into(tmp_path, tiny_model, {"test": table})["test"]
     model = f"--name tiny --task toy --model {shlex.quote(str(tiny_model))}"
     read = "--train-embeddings {fold}/train.npz --validation-embeddings {fold}/validation.npz"
     head = (
@@ -178,7 +164,7 @@ def test_a_head_on_embeddings_and_one_beside_k_mers(tmp_path, table, tiny_model)
     combined = f"{KMER} {kmer} ::: combine {model} --kmer {{fold}}/kmer {SPLITS} {read} {PREDICTOR}"
     report, _ = run(tmp_path / "combined", table, combined, "combined", **(about | {"backbone": "combined"}))
     assert report["metrics"]["accuracy"]["value"] > 0.7 and "seed" not in report
-    with pytest.raises(InputError, match=r"all.npz: these are embeddings of other sequences"):
+    with pytest.raises(InputError, match=r"test.npz: these are embeddings of other sequences"):
         other = tmp_path / "other.tsv"
         other.write_text(table.read_text().replace("s1\t", "t1\t"))
         run(tmp_path / "other", other, head, "model", **about)

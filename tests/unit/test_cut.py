@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluating import evaluate_into
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from settings_objects import by_flags
+from steps import embed_into, evaluate_into
 from tokenizers import Tokenizer, models
 
-import embed
 import finetune
 from dnalm.finetune.settings import FrozenSettings, FullSettings, SequenceSettings
 from dnalm.report import words
@@ -192,23 +191,10 @@ def test_fine_tuning_encodes_each_strand_once_that_it_reads(
 def test_a_signal_that_is_cut_off_is_not_passed_over_in_silence(
     tiny_model, tables, tmp_path, caplog, max_tokens
 ):
-    device = {"gpus": 0, "allow_cpu": False}
-    learned = {split: tmp_path / f"{split}.npz" for split in SPLITS[:2]}
-    embed.main(
-        model=tiny_model,
-        sequences=[tables[split] for split in learned],
-        split=list(learned),
-        output=list(learned.values()),
-        name="tiny",
-        task="end",
-        settings=SequenceSettings(max_tokens=max_tokens),
-        batch_tokens=None,
-        precision="fp32",
-        **device,
-    )
+    splits, limit = {split: tables[split] for split in SPLITS[:2]}, SequenceSettings(max_tokens=max_tokens)
+    learned = embed_into(tmp_path, tiny_model, splits, task="end", settings=limit)
     fine_tune(tiny_model, tables, learned, "frozen", FrozenSettings(epochs=2), max_tokens, tmp_path)
-    plain = {"task": "end", "batch_tokens": None, **device}
-    evaluate_into(tmp_path, tmp_path / "classifier", tables["test"], **plain)
+    evaluate_into(tmp_path, tmp_path / "classifier", tables["test"], task="end", batch_tokens=None)
     summary, metrics = (json.loads((tmp_path / f).read_text()) for f in ("classifier.json", "metrics.json"))
     with np.load(learned["train"]) as file:
         embedded = json.loads(str(file["about"]))["cut"]

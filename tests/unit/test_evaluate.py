@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluating import evaluate_into
+from steps import evaluate_into
 
 import compare
 import evaluate

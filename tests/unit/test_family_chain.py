@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from settings_objects import by_flags, grouped
+from steps import embed_into
 
-import embed
 import evaluate_language_model
 import fill_mask
 import finetune
@@ -25,7 +25,6 @@ import tokenize_windows
 from dnalm.evaluate.settings import StrandSettings
 from dnalm.evaluate_language_model.settings import EvaluateLanguageModelSettings
 from dnalm.fill_mask.settings import GapSettings
-from dnalm.finetune.settings import SequenceSettings
 from dnalm.models.families import FAMILIES
 from dnalm.predict.settings import ScanSettings
 from dnalm.pretrain.settings import ContextSettings
@@ -160,19 +159,7 @@ def classifier(model: Path, backbone: str, data: Path, folder: Path) -> Path:
     tables = {split: data / f"{split}.tsv" for split in ("train", "validation")}
     embeddings: dict[str, Path | None] = dict.fromkeys(tables)
     if backbone == "frozen":
-        embeddings = {split: folder / f"{split}.npz" for split in tables}
-        embed.main(
-            model=model,
-            sequences=list(tables.values()),
-            split=list(tables),
-            output=list(embeddings.values()),
-            name="tiny",
-            task="toy",
-            settings=SequenceSettings(),
-            batch_tokens=None,
-            precision="auto",
-            **DEVICE,
-        )
+        embeddings |= embed_into(folder, model, tables, precision="auto", **DEVICE)
     finetune.main(
         **by_flags(
             finetune,

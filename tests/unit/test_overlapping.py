@@ -66,7 +66,7 @@ def test_tokens_are_all_words_of_the_sequence(policy, text, length):
 
 
 @functools.cache
-def encoder_of(length: int, n_policy: str) -> overlapping.WordEncoder | None:
+def encoder_of(length: int, n_policy: str) -> overlapping.KmerEncoder | None:
     return overlapping.encoder_for(made(length, n_policy))
 
 

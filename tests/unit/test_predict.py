@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from evaluating import evaluate_into
 from hypothesis import given
 from hypothesis import strategies as st
 from settings_objects import grouped
+from steps import evaluate_into
 
 import predict
 from dnalm.evaluate.predictions import read_predictions

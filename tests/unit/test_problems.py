@@ -8,16 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from evaluating import evaluate_into
 from scipy import stats
 from settings_objects import by_flags
 from sklearn import metrics as sk
+from steps import embed_into, evaluate_into
 
 import baseline
 import baseline_cnn
 import combine
 import compare
-import embed
 import finetune
 import predict
 import prepare_task
@@ -311,19 +310,10 @@ def test_from_table_to_report(tiny_model, tmp_path, problem):
         tmp_path, problem, {"train": labelled(problem, 120, 0), "test": labelled(problem, 40, 1)}
     )
     splits = [tmp_path / f"{split}.tsv" for split in ("train", "validation")]
-    vectors = [path.with_suffix(".npz") for path in splits]
     plain = {"batch_tokens": 500, "gpus": 0, "allow_cpu": False}
-    embed.main(
-        model=tiny_model,
-        sequences=splits,
-        split=["train", "validation"],
-        output=vectors,
-        name="tiny",
-        task="toy",
-        settings=SequenceSettings(max_tokens=30),
-        precision="fp32",
-        **plain,
-    )
+    tables = dict(zip(("train", "validation"), splits, strict=True))
+    read = {"settings": SequenceSettings(max_tokens=30)}
+    vectors = list(embed_into(tmp_path, tiny_model, tables, **read, **plain).values())
     made = {}
     common = {"task": "toy", "problem": problem, "train": splits[0], "validation": splits[1]}
     for name in ("majority", "kmer"):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluating import evaluate_into
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from steps import evaluate_into
 
 import baseline
 import baseline_cnn

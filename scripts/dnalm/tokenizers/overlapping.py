@@ -15,7 +15,7 @@ from dnalm.tokenizers.special_tokens import BASES, overlapping_kmer_length
 _OTHER, _LINE_END, _LINE_START = 4, 5, 6
 
 
-class WordEncoder:
+class KmerEncoder:
     """A vocabulary of overlapping k-mers as tables.
 
     `words`: the ids of the k-mers in alphabetical order; `around`: [CLS] and [SEP]; `spoilt`: id of a k-mer
@@ -67,7 +67,7 @@ class WordEncoder:
         return values[kept], np.diff(before, prepend=0)
 
 
-def encoder_for(backend: Tokenizer) -> WordEncoder | None:
+def encoder_for(backend: Tokenizer) -> KmerEncoder | None:
     """An encoder with the ids of `backend`, tried out; None if only the library can make them."""
     vocabulary = backend.get_vocab()
     length = overlapping_kmer_length(vocabulary)
@@ -77,7 +77,7 @@ def encoder_for(backend: Tokenizer) -> WordEncoder | None:
     # Two k-mers of letters that are no bases: two tokens, one for each letter, or none.
     others = backend.encode("N" * (length + 1)).ids[1:-1]
     words = sorted(token for token in vocabulary if token and set(token) <= set(BASES))
-    encoder = WordEncoder(
+    encoder = KmerEncoder(
         length,
         np.array([vocabulary[word] for word in words]),
         (around[0], around[1]),
