@@ -6,10 +6,20 @@ from typing import Any
 
 import embed
 import evaluate
+import prepare_task
 from dnalm.evaluate.settings import EvaluateSettings, StrandSettings
 from dnalm.finetune.settings import SequenceSettings
+from dnalm.running.files import read_json
 
 PLAIN = {"name": "tiny", "task": "toy", "gpus": 0, "allow_cpu": False}
+
+
+def prepare_into(folder: Path, train: Path, test: Path | None, **others: Any) -> dict[str, Any]:
+    """Write the splits and checks.json into `folder`, and return the checks."""
+    files = {f"output_{split}": folder / f"{split}.tsv" for split in ("train", "validation", "test")}
+    options = {"task": "toy", "validation": None, "checks": folder / "checks.json"} | files | others
+    prepare_task.main(train=train, test=test, **options)
+    return read_json(options["checks"])
 
 
 def embed_into(folder: Path, model: Path, tables: Mapping[str, Path], **others: Any) -> dict[str, Path]:

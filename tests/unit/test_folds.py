@@ -1,7 +1,6 @@
 """Folds: each sequence is tested once, by who knows neither it nor a relative of it."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steps import prepare_into
 
-import prepare_task
 from dnalm.prepare_task.folds import check_roles, deal_clusters, read_roles, roles_in_folds
 from dnalm.prepare_task.settings import FoldSettings, PrepareTaskSettings
 from dnalm.problems.names import MULTI_LABEL, REGRESSION, SINGLE_LABEL
@@ -87,22 +86,14 @@ def random_sequence(generator: np.random.Generator, length: int = 60) -> str:
 def prepare(folder: Path, rows, folds=3, problem=SINGLE_LABEL, **given_tables) -> dict:
     """Run the script; the tables that it writes as rows of text by column, and the checks."""
     (folder / "all.tsv").write_text("id\tseq\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows))
-    prepare_task.main(
-        task="toy",
-        train=folder / "all.tsv",
-        test=given_tables.get("test"),
-        validation=given_tables.get("validation"),
-        settings=PrepareTaskSettings(validation_fraction=0.2),
-        **{f"output_{name}": folder / f"{name}.tsv" for name in SPLITS},
-        checks=folder / "checks.json",
-        problem=problem,
-        folding=FoldSettings(folds=folds),
-    )
+    options = {"settings": PrepareTaskSettings(validation_fraction=0.2), "folding": FoldSettings(folds=folds)}
+    test, validation = given_tables.get("test"), given_tables.get("validation")
+    checks = prepare_into(folder, folder / "all.tsv", test, validation=validation, problem=problem, **options)
     tables = {}
     for name in SPLITS:
         with open(folder / f"{name}.tsv") as file:
             tables[name] = list(csv.DictReader(file, delimiter="\t"))
-    return tables | {"checks": json.loads((folder / "checks.json").read_text())}
+    return tables | {"checks": checks}
 
 
 def toy(n: int = 30) -> list[tuple[str, str, str]]:
@@ -202,19 +193,15 @@ def in_groups(folder: Path, homologs: str = "report", folds: int | None = 3) -> 
     ]
     table = folder / "all.tsv"
     table.write_text("id\tseq\tlabel\tplace\n" + "".join("\t".join(row) + "\n" for row in rows))
-    prepare_task.main(
-        task="toy",
-        train=table,
-        test=None if folds else table_of_another_chromosome(folder),
-        validation=None,
+    checks = prepare_into(
+        folder,
+        table,
+        None if folds else table_of_another_chromosome(folder),
         settings=PrepareTaskSettings(validation_fraction=0.2, homologs=homologs),
-        **{f"output_{name}": folder / f"{name}.tsv" for name in SPLITS},
-        checks=folder / "checks.json",
         columns=["group=place"],
         folding=FoldSettings(folds=folds),
     )
-    tables = {name: pd.read_csv(folder / f"{name}.tsv", sep="\t") for name in SPLITS}
-    return tables | {"checks": json.loads((folder / "checks.json").read_text())}
+    return {"checks": checks} | {name: pd.read_csv(folder / f"{name}.tsv", sep="\t") for name in SPLITS}
 
 
 def table_of_another_chromosome(folder: Path) -> Path:

@@ -1,7 +1,6 @@
 """Laws of the task splits: nothing in two splits, nothing twice, nothing lost without being counted."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from steps import prepare_into
 
 import prepare_task
 from dnalm.evaluate.settings import StrandSettings
@@ -44,10 +44,10 @@ def write(path: Path, rows) -> Path:
 def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict, dict]:
     """Run the script's main; return the splits as lists of (seq, label), and the checks."""
     outputs = {f"output_{name}": folder / f"out.{name}.tsv" for name in SPLITS}
-    prepare_task.main(
-        task="toy",
-        train=write(folder / "train.tsv", train),
-        test=write(folder / "test.tsv", test) if test else None,
+    checks = prepare_into(
+        folder,
+        write(folder / "train.tsv", train),
+        write(folder / "test.tsv", test) if test else None,
         validation=write(folder / "validation.tsv", validation) if validation else None,
         settings=PrepareTaskSettings(
             validation_fraction=options.get("fraction", 0.3),
@@ -56,14 +56,13 @@ def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict
         ),
         strands=StrandSettings(strands=options.get("strands", "both")),
         folding=FoldSettings(folds=options.get("folds")),
-        checks=folder / "checks.json",
         **outputs,
     )
     splits = {
         name: list(read_labelled_table(path)[["seq", "label"]].itertuples(index=False, name=None))
         for name, path in zip(SPLITS, outputs.values(), strict=True)
     }
-    return splits, json.loads((folder / "checks.json").read_text())
+    return splits, checks
 
 
 def molecules(rows) -> set[str]:
@@ -279,16 +278,9 @@ def test_real_tasks(real_data, tmp_path):
     known = {"tf_4": ("dropped_duplicates", 3789), "prom_300_tata": ("dropped_in_test", 3)}
     for task, (key, least) in known.items():
         folder = real_data / "tasks" / task
-        prepare_task.main(
-            task=task,
-            train=folder / "train.tsv",
-            test=folder / "test.tsv",
-            validation=folder / "dev.tsv",
-            settings=PrepareTaskSettings(seed=1),
-            checks=tmp_path / "checks.json",
-            **{f"output_{name}": tmp_path / f"{name}.tsv" for name in SPLITS},
-        )
-        checks = json.loads((tmp_path / "checks.json").read_text())
+        train, test, validation = (folder / f"{name}.tsv" for name in ("train", "test", "dev"))
+        settings = PrepareTaskSettings(seed=1)
+        checks = prepare_into(tmp_path, train, test, task=task, validation=validation, settings=settings)
         assert checks["rows"]["train"][key] >= least
         assert checks["label_counts"]["test"] == {
             label: int(n)
@@ -302,18 +294,9 @@ def test_tables_may_call_their_columns_otherwise(tmp_path):
     table = "locus,dna,class,kind\n" + "".join(f"l{i},{s},x,{label}\n" for i, (s, label) in enumerate(rows))
     for name in ("train", "test"):
         (tmp_path / f"{name}.csv").write_text(table)
-    outputs = {f"output_{name}": tmp_path / f"{name}.tsv" for name in SPLITS}
-    prepare_task.main(
-        task="toy",
-        train=tmp_path / "train.csv",
-        test=tmp_path / "test.csv",
-        validation=None,
-        settings=PrepareTaskSettings(drop_leaked=False),
-        checks=tmp_path / "checks.json",
-        columns=["seq=dna", "label=kind", "id=locus"],
-        **outputs,
-    )
-    test = read_labelled_table(outputs["output_test"])
+    columns, settings = ["seq=dna", "label=kind", "id=locus"], PrepareTaskSettings(drop_leaked=False)
+    prepare_into(tmp_path, tmp_path / "train.csv", tmp_path / "test.csv", columns=columns, settings=settings)
+    test = read_labelled_table(tmp_path / "test.tsv")
     assert list(test.itertuples(index=False, name=None)) == [
         (f"l{i}", seq, str(label)) for i, (seq, label) in enumerate(rows)
     ]

@@ -11,7 +11,7 @@ import torch
 from scipy import stats
 from settings_objects import by_flags
 from sklearn import metrics as sk
-from steps import embed_into, evaluate_into
+from steps import embed_into, evaluate_into, prepare_into
 
 import baseline
 import baseline_cnn
@@ -19,7 +19,6 @@ import combine
 import compare
 import finetune
 import predict
-import prepare_task
 import report
 from dnalm.baseline.settings import KmerSettings
 from dnalm.baseline_cnn.settings import CnnSettings
@@ -200,19 +199,9 @@ def prepare(folder: Path, problem: str, rows: dict[str, list[tuple[str, str]]]) 
         (folder / f"raw.{split}.tsv").write_text(
             "seq\tlabel\n" + "".join(f"{seq}\t{label}\n" for seq, label in of)
         )
-    prepare_task.main(
-        task="toy",
-        train=folder / "raw.train.tsv",
-        test=folder / "raw.test.tsv",
-        validation=None,
-        settings=PrepareTaskSettings(validation_fraction=0.2),
-        output_train=folder / "train.tsv",
-        output_validation=folder / "validation.tsv",
-        output_test=folder / "test.tsv",
-        checks=folder / "checks.json",
-        problem=problem,
-    )
-    return json.loads((folder / "checks.json").read_text())
+    settings = PrepareTaskSettings(validation_fraction=0.2)
+    train, test = folder / "raw.train.tsv", folder / "raw.test.tsv"
+    return prepare_into(folder, train, test, settings=settings, problem=problem)
 
 
 def test_of_repeated_measurements_the_mean_is_kept(tmp_path):
