@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 from sklearn import metrics as sk
+from sklearn.model_selection import PredefinedSplit
 from steps import evaluate_into
 
 import baseline
@@ -76,9 +79,41 @@ def test_the_penalty_is_chosen_by_folds_that_depend_on_the_sequences_alone():
     assert (folds[:60] == folds[60:]).all() and set(np.bincount(folds)) == {24}
 
 
+def test_what_is_tried_is_judged_by_sequences_that_it_did_not_learn_from():
+    members, truth = draw_members(40, n_classes=3)
+    sequences = [f"{i:06b}" for i in range(40)]
+    folds = assign_folds(sequences)
+    for tried in choose_penalty(members, truth, sequences)[1][::4]:
+        said = np.empty((40, 3))
+        for others, inside in PredefinedSplit(folds).split():
+            fitted = fit_stacked(members[:, others], truth[others], tried["penalty"])
+            said[inside] = fitted.probabilities(members[:, inside])
+        assert tried["loss"] == pytest.approx(sk.log_loss(truth, said), abs=1e-6)
+        assert tried["accuracy"] == sk.accuracy_score(truth, said.argmax(axis=1))
+
+
+@pytest.mark.parametrize(("n_classes", "penalty"), [(2, 0.3), (3, 0.01), (3, 3.0)])
+def test_the_fit_has_the_lowest_penalised_loss(n_classes, penalty):
+    """By SciPy with slopes of its own; the penalty is half the squared distance from the mean of members."""
+    members, truth = draw_members(50, n_classes=n_classes)
+    n_members = len(members)
+
+    def penalised(parameters: np.ndarray) -> float:
+        weights, intercepts = np.split(parameters, [n_members])
+        scores = np.tensordot(weights, np.log(members), axes=1) + intercepts
+        distance = np.sum((weights - 1 / n_members) ** 2) + np.sum(intercepts**2)
+        return -log_softmax(scores, axis=1)[np.arange(50), truth].mean() + penalty / 2 * distance
+
+    bounds = [(0, None)] * n_members + [(None, None)] * n_classes
+    expected = minimize(penalised, np.full(n_members + n_classes, 0.3), bounds=bounds, tol=1e-12)
+    found = fit_stacked(members, truth, penalty)
+    assert np.append(found.weights, found.intercepts) == pytest.approx(expected.x, abs=2e-3)
+
+
 def test_too_few_sequences_are_not_divided():
     members, truth = draw_members(9)
     assert choose_penalty(members, truth, list("ABCDEFGHI")) == (PENALTIES[0], [])
+    assert choose_penalty(*draw_members(10), list("ABCDEFGHIJ"))[1]
 
 
 def write_task(folder: Path, labels: list[str], n: int) -> dict[str, Path]:
