@@ -3,7 +3,6 @@
 import functools
 import json
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -88,16 +87,13 @@ def plain_count(tokenizer, sequences: list[str], max_tokens: int | None) -> Cut:
 def test_the_ids_at_hand_say_which_sequences_to_encode_again(sequences, max_tokens, policy, overlapping):
     tokenizer = adjusted(policy, overlapping)
     expected = plain_count(tokenizer, sequences, max_tokens)
-    with (
-        mock.patch.object(cut, "SEQUENCES_PER_CALL", 2),
-        mock.patch.object(encoding, "SEQUENCES_PER_CALL", 2),
-    ):
-        ids = encode(tokenizer, sequences, max_tokens)
-        assert count_cut(tokenizer, sequences, max_tokens, ids) == expected
-        assert count_cut(tokenizer, sequences, max_tokens) == expected
+    ids = encode(tokenizer, sequences, max_tokens)
+    assert count_cut(tokenizer, sequences, max_tokens, ids) == expected
+    assert count_cut(tokenizer, sequences, max_tokens) == expected
 
 
 def test_tokens_that_spell_what_was_read_are_not_made_again(monkeypatch):
+    monkeypatch.setattr(cut, "SEQUENCES_PER_CALL", 1)
     asked = []
     library = cut._behind_by_library
     monkeypatch.setattr(

@@ -431,10 +431,22 @@ def test_weights_are_not_saved_after_a_gradient_that_is_no_number(tiny_model, mo
     assert not saved
 
 
-def trained(tiny_model, checkpointer, steps):
+def test_a_training_that_goes_on_has_dropout_from_its_first_step(tiny_model):
+    """A network that was loaded has none."""
+    dropping = []
+
+    def noted(network):
+        network.model.register_forward_pre_hook(lambda layers, _: dropping.append(layers.training))
+
+    trained(tiny_model, None, 2, prepare=noted, state=training.TrainingState(log=[{"event": "evaluation"}]))
+    assert dropping[:2] == [True, True]
+
+
+def trained(tiny_model, checkpointer, steps, prepare=lambda network: None, state=None):
     from transformers import ModernBertForMaskedLM
 
     network, data = ModernBertForMaskedLM.from_pretrained(tiny_model), corpus([5, 8, 11, 14, 18] * 4)
+    prepare(network)
     device = torch.device("cpu")
     training.train(
         MaskedTokenLoss(network),
@@ -442,7 +454,7 @@ def trained(tiny_model, checkpointer, steps):
         TrainingBatches(data, steps, 4, 4),
         training.HeldOut(data, np.arange(9)),
         Schedule(steps, 1e-3, "cosine", 0.0, 0.0, 1.0, 300, 42, None, 0.999),
-        training.TrainingState(),
+        state or training.TrainingState(),
         device=device,
         precision="fp32",
         monitor=TrainingMonitor(steps, device=device, quiet=True),
