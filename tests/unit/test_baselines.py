@@ -1,6 +1,7 @@
 """The baselines: k-mer features against plain counting, and what training writes and reads back."""
 
 import json
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import baseline
 import baseline_cnn
-from dnalm.baseline.gapped import GappedKmerRegression
+from dnalm.baseline.gapped import FEATURES, GappedKmerRegression, gapped_features
 from dnalm.baseline.predictors import (
     PENALTIES,
     STRANDS,
@@ -91,6 +92,14 @@ def test_gapped_words_by_place_against_plain_counting(sequences, gap, places):
         ]
         columns = found.T[found.any(axis=0)]
         assert sorted(columns.round(9).tolist()) == sorted(np.round(expected, 9).tolist())
+
+
+@pytest.mark.parametrize("features", FEATURES)
+def test_features_of_a_sequence_that_has_every_word_have_the_length_one(features):
+    """A penalty then means the same for both, however many words there are."""
+    sequences = ["".join(random.Random(seed).choices("ACGT", k=90)) for seed in range(3)]
+    found = gapped_features(sequences, features, "both", 90).toarray()
+    assert np.linalg.norm(found, axis=1) == pytest.approx(np.ones(3))
 
 
 def write_task(folder: Path, labels: list[str], n: int, seed: int) -> dict[str, Path]:
