@@ -309,6 +309,16 @@ def test_others_may_read_the_files_of_a_directory_and_enter_its_folders(tmp_path
     assert modes == {"inner": 0o750, "weights": 0o640}
 
 
+def test_no_output_stays_open(tmp_path):
+    """A process may have 1,024 files open."""
+    before = len(os.listdir("/dev/fd"))
+    with atomic_directory(tmp_path / "model") as folder:
+        (folder / "config.json").write_text("{}")
+    with atomic_file(tmp_path / "model.json") as file:
+        file.write_text("{}")
+    assert len(os.listdir("/dev/fd")) == before
+
+
 def test_a_key_that_another_version_did_not_write_is_told_with_its_file(tmp_path, capsys):
     file = tmp_path / "metrics.json"
     file.write_text('{"bootstrap": {"samples": 100}}')
