@@ -53,6 +53,7 @@ def prepare(folder: Path, train, test, validation=None, **options) -> tuple[dict
             validation_fraction=options.get("fraction", 0.3),
             seed=options.get("seed", 42),
             drop_leaked=options.get("drop_leaked", True),
+            homologs=options.get("homologs", "report"),
         ),
         strands=StrandSettings(strands=options.get("strands", "both")),
         folding=FoldSettings(folds=options.get("folds")),
@@ -238,6 +239,39 @@ def test_sense_and_antisense_can_be_told_apart_and_share_a_split(tmp_path, lengt
         assert (table.groupby(table["seq"].map(canonical))[fold].nunique() == 1).all()
     with pytest.raises(InputError, match="no train sequence of label 'antisense' is left"):
         prepare(tmp_path, rows, rows[:5] + rows[60:65])
+
+
+def relative(row: tuple[str, str]) -> tuple[str, str]:
+    """The same but for its first base."""
+    return ("A" if row[0][0] != "A" else "C") + row[0][1:], row[1]
+
+
+@pytest.mark.parametrize("homologs", ["report", "drop"])
+def test_relatives_of_what_is_held_out_are_counted_or_left_out(tmp_path, homologs):
+    train, validation, test = (random_rows(20, seed, 80) for seed in (1, 2, 3))
+    test += [relative(train[0]), relative(validation[0])]
+    validation += [relative(train[1])]
+    splits, checks = prepare(tmp_path, train, test, validation, homologs=homologs)
+    drop = homologs == "drop"
+    assert splits == {"train": train[2 * drop :], "validation": validation[drop:], "test": test}
+    counts = checks["rows"]
+    assert counts["train"]["homologs_of_test"] == counts["train"]["homologs_of_validation"] == 1
+    assert counts["validation"]["homologs_of_test"] == 1
+    assert counts["test"]["homologs_of_train"] == (0 if drop else 1)
+    assert (counts["train"]["kept"], counts["validation"]["kept"]) == (20 - 2 * drop, 21 - drop)
+
+
+def test_relatives_of_what_is_held_out_are_refused_if_wished(tmp_path):
+    train, test = random_rows(20, 1, 80), random_rows(20, 3, 80)
+    prepare(tmp_path, train, test, homologs="error")
+    (tmp_path / "out.train.tsv").unlink()
+    with pytest.raises(
+        InputError, match=r"1 train sequences are related to test sequences, the first in lin"
+    ):
+        prepare(tmp_path, train, [*test, relative(train[2])], homologs="error")
+    assert not (tmp_path / "out.train.tsv").exists()
+    with pytest.raises(InputError, match=r"in line 4 of the train table \(id "):
+        prepare(tmp_path, train, [*test, relative(train[2]), relative(train[5])], homologs="error")
 
 
 def test_relatives_within_and_across_the_splits_are_told(tmp_path):
