@@ -32,6 +32,8 @@ SCRIPTS = ROOT / "scripts"
 MODULES = {
     "extract_windows.py": ("test_extract_windows.py",),
     "dnalm/tokenize_windows/context.py": ("test_context.py",),
+    "dnalm/sequences/fasta.py": ("test_fasta.py", "test_records.py"),
+    "dnalm/tokenizers/bpe.py": ("test_bpe.py",),
     "dnalm/tokenizers/batches.py": ("test_tokens.py", "test_embedding.py"),
     "dnalm/tokenizers/cut.py": ("test_cut.py",),
     "dnalm/tokenizers/bases.py": ("test_overlapping.py", "test_cut.py"),
@@ -44,7 +46,7 @@ MODULES = {
     "dnalm/prepare_task/composition.py": ("test_composition.py",),
     "dnalm/prepare_task/folds.py": ("test_folds.py",),
     "dnalm/prepare_task/homology.py": ("test_homology.py",),
-    "dnalm/prepare_task/splits.py": ("test_prepare_task.py", "test_folds.py"),
+    "dnalm/prepare_task/splits.py": ("test_prepare_task.py", "test_folds.py", "test_homology.py"),
     "dnalm/embed/embedding.py": ("test_embedding.py", "test_families.py"),
     "dnalm/baseline/predictors.py": ("test_baselines.py",),
     "dnalm/baseline/gapped.py": ("test_baselines.py",),
