@@ -178,7 +178,7 @@ def relatives_note(evaluation: Evaluation) -> str:
     few = " Of so few, bootstrapped intervals are too narrow." if groups < FEW_OF_A_CLASS else ""
     return (
         f" Related sequences are drawn together, as {words.count(groups, 'independent group')} of "
-        f"{words.count(n, 'sequence')}, and a share is as uncertain as the draws show.{few}"
+        f"{words.count(n, 'sequence')}, and a share is as uncertain as these groups show.{few}"
     )
 
 
